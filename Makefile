@@ -1,0 +1,39 @@
+# One environment, made once; every target sets up what it needs.
+PYTHON ?= python3.11
+BIN := .venv/bin
+# Two processes, one thread each, use two cores best for many small tests.
+export OMP_NUM_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.venv/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	@touch $@
+
+.venv/.dev: .venv/.run
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html (about 3 minutes)
+	$(BIN)/dualview demo --out demo
+
+test: .venv/.dev ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+check: .venv/.dev ## lint, formatting, types, import layering
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and everything generated
+	rm -rf .venv demo build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,60 @@
+"""The package's exceptions. Each message says what was expected, what was found, and the repair.
+
+Catch `DualviewError` to catch them all. Those that a wrong value causes are `ValueError`s too.
+"""
+
+
+class DualviewError(Exception):
+    """Base class of every error that this package raises on purpose."""
+
+
+class ConversionError(DualviewError, ValueError):
+    """A network, or an option, that cannot be taken apart exactly: node, line, reason, repair."""
+
+
+class TracingError(ConversionError):
+    """torch.fx cannot follow the network's forward (data-dependent control flow and the like)."""
+
+
+class UnsupportedOperationError(ConversionError):
+    """An operation that is neither linear nor self-gated, or that has no rule."""
+
+
+class NoActivationError(ConversionError):
+    """The network has no activation, so there is no gate to take apart."""
+
+
+class GateOrderError(ConversionError):
+    """A gate order that is no permutation, or that joins gates of different shapes."""
+
+
+class ExampleInputError(ConversionError):
+    """An example input that the network cannot take, or that is needed and missing."""
+
+
+class DataError(DualviewError, ValueError):
+    """A data set that is missing, damaged or inconsistent; the message names the file."""
+
+
+class MissingExtraError(DualviewError, ImportError):
+    """A feature needs an optional dependency; the message names the extra to install."""
+
+
+class RunError(DualviewError, RuntimeError):
+    """A run folder that cannot be used: other settings, not a run, locked, or unreadable."""
+
+
+class DivergenceError(DualviewError, ArithmeticError):
+    """Training produced a loss that is not finite."""
+
+
+class PathKernelError(DualviewError, ValueError):
+    """A kernel that has no exact rule, or a request that the path kernel cannot serve."""
+
+
+class TooManyPathsError(PathKernelError):
+    """Enumeration would visit more paths than the limit allows; the message gives the count."""
+
+
+class DualviewWarning(UserWarning):
+    """Something that works as asked, and that is probably not what was meant."""

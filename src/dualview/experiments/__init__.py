@@ -1,0 +1,1 @@
+"""The comparisons and the papers' experiments: one file per table or figure."""

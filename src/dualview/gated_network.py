@@ -1,0 +1,291 @@
+"""A traced network -> gating network + weights network, and the two joined again.
+
+The data flow is a plain function:
+x -> gating network -> pre-activations (q_1 ... q_L) -> gates (G_1 ... G_L)
+  -> weights network(x or 1, G_1 ... G_L) -> the model's outputs.
+
+Tensors have the example on axis 0. Pre-activations and gates keep the shape that the model's own
+activations have: (n, units) or (n, channels, positions...).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.errors import ConversionError, GateOrderError
+from dualview.gates import Gate, HardGate, SoftGate
+from dualview.gating_graph import gating_graph, gating_network
+from dualview.initialisation import Initialiser, derived_seed, redraw
+from dualview.shallow_features import shallow_gating_network
+from dualview.tracing import TracedNetwork, data_argument, gate_of, trace
+from dualview.weights_graph import WeightsGraphBuilder, weights_network
+
+Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
+WeightsInput = Literal["data", "ones"]
+MaxPooling = Literal["average", "switch"]
+GateChoice = Literal["hard", "soft", "own"]
+
+
+class GatedNetwork(nn.Module):
+    """A network taken apart: what decides the gates, and what they multiply.
+
+    Made by `disentangle`. Both networks are ordinary `torch.fx.GraphModule`s.
+
+    Attributes:
+        kind: "dnn", "dgn", "dlgn" or "dlgn-sf".
+        weights_input: "data" or "ones".
+        gate_order: entry l says which gating layer supplies the gates of layer l.
+        gating_network: x -> (q_1, ..., q_L), then one switch per replayed max pool.
+        weights_network: (x, gate_1, ..., gate_L, switches...) -> the model's outputs.
+    """
+
+    def __init__(
+        self,
+        gating_network: fx.GraphModule,
+        weights_network: fx.GraphModule,
+        gate_functions: Sequence[nn.Module],
+        kind: Kind,
+        weights_input: WeightsInput,
+        gate_order: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.gating_network = gating_network
+        self.weights_network = weights_network
+        self.gate_functions = nn.ModuleList(gate_functions)
+        self.kind = kind
+        self.weights_input = weights_input
+        self.gate_order = tuple(gate_order)
+
+    @property
+    def n_gates(self) -> int:
+        """Number of gated layers (activation call sites)."""
+        return len(self.gate_functions)
+
+    def forward(self, x: Tensor) -> Any:
+        """The outputs of the weights network under the gates of `x`: what the model returned."""
+        gates, switches = self.gates_and_switches(x)
+        return self.weights_network(x, *gates, *switches)
+
+    def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
+        return tuple(self.gating_network(x)[: self.n_gates])
+
+    def gates(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
+        return self.gates_and_switches(x)[0]
+
+    def gates_and_switches(self, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """All that the weights network needs beside its input: gates, and max-pool switches.
+
+        Raises:
+            GateOrderError: the gate order joins layers of different shapes.
+        """
+        values = self.gating_network(x)
+        n = self.n_gates
+        own = [function(q) for function, q in zip(self.gate_functions, values[:n], strict=True)]
+        for layer, source in enumerate(self.gate_order):
+            if own[layer].shape != own[source].shape:
+                raise _shape_error(layer, source, own[layer].shape, own[source].shape)
+        return tuple(own[source] for source in self.gate_order), tuple(values[n:])
+
+    def extra_repr(self) -> str:
+        """What `print` shows of it."""
+        text = f"kind={self.kind!r}, weights_input={self.weights_input!r}"
+        if self.gate_order != tuple(range(self.n_gates)):
+            text += f", gate_order={self.gate_order}"
+        return text
+
+
+def disentangle(
+    model: nn.Module,
+    kind: Kind = "dlgn",
+    *,
+    gate: Gate | GateChoice | None = None,
+    weights_input: WeightsInput = "data",
+    gate_order: Sequence[int] | None = None,
+    max_pool: MaxPooling | None = None,
+    example_input: Tensor | None = None,
+    initialise: Initialiser | None = None,
+    seed: int | None = None,
+) -> GatedNetwork:
+    """Take a ReLU network apart into a gating network and a weights network.
+
+    The model is copied and never changed. In a DGN or DLGN the gating network starts from the
+    model's own parameters (so the gates of a trained model are kept), and the weights network is
+    drawn afresh; in "dnn", the model's own dual form, both share one copy of the parameters and the
+    output equals the model's.
+
+    Args:
+        model: any module that torch.fx can trace, made of affine operations, self-gated activations
+            and max pools. Every call site of an activation is one gated layer.
+        kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
+            average in place of max pooling); "dlgn-sf" (every gated layer reads the input
+            directly).
+        gate: a `Gate`, or "hard" (1{q > 0}), "soft" (sigmoid(4 q)), "own" (each activation's own).
+            Default: "own" for "dnn", "soft" elsewhere.
+        weights_input: what the weights network reads: "data", or "ones" (the constant 1).
+        gate_order: a permutation of 0 ... L - 1; layer l gets the gates of gating layer
+            gate_order[l], which must have its shape.
+        max_pool: "average" of the same window in the weights network, or "switch": the gating
+            network's choice of position is replayed. Default: "switch" for "dnn" and "dgn",
+            "average" for "dlgn" and "dlgn-sf". A DLGN's gating network averages either way.
+        example_input: a batch for which shapes are checked now rather than at the first call;
+            needed for "dlgn-sf" of a convolutional network.
+        initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
+            network) to draw parameters. Default: the modules' own `reset_parameters`.
+        seed: for the freshly drawn parameters; the gating and weights networks derive different
+            seeds from it. Default: from PyTorch's global random state.
+
+    Returns:
+        The gated network, in the model's mode, on its device, of its dtype.
+
+    Raises:
+        ConversionError: (and its subclasses) the model or an option cannot be used; the message
+            names the operation, the source line and the repair.
+
+    Source: arXiv 2110.03403, sections 2 and 3.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net = disentangle(model, kind="dlgn", seed=0)
+    >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
+    (torch.Size([3, 2]), [(3, 8)])
+    """
+    _check_choices(kind, weights_input, max_pool)
+    traced = trace(model, example_input)
+    order = _checked_order(gate_order, traced)
+    if kind == "dnn":
+        _check_own_dual_form(gate, weights_input, order, max_pool, traced)
+    switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
+    shared = kind == "dnn"
+    parameters = traced.module if shared else _redrawn(model, traced, initialise, seed)
+    builder = WeightsGraphBuilder(traced, ones=weights_input == "ones", switches=switches)
+    if kind == "dlgn-sf":
+        gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
+    else:
+        graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
+        gating = gating_network(traced.module, graph)
+    return GatedNetwork(
+        gating,
+        weights_network(parameters, builder.build(), replayed=shared),
+        _gate_functions(gate, kind, traced),
+        kind,
+        weights_input,
+        order,
+    )
+
+
+_DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
+    "dnn": "switch",
+    "dgn": "switch",
+    "dlgn": "average",
+    "dlgn-sf": "average",
+}
+
+
+def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
+    for name, value, choices in (
+        ("kind", kind, get_args(Kind)),
+        ("weights_input", weights_input, get_args(WeightsInput)),
+        ("max_pool", max_pool, (None, *get_args(MaxPooling))),
+    ):
+        if value not in choices:
+            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}")
+    if kind == "dlgn-sf" and max_pool == "switch":
+        raise ConversionError(
+            "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
+            "could be replayed. Repair: use max_pool='average', or kind='dlgn'"
+        )
+
+
+def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
+    n = len(traced.activations)
+    if gate_order is None:
+        return tuple(range(n))
+    order = tuple(gate_order)
+    if sorted(order) != list(range(n)):
+        raise GateOrderError(
+            f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
+            f"{order}"
+        )
+    if traced.shapes:
+        shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
+        for layer, source in enumerate(order):
+            if shapes[layer] != shapes[source]:
+                raise _shape_error(layer, source, shapes[layer], shapes[source])
+    return order
+
+
+def _shape_error(layer: int, source: int, wanted: torch.Size, got: torch.Size) -> GateOrderError:
+    return GateOrderError(
+        f"gate_order: layer {layer} needs gates of shape {tuple(wanted)}, and gating layer "
+        f"{source} gives {tuple(got)}. Repair: permute only layers of equal shape"
+    )
+
+
+def _check_own_dual_form(
+    gate: Gate | GateChoice | None,
+    weights_input: WeightsInput,
+    order: tuple[int, ...],
+    max_pool: MaxPooling | None,
+    traced: TracedNetwork,
+) -> None:
+    """kind="dnn" promises the model's own output, so nothing may change it."""
+    hard = all(isinstance(gate_of(node), HardGate) for node in traced.activations)
+    if not (gate in (None, "own") or (hard and (gate == "hard" or isinstance(gate, HardGate)))):
+        wrong = f"gate={gate!r}"
+    elif weights_input != "data":
+        wrong = f"weights_input={weights_input!r}"
+    elif order != tuple(range(len(order))):
+        wrong = f"gate_order={order}"
+    elif max_pool == "average" and traced.max_pools:
+        wrong = "max_pool='average'"
+    else:
+        return
+    raise ConversionError(
+        f"kind='dnn' is the model's own dual form, whose output equals the model's; {wrong} would "
+        f"change it. Repair: leave the option out, or use kind='dgn'"
+    )
+
+
+def _redrawn(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules, their parameters drawn afresh.
+
+    The model itself is drawn anew, not the traced modules, since its classes know how.
+    """
+    drawn = copy.deepcopy(model)
+    redraw(drawn, initialise, derived_seed(seed, "weights"))
+    fresh = copy.deepcopy(traced.module)
+    sources = dict(_named_tensors(drawn))
+    with torch.no_grad():
+        for name, tensor in _named_tensors(fresh):
+            if name in sources:
+                tensor.copy_(sources[name])
+    return fresh
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _gate_functions(
+    gate: Gate | GateChoice | None, kind: Kind, traced: TracedNetwork
+) -> list[nn.Module]:
+    """One gate function per activation, in the order of the gating network's layers."""
+    choice = gate or ("own" if kind == "dnn" else "soft")
+    if choice == "own":
+        return [gate_of(node) for node in traced.activations]
+    named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
+    function = named.get(choice) if isinstance(choice, str) else choice
+    if not isinstance(function, nn.Module):
+        raise ConversionError(
+            f"gate: expected 'hard', 'soft', 'own' or a dualview.gates.Gate, got {gate!r}"
+        )
+    return [function] * len(traced.activations)

@@ -1,0 +1,70 @@
+"""The gating network's graph: input -> the pre-activations of every gate, and the switches.
+
+What the last gate does not need is not in it: the graph's output names what is needed, and the rest
+is dead code.
+"""
+
+from __future__ import annotations
+
+from torch import fx, nn
+
+from dualview.errors import UnsupportedOperationError
+from dualview.pooling import max_pool_switch
+from dualview.source_lines import describe
+from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
+
+
+def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.Graph:
+    """Graph that returns `(q_1, ..., q_L)`, followed by one switch per max pool if `switches`.
+
+    `linear` drops every activation and averages where the model takes maxima (a DLGN's gating
+    network); otherwise both stay (a DNN's or DGN's).
+    """
+    graph = fx.Graph()
+    env: dict[fx.Node, fx.Node] = {}
+    pre_activations: list[fx.Node] = []
+    chosen: list[fx.Node] = []
+    for node in traced.graph.nodes:
+        if node.op == "output":
+            break
+        if node in traced.activations:
+            q = env[data_argument(node)]
+            pre_activations.append(q)
+            env[node] = q if linear else graph.node_copy(node, env.__getitem__)
+        elif node in traced.max_pools:
+            source = env[data_argument(node)]
+            if switches:
+                chosen.append(add_switch(graph, node, source))
+            pool = add_average(graph, node, source) if linear else None
+            env[node] = pool or graph.node_copy(node, env.__getitem__)
+        else:
+            env[node] = graph.node_copy(node, env.__getitem__)
+    graph.output((*pre_activations, *chosen))
+    drop_dead_code(graph)
+    return graph
+
+
+def add_average(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
+    """Average pooling of the windows of the max pool `node`, applied to `source`.
+
+    Raises:
+        UnsupportedOperationError: the windows are dilated.
+    """
+    pool = max_pool_of(node)
+    if pool.dilated:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: average pooling has no dilation, so it cannot stand in for this "
+            f"max pool. Repair: use dilation=1, or kind='dgn' with max_pool='switch'"
+        )
+    return graph.call_function(pool.average_function, (source,), pool.average_options)
+
+
+def add_switch(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
+    """The positions that the max pool `node` chooses in `source`."""
+    pool = max_pool_of(node)
+    return graph.call_function(max_pool_switch, (source, pool.dims, pool.adaptive), pool.options)
+
+
+def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """`graph` with the modules it calls, taken from `parameters`."""
+    return fx.GraphModule(parameters, graph, class_name="GatingNetwork")

@@ -1,0 +1,368 @@
+"""`nn.Module` -> torch.fx graph in which every activation call site is known, or a refusal.
+
+The steps: copy the model, trace the copy in training and in evaluation mode, make in-place
+operations out-of-place, drop dead code, find the activations and max pools, verify that all else is
+affine, and (given an example input) note every value's shape. The user's model is only read.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import operator
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.errors import (
+    DualviewWarning,
+    ExampleInputError,
+    NoActivationError,
+    TracingError,
+    UnsupportedOperationError,
+)
+from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
+from dualview.in_place import AUGMENTED, make_out_of_place
+from dualview.operations import DROPOUT_FUNCTIONS
+from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
+from dualview.source_lines import describe, module_of, users_line
+from dualview.verification import is_activation, is_max_pool, verify
+
+
+@dataclass(frozen=True)
+class TracedNetwork:
+    """A model's graph with its activations and max pools, in the order in which they run.
+
+    `shapes` holds the shape of every tensor value, by node, where an example input was given; axis
+    0 is the example.
+    """
+
+    module: fx.GraphModule
+    activations: tuple[fx.Node, ...]
+    max_pools: tuple[fx.Node, ...]
+    shapes: dict[fx.Node, torch.Size]
+
+    @property
+    def graph(self) -> fx.Graph:
+        """The traced graph."""
+        return self.module.graph
+
+    @property
+    def input(self) -> fx.Node:
+        """The graph's one placeholder."""
+        return next(node for node in self.graph.nodes if node.op == "placeholder")
+
+
+def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwork:
+    """Trace a copy of `model`.
+
+    Args:
+        model: any module that torch.fx can trace, with one tensor as input.
+        example_input: a batch (examples first) that the model can take; its values do not matter.
+
+    Raises:
+        TracingError: the forward cannot be traced.
+        UnsupportedOperationError: an operation cannot be taken apart.
+        NoActivationError: there is no activation.
+        ExampleInputError: the model cannot take `example_input`.
+
+    >>> traced = trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
+    >>> [str(node.target) for node in traced.activations]
+    ['1']
+    """
+    own = private_copy(model)
+    module = _trace_both_modes(own)
+    make_out_of_place(module.graph)
+    drop_dead_code(module.graph)
+    verify(module.graph)
+    activations = tuple(n for n in module.graph.nodes if is_activation(n))
+    if not activations:
+        raise NoActivationError(
+            f"{type(model).__name__}: expected at least one ReLU or other self-gated activation "
+            f"that the output depends on, got none, so there is no gate. Repair: pass the network "
+            f"with its activations inside forward (an activation that no output needs is dropped)"
+        )
+    max_pools = tuple(n for n in module.graph.nodes if is_max_pool(n))
+    for node in max_pools:
+        max_pool_of(node)
+    shapes = {} if example_input is None else _propagate_shapes(module, example_input)
+    module.recompile()
+    return TracedNetwork(module, activations, max_pools, shapes)
+
+
+def drop_dead_code(graph: fx.Graph) -> None:
+    """Remove what the output does not need, random operations (dropout) included."""
+    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+
+
+def gate_of(node: fx.Node) -> Gate:
+    """The gate of the activation at `node`: its output divided by its input."""
+    if node.op == "call_module":
+        module = module_of(node)
+        return GATE_OF_MODULE[type(module)](module)
+    table: dict[Any, Callable[..., Gate]] = {**GATE_OF_FUNCTION, **GATE_OF_METHOD}
+    kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
+    return table[node.target](*node.args[1:], **kwargs)
+
+
+def max_pool_of(node: fx.Node) -> MaxPool:
+    """The max-pool call at `node`.
+
+    Raises:
+        UnsupportedOperationError: it returns its indices.
+    """
+    try:
+        if node.op == "call_module":
+            return max_pool_of_module(module_of(node))
+        kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
+        return max_pool_of_function(node.target, node.args[1:], kwargs)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: {error}, and unpooling by them is no affine operation. Repair: "
+            f"pool without indices"
+        ) from error
+
+
+def data_argument(node: fx.Node) -> fx.Node:
+    """The input of an activation or a max pool."""
+    source = node.args[0] if node.args else node.kwargs["input"]
+    assert isinstance(source, fx.Node)
+    return source
+
+
+def private_copy(model: nn.Module) -> nn.Module:
+    """A deep copy without hooks. Hooks that change the output would be lost silently, so warn.
+
+    Raises:
+        TracingError: `model` cannot be copied, or is wrapped or compiled.
+    """
+    if not isinstance(model, nn.Module):
+        raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
+    _refuse_wrappers(model)
+    try:
+        own = copy.deepcopy(model)
+    except Exception as error:
+        raise TracingError(
+            f"{type(model).__name__} cannot be copied ({error}), and the original is never "
+            f"changed. Repair: keep only parameters, buffers and plain values as attributes"
+        ) from error
+    hooked = [name or "the model itself" for name, m in own.named_modules() if _drop_hooks(m)]
+    if hooked:
+        warnings.warn(
+            f"hooks on {', '.join(hooked)} are not carried over: converted networks run none. "
+            f"If a hook changes values, write it into forward instead",
+            DualviewWarning,
+            stacklevel=3,
+        )
+    return own
+
+
+def _refuse_wrappers(model: nn.Module) -> None:
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
+    if isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
+        raise TracingError(
+            f"{type(model).__name__} wraps a network. Repair: pass the network inside it "
+            f"(.module, ._orig_mod, or the module before scripting) and wrap the result"
+        )
+    lazy = [n for n, p in model.named_parameters() if isinstance(p, nn.UninitializedParameter)]
+    if lazy:
+        raise TracingError(
+            f"parameter '{lazy[0]}' has no shape yet (a lazy module). Repair: run the model once"
+        )
+
+
+def _drop_hooks(module: nn.Module) -> bool:
+    """Remove every hook of `module`; say whether there was one that a user set."""
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    found = False
+    for name in names:
+        hooks = getattr(module, name)
+        for hook in hooks.values():
+            if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
+                raise TracingError(
+                    f"{type(hook).__name__} is a hook that makes a weight anew at each call. "
+                    f"Repair: remove it (torch.nn.utils.remove_weight_norm, remove_spectral_norm)"
+                )
+        found = found or bool(hooks)
+        hooks.clear()
+    return found
+
+
+class _InPlaceProxy(fx.Proxy):
+    """A proxy that records `x += y` as the in-place operation that it is on tensors."""
+
+    def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._augmented(operator.itruediv, other)
+
+
+assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+
+
+class _Tracer(fx.Tracer):
+    record_stack_traces = True
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _InPlaceProxy(node, self)
+
+
+def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
+    """Trace in training and evaluation mode; they may differ in functional dropout only."""
+    modes = {module: module.training for module in own.modules()}
+    own.train()
+    training = _trace_once(own)
+    own.eval()
+    evaluation = _trace_once(own)
+    for module, mode in modes.items():
+        module.training = mode
+    module = fx.GraphModule(own, evaluation, class_name=type(own).__name__)
+    _reconcile_modes(module, training)
+    return module
+
+
+def _trace_once(own: nn.Module) -> fx.Graph:
+    _take_one_input(own)
+    try:
+        return _Tracer().trace(own)
+    except Exception as error:
+        line = users_line(error.__traceback__)
+        raise TracingError(
+            f"{type(own).__name__}: torch.fx cannot follow {line} ({error}). Expected a forward "
+            f"whose steps do not depend on the values of its input. Repair: replace `if`, `while`, "
+            f"`int()` or item assignment on tensors by tensor operations, or convert the part of "
+            f"the model before or after that line"
+        ) from error
+
+
+def _take_one_input(own: nn.Module) -> None:
+    """Fix forward's optional arguments at their defaults, so that one input is left."""
+    parameters = list(inspect.signature(own.forward).parameters.values())
+    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [p.name for p in parameters[1:] if p.default is p.empty and p.kind not in fixed]
+    if not parameters or parameters[0].kind in fixed or required:
+        raise TracingError(
+            f"{type(own).__name__}.forward: expected one input tensor, got the signature "
+            f"{inspect.signature(own.forward)}. Repair: wrap the model in a module whose forward "
+            f"takes one tensor"
+        )
+    if len(parameters) > 1:
+        original = type(own)
+        forward = original.forward
+        own.__class__ = type(
+            original.__name__,
+            (original,),
+            {"forward": lambda self, x: forward(self, x), "__module__": original.__module__},
+        )
+
+
+def _reconcile_modes(module: fx.GraphModule, training: fx.Graph) -> None:
+    """Turn functional dropout that follows the mode into modules; refuse any other difference."""
+    evaluation = list(module.graph.nodes)
+    other = list(training.nodes)
+    for node, twin in zip(evaluation, other, strict=False):
+        if _same_call(node, twin):
+            continue
+        if node.target is twin.target and node.target in DROPOUT_FUNCTIONS:
+            _use_dropout_module(module, node)
+            continue
+        raise TracingError(
+            f"{describe(node)}: forward does another thing in training mode than in evaluation "
+            f"mode. Expected one graph for both. Repair: use nn.Dropout and nn.BatchNorm modules, "
+            f"which follow the mode, and return the same outputs in both modes"
+        )
+    if len(evaluation) != len(other):
+        raise TracingError(
+            f"forward runs {len(other)} operations in training mode and {len(evaluation)} in "
+            f"evaluation mode. Repair: return the same outputs in both modes"
+        )
+
+
+def _same_call(node: fx.Node, twin: fx.Node) -> bool:
+    def names(argument: Any) -> Any:
+        return fx.map_arg(argument, lambda n: f"%{n.name}")
+
+    return (node.op, node.target, str(names(node.args)), str(names(node.kwargs))) == (
+        twin.op,
+        twin.target,
+        str(names(twin.args)),
+        str(names(twin.kwargs)),
+    )
+
+
+def _use_dropout_module(module: fx.GraphModule, node: fx.Node) -> None:
+    names = ("input", "p", "training", "inplace")
+    options = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    kind = DROPOUT_FUNCTIONS[node.target]  # type: ignore[index]
+    dropout = kind(options.get("p", 0.5), inplace=options.get("inplace", False))
+    name = f"functional_{node.name}"
+    module.add_submodule(name, dropout.train(module.training))
+    source = options["input"]
+    node.op, node.target, node.args, node.kwargs = "call_module", name, (source,), {}
+
+
+class _ShapeInterpreter(fx.Interpreter):
+    """Runs the graph once and notes every tensor's shape."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[fx.Node, torch.Size] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        try:
+            value = super().run_node(n)
+        except Exception as error:
+            sources = [self.shapes[s] for s in n.all_input_nodes if s in self.shapes]
+            got = ", ".join(str(tuple(shape)) for shape in sources)
+            raise ExampleInputError(
+                f"{describe(n)}: it cannot take a value of shape {got} ({error}). Repair: pass an "
+                f"example_input of the shape that the model takes, examples first"
+            ) from error
+        if isinstance(value, Tensor):
+            self.shapes[n] = value.shape
+        return value
+
+
+def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, torch.Size]:
+    if not isinstance(example, Tensor):
+        raise ExampleInputError(
+            f"example_input: expected a tensor, examples first, got {type(example).__name__}"
+        )
+    if example.dim() < 2:
+        raise ExampleInputError(
+            f"example_input: expected a batch, examples first, got shape {tuple(example.shape)}. "
+            f"Repair: x.unsqueeze(0) makes a batch of one example"
+        )
+    module.recompile()
+    with evaluation_mode(module), torch.no_grad():
+        interpreter = _ShapeInterpreter(module)
+        interpreter.extra_traceback = False
+        interpreter.run(example)
+    return interpreter.shapes
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """`module` in evaluation mode inside the block; every submodule's own mode comes back."""
+    modes = {m: m.training for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes.items():
+            m.training = mode

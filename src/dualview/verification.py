@@ -1,0 +1,116 @@
+"""Is every operation of a traced graph an activation, a max pool, or affine? Else refuse.
+
+A value is one of three kinds: *constant* (made from parameters alone), *shape* (sizes and other
+Python values read off a tensor) and *data* (a tensor that depends on the input). Only operations on
+data are checked, each against the tables of `dualview.operations`.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal
+
+from torch import fx
+
+from dualview import operations as ops
+from dualview.errors import UnsupportedOperationError
+from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
+from dualview.source_lines import as_nodes, describe, module_of, operation_name
+
+ValueKind = Literal["constant", "shape", "data"]
+
+
+def is_activation(node: fx.Node) -> bool:
+    """Whether `node` applies a self-gated activation."""
+    if node.op == "call_module":
+        return type(module_of(node)) in GATE_OF_MODULE
+    if node.op == "call_function":
+        return node.target in GATE_OF_FUNCTION
+    return node.op == "call_method" and node.target in GATE_OF_METHOD
+
+
+def is_max_pool(node: fx.Node) -> bool:
+    """Whether `node` is a max pool."""
+    if node.op == "call_module":
+        return type(module_of(node)) in MAX_POOL_MODULES
+    return node.op == "call_function" and node.target in MAX_POOL_FUNCTIONS
+
+
+def is_shape_query(node: fx.Node) -> bool:
+    """Whether `node` reads a size or another Python value off a tensor."""
+    if node.op == "call_method":
+        return node.target in ops.SHAPE_METHODS
+    return (
+        node.op == "call_function"
+        and node.target is getattr
+        and node.args[1] in ops.SHAPE_ATTRIBUTES
+    )
+
+
+def value_kinds(graph: fx.Graph) -> dict[fx.Node, ValueKind]:
+    """The kind of every node's value."""
+    kinds: dict[fx.Node, ValueKind] = {}
+    for node in graph.nodes:
+        sources = [kinds[source] for source in node.all_input_nodes]
+        if node.op == "placeholder" or (
+            "data" in sources and not is_shape_query(node) and node.op != "output"
+        ):
+            kinds[node] = "data"
+        elif "shape" in sources or is_shape_query(node):
+            kinds[node] = "shape"
+        else:
+            kinds[node] = "constant"
+    return kinds
+
+
+def verify(graph: fx.Graph) -> None:
+    """Check every operation on data.
+
+    Raises:
+        UnsupportedOperationError: one is neither affine, nor self-gated, nor a max pool.
+    """
+    kinds = value_kinds(graph)
+    for node in graph.nodes:
+        if kinds[node] == "data" and node.op not in ("placeholder", "output"):
+            _verify_node(node, kinds)
+
+
+def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+    if is_activation(node) or is_max_pool(node):
+        return
+    if node.op == "call_module":
+        if type(module_of(node)) not in ops.LINEAR_MODULES:
+            _refuse(node)
+        return
+    factors = [arg for arg in (*node.args, *node.kwargs.values()) if _holds_data(arg, kinds)]
+    if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
+        if len(factors) > 1:
+            _refuse_product(node)
+    elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
+        if any(_holds_data(arg, kinds) for arg in node.args[1:]) or node.kwargs:
+            _refuse_product(node)
+    elif node.op == "call_method":
+        if node.target not in ops.LINEAR_METHODS | ops.ADDITIVE_METHODS:
+            _refuse(node)
+    elif node.target not in ops.LINEAR_FUNCTIONS | ops.ADDITIVE_FUNCTIONS:
+        _refuse(node)
+
+
+def _holds_data(argument: Any, kinds: dict[fx.Node, ValueKind]) -> bool:
+    return any(kinds[node] == "data" for node in as_nodes(argument))
+
+
+def _refuse(node: fx.Node) -> None:
+    reason, repair = ops.REASONS.get(operation_name(node).lower(), ops.UNKNOWN)
+    raise UnsupportedOperationError(f"{describe(node)}: {reason}. Repair: {repair}")
+
+
+def _refuse_product(node: fx.Node) -> None:
+    same = node.target in (operator.mul,) and len(set(node.all_input_nodes)) == 1
+    hint = "a square is not self-gated" if same else "a hand-written gate or attention"
+    raise UnsupportedOperationError(
+        f"{describe(node)}: it multiplies or divides two values that both depend on the input "
+        f"({hint}), so the network is not affine between its gates. Repair: spell x * sigmoid(x) "
+        f"as nn.SiLU, x * Phi(x) as nn.GELU; leave out squeeze-and-excitation and attention"
+    )

@@ -1,0 +1,190 @@
+"""The weights network's graph: (input, gates, switches) -> the model's outputs.
+
+Every activation has become one multiplication by a gate, `apply_gate`. With a constant-1 input,
+what comes before the first gate does not depend on the example: it is computed on one row of ones
+and spread over the batch where it meets something that does.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from dualview import operations as ops
+from dualview.errors import DualviewWarning
+from dualview.gates import apply_gate
+from dualview.gating_graph import add_average
+from dualview.pooling import replay_switch
+from dualview.source_lines import describe, module_of, operation_name
+from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
+from dualview.verification import ValueKind, is_shape_query, value_kinds
+
+
+def one_row_of_ones(x: Tensor) -> Tensor:
+    """Ones of the shape of one example: (n, ...) -> (1, ...)."""
+    return torch.ones_like(x[:1])
+
+
+def spread_over_batch(row: Tensor, x: Tensor) -> Tensor:
+    """The one row (1, ...) seen once for each example of `x`: (n, ...), without copying."""
+    return row.expand(x.shape[0], *row.shape[1:])
+
+
+class ReplayedBatchNorm(nn.Module):
+    """Batch norm run a second time on the same batch: it must not update the statistics again.
+
+    Only a model's own dual form needs it, where both networks share their batch norms.
+    """
+
+    def __init__(self, original: nn.Module) -> None:
+        super().__init__()
+        self.original = original
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise `x` as `original` does, and leave its running statistics alone."""
+        bn = self.original
+        use_batch = bn.training or bn.running_mean is None
+        mean, var = (None, None) if use_batch else (bn.running_mean, bn.running_var)
+        return F.batch_norm(x, mean, var, bn.weight, bn.bias, use_batch, 0.0, bn.eps)
+
+
+class WeightsGraphBuilder:
+    """Copies a traced graph node by node, activations and max pools replaced."""
+
+    def __init__(self, traced: TracedNetwork, *, ones: bool, switches: bool) -> None:
+        self.traced = traced
+        self.ones = ones
+        self.graph = fx.Graph()
+        self.kinds: dict[fx.Node, ValueKind] = value_kinds(traced.graph)
+        self.full: dict[fx.Node, fx.Node] = {}
+        """Values for the whole batch."""
+        self.row: dict[fx.Node, fx.Node] = {}
+        """Values that no example changes yet, as one row (constant-1 input only)."""
+        self.x = self.graph.placeholder("x")
+        count = range(1, len(traced.activations) + 1)
+        self.gates = [self.graph.placeholder(f"gate_{k}") for k in count]
+        pools = range(1, len(traced.max_pools) + 1 if switches else 1)
+        self.switches = [self.graph.placeholder(f"switch_{k}") for k in pools]
+
+    def build(self) -> fx.Graph:
+        """The finished graph."""
+        gates, switches = iter(self.gates), iter(self.switches)
+        for node in self.traced.graph.nodes:
+            if node.op == "placeholder":
+                self._start(node)
+            elif node in self.traced.activations:
+                value = self._row_or_full(data_argument(node))
+                self.full[node] = self.graph.call_function(apply_gate, (value, next(gates)))
+            elif node in self.traced.max_pools:
+                self._pool(node, next(switches, None))
+            elif self._needs_no_example(node):
+                self.row[node] = self.graph.node_copy(node, self._row_or_constant)
+            else:
+                self._copy(node)
+        drop_dead_code(self.graph)
+        return self.graph
+
+    def _start(self, node: fx.Node) -> None:
+        if self.ones:
+            self.row[node] = self.graph.call_function(one_row_of_ones, (self.x,))
+        else:
+            self.full[node] = self.x
+
+    def _pool(self, node: fx.Node, switch: fx.Node | None) -> None:
+        source = data_argument(node)
+        value = self._row_or_full(source)
+        if switch is not None:
+            dims = max_pool_of(node).dims
+            self.full[node] = self.graph.call_function(replay_switch, (value, switch, dims))
+        else:
+            kept = self.row if source in self.row else self.full
+            kept[node] = add_average(self.graph, node, value)
+
+    def _copy(self, node: fx.Node) -> None:
+        if self._is_batch_norm(node) and node.all_input_nodes[0] in self.row:
+            warn_batch_norm_on_ones(node)
+        self.full[node] = self.graph.node_copy(node, self.batch_value)
+
+    def _row_or_full(self, node: fx.Node) -> fx.Node:
+        return self.row[node] if node in self.row else self.batch_value(node)
+
+    def _row_or_constant(self, node: fx.Node) -> fx.Node:
+        return self.row[node] if node in self.row else self.full[node]
+
+    def batch_value(self, node: fx.Node) -> fx.Node:
+        """The value of `node` for the whole batch, spread from its one row if need be."""
+        if node not in self.full:
+            if self.kinds[node] == "data":
+                spread = (self.row[node], self.x)
+                self.full[node] = self.graph.call_function(spread_over_batch, spread)
+            else:  # a size: read it off the whole batch
+                self.full[node] = self.graph.node_copy(node, self.batch_value)
+        return self.full[node]
+
+    def _needs_no_example(self, node: fx.Node) -> bool:
+        """Whether `node` can be computed on one row of ones, the same for every example."""
+        sources = node.all_input_nodes
+        in_row = [source for source in sources if source in self.row]
+        if not in_row or any(self.kinds[s] != "constant" for s in sources if s not in self.row):
+            return False
+        if self.kinds[node] == "shape":
+            return is_shape_query(node) or node.op == "call_function"
+        return node.op != "output" and _keeps_rows_apart(node)
+
+    def _is_batch_norm(self, node: fx.Node) -> bool:
+        return node.op == "call_module" and isinstance(module_of(node), ops.BATCH_NORM_MODULES)
+
+
+def _keeps_rows_apart(node: fx.Node) -> bool:
+    """Whether `node` maps one row of ones to what it would make of every row of a batch."""
+    if node.op == "call_module":
+        module = module_of(node)
+        if isinstance(module, nn.Flatten):
+            return module.start_dim >= 1
+        return not isinstance(module, (*ops.BATCH_NORM_MODULES, *ops.DROPOUT_MODULES, nn.Unflatten))
+    name = operation_name(node)
+    if name in ("view", "reshape"):
+        first = node.args[1]
+        first = first[0] if isinstance(first, tuple | list) else first
+        return isinstance(first, fx.Node) or first in (-1, 1)
+    if name == "flatten":
+        start = node.kwargs.get("start_dim", node.args[1] if len(node.args) > 1 else 0)
+        return isinstance(start, int) and start >= 1
+    random = node.target in ops.DROPOUT_FUNCTIONS
+    return not random and name not in ops.BATCH_AXIS_MOVERS
+
+
+def warn_batch_norm_on_ones(node: fx.Node) -> None:
+    """Say that this batch norm sees a value which no example changes."""
+    warnings.warn(
+        f"{describe(node)}: with a constant-1 input this batch norm sees the same value for every "
+        f"example. Its variance comes from the padding's border alone, and without padding it is 0 "
+        f"and the layer is dead. Consider weights_input='data', or no batch norm before the first "
+        f"gate",
+        DualviewWarning,
+        stacklevel=2,
+    )
+
+
+def weights_network(parameters: nn.Module, graph: fx.Graph, *, replayed: bool) -> fx.GraphModule:
+    """`graph` with the modules it calls, taken from `parameters`.
+
+    `replayed` wraps batch norms that the gating network has already run on the same batch.
+    """
+    network = fx.GraphModule(parameters, graph, class_name="WeightsNetwork")
+    if replayed:
+        _for_each_batch_norm(network, ReplayedBatchNorm)
+    return network
+
+
+def _for_each_batch_norm(network: fx.GraphModule, wrap: Callable[[nn.Module], nn.Module]) -> None:
+    called = {str(node.target) for node in network.graph.nodes if node.op == "call_module"}
+    for name in sorted(called):
+        module = network.get_submodule(name)
+        if isinstance(module, ops.BATCH_NORM_MODULES):
+            parent, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, wrap(module))
