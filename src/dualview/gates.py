@@ -71,7 +71,7 @@ class LeakyGate(Gate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return torch.where(q > 0, 1.0, self.slope).to(q.dtype)
+        return torch.where(q > 0, q.new_ones(()), q.new_full((), self.slope))
 
     def extra_repr(self) -> str:
         """What `print` shows of it."""

@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from dualview import operations as ops
 from dualview.errors import ExampleInputError, UnsupportedOperationError
-from dualview.initialisation import Initialiser, redraw
+from dualview.initialisation import Initialiser, redraw, seeded
 from dualview.source_lines import describe, module_of
 from dualview.tracing import TracedNetwork, data_argument
 from dualview.verification import value_kinds
@@ -40,7 +40,8 @@ def shallow_gating_network(
     x = graph.placeholder("x")
     outputs = []
     for index, segment in enumerate(_segments(traced)):
-        layer = _shallow_layer(traced, segment, traced.activations[index])
+        with seeded(seed, traced.module):  # constructors draw too: not from the global state
+            layer = _shallow_layer(traced, segment, traced.activations[index])
         layers[f"layer_{index + 1}"] = layer.train(traced.module.training)
         outputs.append(graph.call_module(f"layer_{index + 1}", (x,)))
     graph.output(tuple(outputs))

@@ -144,6 +144,8 @@ def private_copy(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
     _refuse_wrappers(model)
+    for module in model.modules():
+        _refuse_weight_hooks(module)
     try:
         own = copy.deepcopy(model)
     except Exception as error:
@@ -176,18 +178,22 @@ def _refuse_wrappers(model: nn.Module) -> None:
         )
 
 
+def _refuse_weight_hooks(module: nn.Module) -> None:
+    for hook in module._forward_pre_hooks.values():
+        if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
+            raise TracingError(
+                f"{type(hook).__name__} on {type(module).__name__} is a hook that makes a weight "
+                f"anew at each call. Repair: remove it (torch.nn.utils.remove_weight_norm, "
+                f"remove_spectral_norm)"
+            )
+
+
 def _drop_hooks(module: nn.Module) -> bool:
     """Remove every hook of `module`; say whether there was one that a user set."""
     names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     found = False
     for name in names:
         hooks = getattr(module, name)
-        for hook in hooks.values():
-            if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
-                raise TracingError(
-                    f"{type(hook).__name__} is a hook that makes a weight anew at each call. "
-                    f"Repair: remove it (torch.nn.utils.remove_weight_norm, remove_spectral_norm)"
-                )
         found = found or bool(hooks)
         hooks.clear()
     return found
@@ -217,6 +223,7 @@ assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.
 
 class _Tracer(fx.Tracer):
     record_stack_traces = True
+    proxy_buffer_attributes = True  # else a buffer changed in forward would change while tracing
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _InPlaceProxy(node, self)

@@ -1,0 +1,118 @@
+"""Small models that the tests share, and every spelling of an activation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dualview.architectures import ARCHITECTURES
+from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+
+# What each reference architecture is tested at: width, input shape.
+SMALL = {
+    "fc": (6, (1, 5, 4)),
+    "vconv": (2, (2, 5, 4)),
+    "gconv": (3, (2, 6, 5)),
+    "c4gap": (4, (3, 6, 5)),
+    "vgg16": (2, (3, 16, 16)),
+    "resnet20": (2, (3, 8, 9)),
+    "resnet32": (2, (3, 8, 8)),
+    "resnet56": (2, (3, 8, 8)),
+    "resnet110": (2, (3, 8, 8)),
+}
+
+
+def small_architecture(name: str, batch_norm: bool = False, num_classes: int = 3) -> nn.Module:
+    """The architecture, narrow and on small images, float64, with lively batch-norm statistics."""
+    width, shape = SMALL[name]
+    model = ARCHITECTURES[name](
+        num_classes=num_classes, input_shape=shape, width=width, batch_norm=batch_norm
+    )
+    return enliven(model.double())
+
+
+def small_input(name: str, n: int = 3) -> torch.Tensor:
+    """A batch that `small_architecture(name)` takes."""
+    return torch.randn(n, *SMALL[name][1], dtype=torch.float64)
+
+
+def enliven(model: nn.Module) -> nn.Module:
+    """Random biases and batch-norm parameters and statistics, so that no term is 0 or 1."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.5, 2)
+                module.weight.uniform_(0.5, 2)
+            if getattr(module, "bias", None) is not None:
+                module.bias.normal_()
+    return model
+
+
+def batch_norm_choices(name: str) -> list[bool]:
+    return [False] if name == "fc" else [False, True]
+
+
+ARCHITECTURE_CASES = [(name, bn) for name in ARCHITECTURES for bn in batch_norm_choices(name)]
+
+
+class Spelled(nn.Module):
+    """conv, activation, conv, the same activation, dense: the activation is spelt as given."""
+
+    def __init__(self, activation: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(2, 3, 3, padding=1)
+        self.conv2 = nn.Conv2d(3, 3, 3)
+        self.fc = nn.Linear(3 * 2 * 3, 2)
+        self.activation = activation
+
+    def forward(self, x):
+        x = self.activation(self.conv1(x))
+        x = self.activation(self.conv2(x))
+        return self.fc(x.flatten(1))
+
+
+SPELLED_INPUT = (3, 2, 4, 5)
+
+
+def _module_spellings() -> dict[str, Callable[[], nn.Module]]:
+    made: dict[str, Callable[[], nn.Module]] = {}
+    for kind in GATE_OF_MODULE:
+        made[f"nn.{kind.__name__}()"] = kind
+        if kind not in (nn.PReLU, nn.GELU):
+            made[f"nn.{kind.__name__}(inplace=True)"] = lambda kind=kind: kind(inplace=True)
+    made["nn.PReLU(3)"] = lambda: nn.PReLU(3)
+    made["nn.GELU('tanh')"] = lambda: nn.GELU("tanh")
+    made["nn.LeakyReLU(0.3)"] = lambda: nn.LeakyReLU(0.3)
+    return made
+
+
+def _function_spellings() -> dict[str, Callable[[], Callable]]:
+    made: dict[str, Callable[[], Callable]] = {}
+    for function in GATE_OF_FUNCTION:
+        name = f"{function.__module__ or 'torch'}.{function.__name__}"
+        made[name] = lambda function=function: function
+        if function not in (F.gelu, torch.relu):
+            made[f"{name}(inplace=True)"] = lambda f=function: lambda x: f(x, inplace=True)
+    for method in GATE_OF_METHOD:
+        made[f"x.{method}()"] = lambda m=method: lambda x: getattr(x, m)()
+        made[f"x.{method}_()"] = lambda m=method: lambda x: getattr(x, m + "_")()
+    made["torch.relu_"] = lambda: torch.relu_
+    made["F.relu_"] = lambda: F.relu_
+    made["F.leaky_relu(0.2)"] = lambda: lambda x: F.leaky_relu(x, 0.2)
+    made["F.leaky_relu_(0.2)"] = lambda: lambda x: F.leaky_relu_(x, 0.2)
+    made["F.gelu(tanh)"] = lambda: lambda x: F.gelu(x, approximate="tanh")
+    made["F.relu(input=x)"] = lambda: lambda x: F.relu(input=x)
+    return made
+
+
+SPELLINGS: dict[str, Callable[[], Callable]] = {**_module_spellings(), **_function_spellings()}
+
+
+def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:
+    """Largest deviation relative to the largest expected value."""
+    got, expected = got.detach(), expected.detach()
+    return float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
