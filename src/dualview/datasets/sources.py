@@ -1,0 +1,197 @@
+"""`load`: from a name or a path to a `Dataset` with three splits."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from dualview.datasets.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Examples,
+    Source,
+    Split,
+    channel_statistics,
+)
+from dualview.datasets.decode import shape_name
+from dualview.datasets.digits import read_digits
+from dualview.datasets.hub import is_hub_name, read_hub
+from dualview.datasets.image_folder import read_image_folder
+from dualview.datasets.npz import read_npz
+from dualview.datasets.parquet import has_parquet, read_parquet
+from dualview.datasets.splits import stratified_split
+from dualview.datasets.tables import Columns
+from dualview.errors import DataError
+
+ACCEPTED = (
+    "'digits', a folder of Parquet files (train-*.parquet), a Parquet or .npz file, a folder of "
+    "images (class/*.png or train/class/*.png), or a data set of the hub ('organisation/name')"
+)
+
+LOSSLESS_ORIGINALS = {
+    "cifar10": "CIFAR-10",
+    "cifar100": "CIFAR-100",
+    "mnist": "MNIST",
+    "fashionmnist": "Fashion-MNIST",
+    "svhn": "SVHN",
+    "stl10": "STL-10",
+}
+"""Well-known data sets whose originals are exact pixels, so that JPEG files of them are copies with
+a loss, which every report has to say."""
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    config: str | None = None,
+    cache: bool = True,
+) -> Dataset:
+    """Load labelled images, and cut the splits that are missing.
+
+    A path that exists is read as what it is; otherwise the argument is a name. Splits that the
+    source has are kept as they are. Those it lacks are cut from its train split, stratified by
+    class; the draw depends on `seed` and the labels alone.
+
+    Args:
+        name_or_path: "digits" (scikit-learn's, needs no download); a folder of Parquet files in
+            the hub's layout, or one Parquet file; a folder of images; an `.npz` file with `x` and
+            `y`; or a data set of the Hugging Face hub, "organisation/name".
+        validation: share of the source's train split that becomes the validation split where the
+            source has none; between 0 and 1.
+        test: the same for the test split.
+        seed: of the splits.
+        image_column: column of images in Parquet and hub data; found by type if None.
+        label_column: column of labels; found by name and metadata if None.
+        config: which configuration of Parquet and hub data that have several.
+        cache: keep decoded images in `$DUALVIEW_CACHE` or the user's cache folder.
+
+    Returns:
+        The data, in memory on the CPU: uint8 images where the source has 8-bit pixels, else
+        float32 ones.
+
+    Raises:
+        DataError: nothing usable there, or damaged or inconsistent data; the message names the
+            file, and the row where that helps.
+        MissingExtraError: reading this needs a library that is not installed.
+
+    >>> data = load("digits")
+    >>> data.input_shape, data.n_classes, len(data.train), len(data.validation), len(data.test)
+    ((1, 8, 8), 10, 1258, 180, 359)
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DataError(f"seed={seed!r}: expected a whole number, 0 or more")
+    columns = Columns(image_column, label_column)
+    try:
+        source, name = _read(name_or_path, columns, config, cache=cache)
+    except OSError as error:  # a folder without permission, a disk that fails
+        raise DataError(f"{name_or_path}: cannot be read: {error}") from error
+    splits = _complete(source, {"validation": validation, "test": test}, seed, str(name_or_path))
+    mean, std = channel_statistics(splits["train"].images)
+    return Dataset(
+        **splits,
+        class_names=source.class_names,
+        mean=mean,
+        std=std,
+        description=describe(name, source.formats),
+    )
+
+
+def describe(name: str, formats: frozenset[str]) -> str:
+    """How reports name the data; a loss by JPEG is always said.
+
+    >>> describe("mnist", frozenset({"PNG"}))
+    'mnist'
+    >>> describe("cifar10", frozenset({"JPEG"}))
+    'CIFAR-10, JPEG re-encoding'
+    >>> describe("holidays", frozenset({"JPEG"}))
+    'holidays (JPEG images)'
+    """
+    if "JPEG" not in formats:
+        return name
+    known = LOSSLESS_ORIGINALS.get(re.sub(r"[\W_]", "", name.rpartition("/")[2].lower()))
+    if known is not None:
+        return f"{known}, JPEG re-encoding"
+    return f"{name} ({' and '.join(sorted(formats))} images)"
+
+
+def _read(
+    name_or_path: str | Path, columns: Columns, config: str | None, *, cache: bool
+) -> tuple[Source, str]:
+    """The source, and the name that reports use."""
+    path, name = Path(name_or_path).expanduser(), str(name_or_path)
+    if path.exists():
+        return _read_path(path, columns, config, cache=cache)
+    if name == "digits":
+        _expect_no_options(name, columns, config)
+        return read_digits(), name
+    if (
+        isinstance(name_or_path, str)
+        and is_hub_name(name)
+        and path.suffix not in (".npz", ".parquet")
+    ):
+        return read_hub(name, columns, config, cache=cache), name
+    raise DataError(f"{name}: no such file, folder or data set; expected {ACCEPTED}")
+
+
+def _read_path(
+    path: Path, columns: Columns, config: str | None, *, cache: bool
+) -> tuple[Source, str]:
+    if path.is_dir():
+        name = path.absolute().name if path.name != ".." else path.resolve().name
+        if has_parquet(path):
+            return read_parquet(path, columns, config, cache=cache), name
+        _expect_no_options(str(path), columns, config)
+        return read_image_folder(path, cache=cache), name
+    if path.suffix == ".parquet":
+        return read_parquet(path, columns, config, cache=cache), path.stem
+    _expect_no_options(str(path), columns, config)
+    if path.suffix == ".npz":
+        return read_npz(path), path.stem
+    raise DataError(f"{path}: cannot be read as data; expected {ACCEPTED}")
+
+
+def _expect_no_options(name: str, columns: Columns, config: str | None) -> None:
+    options = {"image_column": columns.image, "label_column": columns.label, "config": config}
+    for option, value in options.items():
+        if value is not None:
+            raise DataError(
+                f"{name}: {option}={value!r} has no meaning here, only for Parquet files and data "
+                "sets of the hub; leave it out"
+            )
+
+
+def _complete(
+    source: Source, fractions: dict[str, float], seed: int, where: str
+) -> dict[str, Split]:
+    """All three splits as tensors, the missing ones cut from the train split."""
+    splits = dict(source.splits)
+    _expect_one_shape(splits, where)
+    missing = {name: share for name, share in fractions.items() if name not in splits}
+    if missing:
+        train = splits["train"]
+        rows = stratified_split(train.labels, missing, seed, source.class_names, where)
+        for name, chosen in rows.items():
+            splits[name] = Examples(train.images[chosen], train.labels[chosen])
+    return {
+        name: Split(torch.from_numpy(splits[name].images), torch.from_numpy(splits[name].labels))
+        for name in SPLIT_NAMES
+    }
+
+
+def _expect_one_shape(splits: dict[str, Examples], where: str) -> None:
+    expected = splits["train"].images
+    for name, examples in splits.items():
+        found = examples.images
+        if found.shape[1:] != expected.shape[1:] or found.dtype != expected.dtype:
+            raise DataError(
+                f"{where}: the {name} split holds {shape_name(found.shape[1:])} ({found.dtype}), "
+                f"the train split {shape_name(expected.shape[1:])} ({expected.dtype}); "
+                "convert all images to one size and kind"
+            )
