@@ -58,8 +58,12 @@ def network(kind: str, width: int) -> nn.Module:
         return model
     if kind == "DLGN by hand":
         return TwoNetworks(width)
-    ones = "ones" if kind.endswith("ones") else "data"
-    return dv.disentangle(model, "dgn" if kind == "DGN" else "dlgn", weights_input=ones, seed=0)
+    return dv.disentangle(
+        model,
+        "dgn" if kind == "DGN" else "dlgn",
+        weights_input="ones" if kind.endswith("ones") else "data",
+        seed=0,
+    )
 
 
 def step_of(kind: str, width: int, batch: int) -> Callable[[], None]:

@@ -177,6 +177,15 @@ def test_functional_dropout_follows_the_mode():
     assert (traced.module.train()(x) == 0).any()
 
 
+def test_tensors_made_in_forward_are_constants():
+    class Model(nn.Module):
+        def forward(self, x):
+            return F.relu(x) * torch.arange(3.0) + torch.ones(3)
+
+    x = torch.randn(2, 3)
+    assert torch.equal(trace(Model()).module(x), F.relu(x) * torch.arange(3.0) + 1)
+
+
 def test_optional_arguments_take_their_defaults():
     class Model(nn.Module):
         def forward(self, x, scale=2.0, mask=None):

@@ -13,6 +13,7 @@ True
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.gated_network import GatedNetwork, disentangle
 from dualview.gates import Gate, HardGate, SoftGate
+from dualview.path_kernel.kernel import expected_ntk, npk
 
 __version__ = "0.1.0"
 
@@ -24,4 +25,6 @@ __all__ = [
     "HardGate",
     "SoftGate",
     "disentangle",
+    "expected_ntk",
+    "npk",
 ]

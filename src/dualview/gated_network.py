@@ -79,15 +79,20 @@ class GatedNetwork(nn.Module):
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
         return self.gates_and_switches(x)[0]
 
-    def gates_and_switches(self, x: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    def gates_and_switches(
+        self, x: Tensor, *, hard: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All that the weights network needs beside its input: gates, and max-pool switches.
+
+        `hard` takes 1{q > 0} in place of the network's own gate functions.
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
         """
         values = self.gating_network(x)
         n = self.n_gates
-        own = [function(q) for function, q in zip(self.gate_functions, values[:n], strict=True)]
+        functions = [HardGate()] * n if hard else self.gate_functions
+        own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
         for layer, source in enumerate(self.gate_order):
             if own[layer].shape != own[source].shape:
                 raise _shape_error(layer, source, own[layer].shape, own[source].shape)

@@ -232,8 +232,11 @@ class _Tracer(fx.Tracer):
 def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
     """Trace in training and evaluation mode; they may differ in functional dropout only."""
     modes = {module: module.training for module in own.modules()}
+    attributes = set(vars(own))
     own.train()
     training = _trace_once(own)
+    for name in set(vars(own)) - attributes:  # tensors made in forward, made again below
+        delattr(own, name)
     own.eval()
     evaluation = _trace_once(own)
     for module, mode in modes.items():

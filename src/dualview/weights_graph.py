@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -46,7 +47,7 @@ class ReplayedBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `x` as `original` does, and leave its running statistics alone."""
-        bn = self.original
+        bn: Any = self.original
         use_batch = bn.training or bn.running_mean is None
         mean, var = (None, None) if use_batch else (bn.running_mean, bn.running_var)
         return F.batch_norm(x, mean, var, bn.weight, bn.bias, use_batch, 0.0, bn.eps)

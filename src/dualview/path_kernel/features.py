@@ -1,0 +1,105 @@
+"""Random features of the NPK: the weights network with fresh weights (theory, section 6).
+
+For independent draws V_1 ... V_m of the weights, the mean of f_V(x) f_V(x') is an unbiased
+estimate of the NPK for any graph, at a cost linear in the number of examples; its error falls as
+1 / sqrt(m).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+
+from dualview.errors import PathKernelError
+from dualview.gated_network import GatedNetwork
+from dualview.path_kernel.kernel import Gates
+from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
+from dualview.source_lines import module_of
+from dualview.tracing import evaluation_mode
+
+
+def npk_features(
+    net: GatedNetwork,
+    x: Tensor,
+    n_features: int = 1024,
+    *,
+    seed: int = 0,
+    gates: Gates = "model",
+    per_draw: int = 32,
+    batch_size: int = 128,
+) -> Tensor:
+    """Features whose inner products estimate the normalised NPK, without bias, for any graph.
+
+    Args:
+        net: the network; its gates are taken in evaluation mode, batch norms as the identity.
+        x: examples (n, ...).
+        n_features: number of features; the error of an inner product falls as its inverse square
+            root (see `per_draw`).
+        seed: for the weights. Features of the same seed agree between calls, so train and test
+            examples may be mapped apart, and more features continue fewer.
+        gates: "model" or "hard".
+        per_draw: features that one draw of the weights gives, by as many fresh output units. They
+            share the lower layers' weights: 1 gives independent features, more are cheaper.
+        batch_size: examples at a time.
+
+    Returns:
+        Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)`.
+
+    Raises:
+        PathKernelError: no features asked for, or the output is not one tensor.
+
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> net = dv.disentangle(model, kind="dnn")
+    >>> features = npk_features(net, torch.randn(3, 4), 100)
+    >>> features.shape
+    torch.Size([3, 100])
+    """
+    if n_features < 1 or per_draw < 1:
+        raise PathKernelError(
+            f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
+        )
+    network = bare_weights_network(net)
+    widen_output(network, per_draw)
+    parts = []
+    with evaluation_mode(net), torch.no_grad():
+        for batch in x.split(batch_size):
+            values, switches = net.gates_and_switches(batch, hard=gates == "hard")
+            columns = _columns(network, (batch, *values, *switches), seed, n_features)
+            parts.append(torch.cat(list(columns), 1)[:, :n_features])
+    return torch.cat(parts) / math.sqrt(n_features)
+
+
+def _columns(
+    network: fx.GraphModule, inputs: tuple[Tensor, ...], seed: int, n_features: int
+) -> Iterator[Tensor]:
+    """Outputs (n, outputs) of draw after draw, until there are enough."""
+    have, draw = 0, 0
+    while have < n_features:
+        weights = draw_weights(network, seed, draw)
+        out = functional_call(network, weights, inputs)
+        if not isinstance(out, Tensor):
+            raise PathKernelError(
+                f"the network's output: expected one tensor, got {type(out).__name__}. Repair: "
+                f"wrap the model in a module that returns one of them"
+            )
+        yield out.flatten(1)
+        have, draw = have + out[0].numel(), draw + 1
+
+
+def widen_output(network: fx.GraphModule, outputs: int) -> None:
+    """Give a final dense layer `outputs` units; networks that end otherwise keep their outputs."""
+    last = next(node for node in network.graph.nodes if node.op == "output").args[0]
+    if not (isinstance(last, fx.Node) and last.op == "call_module"):
+        return
+    module = module_of(last)
+    calls = [node for node in network.graph.nodes if node.target == last.target]
+    if isinstance(module, nn.Linear) and len(calls) == 1:
+        wide = nn.Linear(module.in_features, outputs, module.bias is not None).to(module.weight)
+        parent, _, leaf = str(last.target).rpartition(".")
+        setattr(network.get_submodule(parent), leaf, wide)

@@ -1,0 +1,173 @@
+"""Walks a weights network's graph, carrying the covariance of two blocks of examples through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from dualview.errors import PathKernelError
+from dualview.path_kernel.positions import LEADING
+from dualview.path_kernel.rules import RULES, Pair, Setting, refuse
+from dualview.path_kernel.terms import Term, Value
+from dualview.source_lines import describe, module_of
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a block: examples, and their gates and switches as the network takes them."""
+
+    x: Tensor
+    gates: Sequence[Tensor]
+    switches: Sequence[Tensor] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Result of one walk: the kernel (s, n1, n2), its scale, and how much it held at once."""
+
+    kernel: Tensor
+    log_scale: float
+    peak_elements: int
+
+
+def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting) -> Block:
+    """Carry the covariance from the input to the output.
+
+    Args:
+        network: a weights network in evaluation mode.
+        left: the n1 first examples.
+        right: the n2 second examples.
+        setting: what the weights are drawn from.
+
+    Returns:
+        The kernel of one output coordinate (all have the same), divided by exp(log_scale).
+
+    Raises:
+        PathKernelError: an operation has no exact rule, or weights are tied.
+    """
+    refuse_tied_weights(network)
+    inputs = iter([Pair(left.x, right.x), *_pairs(left, right)])
+    last_use = _last_uses(network.graph)
+    env: dict[fx.Node, Any] = {}
+    peak = 0
+    for node in network.graph.nodes:
+        if node.op == "output":
+            return _result(node, env[node.args[0]], peak)
+        if node.op == "placeholder":
+            pair = next(inputs)
+            env[node] = _input(node, pair) if node.name == "x" else pair
+        else:
+            env[node] = _run(network, node, env, setting)
+        peak = max(peak, sum(_elements(value) for value in env.values()))
+        for done in last_use.get(node, ()):
+            del env[done]
+    raise AssertionError("a graph ends in an output")
+
+
+def _pairs(left: Side, right: Side) -> list[Pair]:
+    gates = zip(left.gates, right.gates, strict=True)
+    switches = zip(left.switches, right.switches, strict=True)
+    return [Pair(a, b) for a, b in (*gates, *switches)]
+
+
+def _input(node: fx.Node, pair: Pair) -> Value:
+    """The input: 1 times each example's own values. A vector is all channels and no position."""
+    term = Term(None, pair.left, pair.right, 0.0, node, frozenset({node}))
+    return Value((term,), pair.left.shape[1], tuple(pair.left.shape[2:]))
+
+
+def _run(network: fx.GraphModule, node: fx.Node, env: dict[fx.Node, Any], setting: Setting) -> Any:
+    if node.op == "get_attr":
+        value: Any = network
+        for name in str(node.target).split("."):
+            value = getattr(value, name)
+        return value
+    args = fx.map_arg(node.args, lambda n: env[n])
+    kwargs = fx.map_arg(node.kwargs, lambda n: env[n])
+    if "input" in kwargs:
+        args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
+    if not _depends_on_data(node, env):
+        target: Any = node.target
+        return (
+            getattr(args[0], target)(*args[1:], **kwargs)
+            if node.op == "call_method"
+            else target(*args, **kwargs)
+        )
+    key: Any = type(module_of(node)) if node.op == "call_module" else node.target
+    if key not in RULES:
+        refuse(node, "it is not in the table of rules")
+    return RULES[key](node, args, kwargs, setting)
+
+
+def _depends_on_data(node: fx.Node, env: dict[fx.Node, Any]) -> bool:
+    def holds(value: Any) -> bool:
+        if isinstance(value, tuple | list):
+            return any(holds(v) for v in value)
+        return isinstance(value, Value | Pair)
+
+    return any(holds(env[source]) for source in node.all_input_nodes)
+
+
+def _result(node: fx.Node, value: Any, peak: int) -> Block:
+    if not isinstance(value, Value):
+        raise PathKernelError(
+            "the network's output: expected one tensor, got several. Repair: wrap the model in a "
+            "module that returns one of them"
+        )
+    if len(value.terms) != 1 or value.terms[0].left is not None or value.terms[0].kernel is None:
+        raise PathKernelError(
+            "the network's output: expected the output of a weight layer (or of pooling after "
+            "one), so that all outputs share one kernel; got gated or added values. Repair: end "
+            "the model in a dense layer or a convolution with global pooling"
+        )
+    kernel = value.terms[0].kernel
+    if math.prod(value.positions) != 1 or kernel.shape[3] != 1:
+        raise PathKernelError(
+            f"the network's output: expected one value per class, got positions "
+            f"{value.positions} in {kernel.shape[3]} groups. Repair: pool over the positions"
+        )
+    assert len(kernel) <= 2
+    return Block(kernel.reshape(kernel.shape[: LEADING - 1]), value.terms[0].log_scale, peak)
+
+
+def refuse_tied_weights(network: fx.GraphModule) -> None:
+    """Raise if two weight layers of the graph use one parameter.
+
+    The rules need every layer's weights independent of every other's.
+    """
+    seen: dict[int, fx.Node] = {}
+    for node in network.graph.nodes:
+        if node.op != "call_module" or not isinstance(module_of(node), nn.Module):
+            continue
+        weight = getattr(module_of(node), "weight", None)
+        if isinstance(weight, nn.Parameter) and weight.dim() > 1:
+            if id(weight) in seen:
+                raise PathKernelError(
+                    f"{describe(node)}: it uses the weights of {describe(seen[id(weight)])} a "
+                    f"second time, and the rules need all weights independent. Repair: estimate "
+                    f"the kernel with dualview.npk_features, or give each layer its own weights"
+                )
+            seen[id(weight)] = node
+
+
+def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
+    """For each node, the values that nobody reads after it."""
+    last: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        for source in node.all_input_nodes:
+            last[source] = node
+    uses: dict[fx.Node, list[fx.Node]] = {}
+    for source, node in last.items():
+        uses.setdefault(node, []).append(source)
+    return uses
+
+
+def _elements(value: Any) -> int:
+    if isinstance(value, Value):
+        kernels = [term.kernel for term in value.terms if term.kernel is not None]
+        return sum(kernel.numel() for kernel in kernels)
+    return 0

@@ -1,0 +1,188 @@
+"""An oracle for kernels: the joint second moments of every scalar entry of every node.
+
+For two examples a and b, C[u, v] is the matrix of E[u_a v_b] over the entries of the nodes u and v,
+weights independent with zero mean. A node that is linear in its inputs multiplies C by matrices,
+found by running it on unit vectors; a weight layer of weights w_k adds sum_k var_k B_k C B_k^T, B_k
+found by running it with the k-th weight 1 and all others 0. No rule of the library is used. The NTK
+is carried along the same way. Everything is dense, so it is for tiny networks.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.operations import BATCH_NORM_MODULES
+from dualview.path_kernel.random_weights import bare_weights_network, fan_in
+from dualview.weights_graph import one_row_of_ones
+
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+class SecondMoments:
+    """One pair of examples (each with a batch axis of 1) and its gates."""
+
+    def __init__(self, net, left: Tensor, right: Tensor, *, normalise: bool, hard=False) -> None:
+        self.network = bare_weights_network(net)
+        self.normalise = normalise
+        sides = [net.gates_and_switches(x, hard=hard) for x in (left, right)]
+        names = [n for n in self.network.graph.nodes if n.op == "placeholder"]
+        self.given = [
+            dict(zip(names, (x, *gates, *switches), strict=True))
+            for x, (gates, switches) in zip((left, right), sides, strict=True)
+        ]
+        self.shapes = self._shapes()
+        self.moments: dict[tuple[fx.Node, fx.Node], Tensor] = {}
+        self.tangents: dict[tuple[fx.Node, fx.Node], Tensor] = {}
+        self.done: list[fx.Node] = []
+
+    def run(self) -> tuple[float, float]:
+        """(NPK, NTK) of the first output coordinate."""
+        for node in self.network.graph.nodes:
+            if node.op == "output":
+                last = node.args[0]
+                return float(self.moments[last, last][0, 0]), float(self.tangents[last, last][0, 0])
+            if not isinstance(self.shapes.get(node), torch.Size) or self._is_given(node):
+                continue
+            if node.op == "placeholder":
+                a, b = (given[node].flatten() for given in self.given)
+                self._store(node, {}, torch.outer(a, b), torch.zeros(len(a), len(b)).double())
+            elif node.target is one_row_of_ones:
+                self._constant(node)
+            elif node.op == "call_module" and isinstance(self._module(node), WEIGHT_LAYERS):
+                self._weight_layer(node)
+            else:
+                self._linear(node)
+        raise AssertionError
+
+    def _is_given(self, node: fx.Node) -> bool:
+        return node.op == "get_attr" or (node.op == "placeholder" and node.name != "x")
+
+    def _module(self, node: fx.Node) -> nn.Module:
+        return self.network.get_submodule(str(node.target))
+
+    def _shapes(self) -> dict[fx.Node, Any]:
+        shapes: dict[fx.Node, Any] = {}
+        given = self.given[0]
+
+        class Recorder(fx.Interpreter):
+            def run_node(self, n):
+                value = super().run_node(n)
+                shapes[n] = value.shape[1:] if isinstance(value, Tensor) else value
+                return value
+
+        Recorder(self.network).run(*given.values())
+        return shapes
+
+    def _store(self, node, crosses, moment, tangent) -> None:
+        for other, (first, second) in crosses.items():
+            self.moments[node, other], self.tangents[node, other] = first
+            self.moments[other, node], self.tangents[other, node] = second
+        self.moments[node, node], self.tangents[node, node] = moment, tangent
+        self.done.append(node)
+
+    def _constant(self, node: fx.Node) -> None:
+        (x,) = node.all_input_nodes
+        a, b = (given[x].flatten() for given in self.given)
+        ones = torch.ones_like(a)
+        zero = torch.zeros(len(a), len(a), dtype=torch.float64)
+        crosses = {x: ((torch.outer(ones, b), zero), (torch.outer(a, ones), zero))}
+        self._store(node, crosses, torch.outer(ones, ones), zero)
+
+    def _inputs(self, node: fx.Node) -> list[fx.Node]:
+        """The tensors that `node` is computed from, through tuples of tensors."""
+        found = []
+        for source in node.all_input_nodes:
+            found += [source] if source in self.done else self._inputs(source)
+        return list(dict.fromkeys(found))
+
+    def _linear(self, node: fx.Node) -> None:
+        inputs = self._inputs(node)
+        maps = [{u: self._matrix(node, u, given) for u in inputs} for given in self.given]
+        crosses = {}
+        for other in self.done:
+            first = tuple(
+                sum(maps[0][u] @ table[u, other] for u in inputs)
+                for table in (self.moments, self.tangents)
+            )
+            second = tuple(
+                sum(table[other, u] @ maps[1][u].T for u in inputs)
+                for table in (self.moments, self.tangents)
+            )
+            crosses[other] = (first, second)
+        own = [
+            sum(maps[0][u] @ table[u, v] @ maps[1][v].T for u in inputs for v in inputs)
+            for table in (self.moments, self.tangents)
+        ]
+        self._store(node, crosses, *own)
+
+    def _matrix(self, node: fx.Node, source: fx.Node, given) -> Tensor:
+        """Matrix (entries of node, entries of source) of the node's dependence on one input."""
+        size = int(torch.tensor(self.shapes[source]).prod()) if self.shapes[source] else 1
+        basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
+
+        def value(n: fx.Node, batch: Tensor) -> Any:
+            if n is source:
+                return batch
+            if n in self.done:
+                return torch.zeros(len(batch), *self.shapes[n], dtype=torch.float64)
+            if n.op == "get_attr":
+                return getattr(self.network, str(n.target))
+            if self._is_given(n):
+                return given[n].expand(len(batch), *self.shapes[n])
+            return call(n, batch)
+
+        def call(n: fx.Node, batch: Tensor) -> Any:
+            args = fx.map_arg(n.args, lambda m: value(m, batch))
+            kwargs = fx.map_arg(n.kwargs, lambda m: value(m, batch))
+            if n.op == "call_module":
+                return self._module(n)(*args, **kwargs)
+            if n.op == "call_method":
+                return getattr(args[0], str(n.target))(*args[1:], **kwargs)
+            return n.target(*args, **kwargs)
+
+        with torch.no_grad():
+            shift = call(node, torch.zeros_like(basis))
+            return (call(node, basis) - shift).reshape(size, -1).T
+
+    def _weight_layer(self, node: fx.Node) -> None:
+        (source,) = node.all_input_nodes
+        module = copy.deepcopy(self._module(node))
+        name = f"{node.target}.weight"
+        variance = 1 / fan_in(self.network, name) if self.normalise else 1.0
+        size = int(torch.tensor(self.shapes[source]).prod())
+        basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
+        moment, tangent = 0, 0
+        with torch.no_grad():
+            if module.bias is not None:
+                module.bias.zero_()
+            for k in range(module.weight.numel()):
+                module.weight.zero_().view(-1)[k] = 1
+                b = module(basis).reshape(size, -1).T
+                one = b @ self.moments[source, source] @ b.T
+                moment = moment + variance * one
+                tangent = tangent + variance * (b @ self.tangents[source, source] @ b.T) + one
+        zero = {
+            other: tuple(
+                (m := torch.zeros(n, k, dtype=torch.float64), m)
+                for n, k in (
+                    (len(moment), len(self.moments[other, other])),
+                    (len(self.moments[other, other]), len(moment)),
+                )
+            )
+            for other in self.done
+        }
+        self._store(node, zero, moment, tangent)
+
+
+def second_moments(net, x1: Tensor, x2: Tensor, *, normalise=True, hard=False):
+    """(NPK, NTK) between all pairs, by the oracle; net is in evaluation mode, float64."""
+    assert not any(isinstance(m, BATCH_NORM_MODULES) for m in bare_weights_network(net).modules())
+    pairs = [
+        [SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard).run() for b in x2]
+        for a in x1
+    ]
+    return torch.tensor(pairs, dtype=torch.float64).unbind(-1)
