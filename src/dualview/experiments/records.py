@@ -1,0 +1,161 @@
+"""What a training run leaves behind: frozen records, read and written as JSON.
+
+A record holds everything a table, a figure or a report needs, so that those are made from records
+alone and never from a network in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dualview.errors import RunError
+from dualview.training.files import write_json
+from dualview.training.metrics import EpochMetrics
+
+__all__ = [
+    "RECORD_VERSION",
+    "EpochMetrics",
+    "Provenance",
+    "RunRecord",
+    "load_record",
+    "load_records",
+    "provenance",
+    "save_record",
+]
+
+RECORD_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a number comes from."""
+
+    commit: str
+    """Commit of the checkout the code ran from, `+changes` appended if it was edited; else ""."""
+    dualview: str
+    torch: str
+    python: str
+    device: str
+    """For example "cpu (2 threads)" or the name of the GPU."""
+    machine: str
+    finished: str
+    """UTC time, ISO 8601."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One trained network: settings, score and provenance.
+
+    `test_accuracy` (the score) is that of the last epoch. `max_test_accuracy_over_epochs` looks at
+    the test set to choose the epoch; it is kept only to compare with papers that report it.
+    """
+
+    experiment: str
+    data: str
+    """How reports name the data, for example "digits" or "CIFAR-10, JPEG re-encoding"."""
+    architecture: str
+    width: int | None
+    kind: str
+    """ "dnn", "dgn", "dlgn" or "dlgn-sf", with "-ones" appended for a constant-1 input."""
+    seed: int
+    epochs: int
+    status: str
+    """ "finished" or "diverged"."""
+    message: str
+    """Why a run diverged; empty otherwise."""
+    test_accuracy: float | None
+    max_test_accuracy_over_epochs: float | None
+    n_train: int
+    n_validation: int
+    n_test: int
+    parameters: int
+    seconds: float
+    config: dict[str, Any]
+    """Every option of the run."""
+    curve: tuple[EpochMetrics, ...]
+    provenance: Provenance
+    version: int = RECORD_VERSION
+
+
+def save_record(record: RunRecord, path: Path) -> None:
+    """Write `record` as JSON; the file appears whole or not at all."""
+    write_json(Path(path), asdict(record))
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read a record written by `save_record`.
+
+    Raises:
+        RunError: the file is missing, is not a record, or was written by another version.
+    """
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
+            raise TypeError(f"a {type(fields).__name__} at the top")
+        if fields["version"] != RECORD_VERSION:
+            raise RunError(
+                f"{path}: expected a record of version {RECORD_VERSION}, got version "
+                f"{fields['version']}; read it with the dualview that wrote it"
+            )
+        fields["curve"] = tuple(EpochMetrics(**epoch) for epoch in fields["curve"])
+        fields["provenance"] = Provenance(**fields["provenance"])
+        return RunRecord(**fields)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path}: expected a run record (record.json), got {type(error).__name__}: {error}; "
+            f"name the folder of a finished run"
+        ) from error
+
+
+def load_records(folder: Path) -> list[RunRecord]:
+    """The records of all runs in `folder`, one subfolder each, in the order of their names.
+
+    Raises:
+        RunError: no run left its record there, or one cannot be read.
+    """
+    paths = sorted(Path(folder).glob("*/record.json"))
+    if not paths:
+        raise RunError(
+            f"{folder}: expected runs that left a record (RUN/record.json), found none; name the "
+            "output folder of a comparison that ran to its end"
+        )
+    return [load_record(path) for path in paths]
+
+
+def provenance(device: str) -> Provenance:
+    """The provenance of a run that has just finished on `device`."""
+    from importlib.metadata import version
+
+    return Provenance(
+        commit=_commit(),
+        dualview=version("dualview"),
+        torch=version("torch"),
+        python=platform.python_version(),
+        device=device,
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _commit() -> str:
+    """Commit of the source checkout that this file lies in, or "" outside one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""

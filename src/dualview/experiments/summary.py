@@ -1,0 +1,180 @@
+"""Records of single runs -> one row for each kind of network, and the rows as a table of text.
+
+*Recovered* is a run's test accuracy divided by that of the DNN trained with the same seed on the
+same data; its mean and standard deviation are taken over those pairs (arXiv 2110.03403 compares so,
+without the pairing). Standard deviations are of the sample (n - 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from dualview.errors import RunError
+from dualview.experiments.records import RunRecord
+
+REFERENCE_KIND = "dnn"
+"""What the other kinds are compared with."""
+
+KIND_NAMES = {
+    "dnn": "DNN",
+    "dgn": "DGN",
+    "dlgn": "DLGN",
+    "dlgn-sf": "DLGN-SF",
+}
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """All seeds of one kind of network; accuracies and ratios are fractions, not percent.
+
+    Means are None where no run finished, standard deviations where fewer than two did.
+    """
+
+    experiment: str
+    data: str
+    architecture: str
+    width: int | None
+    kind: str
+    seeds: tuple[int, ...]
+    """Of the finished runs."""
+    n_diverged: int
+    accuracy_mean: float | None
+    """Test accuracy after the last epoch."""
+    accuracy_sd: float | None
+    max_accuracy_mean: float | None
+    """Of the highest test accuracy over epochs; looks at the test set, for comparison only."""
+    recovered_mean: float | None
+    recovered_sd: float | None
+    n_pairs: int
+    """Seeds for which both this kind and the DNN finished."""
+    parameters: int
+    seconds_mean: float | None
+    """Training time of one run."""
+
+    @property
+    def n(self) -> int:
+        """Number of finished runs."""
+        return len(self.seeds)
+
+
+def summarise(records: Iterable[RunRecord]) -> list[SummaryRow]:
+    """One row for each (experiment, data, architecture, width, kind), in the order of appearance.
+
+    Raises:
+        RunError: two records tell of the same kind and seed, so that means would count it twice.
+    """
+    groups: dict[tuple[str, str, str, int | None], dict[str, list[RunRecord]]] = {}
+    for record in records:
+        setting = (record.experiment, record.data, record.architecture, record.width)
+        groups.setdefault(setting, {}).setdefault(record.kind, []).append(record)
+    return [
+        _row(runs, kinds.get(REFERENCE_KIND, []))
+        for kinds in groups.values()
+        for runs in kinds.values()
+    ]
+
+
+def _row(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> SummaryRow:
+    accuracies = _accuracies(runs)
+    references = _accuracies(reference)
+    recovered = [
+        accuracy / references[seed]
+        for seed, accuracy in accuracies.items()
+        if references.get(seed, 0.0) > 0.0
+    ]
+    finished = [run for run in runs if run.seed in accuracies]
+    maxima = [run.max_test_accuracy_over_epochs for run in finished]
+    first = runs[0]
+    return SummaryRow(
+        experiment=first.experiment,
+        data=first.data,
+        architecture=first.architecture,
+        width=first.width,
+        kind=first.kind,
+        seeds=tuple(accuracies),
+        n_diverged=sum(run.status == "diverged" for run in runs),
+        accuracy_mean=_mean(list(accuracies.values())),
+        accuracy_sd=_sd(list(accuracies.values())),
+        max_accuracy_mean=_mean([value for value in maxima if value is not None]),
+        recovered_mean=_mean(recovered),
+        recovered_sd=_sd(recovered),
+        n_pairs=len(recovered),
+        parameters=first.parameters,
+        seconds_mean=_mean([run.seconds for run in finished]),
+    )
+
+
+def _accuracies(runs: Sequence[RunRecord]) -> dict[int, float]:
+    """Seed -> score of the finished runs, in the order of the seeds."""
+    accuracies: dict[int, float] = {}
+    seen: set[int] = set()
+    for run in sorted(runs, key=lambda run: run.seed):
+        if run.seed in seen:
+            raise RunError(
+                f"expected one record for each kind and seed, got two of {run.kind!r} with seed "
+                f"{run.seed} ({run.experiment}, {run.data}, {run.architecture}); leave one out"
+            )
+        seen.add(run.seed)
+        if run.status == "finished" and run.test_accuracy is not None:
+            accuracies[run.seed] = run.test_accuracy
+    return accuracies
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return fmean(values) if values else None
+
+
+def _sd(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
+
+
+def kind_name(kind: str) -> str:
+    """How tables and reports write a kind.
+
+    >>> kind_name("dlgn-ones")
+    'DLGN, ones'
+    """
+    base = kind.removesuffix("-ones")
+    return KIND_NAMES.get(base, base) + (", ones" if kind != base else "")
+
+
+def format_summary(rows: Sequence[SummaryRow]) -> str:
+    """The rows as one table of text; the caller's rows share data and architecture."""
+    header = ("network", "accuracy %", "recovered %", "parameters", "seconds", "runs")
+    body = [_cells(row) for row in rows]
+    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
+    rule = "  ".join("─" * width for width in widths)
+    lines = [_line(header, widths), rule, *(_line(cells, widths) for cells in body)]
+    return "\n".join(lines)
+
+
+def _cells(row: SummaryRow) -> tuple[str, ...]:
+    runs = str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else "")
+    seconds = "–" if row.seconds_mean is None else f"{row.seconds_mean:.1f}"
+    return (
+        kind_name(row.kind),
+        percent(row.accuracy_mean, row.accuracy_sd),
+        percent(row.recovered_mean, row.recovered_sd),
+        f"{row.parameters:,}",
+        seconds,
+        runs,
+    )
+
+
+def percent(mean: float | None, sd: float | None) -> str:
+    """A fraction and its standard deviation as percent.
+
+    >>> percent(0.98125, 0.0042), percent(0.98125, None), percent(None, None)
+    ('98.12 ± 0.42', '98.12', '–')
+    """
+    if mean is None:
+        return "–"
+    return f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join([first, *rest]).rstrip()
