@@ -90,23 +90,40 @@ def _module_spellings() -> dict[str, Callable[[], nn.Module]]:
     return made
 
 
+class FunctionalPReLU(nn.Module):
+    """PReLU spelt as a function (or a method) of its own parameter."""
+
+    def __init__(self, method: bool) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor([0.2]))
+        self.method = method
+
+    def reset_parameters(self) -> None:
+        nn.init.constant_(self.slope, 0.2)
+
+    def forward(self, x):
+        return x.prelu(self.slope) if self.method else F.prelu(x, self.slope)
+
+
 def _function_spellings() -> dict[str, Callable[[], Callable]]:
     made: dict[str, Callable[[], Callable]] = {}
-    for function in GATE_OF_FUNCTION:
+    for function in set(GATE_OF_FUNCTION) - {F.prelu}:
         name = f"{function.__module__ or 'torch'}.{function.__name__}"
         made[name] = lambda function=function: function
         if function not in (F.gelu, torch.relu):
             made[f"{name}(inplace=True)"] = lambda f=function: lambda x: f(x, inplace=True)
-    for method in GATE_OF_METHOD:
+    for method in set(GATE_OF_METHOD) - {"prelu"}:
         made[f"x.{method}()"] = lambda m=method: lambda x: getattr(x, m)()
         made[f"x.{method}_()"] = lambda m=method: lambda x: getattr(x, m + "_")()
+    made["F.prelu"] = lambda: FunctionalPReLU(method=False)
+    made["x.prelu(weight)"] = lambda: FunctionalPReLU(method=True)
     made["torch.relu_"] = lambda: torch.relu_
     made["F.relu_"] = lambda: F.relu_
     made["F.leaky_relu(0.2)"] = lambda: lambda x: F.leaky_relu(x, 0.2)
     made["F.leaky_relu_(0.2)"] = lambda: lambda x: F.leaky_relu_(x, 0.2)
     made["F.gelu(tanh)"] = lambda: lambda x: F.gelu(x, approximate="tanh")
     made["F.relu(input=x)"] = lambda: lambda x: F.relu(input=x)
-    return made
+    return dict(sorted(made.items()))
 
 
 SPELLINGS: dict[str, Callable[[], Callable]] = {**_module_spellings(), **_function_spellings()}

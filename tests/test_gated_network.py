@@ -67,23 +67,27 @@ def test_dual_form_trains_as_the_model_does(name):
     net = disentangle(model, "dnn")
     model(x).square().sum().backward()
     net(x).square().sum().backward()
-    by_name = dict(net.weights_network.named_parameters())
     for key, parameter in model.named_parameters():
-        twin = by_name.get(key)
-        twin = by_name[".original.".join(key.rsplit(".", 1))] if twin is None else twin
-        torch.testing.assert_close(twin.grad, parameter.grad)
-    own = dict(net.weights_network.named_buffers())
+        torch.testing.assert_close(net.weights_network.get_parameter(key).grad, parameter.grad)
     for key, buffer in model.named_buffers():
-        torch.testing.assert_close(own[".original.".join(key.rsplit(".", 1))], buffer)
+        torch.testing.assert_close(net.weights_network.get_buffer(key), buffer)
+    gating = dict(net.gating_network.named_buffers())
+    assert gating
+    for key, buffer in gating.items():
+        torch.testing.assert_close(buffer, model.get_buffer(key))
 
 
-def test_dual_form_keeps_sharing_after_conversion_of_type():
+def test_dual_form_shares_its_parameters_and_keeps_sharing_them():
     net = disentangle(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.ReLU()), "dnn")
-    net = copy.deepcopy(net.double())
-    net.train()(torch.randn(8, 2, dtype=torch.float64))
-    gating = net.gating_network.get_submodule("1")
-    assert net.weights_network.get_submodule("1.original") is gating
-    assert gating.num_batches_tracked == 1
+    for same in (net, net.double(), copy.deepcopy(net)):
+        pairs = [(same.gating_network, same.weights_network), (same.weights_network,) * 2]
+        for one, other in pairs:
+            assert one.get_parameter("0.weight") is other.get_parameter("0.weight")
+    zeros = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+    x = torch.randn(4, 2, dtype=torch.float64)
+    before = net.eval()(x)
+    assert not torch.func.functional_call(net, zeros, (x,)).any()
+    assert torch.equal(net(x), before)
 
 
 # The primal linearity

@@ -9,6 +9,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from dualview.gates import GATE_OF_FUNCTION, GATE_OF_MODULE, HardGate, SoftGate, apply_gate
 from tests.cases import SPELLINGS
@@ -36,7 +37,9 @@ def test_module_is_pre_activation_times_gate(kind, dtype):
 @pytest.mark.parametrize("function", GATE_OF_FUNCTION, ids=lambda f: f.__name__)
 def test_function_is_pre_activation_times_gate(function, dtype):
     q = pre_activations(dtype)
-    torch.testing.assert_close(q * GATE_OF_FUNCTION[function]()(q), function(q.clone()))
+    weight = [torch.tensor([0.3], dtype=dtype)] if function is F.prelu else []
+    gate = GATE_OF_FUNCTION[function](*weight)(q)
+    torch.testing.assert_close(q * gate, function(q.clone(), *weight))
 
 
 def test_channelwise_prelu():

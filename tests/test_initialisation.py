@@ -69,7 +69,7 @@ def test_own_initialiser():
     assert model.scale.tolist() == [3, 3]
 
 
-def test_outermost_reset_parameters_wins():
+def test_outer_reset_parameters_has_the_last_word():
     class Owner(nn.Module):
         def __init__(self):
             super().__init__()
@@ -79,5 +79,45 @@ def test_outermost_reset_parameters_wins():
             nn.init.constant_(self.fc.weight, 7.0)
 
     model = Owner()
-    redraw(nn.Sequential(model), None, 0)
+    redraw(nn.Sequential(model), None, 1)
     assert (model.fc.weight == 7).all()
+
+
+def test_parameters_left_as_they_were_are_refused():
+    class OwnOnly(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.arange(3.0))
+
+        def reset_parameters(self):
+            pass
+
+    with pytest.raises(ConversionError, match=r"'scale' came out .* as it went in"):
+        redraw(OwnOnly(), None, 0)
+    with pytest.raises(ConversionError, match=r"'weight' came out"):
+        redraw(nn.Linear(2, 2), lambda module: None, 0)
+
+
+def test_inner_modules_are_drawn_also_where_an_outer_one_resets_only_its_own():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+            self.scale = nn.Parameter(torch.ones(2))
+
+        def reset_parameters(self):
+            nn.init.ones_(self.scale)
+
+    model = Scaled()
+    before = model.fc.weight.detach().clone()
+    redraw(model, None, 1)
+    assert not torch.equal(model.fc.weight, before)
+
+
+def test_reset_parameters_that_needs_arguments_is_refused():
+    class Odd(nn.Module):
+        def reset_parameters(self, gain):
+            pass
+
+    with pytest.raises(ConversionError, match=r"module 'x\.0' \(Odd\): reset_parameters"):
+        redraw(nn.ModuleDict({"x": nn.Sequential(Odd())}), None, 0)

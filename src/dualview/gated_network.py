@@ -11,16 +11,20 @@ activations have: (n, units) or (n, channels, positions...).
 from __future__ import annotations
 
 import copy
+import operator
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.errors import ConversionError, GateOrderError
+from dualview.errors import ConversionError, DualviewWarning, GateOrderError
 from dualview.gates import Gate, HardGate, SoftGate
 from dualview.gating_graph import gating_graph, gating_network
 from dualview.initialisation import Initialiser, derived_seed, redraw
+from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.shallow_features import shallow_gating_network
 from dualview.tracing import TracedNetwork, data_argument, gate_of, trace
 from dualview.weights_graph import WeightsGraphBuilder, weights_network
@@ -60,6 +64,9 @@ class GatedNetwork(nn.Module):
         self.kind = kind
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
+        self.training = weights_network.training
+        for module in (gating_network, *self.gate_functions.modules()):
+            module.training = self.training
 
     @property
     def n_gates(self) -> int:
@@ -123,7 +130,8 @@ def disentangle(
     The model is copied and never changed. In a DGN or DLGN the gating network starts from the
     model's own parameters (so the gates of a trained model are kept), and the weights network is
     drawn afresh; in "dnn", the model's own dual form, both share one copy of the parameters and the
-    output equals the model's.
+    output equals the model's (in evaluation mode; with dropout only there, and where no
+    pre-activation is infinite).
 
     Args:
         model: any module that torch.fx can trace, made of affine operations, self-gated activations
@@ -166,17 +174,20 @@ def disentangle(
     if kind == "dnn":
         _check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
-    shared = kind == "dnn"
-    parameters = traced.module if shared else _redrawn(model, traced, initialise, seed)
+    make_twin = _shared if kind == "dnn" else _redrawn
+    twin = make_twin(model, traced, initialise, seed)
     builder = WeightsGraphBuilder(traced, ones=weights_input == "ones", switches=switches)
     if kind == "dlgn-sf":
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
         graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
         gating = gating_network(traced.module, graph)
+        if kind == "dnn":
+            _refuse_split_batch_norm(traced, graph)
+            _warn_about_dropout(traced, graph)
     return GatedNetwork(
         gating,
-        weights_network(parameters, builder.build(), replayed=shared),
+        weights_network(twin, builder.build()),
         _gate_functions(gate, kind, traced),
         kind,
         weights_input,
@@ -211,11 +222,14 @@ def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> t
     n = len(traced.activations)
     if gate_order is None:
         return tuple(range(n))
-    order = tuple(gate_order)
+    try:
+        order = tuple(operator.index(entry) for entry in gate_order)
+    except TypeError:
+        order = ()
     if sorted(order) != list(range(n)):
         raise GateOrderError(
             f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
-            f"{order}"
+            f"{gate_order!r}"
         )
     if traced.shapes:
         shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
@@ -257,6 +271,53 @@ def _check_own_dual_form(
     )
 
 
+def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
+    for node in gating.nodes:
+        module: Any = traced.module.get_submodule(str(node.target)) if _calls(node) else None
+        if isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
+            warnings.warn(
+                f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "
+                f"masks of their own, so the output equals the model's in evaluation mode only",
+                DualviewWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def _calls(node: fx.Node) -> bool:
+    return node.op == "call_module"
+
+
+def _refuse_split_batch_norm(traced: TracedNetwork, gating: fx.Graph) -> None:
+    """A batch norm module must run equally often in both networks to keep equal statistics."""
+
+    def calls(graph: fx.Graph) -> Counter[str]:
+        return Counter(str(node.target) for node in graph.nodes if _calls(node))
+
+    everywhere, needed = calls(traced.graph), calls(gating)
+    for name in needed:
+        module: Any = traced.module.get_submodule(name)
+        tracks = isinstance(module, BATCH_NORM_MODULES) and module.track_running_stats
+        if tracks and needed[name] != everywhere[name]:
+            raise ConversionError(
+                f"batch norm '{name}' runs both before and after the last gate, so the gating "
+                f"network would update its statistics less often than the model does. Repair: "
+                f"use a batch norm of its own after the last activation"
+            )
+
+
+def _shared(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules that holds the same parameters.
+
+    Buffers are its own: both networks run the same batches, so statistics stay alike. One set of
+    modules under two names would not survive torch.func.functional_call.
+    """
+    shared = {id(parameter): parameter for parameter in traced.module.parameters()}
+    return copy.deepcopy(traced.module, shared)
+
+
 def _redrawn(
     model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
 ) -> nn.Module:
@@ -284,12 +345,12 @@ def _gate_functions(
     gate: Gate | GateChoice | None, kind: Kind, traced: TracedNetwork
 ) -> list[nn.Module]:
     """One gate function per activation, in the order of the gating network's layers."""
-    choice = gate or ("own" if kind == "dnn" else "soft")
+    choice = ("own" if kind == "dnn" else "soft") if gate is None else gate
     if choice == "own":
         return [gate_of(node) for node in traced.activations]
     named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
     function = named.get(choice) if isinstance(choice, str) else choice
-    if not isinstance(function, nn.Module):
+    if not isinstance(function, Gate):
         raise ConversionError(
             f"gate: expected 'hard', 'soft', 'own' or a dualview.gates.Gate, got {gate!r}"
         )

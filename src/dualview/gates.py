@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dualview.errors import GateOrderError
+
 
 class Gate(nn.Module):
     """Base class: `forward(q)` maps pre-activations to gates of the same shape."""
@@ -134,11 +136,12 @@ class SiLUGate(Gate):
 
 
 class HardswishGate(Gate):
-    """`G(q) = hardsigmoid(q)`, the gate of Hardswish."""
+    """`G(q) = min(max(q + 3, 0), 6) / 6`, the gate of Hardswish."""
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return F.hardsigmoid(q)
+        # Not F.hardsigmoid, whose derivative in float64 is 1/6 rounded to float32.
+        return (q + 3).clamp(0, 6) / 6
 
 
 class MishGate(Gate):
@@ -150,7 +153,16 @@ class MishGate(Gate):
 
 
 def apply_gate(value: Tensor, gate: Tensor) -> Tensor:
-    """The one multiplication that stands for an activation in a weights network."""
+    """The one multiplication that stands for an activation in a weights network.
+
+    Raises:
+        GateOrderError: the gate has another layer's shape (only the examples may broadcast).
+    """
+    if value.shape[1:] != gate.shape[1:]:
+        raise GateOrderError(
+            f"a gated layer has values of shape {tuple(value.shape[1:])} and gates of shape "
+            f"{tuple(gate.shape[1:])} for each example. Repair: give gates of the layer's own shape"
+        )
     return value * gate
 
 
@@ -164,6 +176,10 @@ def _plain(gate: Callable[[], Gate]) -> Callable[..., Gate]:
 
 def _leaky(negative_slope: float = 0.01, inplace: bool = False) -> Gate:
     return LeakyGate(negative_slope)
+
+
+def _prelu(weight: nn.Parameter) -> Gate:
+    return ParametricGate(weight)
 
 
 def _gelu(approximate: str = "none") -> Gate:
@@ -191,8 +207,9 @@ GATE_OF_FUNCTION: dict[Callable[..., Tensor], Callable[..., Gate]] = {
     F.silu: _plain(SiLUGate),
     F.hardswish: _plain(HardswishGate),
     F.mish: _plain(MishGate),
+    F.prelu: _prelu,
 }
 """Activation function -> its gate."""
 
-GATE_OF_METHOD: dict[str, Callable[..., Gate]] = {"relu": _plain(HardGate)}
+GATE_OF_METHOD: dict[str, Callable[..., Gate]] = {"relu": _plain(HardGate), "prelu": _prelu}
 """Activation as a method of a tensor -> its gate."""

@@ -6,12 +6,14 @@ is dead code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import fx, nn
 
 from dualview.errors import UnsupportedOperationError
 from dualview.pooling import max_pool_switch
 from dualview.source_lines import describe
-from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
+from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
 
 
 def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.Graph:
@@ -34,8 +36,8 @@ def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.G
         elif node in traced.max_pools:
             source = env[data_argument(node)]
             if switches:
-                chosen.append(add_switch(graph, node, source))
-            pool = add_average(graph, node, source) if linear else None
+                chosen.append(add_switch(graph, node, source, env.__getitem__))
+            pool = add_average(graph, node, source, env.__getitem__) if linear else None
             env[node] = pool or graph.node_copy(node, env.__getitem__)
         else:
             env[node] = graph.node_copy(node, env.__getitem__)
@@ -44,8 +46,12 @@ def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.G
     return graph
 
 
-def add_average(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
+def add_average(
+    graph: fx.Graph, node: fx.Node, source: fx.Node, lookup: Callable[[fx.Node], fx.Node]
+) -> fx.Node:
     """Average pooling of the windows of the max pool `node`, applied to `source`.
+
+    `lookup` maps the traced graph's nodes (sizes that options are read off) to `graph`'s.
 
     Raises:
         UnsupportedOperationError: the windows are dilated.
@@ -56,13 +62,17 @@ def add_average(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
             f"{describe(node)}: average pooling has no dilation, so it cannot stand in for this "
             f"max pool. Repair: use dilation=1, or kind='dgn' with max_pool='switch'"
         )
-    return graph.call_function(pool.average_function, (source,), pool.average_options)
+    options = fx.map_arg(pool.average_options, lookup)
+    return graph.call_function(pool.average_function, (source,), options)
 
 
-def add_switch(graph: fx.Graph, node: fx.Node, source: fx.Node) -> fx.Node:
+def add_switch(
+    graph: fx.Graph, node: fx.Node, source: fx.Node, lookup: Callable[[fx.Node], fx.Node]
+) -> fx.Node:
     """The positions that the max pool `node` chooses in `source`."""
     pool = max_pool_of(node)
-    return graph.call_function(max_pool_switch, (source, pool.dims, pool.adaptive), pool.options)
+    options = fx.map_arg(pool.options, lookup)
+    return call(graph, max_pool_switch, source, pool.dims, pool.adaptive, **options)
 
 
 def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:

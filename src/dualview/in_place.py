@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import fx
 from torch.nn import functional as F
 
+from dualview import operations as ops
 from dualview.errors import UnsupportedOperationError
-from dualview.operations import VIEW_FUNCTIONS, VIEW_METHODS
+from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.pooling import MAX_POOL_FUNCTIONS
 from dualview.source_lines import describe, module_of
+from dualview.verification import is_shape_query, value_kinds
 
 AUGMENTED: dict[Callable[..., Any], Callable[..., Any]] = {
     operator.iadd: operator.add,
@@ -26,8 +29,6 @@ AUGMENTED: dict[Callable[..., Any], Callable[..., Any]] = {
     operator.itruediv: operator.truediv,
 }
 """`+=` and its like -> the same without the change in place."""
-
-_VIEW_MODULES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.Dropout2d)
 
 
 def make_out_of_place(graph: fx.Graph) -> None:
@@ -39,10 +40,13 @@ def make_out_of_place(graph: fx.Graph) -> None:
         UnsupportedOperationError: the changed tensor is still used through another name.
     """
     storage = _storage_roots(graph)
+    kinds = value_kinds(graph)
     order = {node: position for position, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
-        if _clear_in_place(node):
-            _redirect_later_uses(node, storage, order)
+        before = describe(node)
+        # `n += 1` on a size makes a new number; only tensors change under their other names.
+        if _clear_in_place(node) and kinds[node] != "shape":
+            _redirect_later_uses(node, before, storage, order)
 
 
 def _clear_in_place(node: fx.Node) -> bool:
@@ -83,14 +87,14 @@ def _plain_function(function: Callable[..., Any]) -> Callable[..., Any] | None:
 
 
 def _redirect_later_uses(
-    node: fx.Node, storage: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
+    node: fx.Node, name: str, storage: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
 ) -> None:
     changed = node.args[0] if node.args else node.kwargs.get("input")
     if not isinstance(changed, fx.Node):
         return
     if changed.op == "get_attr":
         raise UnsupportedOperationError(
-            f"{describe(node)}: it changes the model's own tensor '{changed.target}' in place, and "
+            f"{name}: it changes the model's own tensor '{changed.target}' in place, and "
             f"converted networks hold no state; expected an operation on an activation. Repair: "
             f"use the out-of-place form"
         )
@@ -99,7 +103,7 @@ def _redirect_later_uses(
         late = [user for user in alias.users if order[user] > order[node] and alias is not node]
         if late and order[alias] < order[node]:
             raise UnsupportedOperationError(
-                f"{describe(node)}: it changes in place a tensor that {describe(late[0])} still "
+                f"{name}: it changes in place a tensor that {describe(late[0])} still "
                 f"reads through another name (a view). Repair: use the out-of-place form there"
             )
     changed.replace_all_uses_with(
@@ -108,21 +112,31 @@ def _redirect_later_uses(
 
 
 def _storage_roots(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """For each node, the first node whose memory it may share."""
+    """For each node, one node that stands for all whose memory it may share."""
     roots: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
-        source = node.args[0] if node.args else None
-        shares = isinstance(source, fx.Node) and (_may_view(node) or _changes_in_place(node))
-        roots[node] = roots[source] if shares else node  # type: ignore[index]
+        roots[node] = node
+        if _may_share_memory(node):
+            sources = node.all_input_nodes
+            joined = {roots[n] for n in (sources[:1] if _changes_in_place(node) else sources)}
+            for other, root in roots.items():
+                if root in joined:
+                    roots[other] = node
     return roots
 
 
-def _may_view(node: fx.Node) -> bool:
+def _may_share_memory(node: fx.Node) -> bool:
+    """Whether the result may be a view of an input: so unless it is known to be new memory."""
+    if is_shape_query(node) or node.op in ("placeholder", "get_attr", "output"):
+        return False
+    if _changes_in_place(node):
+        return True
+    if node.op == "call_module":
+        return type(module_of(node)) in ops.VIEW_MODULES
     if node.op == "call_method":
-        return node.target in VIEW_METHODS
-    if node.op == "call_function":
-        return node.target in VIEW_FUNCTIONS
-    return node.op == "call_module" and type(module_of(node)) in _VIEW_MODULES
+        return node.target not in ops.ALLOCATING_METHODS | set(GATE_OF_METHOD)
+    new = node.target in ops.ALLOCATING_FUNCTIONS or node.target in GATE_OF_FUNCTION
+    return not (new or node.target in MAX_POOL_FUNCTIONS)
 
 
 def _changes_in_place(node: fx.Node) -> bool:

@@ -67,7 +67,7 @@ LINEAR_MODULES: tuple[type[nn.Module], ...] = (
 )
 """Modules that are affine in their input in evaluation mode, by exact type."""
 
-VIEW_METHODS = frozenset(
+_MOVING_METHODS = frozenset(
     [
         "view",
         "reshape",
@@ -102,9 +102,11 @@ VIEW_METHODS = frozenset(
         "expand_as",
     ]
 )
-"""Tensor methods whose result may share memory with their input."""
 
-LINEAR_METHODS = VIEW_METHODS | frozenset(
+LINEAR_ATTRIBUTES = frozenset({"T", "mT"})
+"""Tensor attributes that are linear in the tensor."""
+
+LINEAR_METHODS = _MOVING_METHODS | frozenset(
     ["mean", "sum", "neg", "clone", "cpu", "cuda", "roll", "flip", "tile", "repeat"]
 )
 """Tensor methods that are linear in the tensor they are called on."""
@@ -115,7 +117,7 @@ QUOTIENT_METHODS = frozenset({"div", "divide", "true_divide"})
 SHAPE_METHODS = frozenset({"size", "dim", "numel", "ndimension", "get_device"})
 SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
 
-VIEW_FUNCTIONS: frozenset[Target] = frozenset(
+LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
     {
         torch.flatten,
         torch.reshape,
@@ -134,12 +136,6 @@ VIEW_FUNCTIONS: frozenset[Target] = frozenset(
         F.dropout1d,
         F.dropout2d,
         F.dropout3d,
-    }
-)
-"""Functions whose result may share memory with their input."""
-
-LINEAR_FUNCTIONS: frozenset[Target] = VIEW_FUNCTIONS | frozenset(
-    {
         F.avg_pool1d,
         F.avg_pool2d,
         F.avg_pool3d,
@@ -196,10 +192,56 @@ PRODUCT_FUNCTIONS: frozenset[Target] = WEIGHT_FUNCTIONS | frozenset(
 )
 """Functions that are linear in each factor: at most one factor may depend on the input."""
 
+RANDOM_NAMES = frozenset(
+    [
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "bernoulli",
+        "normal",
+        "multinomial",
+        "poisson",
+        "empty",
+        "empty_like",
+    ]
+)
+"""Functions and methods whose value is random, or not defined."""
+
 QUOTIENT_FUNCTIONS: frozenset[Target] = frozenset(
     {operator.truediv, torch.div, torch.true_divide, torch.divide}
 )
 """Functions that are linear in their first argument only."""
+
+ALLOCATING_FUNCTIONS: frozenset[Target] = (
+    ADDITIVE_FUNCTIONS
+    | (PRODUCT_FUNCTIONS - {torch.einsum})
+    | QUOTIENT_FUNCTIONS
+    | {torch.cat, torch.concat, torch.stack, torch.mean, torch.sum, torch.neg, torch.clone}
+    | {torch.roll, torch.flip, operator.neg, F.interpolate}
+    | {F.avg_pool1d, F.avg_pool2d, F.avg_pool3d}
+)
+"""Functions whose result shares no memory with their inputs; any other may."""
+
+ALLOCATING_METHODS = (
+    ADDITIVE_METHODS
+    | PRODUCT_METHODS
+    | QUOTIENT_METHODS
+    | frozenset({"mean", "sum", "neg", "clone", "roll", "flip"})
+)
+"""Methods whose result shares no memory with their tensor; any other may."""
+
+VIEW_MODULES: tuple[type[nn.Module], ...] = (
+    nn.Identity,
+    nn.Flatten,
+    nn.Unflatten,
+    nn.ChannelShuffle,
+    *DROPOUT_MODULES,
+)
+"""Modules whose result may share memory with their input."""
 
 DROPOUT_FUNCTIONS: dict[Target, type[nn.Module]] = {
     F.dropout: nn.Dropout,
@@ -210,6 +252,10 @@ DROPOUT_FUNCTIONS: dict[Target, type[nn.Module]] = {
 
 BATCH_AXIS_MOVERS = frozenset(
     [
+        "squeeze",
+        "unflatten",
+        "expand",
+        "getattr",
         "permute",
         "transpose",
         "t",
@@ -257,6 +303,18 @@ _PRODUCT_OF_STREAMS = (
 _CLIPPING = (
     "it clips its input by value",
     "spell a clip from below at 0 as torch.relu, and a clip to [0, 6] as F.relu6",
+)
+_RANDOM = (
+    "its value is random, so the gating and the weights network would draw different ones",
+    "use nn.Dropout, or add the noise outside the model",
+)
+_FUNCTIONAL_BATCH_NORM = (
+    "a functional batch norm does not follow the network's mode",
+    "use nn.BatchNorm1d, nn.BatchNorm2d or nn.BatchNorm3d",
+)
+_CHOICE = (
+    "it chooses by value, and the choice is not a gate that the gating network could supply",
+    "spell the activation as torch.relu, F.leaky_relu or another self-gated one",
 )
 _MAXIMUM = (
     "it takes a maximum other than a max pool",
@@ -329,6 +387,10 @@ REASONS: dict[str, tuple[str, str]] = {
         ],
         _PRODUCT_OF_STREAMS,
     ),
+    **dict.fromkeys(RANDOM_NAMES, _RANDOM),
+    "batch_norm": _FUNCTIONAL_BATCH_NORM,
+    **dict.fromkeys(["where", "gt", "ge", "lt", "le", "sign", "heaviside"], _CHOICE),
+    **dict.fromkeys(["norm", "var", "std"], _NORMALISATION),
     **dict.fromkeys(["clamp", "clip", "clamp_min", "clamp_max"], _CLIPPING),
     **dict.fromkeys(
         ["max", "amax", "min", "amin", "maximum", "minimum", "topk", "sort", "median"], _MAXIMUM

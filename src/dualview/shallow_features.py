@@ -19,7 +19,7 @@ from torch import fx, nn
 
 from dualview import operations as ops
 from dualview.errors import ExampleInputError, UnsupportedOperationError
-from dualview.initialisation import Initialiser, redraw, seeded
+from dualview.initialisation import Initialiser, seeded
 from dualview.source_lines import describe, module_of
 from dualview.tracing import TracedNetwork, data_argument
 from dualview.verification import value_kinds
@@ -35,17 +35,18 @@ def shallow_gating_network(
             map from the input.
         ExampleInputError: shapes are needed and no example input was given.
     """
-    layers = nn.ModuleDict()
+    with seeded(seed, traced.module):
+        made = [
+            _shallow_layer(traced, segment, activation)
+            for segment, activation in zip(_segments(traced), traced.activations, strict=True)
+        ]
+        layers = nn.ModuleDict({f"layer_{k}": layer for k, layer in enumerate(made, 1)})
+        if initialise is not None:
+            initialise(layers)
+    layers.train(traced.module.training)
     graph = fx.Graph()
     x = graph.placeholder("x")
-    outputs = []
-    for index, segment in enumerate(_segments(traced)):
-        with seeded(seed, traced.module):  # constructors draw too: not from the global state
-            layer = _shallow_layer(traced, segment, traced.activations[index])
-        layers[f"layer_{index + 1}"] = layer.train(traced.module.training)
-        outputs.append(graph.call_module(f"layer_{index + 1}", (x,)))
-    graph.output(tuple(outputs))
-    redraw(layers, initialise, seed)
+    graph.output(tuple(graph.call_module(name, (x,)) for name in layers))
     return fx.GraphModule(layers, graph, class_name="GatingNetwork")
 
 
@@ -81,12 +82,20 @@ def _shallow_layer(
     node = weights[0]
     after = segment[segment.index(node) + 1 :]
     module = module_of(node)
-    norms = [copy.deepcopy(module_of(n)) for n in after if _is(n, ops.BATCH_NORM_MODULES)]
+    norms = [_fresh_norm(module_of(n)) for n in after if _is(n, ops.BATCH_NORM_MODULES)]
     if isinstance(module, nn.Linear):
+        if traced.shapes and len(traced.shapes[data_argument(activation)]) != 2:
+            _refuse(activation, "a dense layer is applied at every position of its input")
         first: list[nn.Module] = _dense_from_input(traced, module)
     else:
         first = [_convolution_from_input(traced, module, activation)]
     return nn.Sequential(*first, *norms)
+
+
+def _fresh_norm(module: Any) -> nn.Module:
+    norm = copy.deepcopy(module)
+    norm.reset_parameters()
+    return norm
 
 
 def _dense_from_input(traced: TracedNetwork, module: nn.Linear) -> list[nn.Module]:

@@ -41,6 +41,8 @@ def describe(node: fx.Node) -> str:
         what = f"{operation_name(node)} (module '{node.target}')"
     elif node.op == "call_method":
         what = f"method .{node.target}()"
+    elif node.target is getattr:
+        what = f"attribute .{node.args[1]}"
     else:
         what = operation_name(node)
     line = source_line(node)
@@ -50,6 +52,8 @@ def describe(node: fx.Node) -> str:
 def source_line(node: fx.Node) -> str:
     """`file:line: code` of the user's line that made `node`; "" where none is known."""
     lines = (node.stack_trace or "").splitlines()
+    if not lines:
+        return ""
     found = ""
     for head, code in zip(lines, [*lines[1:], ""], strict=True):
         parts = head.strip().split('"')

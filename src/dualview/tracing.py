@@ -8,8 +8,10 @@ affine, and (given an example input) note every value's shape. The user's model 
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import operator
+import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn.utils import prune
+from torch.utils import _pytree as pytree
 
 from dualview.errors import (
     DualviewWarning,
@@ -90,9 +94,22 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     max_pools = tuple(n for n in module.graph.nodes if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
-    shapes = {} if example_input is None else _propagate_shapes(module, example_input)
     module.recompile()
+    shapes = {}
+    if example_input is not None:
+        shapes = _propagate_shapes(module, example_input)
+        _compare_with_model(module, own, example_input)
     return TracedNetwork(module, activations, max_pools, shapes)
+
+
+def call(graph: fx.Graph, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+    """A call of one of this package's functions, kept whole when the graph is traced again.
+
+    torch.load traces a saved graph anew, and would otherwise look into the function.
+    """
+    node = graph.call_function(function, args, kwargs)
+    node.meta["is_wrapped"] = True
+    return node
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -107,7 +124,21 @@ def gate_of(node: fx.Node) -> Gate:
         return GATE_OF_MODULE[type(module)](module)
     table: dict[Any, Callable[..., Gate]] = {**GATE_OF_FUNCTION, **GATE_OF_METHOD}
     kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
-    return table[node.target](*node.args[1:], **kwargs)
+    args, kwargs = fx.map_arg((node.args[1:], kwargs), _own_tensor)
+    return table[node.target](*args, **kwargs)
+
+
+def _own_tensor(node: fx.Node) -> Tensor:
+    """The parameter or buffer that an activation reads, such as PReLU's slope."""
+    if node.op != "get_attr":
+        raise UnsupportedOperationError(
+            f"{describe(node)}: an activation takes it as an option, and options must be numbers "
+            f"or the model's own parameters. Repair: compute the option outside forward"
+        )
+    value: Any = node.graph.owning_module
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    return value
 
 
 def max_pool_of(node: fx.Node) -> MaxPool:
@@ -153,6 +184,8 @@ def private_copy(model: nn.Module) -> nn.Module:
             f"{type(model).__name__} cannot be copied ({error}), and the original is never "
             f"changed. Repair: keep only parameters, buffers and plain values as attributes"
         ) from error
+    _refuse_shared(model, own)
+    _warn_about_train(own)
     hooked = [name or "the model itself" for name, m in own.named_modules() if _drop_hooks(m)]
     if hooked:
         warnings.warn(
@@ -162,6 +195,45 @@ def private_copy(model: nn.Module) -> nn.Module:
             stacklevel=3,
         )
     return own
+
+
+def _refuse_shared(model: nn.Module, own: nn.Module) -> None:
+    """The copy must share nothing with the model, whatever its `__deepcopy__` does."""
+    theirs = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
+    if any(id(part) in theirs for part in (*own.modules(), *own.parameters(), *own.buffers())):
+        raise TracingError(
+            f"{type(model).__name__}: copy.deepcopy of it shares modules or parameters with it, "
+            f"and the original is never changed. Repair: let __deepcopy__ make a real copy"
+        )
+
+
+def _warn_about_train(own: nn.Module) -> None:
+    names = [n or "the model itself" for n, m in own.named_modules() if _train_is_overridden(m)]
+    if names:
+        warnings.warn(
+            f"the train method of {', '.join(names)} is not carried over: converted networks "
+            f"switch all their modules between training and evaluation mode alike",
+            DualviewWarning,
+            stacklevel=4,
+        )
+
+
+def _train_is_overridden(module: nn.Module) -> bool:
+    of_torch = type(module).__module__.startswith("torch.")
+    return not of_torch and type(module).train is not nn.Module.train
+
+
+def _refuse_names(own: nn.Module) -> None:
+    taken = [
+        name
+        for name in (*own._modules, *own._parameters, *own._buffers)
+        if hasattr(fx.GraphModule, name)
+    ]
+    if taken:
+        raise TracingError(
+            f"{type(own).__name__}.{taken[0]}: torch.fx uses this name itself. Repair: rename the "
+            f"attribute"
+        )
 
 
 def _refuse_wrappers(model: nn.Module) -> None:
@@ -179,7 +251,17 @@ def _refuse_wrappers(model: nn.Module) -> None:
 
 
 def _refuse_weight_hooks(module: nn.Module) -> None:
+    if hasattr(module, "parametrizations"):
+        raise TracingError(
+            f"{type(module).__name__} has a parametrized weight, which is made anew at each call. "
+            f"Repair: torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
+        )
     for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, prune.BasePruningMethod):
+            raise TracingError(
+                f"{type(module).__name__} is pruned by a hook that masks its weight at each call. "
+                f"Repair: torch.nn.utils.prune.remove(layer, 'weight') makes pruning permanent"
+            )
         if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
             raise TracingError(
                 f"{type(hook).__name__} on {type(module).__name__} is a hook that makes a weight "
@@ -228,10 +310,16 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _InPlaceProxy(node, self)
 
+    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(*args, **kwargs)
+        node.meta["grad"] = torch.is_grad_enabled()
+        return node
+
 
 def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
     """Trace in training and evaluation mode; they may differ in functional dropout only."""
     modes = {module: module.training for module in own.modules()}
+    paths = {name: module.training for name, module in own.named_modules()}
     attributes = set(vars(own))
     own.train()
     training = _trace_once(own)
@@ -242,22 +330,52 @@ def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
     for module, mode in modes.items():
         module.training = mode
     module = fx.GraphModule(own, evaluation, class_name=type(own).__name__)
-    _reconcile_modes(module, training)
+    _refuse_no_grad(module.graph)
+    _reconcile_modes(module, training, paths)
     return module
 
 
 def _trace_once(own: nn.Module) -> fx.Graph:
+    _refuse_names(own)
     _take_one_input(own)
     try:
-        return _Tracer().trace(own)
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            before = (torch.get_rng_state(), random.getstate())
+            graph = _Tracer().trace(own)
+            drawn = not torch.equal(before[0], torch.get_rng_state())
+            drawn = drawn or before[1] != random.getstate()
+            random.setstate(before[1])
     except Exception as error:
         line = users_line(error.__traceback__)
         raise TracingError(
             f"{type(own).__name__}: torch.fx cannot follow {line} ({error}). Expected a forward "
-            f"whose steps do not depend on the values of its input. Repair: replace `if`, `while`, "
-            f"`int()` or item assignment on tensors by tensor operations, or convert the part of "
-            f"the model before or after that line"
+            f"whose steps depend neither on the values nor on the sizes of its input. Repair: "
+            f"replace `if`, `while`, `assert`, `len()`, `int()` or item assignment on tensors by "
+            f"tensor operations (x.shape[0] for len(x)); convert a network before it is compiled "
+            f"or taken apart; or convert the part of the model before or after that line"
         ) from error
+    if drawn:
+        raise TracingError(
+            f"{type(own).__name__}: forward draws random numbers, which tracing would freeze. "
+            f"Repair: use nn.Dropout, or add the noise outside the model"
+        )
+    return graph
+
+
+def _refuse_no_grad(graph: fx.Graph) -> None:
+    for node in graph.nodes:
+        if node.op.startswith("call") and not node.meta["grad"]:
+            raise TracingError(
+                f"{describe(node)}: it runs under torch.no_grad(), which a traced network cannot "
+                f"carry. Repair: use .detach() on the value, or freeze parameters by requires_grad"
+            )
+
+
+class _NoSubclassHook:
+    """First base of a class made here, so that the user's `__init_subclass__` is not run."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        return
 
 
 def _take_one_input(own: nn.Module) -> None:
@@ -271,25 +389,26 @@ def _take_one_input(own: nn.Module) -> None:
             f"{inspect.signature(own.forward)}. Repair: wrap the model in a module whose forward "
             f"takes one tensor"
         )
-    if len(parameters) > 1:
+    if len(parameters) > 1 or "forward" in vars(own):
         original = type(own)
-        forward = original.forward
+        # A forward set on the instance hides the class's, which is what torch.fx looks at.
+        forward = vars(own).pop("forward", None) or functools.partial(original.forward, own)
         own.__class__ = type(
             original.__name__,
-            (original,),
-            {"forward": lambda self, x: forward(self, x), "__module__": original.__module__},
+            (_NoSubclassHook, original),
+            {"forward": lambda self, x: forward(x), "__module__": original.__module__},
         )
 
 
-def _reconcile_modes(module: fx.GraphModule, training: fx.Graph) -> None:
+def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str, bool]) -> None:
     """Turn functional dropout that follows the mode into modules; refuse any other difference."""
     evaluation = list(module.graph.nodes)
     other = list(training.nodes)
     for node, twin in zip(evaluation, other, strict=False):
         if _same_call(node, twin):
             continue
-        if node.target is twin.target and node.target in DROPOUT_FUNCTIONS:
-            _use_dropout_module(module, node)
+        if node.target in DROPOUT_FUNCTIONS and _differ_in_training_only(node, twin):
+            _use_dropout_module(module, node, modes)
             continue
         raise TracingError(
             f"{describe(node)}: forward does another thing in training mode than in evaluation "
@@ -301,6 +420,22 @@ def _reconcile_modes(module: fx.GraphModule, training: fx.Graph) -> None:
             f"forward runs {len(other)} operations in training mode and {len(evaluation)} in "
             f"evaluation mode. Repair: return the same outputs in both modes"
         )
+
+
+def _dropout_options(node: fx.Node) -> dict[str, Any]:
+    names = ("input", "p", "training", "inplace")
+    defaults = {"p": 0.5, "training": True, "inplace": False}
+    return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
+
+
+def _differ_in_training_only(node: fx.Node, twin: fx.Node) -> bool:
+    """Whether a dropout is off in evaluation mode, on in training mode, and else the same."""
+    if twin.target is not node.target:
+        return False
+    off, on = _dropout_options(node), _dropout_options(twin)
+    return (off.pop("training"), on.pop("training")) == (False, True) and (
+        str(fx.map_arg(off, lambda n: n.name)) == str(fx.map_arg(on, lambda n: n.name))
+    )
 
 
 def _same_call(node: fx.Node, twin: fx.Node) -> bool:
@@ -315,13 +450,13 @@ def _same_call(node: fx.Node, twin: fx.Node) -> bool:
     )
 
 
-def _use_dropout_module(module: fx.GraphModule, node: fx.Node) -> None:
-    names = ("input", "p", "training", "inplace")
-    options = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+def _use_dropout_module(module: fx.GraphModule, node: fx.Node, modes: dict[str, bool]) -> None:
+    options = _dropout_options(node)
     kind = DROPOUT_FUNCTIONS[node.target]  # type: ignore[index]
-    dropout = kind(options.get("p", 0.5), inplace=options.get("inplace", False))
+    dropout = kind(options["p"], inplace=options["inplace"])
     name = f"functional_{node.name}"
-    module.add_submodule(name, dropout.train(module.training))
+    owners = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
+    module.add_submodule(name, dropout.train(modes[owners[-1] if owners else ""]))
     source = options["input"]
     node.op, node.target, node.args, node.kwargs = "call_module", name, (source,), {}
 
@@ -358,12 +493,30 @@ def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, 
             f"example_input: expected a batch, examples first, got shape {tuple(example.shape)}. "
             f"Repair: x.unsqueeze(0) makes a batch of one example"
         )
-    module.recompile()
     with evaluation_mode(module), torch.no_grad():
         interpreter = _ShapeInterpreter(module)
         interpreter.extra_traceback = False
         interpreter.run(example)
     return interpreter.shapes
+
+
+def _compare_with_model(module: fx.GraphModule, own: nn.Module, example: Tensor) -> None:
+    """Run model and graph on the example: what tracing misses silently shows here."""
+    with evaluation_mode(own), evaluation_mode(module), torch.no_grad():
+        expected = pytree.tree_leaves(own(example.clone()))
+        got = pytree.tree_leaves(module(example.clone()))
+    tolerance = 1e-3 if example.element_size() < 8 else 1e-9
+    for a, b in zip(got, expected, strict=True):
+        if not isinstance(b, Tensor):
+            continue
+        scale = b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 1.0
+        if not torch.allclose(a, b, 0, float(tolerance * scale), equal_nan=True):
+            raise TracingError(
+                f"{type(own).__name__}: the traced graph and the model give different outputs for "
+                f"example_input. Something in forward is not seen by torch.fx: a branch on "
+                f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
+                f"Repair: write forward without it"
+            )
 
 
 @contextmanager

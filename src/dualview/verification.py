@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from typing import Any, Literal
 
+import torch
 from torch import fx
 
 from dualview import operations as ops
@@ -72,7 +73,11 @@ def verify(graph: fx.Graph) -> None:
     """
     kinds = value_kinds(graph)
     for node in graph.nodes:
-        if kinds[node] == "data" and node.op not in ("placeholder", "output"):
+        if node.op in ("placeholder", "get_attr", "output"):
+            continue
+        if operation_name(node).rstrip("_") in ops.RANDOM_NAMES:
+            _refuse(node)
+        if kinds[node] == "data":
             _verify_node(node, kinds)
 
 
@@ -83,18 +88,49 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
         if type(module_of(node)) not in ops.LINEAR_MODULES:
             _refuse(node)
         return
+    if node.target is getattr:
+        if node.args[1] not in ops.LINEAR_ATTRIBUTES:
+            _refuse(node)
+        return
+    _verify_options(node)
     factors = [arg for arg in (*node.args, *node.kwargs.values()) if _holds_data(arg, kinds)]
     if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
         if len(factors) > 1:
             _refuse_product(node)
     elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
-        if any(_holds_data(arg, kinds) for arg in node.args[1:]) or node.kwargs:
+        divisors = [*node.args[1:], *(v for k, v in node.kwargs.items() if k != "input")]
+        if any(_holds_data(arg, kinds) for arg in divisors):
             _refuse_product(node)
     elif node.op == "call_method":
         if node.target not in ops.LINEAR_METHODS | ops.ADDITIVE_METHODS:
             _refuse(node)
     elif node.target not in ops.LINEAR_FUNCTIONS | ops.ADDITIVE_FUNCTIONS:
         _refuse(node)
+
+
+def _verify_options(node: fx.Node) -> None:
+    """Options that make an affine operation something else."""
+    if "out" in node.kwargs:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: it writes into another tensor (out=), which a traced network "
+            f"cannot follow. Repair: use its return value"
+        )
+    dtypes = [v for v in (*node.args, *node.kwargs.values()) if isinstance(v, torch.dtype)]
+    if any(not dtype.is_floating_point for dtype in dtypes):
+        raise UnsupportedOperationError(
+            f"{describe(node)}: it rounds to {dtypes[0]}, which is not affine. Repair: keep "
+            f"floating-point values"
+        )
+    if node.target in ops.DROPOUT_FUNCTIONS and _always_on(node):
+        raise UnsupportedOperationError(
+            f"{describe(node)}: this dropout is on in evaluation mode too, so the gating and the "
+            f"weights network would draw different masks. Repair: use nn.Dropout, or pass "
+            f"training=self.training"
+        )
+
+
+def _always_on(node: fx.Node) -> bool:
+    return bool(node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True))
 
 
 def _holds_data(argument: Any, kinds: dict[fx.Node, ValueKind]) -> bool:

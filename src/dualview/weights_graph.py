@@ -7,13 +7,11 @@ and spread over the batch where it meets something that does.
 
 from __future__ import annotations
 
+import operator
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from dualview import operations as ops
 from dualview.errors import DualviewWarning
@@ -21,7 +19,7 @@ from dualview.gates import apply_gate
 from dualview.gating_graph import add_average
 from dualview.pooling import replay_switch
 from dualview.source_lines import describe, module_of, operation_name
-from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
+from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
 from dualview.verification import ValueKind, is_shape_query, value_kinds
 
 
@@ -33,24 +31,6 @@ def one_row_of_ones(x: Tensor) -> Tensor:
 def spread_over_batch(row: Tensor, x: Tensor) -> Tensor:
     """The one row (1, ...) seen once for each example of `x`: (n, ...), without copying."""
     return row.expand(x.shape[0], *row.shape[1:])
-
-
-class ReplayedBatchNorm(nn.Module):
-    """Batch norm run a second time on the same batch: it must not update the statistics again.
-
-    Only a model's own dual form needs it, where both networks share their batch norms.
-    """
-
-    def __init__(self, original: nn.Module) -> None:
-        super().__init__()
-        self.original = original
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise `x` as `original` does, and leave its running statistics alone."""
-        bn: Any = self.original
-        use_batch = bn.training or bn.running_mean is None
-        mean, var = (None, None) if use_batch else (bn.running_mean, bn.running_var)
-        return F.batch_norm(x, mean, var, bn.weight, bn.bias, use_batch, 0.0, bn.eps)
 
 
 class WeightsGraphBuilder:
@@ -79,7 +59,7 @@ class WeightsGraphBuilder:
                 self._start(node)
             elif node in self.traced.activations:
                 value = self._row_or_full(data_argument(node))
-                self.full[node] = self.graph.call_function(apply_gate, (value, next(gates)))
+                self.full[node] = call(self.graph, apply_gate, value, next(gates))
             elif node in self.traced.max_pools:
                 self._pool(node, next(switches, None))
             elif self._needs_no_example(node):
@@ -91,7 +71,7 @@ class WeightsGraphBuilder:
 
     def _start(self, node: fx.Node) -> None:
         if self.ones:
-            self.row[node] = self.graph.call_function(one_row_of_ones, (self.x,))
+            self.row[node] = call(self.graph, one_row_of_ones, self.x)
         else:
             self.full[node] = self.x
 
@@ -100,15 +80,19 @@ class WeightsGraphBuilder:
         value = self._row_or_full(source)
         if switch is not None:
             dims = max_pool_of(node).dims
-            self.full[node] = self.graph.call_function(replay_switch, (value, switch, dims))
+            self.full[node] = call(self.graph, replay_switch, value, switch, dims)
         else:
-            kept = self.row if source in self.row else self.full
-            kept[node] = add_average(self.graph, node, value)
+            kept, lookup = self.full, self.batch_value
+            if source in self.row:
+                kept, lookup = self.row, self._row_or_constant
+            kept[node] = add_average(self.graph, node, value, lookup)
 
     def _copy(self, node: fx.Node) -> None:
         if self._is_batch_norm(node) and node.all_input_nodes[0] in self.row:
             warn_batch_norm_on_ones(node)
         self.full[node] = self.graph.node_copy(node, self.batch_value)
+        if node.target == "view" and node.all_input_nodes[0] in self.row:
+            self.full[node].target = "reshape"  # a spread row has no memory of its own to view
 
     def _row_or_full(self, node: fx.Node) -> fx.Node:
         return self.row[node] if node in self.row else self.batch_value(node)
@@ -120,8 +104,7 @@ class WeightsGraphBuilder:
         """The value of `node` for the whole batch, spread from its one row if need be."""
         if node not in self.full:
             if self.kinds[node] == "data":
-                spread = (self.row[node], self.x)
-                self.full[node] = self.graph.call_function(spread_over_batch, spread)
+                self.full[node] = call(self.graph, spread_over_batch, self.row[node], self.x)
             else:  # a size: read it off the whole batch
                 self.full[node] = self.graph.node_copy(node, self.batch_value)
         return self.full[node]
@@ -134,10 +117,39 @@ class WeightsGraphBuilder:
             return False
         if self.kinds[node] == "shape":
             return is_shape_query(node) or node.op == "call_function"
-        return node.op != "output" and _keeps_rows_apart(node)
+        if node.op == "output":
+            return False
+        if operation_name(node) in ("view", "reshape"):
+            return self._keeps_one_row(node)
+        # A size may be the number of examples, which one row does not have.
+        return all(self.kinds[s] != "shape" for s in in_row) and _keeps_rows_apart(node)
+
+    def _keeps_one_row(self, node: fx.Node) -> bool:
+        """Whether a view of one row of ones is one row again: its first size is the batch's."""
+        given = node.kwargs.get("shape", node.kwargs.get("size", node.args[1:]))
+        sizes = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
+        if not sizes or not isinstance(sizes, tuple | list):
+            return False
+        if isinstance(sizes[0], fx.Node):
+            return _is_batch_size(sizes[0])
+        shapes = self.traced.shapes
+        return sizes[0] == -1 and bool(shapes) and (shapes[node][0] == shapes[self.traced.input][0])
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
         return node.op == "call_module" and isinstance(module_of(node), ops.BATCH_NORM_MODULES)
+
+
+def _is_batch_size(node: fx.Node) -> bool:
+    """Whether `node` is x.size(0) or x.shape[0]."""
+    if node.target == "size":
+        return node.args[1:] == (0,) or node.kwargs.get("dim") == 0
+    source = node.args[0] if node.args else None
+    return (
+        node.target is operator.getitem
+        and node.args[1] == 0
+        and isinstance(source, fx.Node)
+        and is_shape_query(source)
+    )
 
 
 def _keeps_rows_apart(node: fx.Node) -> bool:
@@ -148,10 +160,6 @@ def _keeps_rows_apart(node: fx.Node) -> bool:
             return module.start_dim >= 1
         return not isinstance(module, (*ops.BATCH_NORM_MODULES, *ops.DROPOUT_MODULES, nn.Unflatten))
     name = operation_name(node)
-    if name in ("view", "reshape"):
-        first = node.args[1]
-        first = first[0] if isinstance(first, tuple | list) else first
-        return isinstance(first, fx.Node) or first in (-1, 1)
     if name == "flatten":
         start = node.kwargs.get("start_dim", node.args[1] if len(node.args) > 1 else 0)
         return isinstance(start, int) and start >= 1
@@ -171,21 +179,6 @@ def warn_batch_norm_on_ones(node: fx.Node) -> None:
     )
 
 
-def weights_network(parameters: nn.Module, graph: fx.Graph, *, replayed: bool) -> fx.GraphModule:
-    """`graph` with the modules it calls, taken from `parameters`.
-
-    `replayed` wraps batch norms that the gating network has already run on the same batch.
-    """
-    network = fx.GraphModule(parameters, graph, class_name="WeightsNetwork")
-    if replayed:
-        _for_each_batch_norm(network, ReplayedBatchNorm)
-    return network
-
-
-def _for_each_batch_norm(network: fx.GraphModule, wrap: Callable[[nn.Module], nn.Module]) -> None:
-    called = {str(node.target) for node in network.graph.nodes if node.op == "call_module"}
-    for name in sorted(called):
-        module = network.get_submodule(name)
-        if isinstance(module, ops.BATCH_NORM_MODULES):
-            parent, _, leaf = name.rpartition(".")
-            setattr(network.get_submodule(parent), leaf, wrap(module))
+def weights_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """`graph` with the modules it calls, taken from `parameters`."""
+    return fx.GraphModule(parameters, graph, class_name="WeightsNetwork")

@@ -19,7 +19,7 @@ from dualview.operations import BATCH_NORM_MODULES
 from dualview.path_kernel.random_weights import bare_weights_network, fan_in
 from dualview.weights_graph import one_row_of_ones
 
-WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class SecondMoments:
@@ -45,7 +45,7 @@ class SecondMoments:
             if node.op == "output":
                 last = node.args[0]
                 return float(self.moments[last, last][0, 0]), float(self.tangents[last, last][0, 0])
-            if not isinstance(self.shapes.get(node), torch.Size) or self._is_given(node):
+            if node not in self.shapes or self._is_given(node):
                 continue
             if node.op == "placeholder":
                 a, b = (given[node].flatten() for given in self.given)
@@ -71,7 +71,8 @@ class SecondMoments:
         class Recorder(fx.Interpreter):
             def run_node(self, n):
                 value = super().run_node(n)
-                shapes[n] = value.shape[1:] if isinstance(value, Tensor) else value
+                if isinstance(value, Tensor):
+                    shapes[n] = value.shape[1:]
                 return value
 
         Recorder(self.network).run(*given.values())

@@ -12,14 +12,13 @@ from torch import Tensor, fx, nn
 
 from dualview.gated_network import GatedNetwork
 from dualview.operations import BATCH_NORM_MODULES
-from dualview.weights_graph import ReplayedBatchNorm
 
 
 def bare_weights_network(net: GatedNetwork) -> fx.GraphModule:
     """A copy of the weights network in evaluation mode, batch norms replaced by the identity."""
     network = copy.deepcopy(net.weights_network).eval()
     for name, module in list(network.named_modules()):
-        if isinstance(module, (*BATCH_NORM_MODULES, ReplayedBatchNorm)):
+        if isinstance(module, BATCH_NORM_MODULES):
             parent, _, leaf = name.rpartition(".")
             setattr(network.get_submodule(parent), leaf, nn.Identity())
     return network

@@ -35,7 +35,7 @@ from dualview.path_kernel.terms import (
 )
 from dualview.pooling import replay_switch
 from dualview.source_lines import describe, module_of
-from dualview.weights_graph import ReplayedBatchNorm, one_row_of_ones, spread_over_batch
+from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 
 @dataclass(frozen=True)
@@ -225,7 +225,6 @@ def batch_norm(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: 
     """Batch norm in evaluation mode: identity, or its scale if asked for."""
     value: Value = args[0]
     module: Any = module_of(node)
-    module = module.original if isinstance(module, ReplayedBatchNorm) else module
     if not setting.batch_norm_scale:
         return value
     if module.running_var is None:
@@ -502,7 +501,7 @@ def shape_query(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
 RULES: dict[Any, Rule] = {
     nn.Linear: dense,
     **dict.fromkeys(ops.CONVOLUTION_MODULES, convolution),
-    **dict.fromkeys((*ops.BATCH_NORM_MODULES, ReplayedBatchNorm), batch_norm),
+    **dict.fromkeys(ops.BATCH_NORM_MODULES, batch_norm),
     **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity), identity),
     **dict.fromkeys(
         [m for m in ops.LINEAR_MODULES if "AvgPool" in m.__name__ or "Upsampl" in m.__name__],
