@@ -318,7 +318,7 @@ def mean(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Settin
     names = ("dim", "keepdim")
     options = {**dict(zip(names, args[1:], strict=False)), **kwargs}
     dim = options.get("dim")
-    axes: tuple[int, ...] = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    axes: list[int] = [dim] if isinstance(dim, int) else list(dim or [])
     rank = 2 + value.dims
     if value.flat or sorted(axis % rank for axis in axes) != list(range(2, rank)):
         refuse(node, "it averages over other axes than all positions")
@@ -377,7 +377,7 @@ def concatenation(
 ) -> Value:
     """Concatenation of channels: each part's terms, zero in the others' channels."""
     parts: list[Value] = list(args[0])
-    axis = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+    axis: int = kwargs.get("dim", args[1] if len(args) > 1 else 0)
     first = parts[0]
     alike = all((p.positions, p.flat) == (first.positions, first.flat) for p in parts)
     flattened = first.flat and math.prod(first.positions) > 1

@@ -1,0 +1,95 @@
+"""Random features of the NPK.
+
+- Their inner products are unbiased: they tend to the exact NPK, the error falling as 1/sqrt(m).
+- They stream: batches, and more features, do not change what is there; train and test agree.
+- They work where no exact rule exists (tied weights, transposed convolutions).
+"""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import dualview as dv
+from dualview.errors import PathKernelError
+from dualview.path_kernel.features import npk_features
+from tests.cases import relative_error, small_architecture, small_input
+
+
+@pytest.mark.parametrize("name", ["fc", "gconv", "resnet20"])
+@pytest.mark.parametrize("weights_input", ["data", "ones"])
+@pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
+def test_unbiased_within_their_standard_error(name, weights_input):
+    model = small_architecture(name, name == "resnet20")
+    net = dv.disentangle(model, "dlgn", weights_input=weights_input, seed=0)
+    x = small_input(name, 3)
+    m = 3000
+    features = npk_features(net, x, m, per_draw=1) * math.sqrt(m)
+    products = features[:, None] * features[None]  # (n, n, m): one estimate a feature
+    error = (products.mean(-1) - dv.npk(net, x)).abs()
+    assert (error < 4.5 * products.std(-1) / math.sqrt(m)).all()
+
+
+def test_error_falls_as_the_inverse_root():
+    net, x = dv.disentangle(small_architecture("fc"), "dlgn", seed=0), small_input("fc", 4)
+    exact = dv.npk(net, x)
+
+    def error(m):
+        errors = [npk_features(net, x, m, seed=s, per_draw=1) for s in range(12)]
+        return torch.stack([f @ f.T - exact for f in errors]).square().mean().sqrt()
+
+    # Sixteen times as many features: a quarter of the error.
+    assert 2 < error(64) / error(1024) < 8
+
+
+def test_streaming_and_continuation():
+    net, x = dv.disentangle(small_architecture("gconv"), "dgn", seed=0), small_input("gconv", 5)
+    many = npk_features(net, x, 100)
+    torch.testing.assert_close(npk_features(net, x, 100, batch_size=2), many)
+    torch.testing.assert_close(npk_features(net, x[2:4], 100), many[2:4])
+    few = npk_features(net, x, 40)
+    torch.testing.assert_close(few * math.sqrt(40), many[:, :40] * math.sqrt(100))
+    assert not torch.allclose(npk_features(net, x, 40, seed=1), few)
+
+
+class NoRule(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3, padding=1, bias=False)
+        self.up = nn.ConvTranspose2d(2, 2, 2, bias=False)
+
+    def forward(self, x):
+        x = F.relu(self.conv(F.relu(self.conv(x))))  # tied weights
+        return self.up(x).mean((2, 3))
+
+
+def test_any_graph():
+    net = dv.disentangle(NoRule().double(), "dgn", seed=0)
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    with pytest.raises(PathKernelError):
+        dv.npk(net, x)
+    features = npk_features(net, x, 50)
+    assert features.shape == (3, 50)
+    assert features.abs().sum() > 0
+
+
+def test_own_outputs_of_a_network_without_a_final_dense_layer():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.ReLU())
+    net = dv.disentangle(model, "dgn", seed=0)
+    assert npk_features(net, torch.randn(2, 3), 12).shape == (2, 12)
+
+
+def test_hard_gates():
+    net = dv.disentangle(small_architecture("fc"), "dlgn", seed=0)
+    x = small_input("fc", 3)
+    features = npk_features(net, x, 6000, gates="hard")
+    assert relative_error(features @ features.T, dv.npk(net, x, gates="hard")) < 0.3
+    assert relative_error(features @ features.T, npk_features(net, x, 6000) @ features.T) > 0.01
+
+
+def test_no_features_are_refused():
+    net = dv.disentangle(small_architecture("fc"), "dlgn")
+    with pytest.raises(PathKernelError, match="at least 1"):
+        npk_features(net, small_input("fc"), 0)

@@ -1,0 +1,51 @@
+"""The walk through a weights network.
+
+- Values that nobody reads any more are let go, so that a deep network holds few kernels at once.
+- The scale is carried as a logarithm: products of widths beyond float32 do not overflow inside.
+- Tied weights are refused, also where two layers share one parameter.
+"""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import dualview as dv
+from dualview.architectures import c4gap, fc
+from dualview.errors import PathKernelError
+from dualview.path_kernel.kernel import side, weight_layers
+from dualview.path_kernel.propagate import propagate
+from dualview.path_kernel.rules import Setting
+
+
+def walk(model, x, setting=None):
+    net = dv.disentangle(model.double(), "dgn", seed=0).eval()
+    with torch.no_grad():
+        examples = side(net, x, "model")
+        return net, propagate(net.weights_network, examples, examples, setting or Setting())
+
+
+def test_few_kernels_are_held_at_once():
+    x = torch.randn(1, 1, 4, 4, dtype=torch.float64)
+    shallow = walk(c4gap(2, (1, 4, 4), 2, widths=[2] * 2), x)[1]
+    deep = walk(c4gap(2, (1, 4, 4), 2, widths=[2] * 12), x)[1]
+    assert deep.peak_elements == shallow.peak_elements
+    assert shallow.peak_elements <= 2 * 16 * 16
+
+
+def test_scale_is_a_logarithm():
+    model = fc(input_shape=(1, 1, 5), width=64, depth=30, bias=False)
+    x = torch.randn(2, 1, 1, 5, dtype=torch.float64)
+    net, _ = walk(model, x)
+    setting = Setting(dict.fromkeys(weight_layers(net), 1.0))
+    _, block = walk(model.float(), x, setting)
+    assert block.log_scale == pytest.approx(math.log(5) + 29 * math.log(64))
+    assert block.kernel.isfinite().all()
+
+
+def test_shared_parameter_is_refused():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
+    model[2].weight = model[0].weight
+    with pytest.raises(PathKernelError, match=r"Linear \(module '2'\).*module '0'"):
+        walk(model, torch.randn(1, 3, dtype=torch.float64))
