@@ -13,6 +13,8 @@ True
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.gated_network import GatedNetwork, disentangle
 from dualview.gates import Gate, HardGate, SoftGate
+from dualview.path_kernel.empirical import empirical_ntk
+from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import expected_ntk, npk
 
 __version__ = "0.1.0"
@@ -25,6 +27,8 @@ __all__ = [
     "HardGate",
     "SoftGate",
     "disentangle",
+    "empirical_ntk",
     "expected_ntk",
     "npk",
+    "npk_features",
 ]
