@@ -377,7 +377,7 @@ def concatenation(
 ) -> Value:
     """Concatenation of channels: each part's terms, zero in the others' channels."""
     parts: list[Value] = list(args[0])
-    axis = int(kwargs.get("dim", args[1] if len(args) > 1 else 0))
+    axis: Any = kwargs.get("dim", args[1] if len(args) > 1 else 0)
     first = parts[0]
     alike = all((p.positions, p.flat) == (first.positions, first.flat) for p in parts)
     flattened = first.flat and math.prod(first.positions) > 1
