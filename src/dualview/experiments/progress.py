@@ -1,0 +1,155 @@
+"""A comparison's progress in a terminal: two bars and a line for each run; lines alone elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from dualview.experiments.records import RunRecord
+from dualview.experiments.summary import kind_name
+from dualview.training import EpochMetrics, Unwatched, Watcher
+
+if TYPE_CHECKING:
+    from dualview.experiments.compare import Run
+
+RELATIVE_COST = {"dnn": 1.0}
+"""Of a training step, compared with the DNN's; other kinds run two networks."""
+GATED_COST = 2.0
+
+REDRAW_SECONDS = 0.1
+"""Steps between redraws are only counted, so that watching costs next to nothing."""
+
+RUN_FORMAT = "{desc:<22} |{bar:24}| {postfix[0]}"
+ALL_FORMAT = "{desc:<22} |{bar:24}| {elapsed} gone, {remaining} left"
+
+
+class TerminalProgress:
+    """Shows how a comparison goes, on standard error.
+
+    In a terminal: a bar over the epochs of the current run, a bar over all runs with the time left
+    (a gated network's step counts as two of a DNN's), and a line for each finished run. Where the
+    output is no terminal: the lines only.
+
+    Args:
+        stream: where to write; standard error if None.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.bars = self.stream.isatty()
+        self._all: Any = None
+        self._run: Any = None
+        self._finished = 0
+        self._count = 0
+
+    @contextmanager
+    def over(self, runs: Sequence[Run]) -> Iterator[None]:
+        """Around a comparison: shows the bars, and takes them away at its end."""
+        from tqdm import tqdm
+
+        self._count, self._finished = len(runs), 0
+        if not self.bars:
+            yield
+            return
+        options: dict[str, Any] = {"file": self.stream, "dynamic_ncols": True, "leave": False}
+        work = sum(cost(run.kind) for run in runs)
+        self._run = tqdm(total=1, position=0, bar_format=RUN_FORMAT, postfix=[""], **options)
+        self._all = tqdm(total=work, position=1, bar_format=ALL_FORMAT, **options)
+        try:
+            yield
+        finally:
+            self._run.close()
+            self._all.close()
+
+    def skipped(self, run: Run, record: RunRecord) -> None:
+        """Count a run of an earlier call; it tells nothing about the time left."""
+        if self.bars:
+            self._all.n += cost(run.kind)
+            self._all.initial += cost(run.kind)
+        self._line(run, outcome(record) + ", finished earlier")
+
+    def watcher(self, run: Run) -> Watcher:
+        """The bar of a run that begins."""
+        if not self.bars:
+            return Unwatched()
+        return RunBar(self._run, self._all, run, f"all runs, {self._finished} of {self._count}")
+
+    def done(self, run: Run, record: RunRecord) -> None:
+        """Write the run's line."""
+        self._line(run, f"{outcome(record)} in {record.seconds:.1f} s")
+
+    def _line(self, run: Run, text: str) -> None:
+        from tqdm import tqdm
+
+        self._finished += 1
+        number = f"[{self._finished:>{len(str(self._count))}}/{self._count}]"
+        tqdm.write(f"{number} {run_name(run)}: {text}", file=self.stream)
+        self.stream.flush()
+
+
+class RunBar:
+    """Watches one run, on the two bars of a `TerminalProgress`."""
+
+    def __init__(self, run_bar: Any, all_bar: Any, run: Run, title: str) -> None:
+        self.run_bar = run_bar
+        self.all_bar = all_bar
+        self.run = run
+        self.title = title
+        self.epochs = 0
+        self.steps = 0
+        self.share = 0.0
+        self.result = ""
+        self._drawn = 0.0
+
+    def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
+        """Begin the run's bar, where it was interrupted."""
+        self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
+        total = epochs * steps_per_epoch
+        self.share = cost(self.run.kind) / total
+        self.run_bar.reset(total)
+        self.run_bar.n = self.steps
+        self.all_bar.n += self.steps * self.share
+        self.all_bar.initial += self.steps * self.share
+        self.run_bar.set_description_str(run_name(self.run), refresh=False)
+        self.all_bar.set_description_str(self.title, refresh=False)
+        self._draw()
+
+    def stepped(self) -> None:
+        """Count; redraw now and then."""
+        self.steps += 1
+        self.all_bar.n += self.share
+        now = time.monotonic()
+        if now - self._drawn > REDRAW_SECONDS:
+            self._drawn = now
+            self._draw()
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        """Show the epoch's test accuracy."""
+        self.result = f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
+
+    def _draw(self) -> None:
+        epoch = self.epochs * self.steps // max(1, self.run_bar.total)
+        self.run_bar.n = self.steps
+        self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
+        self.run_bar.refresh()
+        self.all_bar.refresh()
+
+
+def cost(kind: str) -> float:
+    """How long a step of this kind takes, in steps of the DNN; rough."""
+    return RELATIVE_COST.get(kind, GATED_COST)
+
+
+def run_name(run: Run) -> str:
+    """How progress names a run."""
+    return f"{kind_name(run.kind)}, seed {run.seed}"
+
+
+def outcome(record: RunRecord) -> str:
+    """What became of a run, in a few words."""
+    if record.test_accuracy is None:
+        return f"{record.status}: {record.message}"
+    return f"test accuracy {100 * record.test_accuracy:.2f} %"

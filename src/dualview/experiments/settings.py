@@ -1,0 +1,108 @@
+"""The options of a comparison, with their checks. No torch here, so that they are known at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from dualview.training import SettingsError, TrainSettings, at_least, choose, positive
+
+ONES = "-ones"
+"""Ending of a kind whose weights network reads the constant 1."""
+
+KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf", "dgn-ones", "dlgn-ones", "dlgn-sf-ones")
+"""What can be compared; "dnn" is the architecture itself, as it is."""
+
+MAX_POOLING = ("average", "switch")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data, and how it is read; see `dualview.datasets.load`.
+
+    Attributes:
+        source: a name ("digits", or a data set of the hub) or a path.
+        validation: share of the train split that becomes the validation split where there is none.
+        test: the same for the test split.
+        split_seed: of those cuts; all runs of a comparison share them.
+        image_column: column of images in Parquet and hub data; None: found by type.
+        label_column: column of labels; None: found by name and metadata.
+        subset: which configuration of data that has several.
+        cache: keep decoded images on disk.
+    """
+
+    source: str = "digits"
+    validation: float = 0.1
+    test: float = 0.2
+    split_seed: int = 0
+    image_column: str | None = None
+    label_column: str | None = None
+    subset: str | None = None
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """Kinds of one architecture to train on one data set, with some seeds each.
+
+    Attributes:
+        data: which data.
+        arch: a name from `dualview.architectures.ARCHITECTURES`.
+        width: of the first layer; None: the architecture's own.
+        batch_norm: batch norm before convolutional activations; None: the architecture's own.
+        kinds: from `KINDS`; recovered accuracy needs "dnn" among them.
+        seeds: number of runs of each kind, with the seeds 0, 1, ...
+        beta: steepness of the soft gate, sigmoid(beta q), where gates are learnt.
+        max_pool: "average" or "switch" in place of max pooling; None: the kind's own.
+        training: how each network is trained; its seed is replaced by the run's.
+        experiment: name of the comparison in records and reports.
+    """
+
+    data: DataSettings = field(default_factory=DataSettings)
+    arch: str = "fc"
+    width: int | None = None
+    batch_norm: bool | None = None
+    kinds: tuple[str, ...] = ("dnn", "dgn", "dlgn", "dlgn-ones")
+    seeds: int = 3
+    beta: float = 4.0
+    max_pool: str | None = None
+    training: TrainSettings = field(default_factory=TrainSettings)
+    experiment: str = "compare"
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+        if not self.kinds:
+            raise SettingsError(f"kinds: expected at least one of {', '.join(KINDS)}, got none")
+        for kind in self.kinds:
+            _check_kind(kind)
+        if len(set(self.kinds)) < len(self.kinds):
+            raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
+        at_least("width", self.width, 1)
+        at_least("seeds", self.seeds, 1)
+        positive("beta", self.beta)
+        if self.max_pool is not None:
+            choose("max_pool", self.max_pool, MAX_POOLING)
+
+    def seeded(self, seed: int) -> TrainSettings:
+        """The training settings of the runs with this seed."""
+        return dataclasses.replace(self.training, seed=seed)
+
+
+def _check_kind(kind: str) -> None:
+    if kind == "dnn" + ONES:
+        raise SettingsError(
+            "kinds: 'dnn-ones' has no meaning: the DNN's own gates and weights are one network, "
+            "which reads the data. Repair: 'dgn-ones' or 'dlgn-ones'"
+        )
+    choose("kinds", kind, KINDS)
+
+
+def split_kind(kind: str) -> tuple[str, str]:
+    """A kind's name as `disentangle` takes it: kind, weights input.
+
+    >>> split_kind("dlgn-ones"), split_kind("dgn")
+    (('dlgn', 'ones'), ('dgn', 'data'))
+    """
+    base = kind.removesuffix(ONES)
+    return base, "ones" if base != kind else "data"

@@ -1,0 +1,52 @@
+"""Trains one network, with PyTorch Lightning, which no other room imports.
+
+`train` takes a network, data and `TrainSettings`, and returns a `TrainingResult`. It keeps a
+checkpoint after every epoch and goes on from it when called again.
+
+Each file has one subject: `settings` (options and their checks), `optimisation` (optimisers and
+schedules), `module` (what happens in a step and in an epoch), `checkpoints` (what survives a kill),
+`watcher` and `watching` (progress), `metrics` (what was measured), `files` (writing whole files),
+`run` (all of it together). Importing this package imports neither torch nor Lightning.
+"""
+
+from dualview.training.metrics import EpochMetrics, TrainingResult
+from dualview.training.run import (
+    CHECKPOINT,
+    METRICS,
+    MODEL,
+    is_main_process,
+    require_lightning,
+    train,
+)
+from dualview.training.settings import (
+    OPTIMIZERS,
+    SCHEDULES,
+    SettingsError,
+    TrainSettings,
+    at_least,
+    choose,
+    did_you_mean,
+    positive,
+)
+from dualview.training.watcher import Unwatched, Watcher
+
+__all__ = [
+    "CHECKPOINT",
+    "METRICS",
+    "MODEL",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "EpochMetrics",
+    "SettingsError",
+    "TrainSettings",
+    "TrainingResult",
+    "Unwatched",
+    "Watcher",
+    "at_least",
+    "choose",
+    "did_you_mean",
+    "is_main_process",
+    "positive",
+    "require_lightning",
+    "train",
+]

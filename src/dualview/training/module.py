@@ -1,0 +1,241 @@
+"""The LightningModule: one network, its data, its optimiser, and the metrics of each epoch.
+
+A run must not depend on where it was interrupted. So nothing random is carried from one epoch to
+the next: order and augmentation come from (seed, epoch) inside `Batches`, and PyTorch's own
+generator, which dropout draws from, is seeded with (seed, epoch, process) at each epoch's start.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as lightning
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dualview.datasets import Batches, Dataset, Split
+from dualview.errors import DivergenceError
+from dualview.training import optimisation
+from dualview.training.metrics import EpochMetrics
+from dualview.training.settings import TrainSettings
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss: each look makes a GPU wait."""
+
+EVALUATION_BATCH = 512
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Tally:
+    """Running sums of loss and hits, kept on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self.examples = 0
+        self.loss: Tensor | float = 0.0
+        self.hits: Tensor | float = 0.0
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count a batch: `loss` is its mean, logits are (b, classes), labels (b,)."""
+        self.examples += len(labels)
+        self.loss = self.loss + loss.detach() * len(labels)
+        self.hits = self.hits + (logits.detach().argmax(1) == labels).sum()
+
+    def means(self, total: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+        """Mean loss and accuracy of all examples so far, of all processes.
+
+        Args:
+            total: sums a tensor over the processes.
+        """
+        sums = [torch.as_tensor(value) for value in (self.loss, self.hits, self.examples)]
+        device = sums[0].device
+        loss, hits, examples = total(
+            torch.stack([value.to(device, torch.float32) for value in sums])
+        ).tolist()
+        return loss / examples, hits / examples
+
+
+class Loader:
+    """Batches as Lightning's plainest kind of loader, which it asks for nothing but batches.
+
+    Args:
+        batches: what to pass on.
+        epoch: tells the current epoch when a pass begins.
+    """
+
+    def __init__(self, batches: Batches, epoch: Callable[[], int]) -> None:
+        self.batches = batches
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: the epoch is read when the first batch is asked for, not when Lightning
+        # makes the iterator, which for the first epoch is before the epoch is known.
+        self.batches.set_epoch(self.epoch())
+        yield from self.batches
+
+
+class Classifier(lightning.LightningModule):
+    """Trains `net` on `data` with cross-entropy.
+
+    Args:
+        net: maps images (b, c, h, w) to logits (b, classes).
+        data: all three splits.
+        settings: resolved.
+
+    Attributes:
+        curve: metrics of the completed epochs; travels in the checkpoint.
+    """
+
+    def __init__(self, net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
+        super().__init__()
+        self.net = net
+        self.data = data
+        self.settings = settings
+        self.curve: list[EpochMetrics] = []
+        self._train = Tally()
+        self._evaluated = (Tally(), Tally())
+        self._started = 0.0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps in an epoch."""
+        return len(self._train_loader)
+
+    @property
+    def total_steps(self) -> int:
+        """Training steps of the whole run."""
+        assert self.settings.epochs is not None
+        return self.settings.epochs * self.steps_per_epoch
+
+    # Data: the whole batch size is shared out over the processes, each on its own device.
+
+    def train_dataloader(self) -> Loader:
+        """Shuffled and augmented batches of the train split."""
+        return self._train_loader
+
+    @cached_property
+    def _train_loader(self) -> Loader:
+        options, processes = self.settings, self.trainer.world_size
+        assert options.batch_size is not None
+        batches = Batches(
+            self.data.train,
+            max(1, options.batch_size // processes),
+            device=self.trainer.strategy.root_device,
+            mean=self.data.mean,
+            std=self.data.std,
+            shuffle=True,
+            seed=options.seed,
+            crop=options.crop,
+            flip=options.flip,
+            shard=(self.trainer.global_rank, processes),
+        )
+        return Loader(batches, lambda: self.current_epoch)
+
+    def val_dataloader(self) -> list[Loader]:
+        """The validation and the test split; every process evaluates all of both."""
+        return [self._evaluation(self.data.validation), self._evaluation(self.data.test)]
+
+    def _evaluation(self, split: Split) -> Loader:
+        device = self.trainer.strategy.root_device
+        batches = Batches(
+            split, EVALUATION_BATCH, device=device, mean=self.data.mean, std=self.data.std
+        )
+        return Loader(batches, lambda: 0)
+
+    # Training
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Optimiser, and a schedule that steps after each training step."""
+        optimiser = optimisation.optimiser(self.settings, self.net.parameters())
+        schedule = optimisation.scheduler(self.settings, optimiser, self.total_steps)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        """Training mode, fresh sums, and randomness that depends on (seed, epoch) alone."""
+        self.net.train()
+        self._train = Tally()
+        self._started = time.perf_counter()
+        torch.manual_seed(_mixed(self.settings.seed, self.current_epoch, self.global_rank))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Mean cross-entropy of a batch.
+
+        Raises:
+            DivergenceError: a loss since the last look was not finite.
+        """
+        images, labels = batch
+        logits = self.net(images)
+        loss = F.cross_entropy(logits, labels)
+        self._train.add(loss, logits, labels)
+        if batch_idx % CHECK_EVERY == CHECK_EVERY - 1:
+            self._finite_means(self._train, "train")
+        return loss
+
+    # Evaluation, which Lightning does in evaluation mode and without gradients.
+
+    def on_validation_epoch_start(self) -> None:
+        """Fresh sums."""
+        self._evaluated = (Tally(), Tally())
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
+        """Add a batch to the sums of its split."""
+        images, labels = batch
+        logits = self.net(images)
+        self._evaluated[dataloader_idx].add(F.cross_entropy(logits, labels), logits, labels)
+
+    def on_train_epoch_end(self) -> None:
+        """Put the epoch's metrics on the curve (validation has run by now).
+
+        Raises:
+            DivergenceError: a loss of this epoch was not finite.
+        """
+        train_loss, train_accuracy = self._finite_means(self._train, "train")
+        validation, test = self._evaluated
+        validation_loss, validation_accuracy = self._finite_means(validation, "validation")
+        test_loss, test_accuracy = self._finite_means(test, "test")
+        last_step = self.global_step - 1
+        self.curve.append(
+            EpochMetrics(
+                epoch=self.current_epoch,
+                train_loss=train_loss,
+                train_accuracy=train_accuracy,
+                validation_loss=validation_loss,
+                validation_accuracy=validation_accuracy,
+                test_loss=test_loss,
+                test_accuracy=test_accuracy,
+                learning_rate=optimisation.learning_rate(
+                    self.settings, last_step, self.total_steps
+                ),
+                seconds=time.perf_counter() - self._started,
+            )
+        )
+
+    def _finite_means(self, tally: Tally, split: str) -> tuple[float, float]:
+        """Mean loss and accuracy; all processes get the same, so all stop or none."""
+        loss, accuracy = tally.means(lambda sums: self.trainer.strategy.reduce(sums, "sum"))
+        if math.isfinite(loss):
+            return loss, accuracy
+        raise DivergenceError(
+            f"the {split} loss is {loss} in epoch {self.current_epoch + 1} of "
+            f"{self.settings.epochs}, at step {self.global_step} of {self.total_steps} or shortly "
+            f"before; expected a finite number. Repair: a lower learning rate (now "
+            f"{self.settings.learning_rate:g}) or another schedule"
+        )
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed from several numbers, without the overlaps that a sum would have."""
+    (state,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
+    return int(state >> np.uint64(1))  # torch takes signed 64-bit seeds

@@ -1,0 +1,239 @@
+"""`train`: one network from its first epoch, or from where it was interrupted, to its last."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualview.errors import DivergenceError, MissingExtraError
+from dualview.training.files import write_atomically
+from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
+from dualview.training.settings import TrainSettings
+from dualview.training.watcher import Unwatched, Watcher
+
+if TYPE_CHECKING:
+    import pytorch_lightning as lightning
+    from torch import nn
+
+    from dualview.datasets import Dataset
+
+CHECKPOINT = "last.ckpt"
+METRICS = "metrics.csv"
+MODEL = "model.safetensors"
+
+
+def train(
+    net: nn.Module,
+    data: Dataset,
+    settings: TrainSettings,
+    folder: Path,
+    *,
+    watcher: Watcher | None = None,
+) -> TrainingResult:
+    """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
+
+    On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
+    uninterrupted one. The caller sees to it that net, data and settings are those of the first
+    call. The folder gets `metrics.csv` (one row an epoch) and, when the last epoch is done,
+    `model.safetensors`; `last.ckpt` is left for the caller to remove once it has recorded the
+    result. PyTorch's global random state is as before when the call returns.
+
+    Args:
+        net: maps images (b, c, h, w) to logits (b, classes). It ends in evaluation mode.
+        data: train, validation and test split.
+        settings: options; what is None is chosen by the number of train examples.
+        folder: where the run's files go; made if missing.
+        watcher: told of every step and epoch.
+
+    Returns:
+        The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
+
+    Raises:
+        RunError: the folder's checkpoint is damaged.
+        MissingExtraError: PyTorch Lightning is not installed.
+        KeyboardInterrupt: the user interrupted; completed epochs are safe.
+
+    >>> import tempfile, torch, dualview.datasets as datasets
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=2), Path(folder))
+    >>> result.status, len(result.curve), result.test_accuracy > 0.5
+    ('finished', 2, True)
+    """
+    require_lightning()
+    import torch
+
+    settings = settings.resolved(len(data.train))
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    gpus = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=gpus), _quiet():
+        status, message, curve, device, main = _fit(
+            net, data, settings, folder, watcher or Unwatched()
+        )
+    net.eval()
+    if main:
+        write_metrics(curve, folder / METRICS)
+        if status == "finished":
+            save_parameters(net, folder / MODEL)
+    parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
+    return TrainingResult(status, message, tuple(curve), parameters, device)
+
+
+def _fit(
+    net: nn.Module, data: Dataset, settings: TrainSettings, folder: Path, watcher: Watcher
+) -> tuple[str, str, list[EpochMetrics], str, bool]:
+    """Let Lightning train: status, message, curve, device, and whether this process writes."""
+    from dualview.training.checkpoints import curve_of, read_checkpoint
+    from dualview.training.module import Classifier
+
+    checkpoint = folder / CHECKPOINT
+    module = Classifier(net, data, settings)
+    if checkpoint.exists():
+        module.curve = curve_of(read_checkpoint(checkpoint))
+    trainer = _trainer(settings, folder, len(module.curve), watcher)
+    status, message = "finished", ""
+    net.train()
+    with _interruptible():
+        try:
+            trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None)
+        except DivergenceError as error:
+            status, message = "diverged", str(error)
+    device = device_name(trainer.strategy.root_device)
+    return status, message, module.curve, device, trainer.is_global_zero
+
+
+def _trainer(
+    settings: TrainSettings, folder: Path, epochs_done: int, watcher: Watcher
+) -> lightning.Trainer:
+    import pytorch_lightning as lightning
+
+    from dualview.training.checkpoints import AtomicCheckpoints, KeepEpochs
+    from dualview.training.watching import TellWatcher
+
+    options: dict[str, Any] = {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "precision": settings.precision,
+    }
+    return lightning.Trainer(
+        **options,
+        max_epochs=settings.epochs,
+        default_root_dir=folder,
+        logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
+        callbacks=[
+            TellWatcher(watcher),
+            KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher),
+        ],
+        plugins=[AtomicCheckpoints()],
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _tensorboard(folder: Path, epochs_done: int) -> Any:
+    """Lightning's TensorBoard logger, or False where TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        return False
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    # What an interrupted process logged beyond its last checkpoint is hidden by purge_step.
+    return TensorBoardLogger(
+        save_dir=folder, name="", version="", sub_dir="tensorboard", purge_step=epochs_done
+    )
+
+
+def require_lightning() -> None:
+    """Refuse early where PyTorch Lightning is missing.
+
+    Raises:
+        MissingExtraError: it is; the message names the extra.
+    """
+    if importlib.util.find_spec("pytorch_lightning") is None:
+        raise MissingExtraError(
+            "training needs PyTorch Lightning, which is not installed; "
+            "pip install 'dualview[train]'"
+        )
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and shows; False in those that several devices add to it."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return all(rank in ("", "0") for rank in ranks)
+
+
+def save_parameters(net: nn.Module, path: Path) -> None:
+    """Write the network's parameters and buffers as safetensors, whole or not at all.
+
+    Tensors that two networks share are stored once; `safetensors.torch.load_model` reads the file.
+    """
+    from safetensors.torch import save_model
+
+    def write(part: Path) -> None:
+        save_model(net, str(part))
+        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors leaves it to the owner alone
+
+    write_atomically(path, write)
+
+
+def device_name(device: Any) -> str:
+    """A device as records name it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        n = torch.get_num_threads()
+        return f"cpu ({n} thread{'s' if n > 1 else ''})"
+    return str(device)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's notes (devices found, tips, "fit stopped"); its warnings still show."""
+    import pytorch_lightning  # first, since its import sets the level  # noqa: F401
+
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # The user's choice, not an accident.
+            warnings.filterwarnings("ignore", message="GPU available but not used")
+            # Between Lightning and PyTorch; nothing that a user of this package could do.
+            warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C leaves as KeyboardInterrupt.
+
+    Lightning turns it into SystemExit(1) and stops listening to further ones; callers could then
+    not tell an interruption from a failure.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from stop
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)

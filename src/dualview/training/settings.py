@@ -1,0 +1,135 @@
+"""The options of a training run: their defaults by size of data, and their checks. No torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dualview.errors import DualviewError
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine", "one-cycle", "steps")
+
+SMALL_DATA = 5_000
+LARGE_DATA = 20_000
+"""Train examples from which on the defaults change."""
+
+
+class SettingsError(DualviewError, ValueError):
+    """An option with a value it cannot take; the message names the nearest one where that helps."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How to train one network.
+
+    None stands for a default that depends on the number of train examples; `resolved` fills it in.
+
+    Attributes:
+        epochs: passes over the train split. Default: 40 below 5,000 examples, 20 below 20,000,
+            else 10.
+        batch_size: examples in a step, over all devices together. Default: 64 below 20,000
+            examples, else 128.
+        optimizer: "adam" or "sgd".
+        learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD.
+        momentum: of SGD; Adam does not use it.
+        weight_decay: L2 penalty, added to the gradients.
+        schedule: how the learning rate changes over the whole run: "constant", "cosine" (down to
+            0), "one-cycle" (up for 30 % of the steps, then down to almost 0) or "steps" (the recipe
+            of He et al. 2015: a tenth for the first 1/160 of the steps, full to half of them, then
+            a tenth, and a hundredth after three quarters).
+        flip: mirror train images left to right at random.
+        crop: zero pixels around train images before a random cut of the original size.
+        seed: of order, augmentation and dropout.
+        accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
+        devices: Lightning's: a number of devices, or indices as in "0,1".
+        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...
+        tensorboard: also log to TensorBoard, where it is installed.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "one-cycle"
+    flip: bool = False
+    crop: int = 0
+    seed: int = 0
+    accelerator: str = "auto"
+    devices: int | str = 1
+    precision: str = "32-true"
+    tensorboard: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        choose("optimizer", self.optimizer, OPTIMIZERS)
+        choose("schedule", self.schedule, SCHEDULES)
+        for name, lowest in (("epochs", 1), ("batch_size", 1), ("crop", 0), ("seed", 0)):
+            at_least(name, getattr(self, name), lowest)
+        if self.learning_rate is not None:
+            positive("learning_rate", self.learning_rate)
+        if not 0 <= self.momentum < 1:
+            raise SettingsError(
+                f"momentum: expected 0 or more and less than 1, got {self.momentum}"
+            )
+        if not (0 <= self.weight_decay < math.inf):
+            raise SettingsError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+
+    def resolved(self, n_train: int) -> TrainSettings:
+        """The same settings with every None filled in for `n_train` examples.
+
+        >>> TrainSettings(epochs=3).resolved(50_000).batch_size
+        128
+        """
+        rates = {"adam": 2e-3, "sgd": 5e-2}
+        epochs = 40 if n_train < SMALL_DATA else 20 if n_train < LARGE_DATA else 10
+        return dataclasses.replace(
+            self,
+            epochs=self.epochs or epochs,
+            batch_size=self.batch_size or (64 if n_train < LARGE_DATA else 128),
+            learning_rate=self.learning_rate or rates[self.optimizer],
+        )
+
+
+def choose(name: str, value: str, choices: Collection[str]) -> str:
+    """`value` if it is among the choices.
+
+    Raises:
+        SettingsError: it is not; the message lists the choices and the nearest.
+
+    >>> choose("optimizer", "adm", OPTIMIZERS)
+    Traceback (most recent call last):
+    ...
+    dualview.training.settings.SettingsError: optimizer: expected one of adam, sgd, got 'adm'; did \
+you mean 'adam'?
+    """
+    if value in choices:
+        return value
+    raise SettingsError(
+        f"{name}: expected one of {', '.join(choices)}, got {value!r}{did_you_mean(value, choices)}"
+    )
+
+
+def did_you_mean(value: str, choices: Collection[str]) -> str:
+    """A hint at the nearest choice, to append to a message; empty if none is near."""
+    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def at_least(name: str, value: int | None, lowest: int) -> None:
+    """Refuse a value that is no whole number or too small; None passes."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise SettingsError(f"{name}: expected a whole number, {lowest} or more, got {value!r}")
+
+
+def positive(name: str, value: float) -> None:
+    """Refuse a value that is not a finite number above 0."""
+    if not 0 < value < math.inf:
+        raise SettingsError(f"{name}: expected a number above 0, got {value!r}")
