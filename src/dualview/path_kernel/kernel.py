@@ -15,6 +15,8 @@ from torch import Tensor
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
+from dualview.path_kernel.fast_kernel import fast_kernel
+from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.rules import Setting, fan_in
 from dualview.source_lines import module_of
@@ -145,6 +147,12 @@ def _kernel(
 ) -> Tensor:
     """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
     _check(x1, x2, gates)
+    plan = fast_plan(net, x1, setting, gates)
+    if plan is not None:
+        with evaluation_mode(net), torch.no_grad():
+            npk = fast_kernel(net, x1, x2, plan, memory)
+        factors = [plan.scale, plan.scale * plan.ntk][: 2 if setting.ntk else 1]
+        return _checked(torch.stack([npk * factor for factor in factors]), x2 is None, repair)
     other = x1 if x2 is None else x2
     out = x1.new_empty(2 if setting.ntk else 1, len(x1), len(other))
     with evaluation_mode(net), torch.no_grad():
@@ -157,7 +165,11 @@ def _kernel(
                 right = side(net, other[columns], gates)
                 block = propagate(net.weights_network, left, right, setting)
                 out[:, rows, columns] = block.kernel * _scale(block.log_scale)
-    if x2 is None:  # to the last bit symmetric
+    return _checked(out, x2 is None, repair)
+
+
+def _checked(out: Tensor, symmetric: bool, repair: str) -> Tensor:
+    if symmetric:  # to the last bit, from the upper triangle
         out = out.triu() + out.triu(1).mT
     if not out.isfinite().all():
         raise PathKernelError(f"the kernel overflows {out.dtype}. Repair: use {repair}, or float64")

@@ -1,0 +1,108 @@
+"""Runs a `FastPlan`: packs the gates of blocks of examples and goes through tiles of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dualview.gated_network import GatedNetwork
+from dualview.path_kernel.fast_plan import FastPlan
+
+if TYPE_CHECKING:
+    import numpy as np
+
+GATING_BATCH = 64
+"""Examples whose gates are unpacked at once."""
+
+TILE = 1024
+"""Examples on each side of a tile."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Inputs (n, ...) and packed gates, one array (n, ..., words) per layer, of some examples."""
+
+    x: np.ndarray
+    gates: list[np.ndarray]
+
+    def __getitem__(self, rows: slice) -> Packed:
+        return Packed(self.x[rows], [gate[rows] for gate in self.gates])
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def fast_kernel(
+    net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float
+) -> Tensor:
+    """The normalised NPK (n1, n2) of a chain; `net` is in evaluation mode.
+
+    Gates are packed once where the memory bound allows, else once for every block of rows.
+    """
+    other = x1 if x2 is None else x2
+    out = torch.empty(len(x1), len(other))
+    size = _block_size(net, x1, plan, memory)
+    for rows in _slices(len(x1), size):
+        left = pack(net, x1[rows], plan)
+        for columns in _slices(len(other), size):
+            if x2 is None and columns.start < rows.start:
+                continue
+            same = x2 is None and columns == rows
+            right = left if same else pack(net, other[columns], plan)
+            _fill(out[rows, columns], left, right, plan, symmetric=same)
+    return out
+
+
+def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
+    """Inputs and packed hard gates of the examples `x`."""
+    import numpy as np
+
+    from dualview.path_kernel.fast_tile import pack_gates
+
+    parts = [
+        [pack_gates(gate.bool().numpy()) for gate in net.gates_and_switches(batch, hard=True)[0]]
+        for batch in x.split(GATING_BATCH)
+    ]
+    inputs = torch.ones_like(x) if plan.ones else x
+    if plan.chain is None:
+        inputs = inputs.flatten(1)
+    gates = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+    return Packed(np.ascontiguousarray(inputs.numpy()), gates)
+
+
+def _fill(out: Tensor, left: Packed, right: Packed, plan: FastPlan, *, symmetric: bool) -> None:
+    """Compute one block, tile by tile; of a symmetric one, the upper triangle of tiles."""
+    for rows in _slices(len(left), TILE):
+        for columns in _slices(len(right), TILE):
+            if symmetric and columns.start < rows.start:
+                continue
+            same = symmetric and columns == rows
+            tile = _tile(left[rows], None if same else right[columns], plan)
+            out[rows, columns] = torch.from_numpy(tile)
+
+
+def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
+    from dualview.path_kernel.fast_tile import conv_gap_tile, dense_tile
+
+    x2, gates2 = (None, None) if right is None else (right.x, right.gates)
+    threads = torch.get_num_threads()
+    if plan.chain is not None:
+        return conv_gap_tile(left.x, left.gates, x2, gates2, plan.chain, threads=threads)
+    tile = dense_tile(left.x, left.gates, x2, gates2, plan.dense, threads=threads)
+    return tile / left.x.shape[1]
+
+
+def _block_size(net: GatedNetwork, x: Tensor, plan: FastPlan, memory: float) -> int:
+    """Examples on each side whose inputs and packed gates fit into half the memory bound."""
+    one = pack(net, x[:1], plan)
+    bytes_each = one.x.nbytes + sum(gate.nbytes for gate in one.gates)
+    # Packing and the kernel's own copies hold the gates about three times over.
+    return max(1, int(memory / (2 * 3 * bytes_each)))
+
+
+def _slices(n: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))

@@ -1,0 +1,268 @@
+"""A small block of example pairs as one SIMD value, for numba.
+
+A **block** is the outer product of `ROWS` first examples and `LANES` second examples, held in
+registers: `ROWS` vectors of `LANES` 32-bit numbers. Kernels written with it state the arithmetic of
+one pair, on scalars so to say, and get `ROWS * LANES` pairs at a time without relying on the
+compiler's loop vectoriser. Examples lie in the lanes, so no lane ever waits for another.
+
+Array convention: the arrays read are one-dimensional and contiguous; what belongs to the first
+examples is stored as `[..., row]` with `ROWS` numbers side by side, what belongs to the second ones
+as `[..., lane]` with `LANES`, and a block as `[..., row, lane]`.
+
+    rows(a, i)          a[i + r]  for every lane         (a broadcast)
+    lanes(b, j)         b[j + l]  for every row          (one vector load)
+    load(f, k)          f[k + r * LANES + l]
+    store(f, k, v)      the reverse
+    store_rows(f, k, pitch, v)  f[k + r * pitch + l] = v
+    accumulate(f, k, v) f[k + r * LANES + l] += v, f in float64
+    fill(s)             the float32 s everywhere
+    u + v, u * v        elementwise, float32
+    overlap_of(u, v)    gates on in both: uint32 words -> bits set in `u & v`; float32 -> `u * v`
+    to_float(n)         a count as float32
+
+uint32 arrays give blocks of words, float32 arrays blocks of floats. Addresses are not checked: the
+callers lay out their own arrays.
+"""
+
+# mypy: disable-error-code="no-untyped-def"
+# ruff: noqa: D103 - the list above documents them
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from dualview.errors import MissingExtraError
+
+try:
+    from llvmlite import binding, ir  # type: ignore[import-untyped]
+    from numba import njit, types
+    from numba.extending import intrinsic as numba_intrinsic
+    from numba.extending import models, overload, register_model
+except ImportError as error:  # pragma: no cover - exercised where the extra is missing
+    raise MissingExtraError(
+        "the fast path kernel needs numba, which is not installed: pip install 'dualview[kernel]'"
+    ) from error
+
+intrinsic: Any = numba_intrinsic
+"""A function that writes LLVM code at compile time; callers see other arguments than it takes."""
+
+compiled: Any = njit(nogil=True, cache=True, error_model="numpy")
+"""Decorator of functions that use blocks: compiled once, run without the interpreter's lock."""
+
+inlined: Any = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
+"""The same for functions that pass blocks in and out: a call would send them through memory."""
+
+
+def _wide_vectors() -> bool:
+    """Whether the processor has 32 registers of 512 bits, and not 16 or 32 smaller ones."""
+    try:
+        return bool(binding.get_host_cpu_features().get("avx512f"))
+    except RuntimeError:  # llvmlite does not know this platform's features
+        return False
+
+
+ROWS, LANES = (4, 16) if _wide_vectors() else (2, 8)
+PAIRS = ROWS * LANES
+
+_F32, _F64, _I32, _I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
+
+
+class BlockType(types.Type):
+    """The numba type of a block: of float32 numbers, or of 32-bit words."""
+
+    def __init__(self, floating: bool) -> None:
+        self.floating = floating
+        super().__init__(name=f"Block({'float32' if floating else 'uint32'}, {ROWS}, {LANES})")
+
+    @property
+    def element(self) -> ir.Type:
+        """The LLVM type of one number."""
+        return _F32 if self.floating else _I32
+
+
+FLOATS, WORDS = BlockType(floating=True), BlockType(floating=False)
+
+
+@register_model(BlockType)
+class _BlockModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, block: BlockType) -> None:
+        super().__init__(manager, block, ir.ArrayType(_vector(block.element), ROWS))
+
+
+def _vector(element: ir.Type) -> ir.Type:
+    return ir.VectorType(element, LANES)
+
+
+def _split(builder: Any, block: Any) -> list[Any]:
+    return [builder.extract_value(block, row) for row in range(ROWS)]
+
+
+def _join(builder: Any, vectors: list[Any]) -> Any:
+    block = ir.Constant(ir.ArrayType(vectors[0].type, ROWS), ir.Undefined)
+    for row, vector in enumerate(vectors):
+        block = builder.insert_value(block, vector, row)
+    return block
+
+
+def _broadcast(builder: Any, scalar: Any) -> Any:
+    empty = ir.Constant(_vector(scalar.type), ir.Undefined)
+    first = builder.insert_element(empty, scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_vector(_I32), [0] * LANES))
+
+
+def _addresses(ctx: Any, builder: Any, sig: Any, args: Any, element: ir.Type) -> list[Any]:
+    """One pointer a row, `element`s apart, from the (array, index) that open `args`."""
+    data = ctx.make_array(sig.args[0])(ctx, builder, args[0]).data
+    first = builder.gep(data, [args[1]], inbounds=True)
+    first = builder.bitcast(first, element.as_pointer())
+    return [builder.gep(first, [ir.Constant(_I64, row)], inbounds=True) for row in range(ROWS)]
+
+
+def _block_of(array: Any) -> BlockType:
+    return FLOATS if array.dtype == types.float32 else WORDS
+
+
+@intrinsic
+def rows(typing_context, array, index):
+    kind = _block_of(array)
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _addresses(ctx, builder, sig, args, kind.element)
+        return _join(builder, [_broadcast(builder, builder.load(p)) for p in pointers])
+
+    return kind(array, types.intp), generate
+
+
+@intrinsic
+def lanes(typing_context, array, index):
+    kind = _block_of(array)
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer = _addresses(ctx, builder, sig, args, _vector(kind.element))[0]
+        return _join(builder, [builder.load(pointer, align=4)] * ROWS)
+
+    return kind(array, types.intp), generate
+
+
+@intrinsic
+def load(typing_context, array, index):
+    kind = _block_of(array)
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _addresses(ctx, builder, sig, args, _vector(kind.element))
+        return _join(builder, [builder.load(p, align=4) for p in pointers])
+
+    return kind(array, types.intp), generate
+
+
+@intrinsic
+def store(typing_context, array, index, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _addresses(ctx, builder, sig, args, _vector(block.element))
+        for pointer, vector in zip(pointers, _split(builder, args[2]), strict=True):
+            builder.store(vector, pointer, align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(array, types.intp, block), generate
+
+
+@intrinsic
+def store_rows(typing_context, array, index, pitch, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        array_value, start, stride, value = args
+        for row, vector in enumerate(_split(builder, value)):
+            place = builder.add(start, builder.mul(stride, ir.Constant(_I64, row)))
+            pointers = _addresses(ctx, builder, sig, (array_value, place), _vector(block.element))
+            builder.store(vector, pointers[0], align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, block), generate
+
+
+@intrinsic
+def accumulate(typing_context, array, index, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        wide = _vector(_F64)
+        pointers = _addresses(ctx, builder, sig, args, wide)
+        for pointer, vector in zip(pointers, _split(builder, args[2]), strict=True):
+            total = builder.fadd(builder.load(pointer, align=8), builder.fpext(vector, wide))
+            builder.store(total, pointer, align=8)
+        return ctx.get_dummy_value()
+
+    if array.dtype != types.float64:
+        return None
+    return types.void(array, types.intp, FLOATS), generate
+
+
+@intrinsic
+def fill(typing_context, scalar):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _join(builder, [_broadcast(builder, args[0])] * ROWS)
+
+    return FLOATS(types.float32), generate
+
+
+@intrinsic
+def to_float(typing_context, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if block.floating:
+            return args[0]
+        # Counts stay far below 2^31, and the signed conversion is one instruction everywhere.
+        vectors = _split(builder, args[0])
+        return _join(builder, [builder.sitofp(v, _vector(_F32)) for v in vectors])
+
+    return FLOATS(block), generate
+
+
+def _elementwise(emit: Callable[[Any, BlockType, Any, Any], Any]) -> Any:
+    """An intrinsic of two blocks of one kind; `emit(builder, kind, u, v)` makes one vector."""
+
+    @intrinsic
+    def operation(typing_context, u, v):
+        def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+            pairs = zip(_split(builder, args[0]), _split(builder, args[1]), strict=True)
+            return _join(builder, [emit(builder, u, x, y) for x, y in pairs])
+
+        return u(u, u), generate
+
+    return operation
+
+
+def _emit_sum(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
+    # "contract": a product and the sum it goes into may become one fused operation.
+    return builder.fadd(x, y, flags=("contract",)) if kind.floating else builder.add(x, y)
+
+
+def _emit_product(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
+    return builder.fmul(x, y, flags=("contract",))
+
+
+def _emit_overlap(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
+    if kind.floating:
+        return _emit_product(builder, kind, x, y)
+    vector = _vector(_I32)
+    name = f"llvm.ctpop.v{LANES}i32"
+    popcount = builder.module.globals.get(name)
+    if popcount is None:
+        popcount = ir.Function(builder.module, ir.FunctionType(vector, [vector]), name)
+    return builder.call(popcount, [builder.and_(x, y)])
+
+
+_sum, _product = _elementwise(_emit_sum), _elementwise(_emit_product)
+overlap_of = _elementwise(_emit_overlap)
+
+
+@overload(operator.add)
+def _add_blocks(u, v):
+    if isinstance(u, BlockType) and u == v:
+        return lambda u, v: _sum(u, v)
+    return None
+
+
+@overload(operator.mul)
+def _multiply_blocks(u, v):
+    if u == FLOATS and v == FLOATS:
+        return lambda u, v: _product(u, v)
+    return None
