@@ -10,12 +10,19 @@ Takes a network apart into what decides its gates and what the gates multiply.
 True
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from dualview.errors import DualviewError, DualviewWarning
-from dualview.gated_network import GatedNetwork, disentangle
-from dualview.gates import Gate, HardGate, SoftGate
-from dualview.path_kernel.empirical import empirical_ntk
-from dualview.path_kernel.features import npk_features
-from dualview.path_kernel.kernel import expected_ntk, npk
+
+if TYPE_CHECKING:
+    from dualview.gated_network import GatedNetwork, disentangle
+    from dualview.gates import Gate, HardGate, SoftGate
+    from dualview.path_kernel.empirical import empirical_ntk
+    from dualview.path_kernel.features import npk_features
+    from dualview.path_kernel.kernel import expected_ntk, npk
 
 __version__ = "0.1.0"
 
@@ -32,3 +39,26 @@ __all__ = [
     "npk",
     "npk_features",
 ]
+
+_ROOMS = {
+    "Gate": "gates",
+    "HardGate": "gates",
+    "SoftGate": "gates",
+    "GatedNetwork": "gated_network",
+    "disentangle": "gated_network",
+    "empirical_ntk": "path_kernel.empirical",
+    "expected_ntk": "path_kernel.kernel",
+    "npk": "path_kernel.kernel",
+    "npk_features": "path_kernel.features",
+}
+"""Public name -> the room it lives in, which is imported when the name is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'dualview' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"dualview.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -215,9 +215,7 @@ def data_fingerprint(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _finish(
-    run: Run, settings: ComparisonSettings, data: Dataset, progress: Progress
-) -> RunRecord:
+def _finish(run: Run, settings: ComparisonSettings, data: Dataset, progress: Progress) -> RunRecord:
     """The run's record: read back if it is done, else trained to the end."""
     path = run.folder / run_folders.RECORD
     if path.exists():

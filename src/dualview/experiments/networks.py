@@ -1,4 +1,4 @@
-"""The network of one run: an architecture, taken apart as the run's kind says, drawn by its seed."""
+"""The network of one run: an architecture, taken apart as its kind says, drawn by its seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A comparison's progress in a terminal: two bars and a line for each run; lines alone elsewhere."""
+"""A comparison's progress: in a terminal two bars and a line a run, elsewhere lines alone."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class FastPlan:
     ntk: float
 
 
-class _NotAChain(Exception):
+class NotAChainError(Exception):
     """Why the torch rules must run."""
 
 
@@ -62,7 +62,7 @@ def fast_plan(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> Fas
     try:
         _check_surroundings(net, x, setting, gates)
         plan = _Reader(tuple(x.shape[1:]), setting).read(net.weights_network.graph)
-    except _NotAChain as reason:
+    except NotAChainError as reason:
         log.debug("path kernel by the torch rules: %s", reason)
         return None
     log.debug("path kernel by the fast tile: %s", plan)
@@ -71,13 +71,13 @@ def fast_plan(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> Fas
 
 def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> None:
     if importlib.util.find_spec("numba") is None:
-        raise _NotAChain("numba is not installed")
+        raise NotAChainError("numba is not installed")
     if x.device.type != "cpu" or x.dtype != torch.float32:
-        raise _NotAChain(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
+        raise NotAChainError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
     if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
-        raise _NotAChain("gates are not hard")
+        raise NotAChainError("gates are not hard")
     if setting.bias_variance > 0 or setting.batch_norm_scale:
-        raise _NotAChain("biases or batch-norm scales are asked for")
+        raise NotAChainError("biases or batch-norm scales are asked for")
 
 
 class _Reader:
@@ -104,7 +104,7 @@ class _Reader:
             if node.op in ("placeholder", "output", "get_attr") or is_shape_query(node):
                 continue
             if not node.args or node.args[0] is not previous:
-                raise _NotAChain(f"{describe(node)} does not carry on from the node before it")
+                raise NotAChainError(f"{describe(node)} does not carry on from the node before it")
             self._take(node)
             previous = node
         return self._plan()
@@ -127,14 +127,14 @@ class _Reader:
         elif kind in (nn.Flatten, torch.flatten, "flatten"):
             self._flatten(node)
         elif kind not in _PASSING:
-            raise _NotAChain(f"{describe(node)} is not part of a plain chain")
+            raise NotAChainError(f"{describe(node)} is not part of a plain chain")
 
     def _weight(self, node: fx.Node) -> None:
         module: Any = module_of(node)
         if self.pending is not None:
-            raise _NotAChain(f"no gate stands before {describe(node)}")
+            raise NotAChainError(f"no gate stands before {describe(node)}")
         if id(module.weight) in self.seen:
-            raise _NotAChain(f"{describe(node)} uses weights a second time")
+            raise NotAChainError(f"{describe(node)} uses weights a second time")
         self.seen.add(id(module.weight))
         self.pending = node
         inputs = fan_in(module)
@@ -146,23 +146,23 @@ class _Reader:
     def _convolution(self, node: fx.Node) -> None:
         module: Any = module_of(node)
         if self.head or self.dense or len(self.shape) != 3:
-            raise _NotAChain(f"{describe(node)} stands behind a dense layer or reads no image")
+            raise NotAChainError(f"{describe(node)} stands behind a dense layer or reads no image")
         circular = module.padding_mode == "circular"
         if module.padding_mode not in ("zeros", "circular") or module.groups != 1:
-            raise _NotAChain(f"{describe(node)} has groups or padding by {module.padding_mode}")
+            raise NotAChainError(f"{describe(node)} has groups or padding by {module.padding_mode}")
         if self.circular not in (None, circular):
-            raise _NotAChain("padding is zero here and circular there")
+            raise NotAChainError("padding is zero here and circular there")
         self.circular = circular
 
     def _gate(self, node: fx.Node) -> None:
         from dualview.path_kernel.fast_tile import ConvLayer, DenseLayer
 
         if self.pending is None:
-            raise _NotAChain(f"{describe(node)}: two gates follow one weight layer")
+            raise NotAChainError(f"{describe(node)}: two gates follow one weight layer")
         module: Any = module_of(self.pending)
         if isinstance(module, nn.Linear):
             if not self.head and (len(self.shape) > 1 or self.layers):
-                raise _NotAChain(f"{describe(node)}: a dense layer reads an image")
+                raise NotAChainError(f"{describe(node)}: a dense layer reads an image")
             self.dense.append(DenseLayer(module.out_features, 1 / module.out_features))
         else:
             left, right, top, bottom = module._reversed_padding_repeated_twice
@@ -185,25 +185,25 @@ class _Reader:
             else node.args[1:] in ((1,), ((1, 1),), ((2, 3),), ([2, 3],), ((-2, -1),), ([-2, -1],))
         )
         if not whole or not self.layers or self.pending is not None or self.head:
-            raise _NotAChain(f"{describe(node)} is no global average after a gated convolution")
+            raise NotAChainError(f"{describe(node)} is no global average after a gated convolution")
         self.head = "average"
 
     def _pool(self, node: fx.Node) -> None:
         size, stride, padding = _pool_options(node)
         if not self.layers or self.pending is not None or self.head or self.layers[-1].pool:
-            raise _NotAChain(f"{describe(node)} does not follow a gated convolution")
+            raise NotAChainError(f"{describe(node)} does not follow a gated convolution")
         if stride != size or padding != (0, 0):
-            raise _NotAChain(f"{describe(node)} has windows that overlap or are padded")
+            raise NotAChainError(f"{describe(node)} has windows that overlap or are padded")
         self.layers[-1] = replace(self.layers[-1], pool=size)
 
     def _flatten(self, node: fx.Node) -> None:
         if self.pending is not None:
-            raise _NotAChain(f"{describe(node)} stands before a gate")
+            raise NotAChainError(f"{describe(node)} stands before a gate")
         self.head = self.head or "flatten"
 
     def _plan(self) -> FastPlan:
         if self.pending is None or not isinstance(module_of(self.pending), nn.Linear):
-            raise _NotAChain("the network does not end in a dense layer")
+            raise NotAChainError("the network does not end in a dense layer")
         scale, ntk = math.exp(min(self.log_scale, 709)), sum(self.precisions)
         if not self.layers:
             return FastPlan(None, tuple(self.dense), self.ones, scale, ntk)
@@ -214,7 +214,7 @@ class _Reader:
         from dualview.path_kernel.fast_tile import ConvChain, applies
 
         if not self.head:
-            raise _NotAChain("no pooling or flatten stands between convolution and dense layer")
+            raise NotAChainError("no pooling or flatten stands between convolution and dense layer")
         channels, height, width = self.shape
         chain = ConvChain(
             height,
@@ -227,7 +227,7 @@ class _Reader:
         )
         applicable = applies(chain)
         if not applicable:
-            raise _NotAChain(applicable.reason)
+            raise NotAChainError(applicable.reason)
         size = self._last_size()
         # Flatten: the dense layer's fan-in counts positions, which the chain sums.
         return (
@@ -244,7 +244,7 @@ class _Reader:
             size = window.output_size(size)
             if layer.pool:
                 if size[0] % layer.pool[0] or size[1] % layer.pool[1]:
-                    raise _NotAChain(f"pooling by {layer.pool} does not divide {size}")
+                    raise NotAChainError(f"pooling by {layer.pool} does not divide {size}")
                 size = size[0] // layer.pool[0], size[1] // layer.pool[1]
         return size
 
