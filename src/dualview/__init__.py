@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dualview.path_kernel.empirical import empirical_ntk
     from dualview.path_kernel.features import npk_features
     from dualview.path_kernel.kernel import expected_ntk, npk
+    from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,8 @@ __all__ = [
     "Gate",
     "GatedNetwork",
     "HardGate",
+    "NPKClassifier",
+    "NPKFeatureClassifier",
     "SoftGate",
     "disentangle",
     "empirical_ntk",
@@ -48,6 +51,8 @@ _ROOMS = {
     "disentangle": "gated_network",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
+    "NPKClassifier": "path_kernel.machines",
+    "NPKFeatureClassifier": "path_kernel.machines",
     "npk": "path_kernel.kernel",
     "npk_features": "path_kernel.features",
 }

@@ -89,6 +89,21 @@ def test_hard_gates():
     assert relative_error(features @ features.T, npk_features(net, x, 6000) @ features.T) > 0.01
 
 
+def test_global_random_state_is_left_alone():
+    net, x = dv.disentangle(small_architecture("fc"), "dgn", seed=0), small_input("fc", 2)
+    state = torch.get_rng_state()
+    npk_features(net, x, 5)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_bad_examples_are_refused():
+    net = dv.disentangle(small_architecture("fc"), "dgn", seed=0)
+    with pytest.raises(PathKernelError, match="gates: expected"):
+        npk_features(net, small_input("fc"), 5, gates="own")
+    with pytest.raises(PathKernelError, match="NaN or inf in row 0"):
+        npk_features(net, small_input("fc") * math.nan, 5)
+
+
 def test_no_features_are_refused():
     net = dv.disentangle(small_architecture("fc"), "dlgn")
     with pytest.raises(PathKernelError, match="at least 1"):

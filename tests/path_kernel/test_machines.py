@@ -373,6 +373,7 @@ def test_data_that_the_network_does_not_take(machine):
         nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2)),
         nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2)),
         nn.Sequential(nn.Conv1d(1, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)),
+        nn.Sequential(nn.Conv1d(1, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(6, 2)),
         nn.Sequential(nn.Conv1d(2, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)),
     ):
         model(torch.zeros(1, 1, 2, 3)) if isinstance(model[0], nn.Conv2d) else None

@@ -228,6 +228,9 @@ def test_singular_matrices_are_refused(rng, targets, rank):
     factor = rng.normal(size=(N, rank))
     with pytest.raises(PathKernelError, match=r"ridge=0.*Repair: a larger ridge"):
         fit_kernel_regression(factor @ factor.T, targets, 0)
+    barely = np.diag([1.0] * (N - 1) + [1e-17])  # which Cholesky's factorisation would take
+    with pytest.raises(PathKernelError, match=r"ridge=0.*Repair: a larger ridge"):
+        fit_kernel_regression(barely, targets, 0)
 
 
 def spoilt(gram, how):

@@ -10,7 +10,15 @@ import torch
 from torch.nn import functional as F
 
 from dualview.path_kernel.positions import apply_map
-from dualview.path_kernel.terms import Term, Value, added, channel_mean, mapped, settled
+from dualview.path_kernel.terms import (
+    Term,
+    Value,
+    added,
+    channel_mean,
+    diagonal_mean,
+    mapped,
+    settled,
+)
 
 C, P = 4, 3
 
@@ -39,6 +47,19 @@ def test_mean_over_groups(have, want, factors):
     got = channel_mean(t, Value((t,), C, (P,)), want)
     expected = full(t).unflatten(2, (want, C // want)).mean(3)
     torch.testing.assert_close(got[0].expand_as(expected), expected)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("factors", [True, False])
+def test_diagonal_mean(groups, factors):
+    t = term(groups, factors)
+    got = diagonal_mean(t, Value((t,), C, (P,), flat=True))
+    expected = full(t).diagonal(dim1=-2, dim2=-1).mean((-2, -1))
+    torch.testing.assert_close(got[0, ..., 0], expected)
+    bare = Term(None, torch.randn(2, C, P), torch.randn(3, C, P), 0.0, "x", frozenset("x"))
+    got = diagonal_mean(bare, Value((bare,), C, (P,), flat=True))
+    expected = torch.einsum("acp,bcp->ab", bare.left, bare.right) / (C * P)
+    torch.testing.assert_close(got[0, ..., 0], expected)
 
 
 def test_pending_map_settles_to_the_map_of_the_whole():

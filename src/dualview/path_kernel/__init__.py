@@ -1,6 +1,9 @@
 """The neural path kernel: exact rules for traced networks, in blocks of pairs of examples.
 
-Order of the rooms, lowest first: `positions` (linear maps over positions), `terms` (the covariance
-as a sum of terms), `rules` (one function per operation), `propagate` (walks the weights network),
-`fast_tile` (the CPU kernel for plain chains), `kernel` (the public functions).
+The rooms, lowest first: `positions` (linear maps over positions), `terms` (the covariance as a sum
+of terms), `rules` (one function per operation), `propagate` (walks the weights network); the CPU
+kernel: `simd_block`, `offset_program`, `offset_kernel`, `fast_tile`, and `fast_masks`, `fast_plan`,
+`fast_reader`, `fast_kernel`, which bring graphs to it; `kernel` (NPK and expected NTK),
+`random_weights`, `features` and `empirical` (NTK), `gram` (dask and zarr), `ridge` and `machines`
+(kernel regression).
 """

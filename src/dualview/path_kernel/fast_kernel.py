@@ -39,7 +39,7 @@ class Packed:
 def fast_kernel(
     net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float
 ) -> Tensor:
-    """The normalised NPK (n1, n2) of a chain; `net` is in evaluation mode.
+    """The kernel (n1, n2) before `plan.scale`; `net` is in evaluation mode.
 
     Gates are packed once where the memory bound allows, else once for every block of rows.
     """
@@ -58,20 +58,22 @@ def fast_kernel(
 
 
 def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
-    """Inputs and packed hard gates of the examples `x`."""
+    """Inputs and packed masks of the examples `x`: the program's, then the dense layers'."""
     import numpy as np
 
     from dualview.path_kernel.fast_tile import pack_gates
 
-    parts = [
-        [pack_gates(gate.bool().numpy()) for gate in net.gates_and_switches(batch, hard=True)[0]]
-        for batch in x.split(GATING_BATCH)
-    ]
+    parts = []
+    for batch in x.split(GATING_BATCH):
+        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True)[0]]
+        dense = gates[plan.first_dense : plan.first_dense + len(plan.dense)]
+        masks = [mask.pack(gates) for mask in plan.masks]
+        parts.append([*masks, *(pack_gates(gate.numpy()) for gate in dense)])
     inputs = torch.ones_like(x) if plan.ones else x
-    if plan.chain is None:
+    if plan.program is None:
         inputs = inputs.flatten(1)
-    gates = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
-    return Packed(np.ascontiguousarray(inputs.numpy()), gates)
+    masks = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+    return Packed(np.ascontiguousarray(inputs.numpy()), masks)
 
 
 def _fill(out: Tensor, left: Packed, right: Packed, plan: FastPlan, *, symmetric: bool) -> None:
@@ -86,14 +88,24 @@ def _fill(out: Tensor, left: Packed, right: Packed, plan: FastPlan, *, symmetric
 
 
 def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
-    from dualview.path_kernel.fast_tile import conv_gap_tile, dense_tile
+    import numpy as np
 
-    x2, gates2 = (None, None) if right is None else (right.x, right.gates)
+    from dualview.path_kernel.fast_tile import dense_tile, offset_tile
+
     threads = torch.get_num_threads()
-    if plan.chain is not None:
-        return conv_gap_tile(left.x, left.gates, x2, gates2, plan.chain, threads=threads)
-    tile = dense_tile(left.x, left.gates, x2, gates2, plan.dense, threads=threads)
-    return tile / left.x.shape[1]
+    count = len(plan.masks)
+    if plan.program is None:
+        x2, masks2 = (None, None) if right is None else (right.x, right.gates)
+        return dense_tile(left.x, left.gates, x2, masks2, plan.dense, threads=threads)
+    x2, masks2 = (None, None) if right is None else (right.x, right.gates[:count])
+    tile = offset_tile(left.x, left.gates[:count], x2, masks2, plan.program, threads=threads)
+    if plan.dense:
+        ones = [np.ones((n, 1), np.float32) for n in tile.shape]
+        other = left if right is None else right
+        tile *= dense_tile(
+            ones[0], left.gates[count:], ones[1], other.gates[count:], plan.dense, threads=threads
+        )
+    return tile.astype(np.float32)
 
 
 def _block_size(net: GatedNetwork, x: Tensor, plan: FastPlan, memory: float) -> int:

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.kernel import Gates
+from dualview.path_kernel.kernel import Gates, check_examples
 from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
@@ -64,6 +64,7 @@ def npk_features(
         raise PathKernelError(
             f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
         )
+    check_examples(x, None, gates)
     network = bare_weights_network(net)
     widen_output(network, per_draw)
     parts = []
@@ -100,6 +101,12 @@ def widen_output(network: fx.GraphModule, outputs: int) -> None:
     module = module_of(last)
     calls = [node for node in network.graph.nodes if node.target == last.target]
     if isinstance(module, nn.Linear) and len(calls) == 1:
-        wide = nn.Linear(module.in_features, outputs, module.bias is not None).to(module.weight)
+        wide = _empty_dense(module, outputs)
         parent, _, leaf = str(last.target).rpartition(".")
         setattr(network.get_submodule(parent), leaf, wide)
+
+
+def _empty_dense(like: nn.Linear, outputs: int) -> nn.Linear:
+    """A dense layer that draws nothing: its weights are given at each call."""
+    made = nn.utils.skip_init(nn.Linear, like.in_features, outputs, like.bias is not None)
+    return made.to(like.weight)

@@ -146,12 +146,15 @@ def _kernel(
     repair: str,
 ) -> Tensor:
     """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
-    _check(x1, x2, gates)
+    check_examples(x1, x2, gates)
     plan = fast_plan(net, x1, setting, gates)
     if plan is not None:
         with evaluation_mode(net), torch.no_grad():
             npk = fast_kernel(net, x1, x2, plan, memory)
-        factors = [plan.scale, plan.scale * plan.ntk][: 2 if setting.ntk else 1]
+        factors = [plan.scale]
+        if setting.ntk:
+            assert plan.ntk is not None
+            factors.append(plan.scale * plan.ntk)
         return _checked(torch.stack([npk * factor for factor in factors]), x2 is None, repair)
     other = x1 if x2 is None else x2
     out = x1.new_empty(2 if setting.ntk else 1, len(x1), len(other))
@@ -200,7 +203,12 @@ def _tiles(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _check(x1: Tensor, x2: Tensor | None, gates: str) -> None:
+def check_examples(x1: Tensor, x2: Tensor | None, gates: str) -> None:
+    """Refuse what no kernel can be computed of.
+
+    Raises:
+        PathKernelError: not floating-point, no examples, not finite, or unknown gates.
+    """
     if gates not in ("model", "hard"):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     for name, x in (("x1", x1), ("x2", x2)):

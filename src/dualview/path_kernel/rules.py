@@ -21,12 +21,13 @@ from torch.nn import functional as F
 from dualview import operations as ops
 from dualview.errors import PathKernelError
 from dualview.gates import apply_gate
-from dualview.path_kernel.positions import LEADING, apply_map, diagonal_sum, window_sum
+from dualview.path_kernel.positions import LEADING, apply_map, window_sum
 from dualview.path_kernel.terms import (
     Term,
     Value,
     added,
     channel_mean,
+    diagonal_mean,
     gated,
     mapped,
     settled,
@@ -89,8 +90,7 @@ def dense(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setti
     value, module = args[0], module_of(node)
     if not value.flat and math.prod(value.positions) > 1:
         refuse(node, "it is applied at every position of an image")
-    total, log_scale = _combine(value, 1)
-    kernel = diagonal_sum(total, value.dims) / math.prod(value.positions)
+    kernel, log_scale = _combine(value, lambda term: diagonal_mean(term, value))
     term = _weight_term(node, kernel, log_scale, setting)
     return Value((term,), module.out_features, ())  # type: ignore[arg-type]
 
@@ -102,7 +102,7 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     dims = len(module.kernel_size)
     if value.flat or value.dims != dims:
         refuse(node, f"it reads a value with {value.dims} position axes")
-    total, log_scale = _combine(value, module.groups)
+    total, log_scale = _combine(value, lambda term: channel_mean(term, value, module.groups))
     padding = list(module._reversed_padding_repeated_twice)
     if any(padding):
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
@@ -113,12 +113,10 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
 
 
-def _combine(value: Value, groups: int) -> tuple[Tensor, float]:
-    """The sum of all terms, channels averaged, and its logarithmic scale."""
+def _combine(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, float]:
+    """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
     scale = max(term.log_scale for term in value.terms)
-    parts = [
-        channel_mean(term, value, groups) * math.exp(term.log_scale - scale) for term in value.terms
-    ]
+    parts = [reduce(term) * math.exp(term.log_scale - scale) for term in value.terms]
     total = parts[0]
     for part in parts[1:]:
         if part.shape[0] != total.shape[0]:  # an input term has no NTK yet

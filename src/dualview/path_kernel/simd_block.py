@@ -36,7 +36,7 @@ from typing import Any
 from dualview.errors import MissingExtraError
 
 try:
-    from llvmlite import binding, ir  # type: ignore[import-untyped]
+    from llvmlite import binding, ir
     from numba import njit, types
     from numba.extending import intrinsic as numba_intrinsic
     from numba.extending import models, overload, register_model

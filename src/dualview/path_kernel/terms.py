@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dualview.path_kernel.positions import LEADING, PositionMap, apply_map
+from dualview.path_kernel.positions import LEADING, PositionMap, apply_map, diagonal_sum
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,27 @@ def channel_mean(term: Term, value: Value, groups: int = 1) -> Tensor:
     for function in term.pending:
         kernel = apply_map(kernel, function, dims)
     return kernel
+
+
+def diagonal_mean(term: Term, value: Value) -> Tensor:
+    """Mean over channels and equal positions, p = q: (s, n1, n2, 1).
+
+    What a dense layer does to a flattened image; pairs of unequal positions are never formed.
+    """
+    positions = math.prod(value.positions)
+    if term.pending:
+        return diagonal_sum(channel_mean(term, value), value.dims) / positions
+    if term.kernel is None:
+        assert term.left is not None
+        assert term.right is not None
+        left, right = term.left.flatten(1), term.right.flatten(1)
+        return (left @ right.mT / left.shape[1])[None, :, :, None]
+    lead, groups = term.kernel.shape[:LEADING], term.kernel.shape[3]
+    kernel = term.kernel.reshape(*lead, positions, positions).diagonal(dim1=-2, dim2=-1)
+    if term.left is not None and term.right is not None:
+        left, right = (f.reshape(len(f), groups, -1, positions) for f in (term.left, term.right))
+        kernel = kernel * torch.einsum("agcp,bgcp->abgp", left, right) / left.shape[2]
+    return kernel.mean((-2, -1)).unsqueeze(-1)
 
 
 def _overlap(term: Term, groups: int) -> Tensor:
