@@ -92,7 +92,7 @@ class ParametricGate(Gate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        slope = self.slope
+        slope: Tensor = self.slope
         if slope.numel() > 1:
             slope = slope.view(-1, *(1,) * (q.dim() - 2))  # (channels, 1, ...)
         return torch.where(q > 0, torch.ones_like(q), slope)

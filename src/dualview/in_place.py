@@ -52,7 +52,7 @@ def make_out_of_place(graph: fx.Graph) -> None:
 def _clear_in_place(node: fx.Node) -> bool:
     """Make `node` itself out-of-place; say whether it was in place."""
     if node.op == "call_module":
-        module = module_of(node)
+        module: Any = module_of(node)
         # A module called at several places is cleared once, so ask what it was traced as.
         was_in_place = bool(getattr(module, "inplace", False)) or node.meta.get("in_place", False)
         if was_in_place:

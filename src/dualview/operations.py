@@ -216,13 +216,26 @@ QUOTIENT_FUNCTIONS: frozenset[Target] = frozenset(
 )
 """Functions that are linear in their first argument only."""
 
+_NEW_MEMORY: frozenset[Target] = frozenset(
+    {
+        torch.cat,
+        torch.concat,
+        torch.stack,
+        torch.mean,
+        torch.sum,
+        torch.neg,
+        torch.clone,
+        torch.roll,
+        torch.flip,
+        operator.neg,
+        F.interpolate,
+        F.avg_pool1d,
+        F.avg_pool2d,
+        F.avg_pool3d,
+    }
+)
 ALLOCATING_FUNCTIONS: frozenset[Target] = (
-    ADDITIVE_FUNCTIONS
-    | (PRODUCT_FUNCTIONS - {torch.einsum})
-    | QUOTIENT_FUNCTIONS
-    | {torch.cat, torch.concat, torch.stack, torch.mean, torch.sum, torch.neg, torch.clone}
-    | {torch.roll, torch.flip, operator.neg, F.interpolate}
-    | {F.avg_pool1d, F.avg_pool2d, F.avg_pool3d}
+    ADDITIVE_FUNCTIONS | (PRODUCT_FUNCTIONS - {torch.einsum}) | QUOTIENT_FUNCTIONS | _NEW_MEMORY
 )
 """Functions whose result shares no memory with their inputs; any other may."""
 

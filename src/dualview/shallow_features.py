@@ -132,7 +132,7 @@ def _convolution_from_input(
             f"no single convolution makes its positions {tuple(target[2:])} from the input's "
             f"{tuple(source[2:])}",
         )
-    kernel, stride, padding = zip(*found, strict=True)  # type: ignore[arg-type]
+    kernel, stride, padding = zip(*found, strict=True)
     kind: Any = type(module)
     return kind(
         source[1],

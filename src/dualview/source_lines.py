@@ -74,5 +74,10 @@ def users_line(trace: TracebackType | None) -> str:
 def as_nodes(value: Any) -> list[fx.Node]:
     """Every node inside an argument, in order."""
     found: list[fx.Node] = []
-    fx.map_arg(value, lambda node: found.append(node) or node)
+
+    def note(node: fx.Node) -> fx.Node:
+        found.append(node)
+        return node
+
+    fx.map_arg(value, note)
     return found

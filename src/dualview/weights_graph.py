@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -126,7 +127,7 @@ class WeightsGraphBuilder:
 
     def _keeps_one_row(self, node: fx.Node) -> bool:
         """Whether a view of one row of ones is one row again: its first size is the batch's."""
-        given = node.kwargs.get("shape", node.kwargs.get("size", node.args[1:]))
+        given: Any = node.kwargs.get("shape", node.kwargs.get("size", node.args[1:]))
         sizes = given[0] if len(given) == 1 and isinstance(given[0], tuple | list) else given
         if not sizes or not isinstance(sizes, tuple | list):
             return False
@@ -142,14 +143,11 @@ class WeightsGraphBuilder:
 def _is_batch_size(node: fx.Node) -> bool:
     """Whether `node` is x.size(0) or x.shape[0]."""
     if node.target == "size":
-        return node.args[1:] == (0,) or node.kwargs.get("dim") == 0
-    source = node.args[0] if node.args else None
-    return (
-        node.target is operator.getitem
-        and node.args[1] == 0
-        and isinstance(source, fx.Node)
-        and is_shape_query(source)
-    )
+        return node.args[1:] == (0,) or node.kwargs.get("dim") in (0,)
+    if node.target is not operator.getitem:
+        return False
+    source, index = node.args
+    return index in (0,) and isinstance(source, fx.Node) and is_shape_query(source)
 
 
 def _keeps_rows_apart(node: fx.Node) -> bool:

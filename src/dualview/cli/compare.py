@@ -173,7 +173,11 @@ def run(options: Any) -> int:
 
 
 def compare_and_report(
-    chosen: ComparisonSettings, out: Path, *, overwrite: bool = False, title: str | None = None
+    chosen: ComparisonSettings,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    title: str = "DNN, DGN and DLGN compared",
 ) -> int:
     """Run a comparison with progress, print its table, write its report.
 
@@ -190,8 +194,7 @@ def compare_and_report(
     if not is_main_process():
         return 0
     print(f"\n{records[0].data}, {chosen.arch}\n\n{format_summary(summarise(records))}\n")
-    extra = {} if title is None else {"title": title}
-    path = write_report(records, out / "report.html", **extra)
+    path = write_report(records, out / "report.html", title)
     print(f"report: {path}")
     diverged = [record for record in records if record.status != "finished"]
     for record in diverged:

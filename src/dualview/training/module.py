@@ -153,7 +153,7 @@ class Classifier(lightning.LightningModule):
 
     # Training
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Optimiser, and a schedule that steps after each training step."""
         optimiser = optimisation.optimiser(self.settings, self.net.parameters())
         schedule = optimisation.scheduler(self.settings, optimiser, self.total_steps)
