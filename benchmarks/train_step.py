@@ -12,6 +12,7 @@ C4GAP (128 channels, 32x32, batch 64, CPU, Adam), all in one run, rounds interle
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
@@ -37,7 +38,7 @@ class TwoNetworks(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         channels = [3] + [width] * 4
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(itertools.pairwise(channels))
         self.gating = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairs)
         self.weights = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairs)
         self.head = nn.Linear(width, 10)

@@ -52,8 +52,25 @@ def fast_kernel(
             if x2 is None and columns.start < rows.start:
                 continue
             same = x2 is None and columns == rows
-            right = left if same else pack(net, other[columns], plan)
-            _fill(out[rows, columns], left, right, plan, symmetric=same)
+            right = None if same else pack(net, other[columns], plan)
+            out[rows, columns] = kernel_of_packed(left, right, plan)
+    return out
+
+
+def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan) -> Tensor:
+    """The kernel (n1, n2), before `plan.scale`, of examples whose gates are packed.
+
+    Without `right`, that of `left` with itself; then only its upper triangle of tiles is filled.
+    """
+    other = left if right is None else right
+    out = torch.zeros(len(left), len(other))
+    for rows in _slices(len(left), TILE):
+        for columns in _slices(len(other), TILE):
+            if right is None and columns.start < rows.start:
+                continue
+            same = right is None and columns == rows
+            tile = _tile(left[rows], None if same else other[columns], plan)
+            out[rows, columns] = torch.from_numpy(tile)
     return out
 
 
@@ -74,17 +91,6 @@ def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
         inputs = inputs.flatten(1)
     masks = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
     return Packed(np.ascontiguousarray(inputs.numpy()), masks)
-
-
-def _fill(out: Tensor, left: Packed, right: Packed, plan: FastPlan, *, symmetric: bool) -> None:
-    """Compute one block, tile by tile; of a symmetric one, the upper triangle of tiles."""
-    for rows in _slices(len(left), TILE):
-        for columns in _slices(len(right), TILE):
-            if symmetric and columns.start < rows.start:
-                continue
-            same = symmetric and columns == rows
-            tile = _tile(left[rows], None if same else right[columns], plan)
-            out[rows, columns] = torch.from_numpy(tile)
 
 
 def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
