@@ -20,8 +20,10 @@ from dualview.errors import DualviewError, DualviewWarning
 if TYPE_CHECKING:
     from dualview.gated_network import GatedNetwork, disentangle
     from dualview.gates import Gate, HardGate, SoftGate
+    from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.empirical import empirical_ntk
     from dualview.path_kernel.features import npk_features
+    from dualview.path_kernel.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
 
@@ -41,6 +43,9 @@ __all__ = [
     "expected_ntk",
     "npk",
     "npk_features",
+    "npk_gram",
+    "path_features",
+    "path_values",
 ]
 
 _ROOMS = {
@@ -55,6 +60,9 @@ _ROOMS = {
     "NPKFeatureClassifier": "path_kernel.machines",
     "npk": "path_kernel.kernel",
     "npk_features": "path_kernel.features",
+    "npk_gram": "path_kernel.gram",
+    "path_features": "path_enumeration.bundles",
+    "path_values": "path_enumeration.bundles",
 }
 """Public name -> the room it lives in, which is imported when the name is first used."""
 

@@ -1,88 +1,127 @@
-"""The command line: `dualview COMMAND ...`. One small file a command, listed in `COMMANDS`.
+"""The command line, `dualview COMMAND ...`.
 
-A command's module has `parser()` and `run(options)`. It is imported when it is called for, so that
-`--help` is quick.
+A command is a module with NAME, HELP, DESCRIPTION, EPILOG, `add_options(parser)` and
+`run(options, again) -> exit status`; list it in `COMMANDS`. What is heavy is imported in `run`, so
+that help is quick.
+
+Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib
+import shlex
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
-from dualview.errors import DualviewError
+from dualview.cli import compare, demo, kernel
+from dualview.cli.parser import WRONG_USE, Parser, die
+from dualview.errors import DualviewError, DualviewWarning
+from dualview.training import SettingsError
 
-COMMANDS = {
-    "demo": "train DNN, DGN and DLGN on handwritten digits (no download) and write a report",
-    "compare": "train DNN, DGN and DLGN on any data and architecture, side by side",
-}
-"""Command -> what it does; its module is `dualview.cli.COMMAND`."""
-
-WRONG_USE = 2
+FAILED = 1
 INTERRUPTED = 130
+
+DESCRIPTION = """\
+The dual view of ReLU networks: take a network apart into what decides its gates and what
+the gates multiply, and compare the parts on data."""
+EPILOG = """\
+start with:
+  dualview demo                 see it work, in a few minutes, without a download
+  dualview compare --help       the same on data and networks of your own"""
+
+
+class Command(Protocol):
+    """What a module in this package offers."""
+
+    NAME: str
+    HELP: str
+    DESCRIPTION: str
+    EPILOG: str
+
+    @property
+    def add_options(self) -> Callable[[Any], None]:
+        """Adds the command's options to its parser."""
+
+    @property
+    def run(self) -> Callable[[Any, str], int]:
+        """Does it, given the options and the command line that would repeat it."""
+
+
+COMMANDS = tuple(cast(Command, module) for module in (demo, compare, kernel))
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog="dualview",
+        usage="dualview COMMAND [OPTION ...]",
+        version=_version(),
+        description=DESCRIPTION,
+        epilog=EPILOG,
+    )
+    commands = parser.add_subcommands(title="commands", metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        sub = Parser(
+            usage=f"dualview {command.NAME} [OPTION ...]",
+            description=command.DESCRIPTION,
+            epilog=command.EPILOG,
+        )
+        command.add_options(sub)
+        sub.add_argument(
+            "--debug", action="store_true", help="show where an error came from (a traceback)"
+        )
+        commands.add_subcommand(command.NAME, sub, help=command.HELP)
+        sub.prog = f"dualview {command.NAME}"
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code.
+    """Run one command.
 
-    Package errors become one line on standard error and exit code 2; `--debug` before the command
-    shows the traceback instead.
+    Args:
+        arguments: the command line without the program's name; that of the process if None.
+
+    Returns:
+        The exit status. Wrong options, help and version leave through SystemExit.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    debug = words[:1] == ["--debug"]
-    words = words[debug:]
-    if not words or words[0] in ("-h", "--help"):
-        print(overview())
-        return 0 if words else WRONG_USE
-    if words[0] == "--version":
-        print(f"dualview {version('dualview')}")
-        return 0
-    if words[0] not in COMMANDS:
-        near = difflib.get_close_matches(words[0], COMMANDS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return _fail(f"expected a command ({', '.join(COMMANDS)}), got {words[0]!r}{hint}")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = build_parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return WRONG_USE
+    options = parser.parse_args(arguments)
+    command = next(command for command in COMMANDS if options.command == command.NAME)
+    name = f"dualview {command.NAME}"
+    # To go on is not to start over.
+    again = shlex.join(["dualview", *(word for word in arguments if word != "--overwrite")])
     try:
-        return _run(words[0], words[1:])
-    except DualviewError as error:
-        if debug:
-            raise
-        return _fail(str(error))
+        with warnings.catch_warnings():
+            _plain_warnings()
+            return command.run(options[command.NAME], again)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+    except (DualviewError, OSError) as error:
+        if options[command.NAME].debug:
+            raise
+        return die(name, str(error), WRONG_USE if isinstance(error, SettingsError) else FAILED)
 
 
-def overview() -> str:
-    """The text of `dualview --help`."""
-    width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: dualview [--debug] COMMAND [options]",
-            "",
-            "Takes ReLU networks apart: gates, paths and the neural path kernel.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "`dualview COMMAND --help` explains a command; `--version` prints the version;",
-            "--debug shows the traceback of an error.",
-        ]
-    )
+def _plain_warnings() -> None:
+    """Show this package's warnings as one line, others as ever."""
+    show = warnings.showwarning
+
+    def show_plainly(message: Any, category: Any, *rest: Any, **more: Any) -> None:
+        if issubclass(category, DualviewWarning):
+            print(f"dualview: warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, *rest, **more)
+
+    warnings.showwarning = show_plainly
 
 
-def _run(command: str, words: list[str]) -> int:
-    module = importlib.import_module(f"dualview.cli.{command}")
-    parser = module.parser()
-    if "-h" in words or "--help" in words:
-        parser.print_help()
-        return 0
-    options = parser.parse(words)
-    return int(module.run(options) or 0)
+def _version() -> str:
+    from importlib.metadata import version
 
-
-def _fail(message: str) -> int:
-    print(f"dualview: error: {message}", file=sys.stderr)
-    return WRONG_USE
+    return version("dualview")

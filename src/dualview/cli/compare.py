@@ -1,161 +1,76 @@
-"""`dualview compare`: DNN, DGN and DLGN on any data and architecture, side by side."""
+"""`dualview compare`: DNN, DGN and DLGN of one architecture on any data."""
 
 from __future__ import annotations
 
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
-from dualview.cli.options import Parser
-from dualview.experiments.settings import (
-    KINDS,
-    MAX_POOLING,
-    ComparisonSettings,
-    DataSettings,
+from dualview.cli.comparison import run_comparison
+from dualview.cli.options import (
+    add_data_options,
+    add_machine_options,
+    add_network_options,
+    add_training_options,
+    data_settings,
+    train_settings,
 )
-from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.experiments.settings import ComparisonSettings
 
+NAME = "compare"
+HELP = "train DNN, DGN and DLGN on any data and compare them"
 DESCRIPTION = """\
-Train kinds of one architecture on one data set, some seeds each, and compare their test accuracy.
+Train one architecture as several kinds of network, some seeds each, and compare them.
 
-  dnn    the network itself
-  dgn    gates learnt in one ReLU network, weights in another
-  dlgn   the same, with a gating network that is deep linear
-  dlgn-sf  the same, every gated layer reading the input directly
-  ...-ones  the weights network reads the constant 1 in place of the data
+  dnn      the architecture as it is, with ReLUs
+  dgn      gates from a ReLU network of its own, weights from a second network
+  dlgn     the same with a deep linear network deciding the gates
+  dlgn-sf  the same with every gated layer reading the input directly
+  -ones    at the end of a kind: the weights network reads the constant 1, not the data
 
-Ends with a table (accuracy, mean and standard deviation over seeds; recovered = accuracy divided by
-the DNN's) and OUT/report.html. An interrupted comparison, even one that was killed, goes on from
-its last finished epoch when the same command is given again.
-"""
-
-EXAMPLES = """\
+The score is the test accuracy after the last epoch; "recovered" is that divided by the
+DNN's with the same seed."""
+EPILOG = """\
 examples:
-  dualview compare --data digits --arch fc
-  dualview compare --data path/to/cifar10 --arch c4gap --width 16 --epochs 8 --flip true
-  dualview compare --config comparison.yaml --seeds 5
-"""
+  dualview compare
+      all defaults: fully connected networks on the built-in digits
+  dualview compare --data data/cifar10 --arch c4gap --width 16 --epochs 8 --flip
+      a small convolutional network on a folder of Parquet files
+  dualview compare --kinds dnn dlgn --seeds 5 --optimizer sgd --schedule cosine
+      two kinds, five seeds each
+  dualview compare --print_config > mine.yaml
+  dualview compare --config mine.yaml --epochs 20
+      options from a file; those on the command line win
 
-ARCHITECTURES = (
-    "fc",
-    "vconv",
-    "gconv",
-    "c4gap",
-    "vgg16",
-    "resnet20",
-    "resnet32",
-    "resnet56",
-    "resnet110",
-)
-"""Named here too, so that the help needs no PyTorch."""
+Interrupted, by Ctrl-C or otherwise? The same command goes on after the last finished epoch."""
 
 
-def parser() -> Parser:
-    """The options of the command."""
-    made = Parser("compare", DESCRIPTION, EXAMPLES)
-    made.config_option()
-    _add_what(made)
-    _add_training(made)
-    _add_output(made)
-    return made
-
-
-def _add_what(made: Parser) -> None:
-    made.section("what to compare")
-    made.option(
-        "--data",
-        default="digits",
-        help="digits; a folder of Parquet files or of class folders of images; an .npz file with "
-        "x and y; or a name on the Hugging Face hub",
+def add_options(parser: Any) -> None:
+    """The options of this command."""
+    parser.add_argument("--config", action="config", metavar="FILE", help="YAML file of options")
+    add_data_options(parser)
+    add_network_options(parser)
+    add_training_options(parser)
+    add_machine_options(parser)
+    group = parser.add_argument_group("runs")
+    group.add_argument(
+        "--seeds", metavar="N", type=int, default=3, help="runs of each kind, seeds 0 to N - 1"
     )
-    made.option("--arch", default="fc", help=f"one of {', '.join(ARCHITECTURES)}")
-    made.option(
-        "--width",
-        type=int | None,
-        help="channels or units of the first layer; the others "
-        "scale with it (default: the architecture's own)",
-    )
-    made.option(
-        "--batch-norm",
-        type=bool | None,
-        help="true or false: batch norm before every "
-        "convolutional activation (default: the architecture's own)",
-    )
-    made.option(
-        "--kinds", nargs="+", default=["dnn", "dgn", "dlgn"], help=f"any of {', '.join(KINDS)}"
-    )
-    made.option("--seeds", type=int, default=3, help="runs of each kind, with the seeds 0, 1, ...")
-    made.option("--beta", type=float, default=4.0, help="steepness of the gates, sigmoid(beta q)")
-    made.option(
-        "--max-pool",
+    group.add_argument(
+        "--out",
+        metavar="FOLDER",
         type=str | None,
-        help=f"{' or '.join(MAX_POOLING)} in place of max "
-        "pooling in gated networks (default: the kind's own)",
+        help="where the runs and the report go (default: runs/DATA-ARCH-WIDTH)",
     )
-    made.section("how the data is read")
-    made.option(
-        "--validation",
-        type=float,
-        default=0.1,
-        help="share of the train split to validate on, where the data has no such split",
+    group.add_argument(
+        "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
     )
-    made.option("--test", type=float, default=0.2, help="the same for the test split")
-    made.option("--image-column", type=str | None, help="column of images (default: found by type)")
-    made.option("--label-column", type=str | None, help="column of labels (default: found by name)")
-    made.option("--subset", type=str | None, help="configuration, of data that has several")
-    made.option("--cache", type=bool, default=True, help="keep decoded images on disk")
 
 
-def _add_training(made: Parser) -> None:
-    made.section("training")
-    made.option("--epochs", type=int | None, help="default: 40, 20 or 10 by the number of examples")
-    made.option("--batch-size", type=int | None, help="default: 64, or 128 from 20,000 examples on")
-    made.option("--optimizer", default="adam", help=" or ".join(OPTIMIZERS))
-    made.option(
-        "--learning-rate",
-        type=float | None,
-        help="highest rate of the schedule (default: 2e-3 for adam, 5e-2 for sgd)",
-    )
-    made.option(
-        "--schedule", default="one-cycle", help=f"one of {', '.join(SCHEDULES)}; it spans the run"
-    )
-    made.option("--momentum", type=float, default=0.9, help="of sgd")
-    made.option("--weight-decay", type=float, default=0.0, help="L2 penalty")
-    made.option("--flip", type=bool, default=False, help="true: mirror train images at random")
-    made.option(
-        "--crop", type=int, default=0, help="zero pixels around train images before a random cut"
-    )
-    made.option("--accelerator", default="auto", help="Lightning's: auto, cpu, gpu, ...")
-    made.option("--devices", type=int | str, default=1, help="Lightning's: a number, or indices")
-    made.option("--precision", default="32-true", help="Lightning's: 32-true, bf16-mixed, ...")
-
-
-def _add_output(made: Parser) -> None:
-    made.section("output")
-    made.option("--out", default="runs/compare", help="folder of the runs and of report.html")
-    made.option("--overwrite", type=bool, default=False, help="true: delete earlier runs in --out")
-
-
-def settings(options: Any) -> ComparisonSettings:
-    """The options as the comparison takes them.
-
-    Raises:
-        SettingsError: a value is refused; the message offers the nearest.
-    """
-    names = (
-        "epochs batch_size optimizer learning_rate momentum weight_decay schedule flip crop "
-        "accelerator devices precision"
-    )
-    return ComparisonSettings(
-        data=DataSettings(
-            options.data,
-            options.validation,
-            options.test,
-            image_column=options.image_column,
-            label_column=options.label_column,
-            subset=options.subset,
-            cache=options.cache,
-        ),
+def run(options: Any, again: str) -> int:
+    """Compare, and report; `again` is the command that goes on after an interruption."""
+    settings = ComparisonSettings(
+        data=data_settings(options),
         arch=options.arch,
         width=options.width,
         batch_norm=options.batch_norm,
@@ -163,40 +78,18 @@ def settings(options: Any) -> ComparisonSettings:
         seeds=options.seeds,
         beta=options.beta,
         max_pool=options.max_pool,
-        training=TrainSettings(**{name: options[name] for name in names.split()}),
+        training=train_settings(options),
     )
+    out = Path(options.out) if options.out else default_folder(settings)
+    return run_comparison(settings, out, overwrite=options.overwrite, again=again)
 
 
-def run(options: Any) -> int:
-    """Compare; print the table and where the report is."""
-    return compare_and_report(settings(options), Path(options.out), overwrite=options.overwrite)
+def default_folder(settings: ComparisonSettings) -> Path:
+    """Where a comparison goes that was given no folder.
 
-
-def compare_and_report(
-    chosen: ComparisonSettings,
-    out: Path,
-    *,
-    overwrite: bool = False,
-    title: str = "DNN, DGN and DLGN compared",
-) -> int:
-    """Run a comparison with progress, print its table, write its report.
-
-    Returns:
-        Exit code: 1 if a run diverged.
+    >>> default_folder(ComparisonSettings(arch="c4gap", width=16)).as_posix()
+    'runs/digits-c4gap-16'
     """
-    from dualview.experiments.compare import compare
-    from dualview.experiments.progress import TerminalProgress
-    from dualview.experiments.summary import format_summary, summarise
-    from dualview.report import write_report
-    from dualview.training import is_main_process
-
-    records = compare(chosen, out, overwrite=overwrite, progress=TerminalProgress())
-    if not is_main_process():
-        return 0
-    print(f"\n{records[0].data}, {chosen.arch}\n\n{format_summary(summarise(records))}\n")
-    path = write_report(records, out / "report.html", title)
-    print(f"report: {path}")
-    diverged = [record for record in records if record.status != "finished"]
-    for record in diverged:
-        print(f"{record.kind}, seed {record.seed} diverged: {record.message}", file=sys.stderr)
-    return 1 if diverged else 0
+    source = re.sub(r"[^\w.]+", "-", Path(settings.data.source).absolute().name)
+    width = [] if settings.width is None else [str(settings.width)]
+    return Path("runs") / "-".join([source, settings.arch, *width])

@@ -1,112 +1,212 @@
-"""A jsonargparse parser whose errors are this package's: one line, with the nearest option."""
+"""Options that several commands share, and the settings they stand for."""
 
 from __future__ import annotations
 
 import argparse
-import difflib
-import re
-from collections.abc import Sequence
 from typing import Any
 
-from dualview.errors import DualviewError, MissingExtraError
+from dualview.cli.parser import switch
+from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
+from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+
+ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110"
+
+DATA = DataSettings()
+TRAINING = TrainSettings()
 
 
-class UsageError(DualviewError, ValueError):
-    """A command line or a configuration file that cannot be read."""
+def add_data_options(parser: Any) -> None:
+    """Which data, and how it is read."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--data",
+        metavar="NAME_OR_PATH",
+        type=str,
+        default=DATA.source,
+        help="'digits' (built in), a folder of Parquet files as the Hugging Face hub has them, "
+        "a folder of images (class/*.png or train/class/*.png), an .npz file with x and y, or the "
+        "name of a data set of the hub",
+    )
+    group.add_argument(
+        "--validation",
+        metavar="SHARE",
+        type=float,
+        default=DATA.validation,
+        help="share of the train split to validate on, where the data has no validation split",
+    )
+    group.add_argument(
+        "--test",
+        metavar="SHARE",
+        type=float,
+        default=DATA.test,
+        help="share of the train split to test on, where the data has no test split",
+    )
+    group.add_argument(
+        "--image-column", metavar="NAME", type=str | None, help="column of images, if not found"
+    )
+    group.add_argument(
+        "--label-column", metavar="NAME", type=str | None, help="column of labels, if not found"
+    )
+    group.add_argument(
+        "--subset", metavar="NAME", type=str | None, help="configuration of data that has several"
+    )
+    switch(group, "cache", "keep decoded images on disk for the next time (on)", default=True)
 
 
-class Parser:
-    """Options of one command. YAML files given by `--config` hold them too; flags override them.
-
-    Args:
-        command: its name, as in `dualview compare`.
-        description: what it does.
-        examples: shown at the end of the help.
-    """
-
-    def __init__(self, command: str, description: str, examples: str = "") -> None:
-        try:
-            import jsonargparse
-        except ImportError as error:
-            raise MissingExtraError(
-                "the command line needs jsonargparse, which is not installed; "
-                "pip install 'dualview[train]'"
-            ) from error
-        self._parser = jsonargparse.ArgumentParser(
-            prog=f"dualview {command}",
-            description=description,
-            epilog=examples,
-            formatter_class=_Formatter,
-            exit_on_error=False,
-        )
-        self.group: Any = self._parser
-
-    def section(self, title: str) -> None:
-        """Options added from here on stand under this title in the help."""
-        self.group = self._parser.add_argument_group(title)
-
-    def option(self, name: str, **how: Any) -> None:
-        """Add an option; arguments as for `argparse`."""
-        self.group.add_argument(name, **how)
-
-    def config_option(self) -> None:
-        """Add `--config FILE.yaml`."""
-        self._parser.add_argument(
-            "--config", action="config", help="YAML file with options, as in `epochs: 8`"
-        )
-
-    def print_help(self) -> None:
-        """Print the help to standard output."""
-        self._parser.print_help()
-
-    def parse(self, words: Sequence[str]) -> Any:
-        """The options as a namespace.
-
-        Raises:
-            UsageError: an option is unknown or has a wrong value.
-        """
-        self._refuse_unknown(words)
-        try:
-            return self._parser.parse_args(list(words))
-        except (argparse.ArgumentError, ValueError, TypeError, OSError) as error:
-            raise UsageError(self._explained(str(error))) from error
-
-    def _refuse_unknown(self, words: Sequence[str]) -> None:
-        known = self._names()
-        for word in words:
-            name = word.split("=")[0]
-            if name.startswith("--") and name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise UsageError(
-                    f"{self._parser.prog} has no option {name}{hint} (--help lists them)"
-                )
-
-    def _names(self) -> list[str]:
-        return [name for action in self._parser._actions for name in action.option_strings]
-
-    def _explained(self, message: str) -> str:
-        """The message of jsonargparse, in one line, with the nearest option for unknown keys."""
-        message = " ".join(message.split())
-        unknown = re.search(r"'([\w.-]+)' is not expected|Key '([\w.-]+)'", message)
-        if unknown:
-            key = next(group for group in unknown.groups() if group)
-            names = [name.removeprefix("--").replace("-", "_") for name in self._names()]
-            near = difflib.get_close_matches(key, names, n=1)
-            message += f"; did you mean {near[0]}?" if near else ""
-        return f"{message} ({self._parser.prog} --help explains every option)"
+def add_network_options(parser: Any) -> None:
+    """Which networks are compared."""
+    group = parser.add_argument_group("networks")
+    group.add_argument(
+        "--arch", metavar="NAME", type=str, default="fc", help=f"one of {ARCHITECTURE_NAMES}"
+    )
+    group.add_argument(
+        "--width",
+        metavar="N",
+        type=int | None,
+        help="units or channels of the first layer, others scale with it "
+        "(default: as in the papers)",
+    )
+    group.add_argument(
+        "--batch-norm",
+        action=argparse.BooleanOptionalAction,
+        help="batch norm before convolutional activations (default: as in the papers)",
+    )
+    group.add_argument(
+        "--kinds",
+        metavar="KIND",
+        nargs="+",
+        type=str,
+        default=["dnn", "dgn", "dlgn", "dlgn-ones"],
+        help=f"any of {', '.join(KINDS)}",
+    )
+    group.add_argument(
+        "--beta",
+        metavar="B",
+        type=float,
+        default=4.0,
+        help="steepness of the soft gate sigmoid(B q), where gates are learnt",
+    )
+    group.add_argument(
+        "--max-pool",
+        choices=list(MAX_POOLING),
+        help="what takes the place of max pooling in the weights network "
+        "(default: switch for dgn, average for dlgn)",
+    )
 
 
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Help with examples as they were written, and the defaults that are not None."""
+def add_training_options(parser: Any) -> None:
+    """How each network is trained."""
+    group = parser.add_argument_group("training")
+    group.add_argument(
+        "--epochs",
+        metavar="N",
+        type=int | None,
+        help="passes over the train split (default: 40 below 5,000 examples, 20 below 20,000, "
+        "else 10)",
+    )
+    group.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=int | None,
+        help="examples in a step (default: 64 below 20,000 examples, else 128)",
+    )
+    group.add_argument(
+        "--optimizer", choices=list(OPTIMIZERS), default=TRAINING.optimizer, help="how to descend"
+    )
+    group.add_argument(
+        "--learning-rate",
+        metavar="RATE",
+        type=float | None,
+        help="the schedule's highest (default: 0.002 for adam, 0.05 for sgd)",
+    )
+    group.add_argument(
+        "--momentum", metavar="M", type=float, default=TRAINING.momentum, help="of sgd"
+    )
+    group.add_argument(
+        "--weight-decay",
+        metavar="W",
+        type=float,
+        default=TRAINING.weight_decay,
+        help="L2 penalty",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=list(SCHEDULES),
+        default=TRAINING.schedule,
+        help="how the learning rate changes over the run; 'steps' is the recipe of the residual "
+        "networks: warm up, then a tenth after half the run and again after three quarters",
+    )
+    switch(group, "flip", "mirror train images left to right at random")
+    group.add_argument(
+        "--crop",
+        metavar="PIXELS",
+        type=int,
+        default=TRAINING.crop,
+        help="pad train images so far with zeros and cut the original size at random",
+    )
 
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog, max_help_position=30, width=96)
 
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        hidden = (None, argparse.SUPPRESS, False)
-        if action.default in hidden or action.help is None or "default" in action.help:
-            return action.help
-        shown = action.default
-        shown = " ".join(map(str, shown)) if isinstance(shown, list | tuple) else shown
-        return f"{action.help} (default: {shown})".replace("%", "%%")
+def add_machine_options(parser: Any) -> None:
+    """Where it runs: PyTorch Lightning's own options."""
+    group = parser.add_argument_group("machine (as PyTorch Lightning takes them)")
+    group.add_argument(
+        "--device",
+        "--accelerator",
+        metavar="NAME",
+        dest="accelerator",
+        type=str,
+        default=TRAINING.accelerator,
+        help="cpu, gpu, mps, ...; auto takes a GPU if there is one",
+    )
+    group.add_argument(
+        "--devices",
+        metavar="N",
+        type=int | str,
+        default=TRAINING.devices,
+        help="how many of them train together, or which, as in 0,1; the batch is shared out",
+    )
+    group.add_argument(
+        "--precision",
+        metavar="NAME",
+        type=str,
+        default=TRAINING.precision,
+        help="32-true, 64-true, bf16-mixed, 16-mixed, ...",
+    )
+    group.add_argument(
+        "--threads",
+        metavar="N",
+        type=int | None,
+        help="CPU threads of PyTorch; small networks train fastest with 1 (default: PyTorch's)",
+    )
+
+
+def data_settings(options: Any) -> DataSettings:
+    """What `add_data_options` gathered."""
+    return DataSettings(
+        source=options.data,
+        validation=options.validation,
+        test=options.test,
+        image_column=options.image_column,
+        label_column=options.label_column,
+        subset=options.subset,
+        cache=options.cache,
+    )
+
+
+def train_settings(options: Any) -> TrainSettings:
+    """What `add_training_options` and `add_machine_options` gathered."""
+    return TrainSettings(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        optimizer=options.optimizer,
+        learning_rate=options.learning_rate,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        schedule=options.schedule,
+        flip=options.flip,
+        crop=options.crop,
+        accelerator=options.accelerator,
+        devices=options.devices,
+        precision=options.precision,
+        threads=options.threads,
+    )

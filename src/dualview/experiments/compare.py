@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +25,8 @@ from dualview.training import (
     TrainSettings,
     Unwatched,
     Watcher,
+    check_machine,
+    cpu_threads,
     is_main_process,
     require_lightning,
     train,
@@ -126,6 +128,7 @@ def compare(
     [('dnn', 'finished', 2), ('dlgn', 'finished', 2)]
     """
     require_lightning()
+    check_machine(settings.training)
     out, progress = Path(out), progress or Silent()
     data = data or load_data(settings)
     runs = plan(settings, out, data)
@@ -167,9 +170,10 @@ def plan(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Run]:
         kind: count_parameters(build_network(settings, kind, 0, data)) for kind in settings.kinds
     }
     fingerprint = data_fingerprint(data)
+    threads = cpu_threads(settings.training)
     runs = []
     for seed in range(settings.seeds):
-        training = settings.seeded(seed).resolved(len(data.train))
+        training = replace(settings.seeded(seed).resolved(len(data.train)), threads=threads)
         for kind in settings.kinds:
             config = _config(settings, kind, training, data, fingerprint)
             folder = out / f"{kind}-seed{seed}"

@@ -11,7 +11,7 @@ DEMO = ComparisonSettings(
     width=128,
     kinds=("dnn", "dgn", "dlgn", "dlgn-ones"),
     seeds=3,
-    training=TrainSettings(epochs=60, batch_size=64, learning_rate=2e-3, schedule="one-cycle"),
+    training=TrainSettings(epochs=60, batch_size=64, learning_rate=2e-3, threads=1),
     experiment="demo",
 )
 """Six weight layers of 128 units: 8x8 digits, 10 classes, three seeds of each kind."""

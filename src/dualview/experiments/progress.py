@@ -44,13 +44,14 @@ class TerminalProgress:
         self._run: Any = None
         self._finished = 0
         self._count = 0
+        self._work = 0.0
 
     @contextmanager
     def over(self, runs: Sequence[Run]) -> Iterator[None]:
         """Around a comparison: shows the bars, and takes them away at its end."""
         from tqdm import tqdm
 
-        self._count, self._finished = len(runs), 0
+        self._count, self._finished, self._work = len(runs), 0, 0.0
         if not self.bars:
             yield
             return
@@ -67,7 +68,6 @@ class TerminalProgress:
     def skipped(self, run: Run, record: RunRecord) -> None:
         """Count a run of an earlier call; it tells nothing about the time left."""
         if self.bars:
-            self._all.n += cost(run.kind)
             self._all.initial += cost(run.kind)
         self._line(run, outcome(record) + ", finished earlier")
 
@@ -75,16 +75,21 @@ class TerminalProgress:
         """The bar of a run that begins."""
         if not self.bars:
             return Unwatched()
-        return RunBar(self._run, self._all, run, f"all runs, {self._finished} of {self._count}")
+        title = f"all runs, {self._finished} of {self._count}"
+        return RunBar(self._run, self._all, run, title, self._work)
 
     def done(self, run: Run, record: RunRecord) -> None:
         """Write the run's line."""
-        self._line(run, f"{outcome(record)} in {record.seconds:.1f} s")
+        took = f" in {record.seconds:.1f} s" if record.status == "finished" else ""
+        self._line(run, outcome(record) + took)
 
     def _line(self, run: Run, text: str) -> None:
         from tqdm import tqdm
 
         self._finished += 1
+        self._work += cost(run.kind)
+        if self.bars:
+            self._all.n = self._work
         number = f"[{self._finished:>{len(str(self._count))}}/{self._count}]"
         tqdm.write(f"{number} {run_name(run)}: {text}", file=self.stream)
         self.stream.flush()
@@ -93,26 +98,25 @@ class TerminalProgress:
 class RunBar:
     """Watches one run, on the two bars of a `TerminalProgress`."""
 
-    def __init__(self, run_bar: Any, all_bar: Any, run: Run, title: str) -> None:
+    def __init__(
+        self, run_bar: Any, all_bar: Any, run: Run, title: str, work_before: float
+    ) -> None:
         self.run_bar = run_bar
         self.all_bar = all_bar
         self.run = run
         self.title = title
+        self.work_before = work_before
         self.epochs = 0
         self.steps = 0
-        self.share = 0.0
         self.result = ""
         self._drawn = 0.0
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Begin the run's bar, where it was interrupted."""
         self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
-        total = epochs * steps_per_epoch
-        self.share = cost(self.run.kind) / total
-        self.run_bar.reset(total)
-        self.run_bar.n = self.steps
-        self.all_bar.n += self.steps * self.share
-        self.all_bar.initial += self.steps * self.share
+        self.run_bar.reset(epochs * steps_per_epoch)
+        # Work of an earlier call tells nothing about the speed of this one.
+        self.all_bar.initial += cost(self.run.kind) * epochs_done / epochs
         self.run_bar.set_description_str(run_name(self.run), refresh=False)
         self.all_bar.set_description_str(self.title, refresh=False)
         self._draw()
@@ -120,7 +124,6 @@ class RunBar:
     def stepped(self) -> None:
         """Count; redraw now and then."""
         self.steps += 1
-        self.all_bar.n += self.share
         now = time.monotonic()
         if now - self._drawn > REDRAW_SECONDS:
             self._drawn = now
@@ -131,8 +134,10 @@ class RunBar:
         self.result = f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
 
     def _draw(self) -> None:
-        epoch = self.epochs * self.steps // max(1, self.run_bar.total)
+        total = self.run_bar.total
+        epoch = self.epochs * self.steps // total
         self.run_bar.n = self.steps
+        self.all_bar.n = self.work_before + cost(self.run.kind) * (self.steps / total)
         self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
         self.run_bar.refresh()
         self.all_bar.refresh()

@@ -44,12 +44,19 @@ def check_folder(folder: Path, config: Config) -> None:
                 f"{CONFIG} that holds {foreign[0]!r}; choose another --out"
             )
         return
+    if not is_begun(folder):
+        return
     changes = differences(_read_config(folder / CONFIG), config)
     if changes:
         raise RunError(
             f"{folder}: holds a run with other settings: {'; '.join(changes)}. Repair: give the "
             "earlier settings, or another --out, or --overwrite to delete the earlier runs"
         )
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether a run has finished an epoch there; without one there is nothing to keep."""
+    return (folder / CHECKPOINT).exists() or (folder / RECORD).exists()
 
 
 def differences(earlier: Config, now: Config) -> list[str]:
@@ -86,7 +93,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def open_folder(folder: Path, config: Config) -> None:
     """Make the folder with its config, unless an earlier, interrupted run left them."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / CONFIG).exists():
+    if not is_begun(folder):
         write_json(folder / CONFIG, config)
 
 

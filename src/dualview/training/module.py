@@ -224,7 +224,9 @@ class Classifier(lightning.LightningModule):
 
     def _finite_means(self, tally: Tally, split: str) -> tuple[float, float]:
         """Mean loss and accuracy; all processes get the same, so all stop or none."""
-        loss, accuracy = tally.means(lambda sums: self.trainer.strategy.reduce(sums, "sum"))
+        loss, accuracy = tally.means(
+            lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum")
+        )
         if math.isfinite(loss):
             return loss, accuracy
         raise DivergenceError(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.files import write_atomically
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
-from dualview.training.settings import TrainSettings
+from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.watcher import Unwatched, Watcher
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     gpus = list(range(torch.cuda.device_count()))
-    with torch.random.fork_rng(devices=gpus), _quiet():
+    with torch.random.fork_rng(devices=gpus), _threads(settings.threads), _quiet():
         status, message, curve, device, main = _fit(
             net, data, settings, folder, watcher or Unwatched()
         )
@@ -119,13 +119,8 @@ def _trainer(
     from dualview.training.checkpoints import AtomicCheckpoints, KeepEpochs
     from dualview.training.watching import TellWatcher
 
-    options: dict[str, Any] = {
-        "accelerator": settings.accelerator,
-        "devices": settings.devices,
-        "precision": settings.precision,
-    }
     return lightning.Trainer(
-        **options,
+        **_machine(settings),
         max_epochs=settings.epochs,
         default_root_dir=folder,
         logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
@@ -167,10 +162,48 @@ def require_lightning() -> None:
         )
 
 
+def check_machine(settings: TrainSettings) -> None:
+    """See that Lightning can serve accelerator, devices and precision here.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    import pytorch_lightning as lightning
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+    try:
+        with _quiet():
+            lightning.Trainer(**_machine(settings), logger=False, enable_checkpointing=False)
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise SettingsError(
+            f"accelerator={settings.accelerator!r}, devices={settings.devices!r}, "
+            f"precision={settings.precision!r}: not possible here: {error}"
+        ) from error
+
+
+def _machine(settings: TrainSettings) -> dict[str, Any]:
+    """Lightning's own options."""
+    return {
+        "accelerator": settings.accelerator,
+        "devices": settings.devices,
+        "precision": settings.precision,
+    }
+
+
 def is_main_process() -> bool:
     """Whether this process writes and shows; False in those that several devices add to it."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
     return all(rank in ("", "0") for rank in ranks)
+
+
+def cpu_threads(settings: TrainSettings) -> int | None:
+    """Threads that sums on the CPU depend on in their last bits; None where a GPU trains."""
+    import torch
+
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpu):
+        return settings.threads or torch.get_num_threads()
+    return settings.threads
 
 
 def save_parameters(net: nn.Module, path: Path) -> None:
@@ -200,22 +233,37 @@ def device_name(device: Any) -> str:
 
 
 @contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch use so many CPU threads; None changes nothing."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning's notes (devices found, tips, "fit stopped"); its warnings still show."""
-    import pytorch_lightning  # first, since its import sets the level  # noqa: F401
+    import pytorch_lightning  # noqa: F401  (first, since its import sets the levels)
 
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
             # The user's choice, not an accident.
             warnings.filterwarnings("ignore", message="GPU available but not used")
             # Between Lightning and PyTorch; nothing that a user of this package could do.
-            warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`", FutureWarning)
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager

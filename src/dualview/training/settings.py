@@ -47,6 +47,8 @@ class TrainSettings:
         accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
         devices: Lightning's: a number of devices, or indices as in "0,1".
         precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...
+        threads: CPU threads of PyTorch; None: as they are. Small networks train fastest with 1, and
+            more are slow where other processes want the cores.
         tensorboard: also log to TensorBoard, where it is installed.
     """
 
@@ -63,13 +65,20 @@ class TrainSettings:
     accelerator: str = "auto"
     devices: int | str = 1
     precision: str = "32-true"
+    threads: int | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
-        for name, lowest in (("epochs", 1), ("batch_size", 1), ("crop", 0), ("seed", 0)):
+        for name, lowest in (
+            ("epochs", 1),
+            ("batch_size", 1),
+            ("crop", 0),
+            ("seed", 0),
+            ("threads", 1),
+        ):
             at_least(name, getattr(self, name), lowest)
         if self.learning_rate is not None:
             positive("learning_rate", self.learning_rate)

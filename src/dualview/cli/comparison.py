@@ -1,0 +1,81 @@
+"""What `compare` and `demo` share: run, show the table, write the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualview.experiments.settings import ComparisonSettings
+from dualview.training import is_main_process
+
+if TYPE_CHECKING:
+    from dualview.experiments.records import RunRecord
+
+REPORT = "report.html"
+TITLE = "DNN, DGN and DLGN compared"
+
+
+def run_comparison(
+    settings: ComparisonSettings, out: Path, *, overwrite: bool, again: str, title: str = TITLE
+) -> int:
+    """Compare, print one table, write the report.
+
+    Args:
+        settings: what to compare.
+        out: folder of runs and report.
+        overwrite: delete earlier runs first.
+        again: the command that goes on after an interruption.
+        title: of the report.
+
+    Returns:
+        0, or 1 if no run finished.
+
+    Raises:
+        KeyboardInterrupt: after telling how to go on.
+    """
+    from dualview.experiments.compare import compare
+    from dualview.experiments.progress import TerminalProgress
+
+    try:
+        records = compare(settings, out, overwrite=overwrite, progress=TerminalProgress())
+    except KeyboardInterrupt:
+        if is_main_process():
+            print(f"\nInterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
+        raise
+    if not is_main_process():
+        return 0
+    print(result_text(records))
+    report = write_comparison_report(records, out / REPORT, title)
+    print(f"\nReport:  {report}\nRecords: {out}/*/record.json")
+    return 0 if any(record.status == "finished" for record in records) else 1
+
+
+def result_text(records: Sequence[RunRecord]) -> str:
+    """Heading, table, and what must be known to read it."""
+    from dualview.experiments.summary import format_summary, summarise
+
+    first = records[0]
+    width = "" if first.width is None else f", width {first.width}"
+    lines = [
+        "",
+        f"{first.data}: {first.architecture}{width}, {first.epochs} epochs, "
+        f"{first.n_train:,} train and {first.n_test:,} test examples",
+        "",
+        format_summary(summarise(records)),
+        "",
+        "accuracy: on the test split after the last epoch, mean ± standard deviation over seeds",
+        "recovered: accuracy divided by the DNN's, seed by seed",
+    ]
+    for record in records:
+        if record.status == "diverged":
+            lines.append(f"diverged: {record.kind}, seed {record.seed}: {record.message}")
+    return "\n".join(lines)
+
+
+def write_comparison_report(records: Sequence[RunRecord], path: Path, title: str) -> Path:
+    """Write the page; imported here, since figures take a moment to load."""
+    from dualview.report import write_report
+
+    return write_report(records, path, title)

@@ -1,0 +1,292 @@
+"""`dualview kernel`: the Gram matrix of the path kernel, of a fresh or a trained network."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
+from dualview.errors import RunError
+from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
+from dualview.training import SettingsError, at_least
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from dualview.datasets import Dataset
+    from dualview.gated_network import GatedNetwork
+
+NAME = "kernel"
+HELP = "compute the Gram matrix of a network's path kernel, block by block, into a zarr store"
+DESCRIPTION = """\
+Compute the neural path kernel of every pair of examples, exactly, for the gates of a
+network as it is drawn (--arch) or as it was trained (--run). Rows and columns are the first
+examples of a split, in its order."""
+EPILOG = """\
+examples:
+  dualview kernel
+      500 digits, a fully connected DLGN as it is drawn
+  dualview kernel --data data/cifar10 --arch c4gap --width 16 --gates hard --n 2000
+      a convolutional network on a folder of Parquet files
+  dualview kernel --run runs/digits-fc/dlgn-seed0
+      the trained gates of one run of `dualview compare`
+  dualview kernel --scheduler tcp://host:8786
+      on a dask cluster
+
+Interrupted, by Ctrl-C or otherwise? The same command computes only what is missing."""
+
+NETWORK: dict[str, Any] = {
+    "arch": "fc",
+    "width": None,
+    "batch_norm": None,
+    "kind": "dlgn",
+    "beta": 4.0,
+    "max_pool": None,
+    "seed": 0,
+}
+"""Options of a fresh network; a run has its own."""
+
+
+def add_options(parser: Any) -> None:
+    """The options of this command."""
+    add_data_options(parser)
+    _add_network_options(parser)
+    _add_kernel_options(parser)
+
+
+def _add_network_options(parser: Any) -> None:
+    group = parser.add_argument_group("network: of a run, or drawn anew")
+    group.add_argument(
+        "--run",
+        metavar="FOLDER",
+        dest="run_folder",
+        type=str | None,
+        help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data; the "
+        "options that follow are then its own",
+    )
+    group.add_argument(
+        "--arch",
+        metavar="NAME",
+        type=str | None,
+        help=f"one of {ARCHITECTURE_NAMES} (default: {NETWORK['arch']})",
+    )
+    group.add_argument(
+        "--width",
+        metavar="N",
+        type=int | None,
+        help="units or channels of the first layer (default: as in the papers)",
+    )
+    group.add_argument(
+        "--batch-norm",
+        type=bool | None,
+        metavar="true|false",
+        help="batch norm before convolutional activations (default: as in the papers)",
+    )
+    group.add_argument(
+        "--kind",
+        metavar="KIND",
+        type=str | None,
+        help=f"one of {', '.join(KINDS)} (default: {NETWORK['kind']})",
+    )
+    group.add_argument(
+        "--beta",
+        metavar="B",
+        type=float | None,
+        help=f"steepness of the soft gate sigmoid(B q) (default: {NETWORK['beta']})",
+    )
+    group.add_argument(
+        "--max-pool", choices=list(MAX_POOLING), help="as in compare (default: the kind's own)"
+    )
+    group.add_argument(
+        "--seed",
+        metavar="N",
+        type=int | None,
+        help=f"draws the network (default: {NETWORK['seed']})",
+    )
+
+
+def _add_kernel_options(parser: Any) -> None:
+    group = parser.add_argument_group("kernel")
+    group.add_argument(
+        "--n", metavar="N", type=int, default=500, help="examples, the first of the split"
+    )
+    group.add_argument(
+        "--split", choices=["train", "validation", "test"], default="train", help="of the data"
+    )
+    group.add_argument(
+        "--gates",
+        choices=["model", "hard"],
+        default="model",
+        help="as the network applies them, or 1{q > 0}, which is much faster",
+    )
+    group.add_argument(
+        "--block", metavar="N", type=int, default=256, help="examples on each side of a block"
+    )
+    group.add_argument("--out", metavar="FOLDER", type=str, default="gram.zarr", help="the store")
+    group.add_argument(
+        "--overwrite", action="store_true", help="delete an earlier Gram store at --out"
+    )
+    group.add_argument(
+        "--scheduler",
+        metavar="NAME",
+        type=str,
+        default="threads",
+        help="threads, processes, or the address of a dask scheduler, as in tcp://host:8786",
+    )
+    group.add_argument(
+        "--workers",
+        metavar="N",
+        type=int | None,
+        help="threads or processes (default: one for each core)",
+    )
+
+
+def run(options: Any, again: str) -> int:
+    """Compute, and say where it is; `again` is the command that goes on after an interruption."""
+    from dualview.experiments.compare import load_data
+    from dualview.path_kernel.gram import npk_gram
+
+    at_least("n", options.n, 1)
+    settings, kind, seed, config = _network_settings(options)
+    data = load_data(settings)
+    net = gated_network(settings, kind, seed, data, options.run_folder, config)
+    x = examples(data, options.split, options.n)
+    start = time.perf_counter()
+    try:
+        gram = npk_gram(
+            net,
+            x,
+            options.out,
+            block=options.block,
+            scheduler=options.scheduler,
+            workers=options.workers,
+            gates=options.gates,
+            overwrite=options.overwrite,
+        )
+    except KeyboardInterrupt:
+        print(f"\nInterrupted; finished blocks are kept. To go on: {again}", file=sys.stderr)
+        raise
+    print(result_text(gram.shape[0], time.perf_counter() - start, Path(options.out)))
+    return 0
+
+
+def result_text(n: int, seconds: float, out: Path) -> str:
+    """What was computed, where it is, and how to read it."""
+    return (
+        f"Gram matrix of {n:,} examples in {seconds:.1f} s: {out}\n\n"
+        "To read it in Python:\n"
+        "  import zarr\n"
+        f'  gram = zarr.open_array({str(out / "gram")!r}, mode="r")[:]'
+    )
+
+
+def _network_settings(options: Any) -> tuple[ComparisonSettings, str, int, dict[str, Any] | None]:
+    """Settings, kind and seed of the network; and the run's config, if it is of a run."""
+    config = None
+    given = {name: options[name] for name in NETWORK if options[name] is not None}
+    if options.run_folder is not None:
+        if given:
+            raise SettingsError(
+                f"--{next(iter(given)).replace('_', '-')}: expected no option of a network beside "
+                "--run, which has its own"
+            )
+        config = read_config(Path(options.run_folder))
+        # A DNN's record has no beta.
+        given = {name: config[name] for name in NETWORK if config[name] is not None}
+    network = {**NETWORK, **given}
+    kind, seed = network.pop("kind"), network.pop("seed")
+    at_least("seed", seed, 0)
+    return (
+        ComparisonSettings(data=data_settings(options), kinds=(kind,), **network),
+        kind,
+        seed,
+        config,
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The options of a run.
+
+    Raises:
+        RunError: `folder` is not that of a finished run.
+    """
+    from dualview.experiments.run_folders import CONFIG, RECORD
+    from dualview.training.run import MODEL
+
+    for name in (CONFIG, RECORD, MODEL):
+        if not (folder / name).exists():
+            raise RunError(
+                f"{folder}: expected the folder of a finished run, found no {name}. Repair: give a "
+                "folder such as runs/digits-fc/dlgn-seed0, or finish the run"
+            )
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        missing = [name for name in (*NETWORK, "data_fingerprint") if name not in config]
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder / CONFIG}: expected JSON, cannot read it ({error})") from error
+    if missing:
+        raise RunError(f"{folder / CONFIG}: expected {', '.join(missing)} there, found none")
+    return config
+
+
+def gated_network(
+    settings: ComparisonSettings,
+    kind: str,
+    seed: int,
+    data: Dataset,
+    folder: str | None = None,
+    config: dict[str, Any] | None = None,
+) -> GatedNetwork:
+    """The network, as it is drawn or as the run in `folder` left it.
+
+    Raises:
+        RunError: the run was trained on other data, or its model file does not fit.
+    """
+    from dualview.experiments.compare import data_fingerprint
+    from dualview.experiments.networks import build_network, example_input
+    from dualview.gated_network import disentangle
+
+    net = build_network(settings, kind, seed, data)
+    if folder is not None and config is not None:
+        if data_fingerprint(data) != config["data_fingerprint"]:
+            raise RunError(
+                f"{folder}: was trained on other data ({config['data']}) than {data.description}. "
+                "Repair: give the run's own --data, --validation and --test"
+            )
+        _load(net, Path(folder))
+    if kind == "dnn":
+        return disentangle(net.eval(), kind="dnn", example_input=example_input(data))
+    return net  # type: ignore[return-value]
+
+
+def _load(net: nn.Module, folder: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_model
+
+    from dualview.training.run import MODEL
+
+    try:
+        load_model(net, folder / MODEL)
+    except (SafetensorError, RuntimeError) as error:
+        raise RunError(
+            f"{folder / MODEL}: expected the parameters of the network in the run's config, got "
+            f"others ({error}). Repair: train the run again"
+        ) from error
+
+
+def examples(data: Dataset, split: str, n: int) -> Tensor:
+    """The first `n` examples of a split, normalised as for training: (n, c, h, w) float32.
+
+    Raises:
+        SettingsError: the split has fewer.
+    """
+    from dualview.datasets import Batches
+
+    part = getattr(data, split)
+    if n > len(part):
+        raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
+    images, _ = next(iter(Batches(part, n, mean=data.mean, std=data.std)))
+    return images

@@ -1,0 +1,111 @@
+"""The command line's parser: jsonargparse, with shorter errors and plainer help."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import Any, NoReturn
+
+from dualview.training import did_you_mean
+
+try:
+    from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
+except ModuleNotFoundError as error:
+    # Without it there is no command line that could show an error of this package.
+    raise SystemExit(
+        "dualview: error: the command line needs jsonargparse, which is not installed; "
+        "pip install 'dualview[train]'"
+    ) from error
+
+WRONG_USE = 2
+"""Exit status for options that cannot be understood."""
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the line breaks of descriptions, and shows a default only where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        default = action.default
+        if default is None or isinstance(default, bool) or default == argparse.SUPPRESS:
+            return text
+        shown = " ".join(default) if isinstance(default, list | tuple) else str(default)
+        return f"{text} (default: {shown})"
+
+
+class Parser(ArgumentParser):
+    """Says in one line what is wrong and what is near, and where help is."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message, and end with status 2."""
+        parser = getattr(ex, "subcommand_parser", None) or self
+        text = tidy(message, parser)
+        self.exit(WRONG_USE, f"{parser.prog}: error: {text}\nSee {parser.prog} --help.\n")
+
+
+def tidy(message: str, parser: ArgumentParser) -> str:
+    """The library's message in one line, with the nearest choice or option if there is one."""
+    options = [name for action in parser._actions for name in action.option_strings]
+    if found := re.match(r"unrecognized arguments: (--[^\s=]+)(.*)", message):
+        return f"unknown option {found[1]}{_near_option(found[1], options)}"
+    if found := re.match(r"argument (\S+): invalid choice: '(.*)' \(choose from (.*)\)", message):
+        choices = found[3].replace("'", "").split(", ")
+        expected = f"expected one of {', '.join(choices)}, got {found[2]!r}"
+        return f"{found[1]}: {expected}{did_you_mean(found[2], choices)}"
+    if found := re.search(r"(?:does not accept option|^Option) '(.*?)'", message):
+        return f"unknown option {found[1]!r}{did_you_mean(found[1], _keys(parser))}"
+    if found := re.match(r'Parser key "(.*?)":(.*)', message, re.DOTALL):
+        return f"{_option(found[1], parser)}: {_tidy_value(found[2])}"
+    return " ".join(message.split())
+
+
+OTHER_NAMES = {"--lr": "--learning-rate", "--model": "--arch", "--gpus": "--devices"}
+"""What other programs call an option."""
+
+
+def _near_option(option: str, options: list[str]) -> str:
+    other = OTHER_NAMES.get(option)
+    return f"; did you mean {other!r}?" if other in options else did_you_mean(option, options)
+
+
+def _keys(parser: ArgumentParser) -> list[str]:
+    return [action.dest for action in parser._actions]
+
+
+def _option(key: str, parser: ArgumentParser) -> str:
+    """A config key as the option that sets it."""
+    for action in parser._actions:
+        if action.dest == key.rpartition(".")[2] and action.option_strings:
+            return action.option_strings[0]
+    return key
+
+
+_TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+
+
+def _tidy_value(text: str) -> str:
+    """What jsonargparse says of a value that has the wrong type."""
+    given = re.search(r"(?:Given|Got) value: (.*)", text)
+    types = re.findall(r"Expected an? <class '(\w+)'>", text)
+    names = [_TYPE_NAMES[name] for name in dict.fromkeys(types) if name in _TYPE_NAMES]
+    if given and names:
+        return f"expected {' or '.join(names)}, got {given[1]!r}"
+    return " ".join(text.split())
+
+
+def switch(parser: Any, name: str, help: str, default: bool = False) -> None:
+    """Add `--name` and `--no-name`."""
+    action = ActionYesNo(yes_prefix="", no_prefix="no-")
+    parser.add_argument(f"--{name}", action=action, default=default, help=help)
+
+
+def die(name: str, message: str, status: int) -> int:
+    """Print one clean line on standard error; returns the status."""
+    print(f"{name}: error: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,78 @@
+"""What a gated network gives its weights network for some examples: input, gates and switches.
+
+All in float64, on the CPU and in evaluation mode, from a private copy of the network.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+
+from dualview.errors import PathKernelError
+from dualview.gated_network import GatedNetwork
+from dualview.path_enumeration.edges import GateUnit
+from dualview.pooling import max_pool_switch
+
+GateMode = Literal["model", "hard"]
+
+
+def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") -> dict[str, Tensor]:
+    """The weights network's inputs by placeholder: x, gate_1 ..., switch_1 ....
+
+    Args:
+        net: a gated network.
+        x: examples, (n, ...).
+        gates: the network's own, or "hard": 1{q > 0} of its pre-activations.
+
+    Returns:
+        Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
+    """
+    if gates not in ("model", "hard"):
+        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
+    own = copy.deepcopy(net).cpu().double().eval()
+    x = x.detach().cpu().double()
+    with torch.no_grad():
+        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+    values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
+    values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
+    return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}
+
+
+def gate_column(gate: GateUnit, inputs: Mapping[str, Tensor]) -> Tensor:
+    """The values of one gate for every example: (n,)."""
+    values = entry_column(inputs[gate.site], gate.coordinates)
+    return values.double() if gate.chosen is None else (values == gate.chosen).double()
+
+
+def entry_column(values: Tensor, coordinates: tuple[int, ...]) -> Tensor:
+    """One entry of every example: (n, ...) -> (n,)."""
+    index: tuple[Any, ...] = (slice(None), *coordinates)
+    return values[index]
+
+
+def switch_windows(net: GatedNetwork) -> dict[str, Callable[[Sequence[int]], Tensor]]:
+    """For each switch, a function: (positions...) -> which positions each window holds.
+
+    It answers with booleans of shape (pooled positions, positions), both flat: a lone peak is
+    chosen by every window that holds it.
+    """
+    output = next(node for node in net.gating_network.graph.nodes if node.op == "output")
+    pools = output.args[0][net.n_gates :]
+    return {f"switch_{k}": _windows_of(pool) for k, pool in enumerate(pools, start=1)}
+
+
+def _windows_of(pool: fx.Node) -> Callable[[Sequence[int]], Tensor]:
+    assert pool.target is max_pool_switch
+
+    def windows(positions: Sequence[int]) -> Tensor:
+        count = math.prod(positions)
+        peaks = torch.eye(count, dtype=torch.float64).view(count, 1, *positions)
+        chosen = max_pool_switch(peaks, *pool.args[1:], **pool.kwargs)  # type: ignore[arg-type]
+        return (chosen.flatten(1) == torch.arange(count).unsqueeze(1)).T
+
+    return windows

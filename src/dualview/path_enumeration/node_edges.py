@@ -1,0 +1,261 @@
+"""The edges of one node: which entries it reads, through which weights, gates and coefficients.
+
+There is no index arithmetic of layers here. An operation is *run* on unit vectors, its weights
+replaced by labels, so that the number which arrives says which weight joins two entries: whatever
+torch means by stride, padding, dilation or groups is what is listed.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.errors import UnsupportedOperationError
+from dualview.gates import apply_gate
+from dualview.path_enumeration.edges import Edge, Entry, GateUnit, Weight, coordinates_of
+from dualview.path_enumeration.random_run import RandomRun, attribute, is_input
+from dualview.pooling import replay_switch
+from dualview.source_lines import describe
+from dualview.weights_graph import one_row_of_ones
+
+
+def edges_of_node(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
+    """The terms of each entry of `node`, in flat order."""
+    if node.op == "call_function" and node.target is apply_gate:
+        return _gate_edges(node, values)
+    if node.op == "call_function" and node.target is replay_switch:
+        return _switch_edges(node, values)
+    if node.op == "call_function" and node.target is one_row_of_ones:
+        return _ones_edges(node, values)
+    return _affine_edges(_Operation(node, values))
+
+
+def _call_arguments(node: fx.Node, *names: str) -> list[Any]:
+    call = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+    return [call[name] for name in names]
+
+
+def _gate_edges(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
+    value, gate = _call_arguments(node, "value", "gate")
+    if gate.op != "placeholder":
+        raise UnsupportedOperationError(
+            f"{describe(node)}: expected a gate that is an input of the weights network, got "
+            f"{gate.name}. Repair: compute gates in the gating network"
+        )
+    shape = values.of[node.name].shape[1:]
+    site = str(gate.target)
+    return [
+        [Edge(Entry(value.name, i), gate=GateUnit(site, coordinates_of(i, shape)))]
+        for i in range(math.prod(shape))
+    ]
+
+
+def _ones_edges(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
+    """The input itself, which whoever evaluates the graph takes to be 1 everywhere."""
+    return [[Edge(Entry("x", i))] for i in range(values.of[node.name].numel())]
+
+
+def _switch_edges(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
+    """One edge from every position of the window; an example's switch turns one of them on."""
+    value, switch, dims = _call_arguments(node, "value", "switch", "dims")
+    shape = values.of[node.name].shape
+    per_channel = math.prod(values.of[value.name].shape[-dims:])
+    pooled = math.prod(shape[-dims:])
+    window = values.windows[str(switch.target)](values.of[value.name].shape[-dims:])
+    terms = []
+    for position in range(math.prod(shape)):
+        channel = position // pooled
+        terms.append(
+            [
+                Edge(
+                    Entry(value.name, channel * per_channel + chosen),
+                    gate=GateUnit(str(switch.target), coordinates_of(position, shape[1:]), chosen),
+                )
+                for chosen in window[position % pooled].nonzero().flatten().tolist()
+            ]
+        )
+    return terms
+
+
+class _Operation:
+    """One node as a function of the data and of the weights that it reads.
+
+    Whatever lies between it and them and is no data tensor itself (a tuple of tensors, a reshaped
+    parameter) is run as a part of it.
+    """
+
+    def __init__(self, node: fx.Node, values: RandomRun) -> None:
+        self.node = node
+        self._values = values
+        assert node.graph.owning_module is not None
+        self._module = node.graph.owning_module
+        self._data = set(values.data)
+        self.sources: dict[fx.Node, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
+        self._find(node)
+
+    def _find(self, node: fx.Node) -> None:
+        """Collect the data nodes and the weights that `node` reads, through what is inlined."""
+        if node.op == "call_module":
+            for parameter in self._submodule(node).parameters():
+                self._note_weight(parameter)
+        if node.op == "get_attr":
+            self._note_weight(attribute(self._module, node))
+        for source in node.all_input_nodes:
+            if source in self._data or is_input(source):
+                self.sources[source] = self._values.of[source.name]
+            elif source.op != "placeholder":
+                self._find(source)
+
+    def _note_weight(self, parameter: Any) -> None:
+        name = self._values.names.get(id(parameter))
+        if name is not None:
+            self.weights[name] = parameter
+
+    def _submodule(self, node: fx.Node) -> nn.Module:
+        return self._module.get_submodule(str(node.target))
+
+    def run(self, data: Mapping[fx.Node, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        """The flat value of the node; data and weights that are not given are zero."""
+        for name, weight in self.weights.items():
+            weight.copy_(weights.get(name, torch.zeros_like(weight)))
+        result = self._evaluate(self.node, data)
+        return result.flatten().clone()
+
+    def _evaluate(self, node: Any, data: Mapping[fx.Node, Tensor]) -> Any:
+        if node in self.sources and node is not self.node:
+            zeros = torch.zeros_like(self.sources[node])
+            return data[node].clone() if node in data else zeros
+        if node.op == "get_attr":
+            return attribute(self._module, node)
+        if not isinstance(self._values.of[node.name], Tensor | tuple | list):
+            return self._values.of[node.name]  # a size
+        args = fx.map_arg(node.args, lambda n: self._evaluate(n, data))
+        kwargs = fx.map_arg(node.kwargs, lambda n: self._evaluate(n, data))
+        if node.op == "call_module":
+            return self._submodule(node)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        if node.op == "call_function":
+            return node.target(*args, **kwargs)
+        raise refusal(node, "it reads a gate other than by apply_gate")
+
+
+def _affine_edges(operation: _Operation) -> list[list[Edge]]:
+    """The terms of an operation: constant, then each weight alone, each source, each product."""
+    constant = operation.run({}, {})
+    terms: list[list[Edge]] = [[] for _ in constant]
+    for (position,), value in _nonzero(constant):
+        terms[position].append(Edge(None, value))
+    for name in operation.weights:
+        alone = functools.partial(_alone, operation)
+        for (position,), value, weight in _read_weights(operation, name, alone):
+            terms[position].append(Edge(None, value, weight))
+    for source in operation.sources:
+        for (row, position), value in _nonzero(_without_weights(operation, source)):
+            terms[position].append(Edge(Entry(source.name, row), value))
+        for name in operation.weights:
+            products = functools.partial(_products, operation, source)
+            for (row, position), value, weight in _read_weights(operation, name, products):
+                terms[position].append(Edge(Entry(source.name, row), value, weight))
+    return terms
+
+
+def _on_units(
+    operation: _Operation, source: fx.Node, weights: Mapping[str, Tensor], size: float = 1.0
+) -> Tensor:  # (entries of source, entries of node)
+    """The node's value when one entry of `source` is `size` and all others are 0."""
+    example = operation.sources[source]
+    rows = []
+    for i in range(example.numel()):
+        unit = example.new_zeros(example.numel())
+        unit[i] = size
+        rows.append(operation.run({source: unit.view(example.shape)}, weights))
+    return torch.stack(rows)
+
+
+def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
+    """What the weights add without data."""
+    return _difference([operation.run({}, weights)], [operation.run({}, {})])
+
+
+def _without_weights(operation: _Operation, source: fx.Node) -> Tensor:
+    """What each entry of `source` adds without weights; refuse if its sign is not carried over."""
+    base = operation.run({}, {})
+    plus = _difference([_on_units(operation, source, {})], [base])
+    minus = _difference([_on_units(operation, source, {}, size=-1.0)], [base])
+    if not torch.allclose(minus, -plus):
+        raise refusal(operation.node, "it is not affine in its input")
+    return plus
+
+
+def _products(operation: _Operation, source: fx.Node, weights: Mapping[str, Tensor]) -> Tensor:
+    """What each entry of `source` adds together with the weights, and with neither alone."""
+    plus = [_on_units(operation, source, weights), operation.run({}, {})]
+    minus = [_on_units(operation, source, {}), operation.run({}, weights)]
+    return _difference(plus, minus)
+
+
+def _difference(plus: Sequence[Tensor], minus: Sequence[Tensor]) -> Tensor:
+    """Sum of `plus` less sum of `minus`, and 0 where that is rounding alone."""
+    value = sum(plus, torch.zeros(())) - sum(minus, torch.zeros(()))
+    largest = sum((part.abs() for part in (*plus, *minus)), torch.zeros(()))
+    return torch.where(value.abs() > 1e-13 * largest, value, 0)
+
+
+def _read_weights(
+    operation: _Operation, name: str, response: Callable[[Mapping[str, Tensor]], Tensor]
+) -> Iterator[tuple[tuple[int, ...], float, Weight]]:
+    """(position, coefficient c, weight) of each term of `response` that holds a weight of `name`.
+
+    With the weights replaced by the powers 0, 1, 2 of the labels k = 1, 2, 3, ..., one weight
+    arrives as c, c k and c k^2. Where several arrive together (padding that repeats an entry
+    within one window) the weights are tried one at a time.
+    """
+    shape = tuple(operation.weights[name].shape)
+    labels = torch.arange(1, math.prod(shape) + 1, dtype=torch.float64).reshape(shape)
+    count, first, second = (response({name: labels**power}) for power in (0, 1, 2))
+    label = torch.where(count == 0, 0, first / count)
+    alone = torch.isclose(first * first, count * second) & torch.isclose(label, label.round())
+    alone &= (count != 0) & (label >= 0.5) & (label < labels.numel() + 0.5)
+    alone |= (count == 0) & (first == 0) & (second == 0)
+    if not alone.all():
+        yield from _read_weights_one_by_one(name, labels, response)
+        return
+    for position, coefficient in _nonzero(count):
+        yield (
+            position,
+            coefficient,
+            Weight(name, coordinates_of(round(float(label[position])) - 1, shape)),
+        )
+
+
+def _read_weights_one_by_one(
+    name: str, labels: Tensor, response: Callable[[Mapping[str, Tensor]], Tensor]
+) -> Iterator[tuple[tuple[int, ...], float, Weight]]:
+    for label in range(1, labels.numel() + 1):
+        only = (labels == label).double()
+        for position, coefficient in _nonzero(response({name: only})):
+            yield (
+                position,
+                coefficient,
+                Weight(name, coordinates_of(label - 1, tuple(labels.shape))),
+            )
+
+
+def _nonzero(values: Tensor) -> Iterator[tuple[tuple[int, ...], float]]:
+    for position in values.nonzero().tolist():
+        yield tuple(position), float(values[tuple(position)])
+
+
+def refusal(node: fx.Node, reason: str) -> UnsupportedOperationError:
+    """The error for an operation that is not a sum of products."""
+    return UnsupportedOperationError(
+        f"{describe(node)}: it cannot be spelled out as a sum over weights and entries, since "
+        f"{reason}. Repair: dv.npk_features works for any weights network"
+    )

@@ -1,0 +1,197 @@
+"""Properties proved here.
+
+1. `compare` and `demo` print one table, write the report and the records, and end with 0; with 1
+   where no run finished.
+2. Ctrl-C ends with 130 and names the command that goes on; that command does, and an interrupted
+   `--overwrite` does not start over.
+3. Errors of this package are one line without a traceback, unless --debug is given: status 2 for a
+   wrong value, 1 for the rest. No arguments, and an unknown command, are wrong use.
+4. Options come from a YAML file, and `--print_config` writes one that means the same.
+5. Each command has help with examples, which loads neither torch nor Lightning; the version is the
+   package's.
+6. Warnings of this package are one line.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from importlib.metadata import version
+
+import pytest
+
+from dualview import cli
+from dualview.cli.compare import default_folder
+from dualview.errors import DualviewWarning, RunError
+from dualview.experiments.progress import TerminalProgress
+from dualview.experiments.records import load_records
+from dualview.experiments.settings import ComparisonSettings, DataSettings
+from tests.experiments.small import small
+
+FAST = ["--width", "8", "--seeds", "1", "--epochs", "2", "--kinds", "dnn", "dlgn", "--threads", "1"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_compare_shows_a_table_and_writes_a_report(tmp_path, capsys):
+    assert cli.main(["compare", *FAST, "--out", "here"]) == 0
+    out, err = capsys.readouterr()
+    assert out.count("accuracy %") == 1
+    assert "digits: fc, width 8, 2 epochs, 1,258 train and 359 test examples" in out
+    assert "DLGN" in out
+    assert "Report:  here/report.html" in out
+    assert len(err.splitlines()) == 2
+    assert "<html" in (tmp_path / "here" / "report.html").read_text()
+    records = load_records(tmp_path / "here")
+    assert {record.kind for record in records} == {"dnn", "dlgn"}
+    assert {record.experiment for record in records} == {"compare"}
+
+
+def test_demo_runs_what_it_promises(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("dualview.experiments.demo.DEMO", small(experiment="demo"))
+    assert cli.main(["demo"]) == 0
+    assert "Report:  demo/report.html" in capsys.readouterr().out
+    assert {record.experiment for record in load_records(tmp_path / "demo")} == {"demo"}
+
+
+def test_nothing_finished_is_a_failure(capsys):
+    arguments = [*FAST, "--optimizer", "sgd", "--learning-rate", "1e30", "--out", "here"]
+    assert cli.main(["compare", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "(1 diverged)" in out
+    assert "diverged: dnn, seed 0: the train loss is" in out
+
+
+def test_ctrl_c_tells_how_to_go_on(tmp_path, capsys, monkeypatch):
+    done = TerminalProgress.done
+
+    def interrupt(self, run, record):
+        done(self, run, record)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    arguments = ["compare", *FAST, "--out", "my runs", "--overwrite"]
+    with monkeypatch.context() as patch:
+        patch.setattr(TerminalProgress, "done", interrupt)
+        assert cli.main(arguments) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    again = f"dualview compare {' '.join(FAST)} --out 'my runs'"
+    assert err.endswith(f"Interrupted; finished epochs are kept. To go on: {again}\n")
+    assert cli.main(arguments[:-1]) == 0
+    assert "finished earlier" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--kinds", "dlgnn"], 2, "did you mean 'dlgn'?"),
+        (["--epochs", "0"], 2, "epochs: expected a whole number, 1 or more, got 0"),
+        (["--arch", "resnet11"], 2, "resnet110"),
+        (["--device", "abacus"], 2, "not possible here"),
+        (["--data", "nowhere"], 1, "nowhere: no such file, folder or data set"),
+        (["--kinds", "dlgn-sf", "--arch", "resnet20"], 1, "Repair"),
+    ],
+)
+def test_errors_are_one_line(capsys, arguments, status, message):
+    assert cli.main(["compare", *arguments]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("dualview compare: error: ")
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path):
+    (tmp_path / "here").write_text("a file")
+    with pytest.raises(RunError):
+        cli.main(["compare", *FAST, "--out", "here", "--debug"])
+
+
+def test_errors_of_the_system_are_one_line(capsys, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dualview.experiments.compare.save_record", full)
+    assert cli.main(["compare", *FAST]) == 1
+    assert capsys.readouterr().err.endswith("No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compar"], "did you mean 'compare'?"),
+        (["--bogus"], ""),
+        (["compare", "--epoch", "3"], "unknown option --epoch; did you mean '--epochs'?"),
+        (["compare", "stray"], "stray"),
+    ],
+)
+def test_wrong_use(capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_arguments_show_help(capsys):
+    assert cli.main([]) == 2
+    assert "dualview demo" in capsys.readouterr().err
+
+
+def test_options_from_a_file(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["compare", *FAST, "--crop", "1", "--out", "here", "--print_config"])
+    text = capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(text)
+    assert cli.main(["compare", "--config", "mine.yaml", "--epochs", "1"]) == 0
+    (first, second) = load_records(tmp_path / "here")
+    assert (first.kind, second.kind) == ("dlgn", "dnn")
+    assert (first.config["crop"], first.width, first.epochs) == (1, 8, 1)
+
+
+@pytest.mark.parametrize("command", [command.NAME for command in cli.COMMANDS])
+def test_help_is_quick_and_has_examples(command):
+    code = (
+        "import sys\nfrom dualview.cli import main\n"
+        f"try:\n    main([{command!r}, '--help'])\n"
+        "finally:\n    print({'torch', 'pytorch_lightning'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"examples:\n  dualview {command}" in done.stdout
+    assert done.stdout.endswith("set()\n")
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.strip() == f"dualview {version('dualview')}"
+
+
+def test_warnings_of_the_package_are_one_line(capsys, monkeypatch):
+    def warn(options, again):
+        warnings.warn("look out", DualviewWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr("dualview.cli.demo.run", warn)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert cli.main(["demo"]) == 0
+    assert capsys.readouterr().err == "dualview: warning: look out\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("digits", "digits-fc"),
+        ("../shared/data/cifar10/", "cifar10-fc"),
+        ("a b/c d.npz", "c-d.npz-fc"),
+    ],
+)
+def test_default_folder(source, expected):
+    settings = ComparisonSettings(data=DataSettings(source))
+    assert default_folder(settings).as_posix() == f"runs/{expected}"

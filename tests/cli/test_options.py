@@ -1,0 +1,98 @@
+"""Properties proved here.
+
+1. The defaults of the command line are those of the settings, so both faces do the same.
+2. Every field of the settings can be set from the command line, and reaches its place.
+3. The help lists every architecture, kind, optimizer and schedule.
+"""
+
+import dataclasses
+
+import pytest
+
+from dualview.architectures import ARCHITECTURES
+from dualview.cli import options as cli
+from dualview.cli.parser import Parser
+from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
+from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+
+NOT_OPTIONS = {"seed", "split_seed", "tensorboard"}
+"""Set by the comparison, or from Python only."""
+
+
+def _parse(*arguments):
+    parser = Parser(prog="tool")
+    for add in (
+        cli.add_data_options,
+        cli.add_network_options,
+        cli.add_training_options,
+        cli.add_machine_options,
+    ):
+        add(parser)
+    return parser.parse_args(list(arguments))
+
+
+def test_defaults_are_those_of_the_settings():
+    options, defaults = _parse(), ComparisonSettings()
+    assert cli.data_settings(options) == DataSettings()
+    assert cli.train_settings(options) == TrainSettings()
+    assert tuple(options.kinds) == defaults.kinds
+    for name in ("arch", "width", "batch_norm", "beta", "max_pool"):
+        assert getattr(options, name) == getattr(defaults, name)
+
+
+VALUES = {
+    "epochs": ("5", 5),
+    "batch_size": ("7", 7),
+    "optimizer": ("sgd", "sgd"),
+    "learning_rate": ("0.5", 0.5),
+    "momentum": ("0.25", 0.25),
+    "weight_decay": ("1e-4", 1e-4),
+    "schedule": ("steps", "steps"),
+    "flip": (None, True),
+    "crop": ("4", 4),
+    "accelerator": ("cpu", "cpu"),
+    "devices": ("0,1", "0,1"),
+    "precision": ("bf16-mixed", "bf16-mixed"),
+    "threads": ("3", 3),
+    "source": ("somewhere", "somewhere"),
+    "validation": ("0.3", 0.3),
+    "test": ("0.4", 0.4),
+    "image_column": ("img", "img"),
+    "label_column": ("fine", "fine"),
+    "subset": ("en", "en"),
+    "cache": (None, False),
+}
+FIELDS = [
+    (settings, field.name)
+    for settings in (DataSettings, TrainSettings)
+    for field in dataclasses.fields(settings)
+    if field.name not in NOT_OPTIONS
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), FIELDS)
+def test_every_field_can_be_set(settings, name):
+    text, value = VALUES[name]
+    flag = {"source": "--data", "cache": "--no-cache"}.get(name, "--" + name.replace("_", "-"))
+    options = _parse(flag) if text is None else _parse(flag, text)
+    made = cli.data_settings(options) if settings is DataSettings else cli.train_settings(options)
+    assert made == dataclasses.replace(settings(), **{name: value})
+
+
+def test_devices_may_be_a_number_and_device_another_name():
+    options = _parse("--devices", "2", "--device", "gpu")
+    assert (options.devices, options.accelerator) == (2, "gpu")
+
+
+def test_batch_norm_has_three_states():
+    states = [_parse(*flags).batch_norm for flags in ([], ["--batch-norm"], ["--no-batch-norm"])]
+    assert states == [None, True, False]
+
+
+def test_help_lists_every_choice():
+    assert cli.ARCHITECTURE_NAMES.split(", ") == list(ARCHITECTURES)
+    parser = Parser(prog="tool")
+    cli.add_network_options(parser)
+    cli.add_training_options(parser)
+    words = parser.format_help().replace(",", " ").replace("{", " ").replace("}", " ").split()
+    assert {*ARCHITECTURES, *KINDS, *OPTIMIZERS, *SCHEDULES} <= set(words)

@@ -1,0 +1,80 @@
+"""Properties proved here.
+
+1. Every kind is built in training mode, gives one logit a class, and has the options asked for.
+2. One seed draws one network, another seed another; neither depends on nor changes PyTorch's global
+   random state.
+3. A gating network starts from the DNN's initial parameters; the weights network is drawn apart.
+4. What cannot be built is refused as a wrong setting.
+5. The example input is the first training image, normalised.
+"""
+
+import pytest
+import torch
+
+from dualview.experiments.networks import build_network, count_parameters, example_input
+from dualview.experiments.settings import KINDS, split_kind
+from dualview.gated_network import GatedNetwork
+from dualview.gates import SoftGate
+from dualview.training import SettingsError
+from tests.experiments.small import small
+from tests.training.tiny import tiny_data
+
+DATA = tiny_data()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_built(kind):
+    net = build_network(small(beta=7.0), kind, 0, DATA)
+    assert all(module.training for module in net.modules())
+    assert net(torch.zeros(2, 1, 4, 4)).shape == (2, 3)
+    if kind == "dnn":
+        assert not isinstance(net, GatedNetwork)
+        return
+    assert (net.kind, net.weights_input) == split_kind(kind)
+    (gate,) = set(net.gate_functions)
+    assert isinstance(gate, SoftGate)
+    assert gate.beta == 7.0
+
+
+@pytest.mark.parametrize("kind", ["dnn", "dgn", "dlgn-ones"])
+def test_the_seed_alone_draws_the_network(kind):
+    draws = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(len(draws))
+        before = torch.get_rng_state()
+        draws.append(build_network(small(), kind, seed, DATA).state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    first, second, other = draws
+    weights = [name for name, tensor in first.items() if tensor.dim() > 1]
+    assert weights
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in weights)
+
+
+def test_the_gating_network_starts_from_the_dnn():
+    dnn = dict(build_network(small(), "dnn", 3, DATA).named_parameters())
+    dgn = build_network(small(), "dgn", 3, DATA)
+    gating = [p for p in dgn.gating_network.parameters() if p.dim() > 1]
+    weights = [p for p in dgn.weights_network.parameters() if p.dim() > 1]
+    drawn = [p for p in dnn.values() if p.dim() > 1]
+    assert len(gating) == len(drawn) - 1  # without the output layer
+    assert all(torch.equal(a, b) for a, b in zip(gating, drawn, strict=False))
+    assert not any(torch.equal(a, b) for a, b in zip(weights, drawn, strict=True))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"arch": "fcc"}, {"arch": "fc", "batch_norm": True}, {"arch": "vgg16"}]
+)
+def test_what_cannot_be_built_is_a_wrong_setting(changes):
+    with pytest.raises(SettingsError):
+        build_network(small(**changes), "dnn", 0, DATA)
+
+
+def test_example_input():
+    expected = (DATA.train.images[:1] / 255 - DATA.mean[0]) / DATA.std[0]
+    torch.testing.assert_close(example_input(DATA), expected)
+
+
+def test_count_parameters():
+    net = build_network(small(), "dnn", 0, DATA)
+    assert count_parameters(net) == 17 * 8 + 4 * 9 * 8 + 9 * 3

@@ -1,0 +1,107 @@
+"""Properties proved here.
+
+1. Where the output is no terminal: one line for each run, and not a bar.
+2. In a terminal: the run's bar counts its epochs; the bar of all runs ends full, resumed and
+   skipped runs included, and a gated run weighs as two of the DNN's; the bars are gone at the end.
+3. A run that diverged says so.
+"""
+
+import io
+import re
+
+import pytest
+
+from dualview.experiments.compare import compare
+from dualview.experiments.progress import TerminalProgress, cost
+from tests.experiments.small import small
+from tests.training.tiny import tiny_data
+
+DATA = tiny_data()
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _redraw_always(monkeypatch):
+    monkeypatch.setattr("dualview.experiments.progress.REDRAW_SECONDS", -1.0)
+
+
+def test_lines_where_there_is_no_terminal(tmp_path):
+    stream = io.StringIO()
+    compare(small(), tmp_path, data=DATA, progress=TerminalProgress(stream))
+    first, second = stream.getvalue().splitlines()
+    assert re.fullmatch(r"\[1/2\] DNN, seed 0: test accuracy \d+\.\d\d % in \d+\.\d s", first)
+    assert second.startswith("[2/2] DLGN, seed 0: ")
+
+
+def test_lines_of_runs_that_were_finished(tmp_path):
+    compare(small(), tmp_path, data=DATA)
+    stream = io.StringIO()
+    compare(small(), tmp_path, data=DATA, progress=TerminalProgress(stream))
+    assert [line.endswith("finished earlier") for line in stream.getvalue().splitlines()] == [
+        True,
+        True,
+    ]
+
+
+def test_diverged_runs_say_so(tmp_path):
+    settings = small(kinds=("dnn",), training={"optimizer": "sgd", "learning_rate": 1e20})
+    stream = io.StringIO()
+    compare(settings, tmp_path, data=DATA, progress=TerminalProgress(stream))
+    assert "DNN, seed 0: diverged: the train loss is" in stream.getvalue()
+
+
+class _Recorded(TerminalProgress):
+    """Notes how far the bars are after each run."""
+
+    def __init__(self, stream):
+        super().__init__(stream)
+        self.all, self.run = [], []
+
+    def done(self, run, record):
+        super().done(run, record)
+        self.all.append(self._all.n)
+        self.run.append((self._run.n, self._run.total))
+
+
+def test_bars_in_a_terminal(tmp_path):
+    stream = _Terminal()
+    progress = _Recorded(stream)
+    compare(small(), tmp_path, data=DATA, progress=progress)
+    assert progress.all == pytest.approx([1, 3])
+    assert progress.run == [(10, 10), (10, 10)]  # 2 epochs of 5 steps
+    shown = stream.getvalue()
+    assert "epoch 1/2, test" in shown
+    assert "all runs, 1 of 2" in shown
+    assert " left" in shown
+    assert shown.rpartition("\n")[2].strip("\r\x1b[A \n") == ""
+
+
+def test_bars_count_what_was_done_before(tmp_path):
+    settings = small(kinds=("dnn", "dgn", "dlgn"))
+    compare(small(kinds=("dnn",)), tmp_path, data=DATA)
+
+    class Stops(_Recorded):
+        def watcher(self, run):
+            watcher = super().watcher(run)
+            told = watcher.epoch_done
+
+            def stop(metrics):
+                told(metrics)
+                raise KeyboardInterrupt
+
+            watcher.epoch_done = stop
+            return watcher
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(settings, tmp_path, data=DATA, progress=Stops(_Terminal()))
+    progress = _Recorded(_Terminal())
+    compare(settings, tmp_path, data=DATA, progress=progress)
+    assert progress.all == pytest.approx([3, 5])
+
+
+def test_gated_networks_cost_two():
+    assert [cost(kind) for kind in ("dnn", "dgn", "dlgn-ones")] == [1, 2, 2]

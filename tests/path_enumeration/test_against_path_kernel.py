@@ -1,0 +1,135 @@
+"""`dv.npk` and `dv.expected_ntk` against the oracle, which shares no code with them.
+
+- Paths one by one: every reference architecture that is small enough when shrunk, a chain of
+  convolutions and max pools, and at least 100 different random graphs; normalised and of unit
+  variances, with data and ones, biases and batch norm's scale.
+- The recursion over pairs of entries: every reference architecture that halves its image at most
+  twice, at sizes that have too many paths, and a residual network on 4 x 4 images.
+"""
+
+import math
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import dualview as dv
+from dualview.architectures import ARCHITECTURES, ResNet
+from dualview.path_enumeration import (
+    count_paths,
+    enumerated_expected_ntk,
+    enumerated_npk,
+    recursive_expected_ntk,
+    recursive_npk,
+)
+from dualview.path_kernel.kernel import weight_layers
+from tests.cases import enliven, relative_error
+from tests.path_enumeration.models import gated, max_pool_chain
+from tests.random_networks import Features, random_networks
+
+OPTIONS = {
+    "dnn": {"kind": "dnn"},
+    "dgn": {"kind": "dgn"},
+    "dlgn": {"kind": "dlgn"},
+    "ones": {"kind": "dlgn", "weights_input": "ones"},
+    "switches": {"kind": "dgn", "max_pool": "switch"},
+}
+ENUMERATED = {
+    "fc": lambda: (ARCHITECTURES["fc"](1, (1, 2, 2), 2), (1, 2, 2)),
+    "vconv": lambda: (ARCHITECTURES["vconv"](1, (1, 1, 2), 1), (1, 1, 2)),
+    "gconv": lambda: (ARCHITECTURES["gconv"](1, (1, 1, 2), 1), (1, 1, 2)),
+    "c4gap": lambda: (ARCHITECTURES["c4gap"](1, (1, 2, 2), widths=(1, 2, 1, 2)), (1, 2, 2)),
+    "residual": lambda: (ResNet(1, 1, (1, 1, 2), 1, False), (1, 1, 2)),
+    "max pools": lambda: (max_pool_chain(), (1, 4, 4)),
+}
+RECURSIVE = {
+    "fc": lambda: (ARCHITECTURES["fc"](2, (1, 4, 4), 4), (1, 4, 4)),
+    "vconv": lambda: (ARCHITECTURES["vconv"](2, (2, 3, 3), 1), (2, 3, 3)),
+    "gconv": lambda: (ARCHITECTURES["gconv"](2, (2, 3, 3), 1), (2, 3, 3)),
+    "c4gap": lambda: (ARCHITECTURES["c4gap"](2, (2, 4, 3), 2), (2, 4, 3)),
+    "residual": lambda: (ResNet(1, 2, (1, 4, 4), 1, False), (1, 4, 4)),
+    "residual with batch norm": lambda: (ResNet(1, 2, (1, 4, 4), 1, True), (1, 4, 4)),
+    "resnet20": lambda: (ARCHITECTURES["resnet20"](1, (1, 1, 2), 1, False), (1, 1, 2)),
+}
+
+
+def fan_in_variances(net):
+    """1 / fan-in for every weight of the weights network, and 1 for every bias."""
+    return {
+        name: 1 / math.prod(parameter.shape[1:])
+        for name, parameter in net.weights_network.named_parameters()
+    }
+
+
+def assert_equal(net, x, npk_oracle, ntk_oracle, normalise, biases=False, scale=False):
+    """Both kernels, of weights with variance 1 / fan-in or 1."""
+    unit = {name: math.sqrt(fan_in) for name, fan_in in weight_layers(net).items()}
+    variances = fan_in_variances(net) if normalise else 1.0
+    choice = {"biases": biases, "variances": variances}
+    same = {"biases": biases, "batch_norm": "scale" if scale else "identity"}
+    npk = npk_oracle(net, x, **{**choice, **same})
+    assert relative_error(dv.npk(net, x, normalise=normalise, **same), npk) < 1e-10
+    ntk = ntk_oracle(net, x, **choice)
+    got = dv.expected_ntk(net, x, c=1.0 if normalise else unit, biases=biases)
+    assert relative_error(got, ntk) < 1e-10
+
+
+def live(make, **options):
+    """A network and examples whose kernel is not 0: with hard gates a thin network may be dead."""
+    for seed in range(40):
+        torch.manual_seed(seed)
+        model, shape = make()
+        net = gated(enliven(model.double()).eval(), **options)
+        x = torch.randn(2, *shape, dtype=torch.float64)
+        if dv.npk(net, x).diagonal().min() > 0:
+            return net, x
+    raise AssertionError("only dead networks")
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", ENUMERATED)
+def test_architectures_path_by_path(name, options, normalise):
+    net, x = live(ENUMERATED[name], **OPTIONS[options])
+    assert_equal(net, x, enumerated_npk, enumerated_expected_ntk, normalise)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("name", RECURSIVE)
+def test_architectures_entry_by_entry(name, normalise):
+    net, x = live(RECURSIVE[name], kind="dgn")
+    assert_equal(net, x, recursive_npk, recursive_expected_ntk, normalise, scale=True)
+
+
+GRAPHS = Features(channels=2, size=4, steps=3, shared=False)
+PATHS = 2_000
+
+
+def test_random_graphs_path_by_path():
+    compared = set()
+
+    @settings(max_examples=130)
+    @given(
+        random_networks(GRAPHS),
+        st.sampled_from(sorted(OPTIONS)),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    )
+    def compare(model, options, normalise, biases, scale):
+        # The path kernel counts the biases of dense layers and convolutions, the oracle those of
+        # batch norm too, so biases are compared where there is no batch norm.
+        biases = biases and not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+        net = gated(model, **OPTIONS[options])
+        x = torch.randn(2, *model.input_shape, dtype=torch.float64)
+        assume(count_paths(net, model.input_shape) <= PATHS)
+        oracles = (enumerated_npk, enumerated_expected_ntk)
+        assert_equal(net, x, *oracles, normalise, biases, scale)
+        largest = float(dv.npk(net, x).max())
+        if largest > 0:
+            compared.add(largest)
+
+    compare()
+    assert len(compared) >= 100
