@@ -40,6 +40,8 @@ def parser():
         (["--learning-rate", "x"], "--learning-rate: expected a number, got 'x'"),
         (["--many"], "argument --many: expected at least one argument"),
         (["--config", "no.yaml"], "--config: File does not exist"),
+        (["--flip=maybe"], "--flip: expected no value, or --no-flip to turn it off, got 'maybe'"),
+        (["--norm=maybe"], "--norm: expected no value, or --no-norm to turn it off, got 'maybe'"),
     ],
 )
 def test_wrong_use_is_one_line(parser, capsys, arguments, message):
@@ -56,6 +58,10 @@ def test_wrong_use_is_one_line(parser, capsys, arguments, message):
     [
         ("sise: 3", "'sise'; did you mean 'size'?"),
         ("size: big", "--size: expected a whole number, got 'big'"),
+        ("how: gentle", "--how: expected one of gently, roughly, got 'gentle'; did you mean"),
+        ("many: a", "many: expected a list in the file, as in [first, second]"),
+        ("many: 3", "many: expected a list in the file, as in [first, second]"),
+        ("flip: maybe", "flip: expected true or false, got 'maybe'"),
         ("a: [", "Problems parsing config"),
     ],
 )

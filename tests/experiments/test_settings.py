@@ -30,6 +30,7 @@ from dualview.training import SettingsError
         {"beta": 0.0},
         {"beta": float("nan")},
         {"max_pool": "max"},
+        {"batch_norm": "maybe"},
     ],
 )
 def test_wrong_values_are_refused_by_name(options):

@@ -56,7 +56,7 @@ def sign_averages(
 
     # d/dsign = sigma d/dw, so each column of the gradient is divided by its weight's sigma.
     scale = torch.cat(
-        [torch.full((n,), sigma[k]).double() for k, n in zip(drawn, sizes, strict=True)]
+        [torch.full((n,), sigma[k], dtype=torch.float64) for k, n in zip(drawn, sizes, strict=True)]
     )
     patterns = torch.tensor(list(itertools.product((1.0, -1.0), repeat=sum(sizes)))).double()
     gates, switches = net.gates_and_switches(x)

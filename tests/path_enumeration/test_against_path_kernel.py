@@ -8,6 +8,7 @@
 """
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -17,8 +18,8 @@ from torch import nn
 
 import dualview as dv
 from dualview.architectures import ARCHITECTURES, ResNet
+from dualview.errors import TooManyPathsError
 from dualview.path_enumeration import (
-    count_paths,
     enumerated_expected_ntk,
     enumerated_npk,
     recursive_expected_ntk,
@@ -104,13 +105,13 @@ def test_architectures_entry_by_entry(name, normalise):
 
 
 GRAPHS = Features(channels=2, size=4, steps=3, shared=False)
-PATHS = 2_000
+PATHS = 1_000
 
 
 def test_random_graphs_path_by_path():
     compared = set()
 
-    @settings(max_examples=130)
+    @settings(max_examples=165)
     @given(
         random_networks(GRAPHS),
         st.sampled_from(sorted(OPTIONS)),
@@ -124,12 +125,14 @@ def test_random_graphs_path_by_path():
         biases = biases and not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
         net = gated(model, **OPTIONS[options])
         x = torch.randn(2, *model.input_shape, dtype=torch.float64)
-        assume(count_paths(net, model.input_shape) <= PATHS)
-        oracles = (enumerated_npk, enumerated_expected_ntk)
-        assert_equal(net, x, *oracles, normalise, biases, scale)
+        oracles = [partial(o, limit=PATHS) for o in (enumerated_npk, enumerated_expected_ntk)]
+        try:
+            assert_equal(net, x, *oracles, normalise, biases, scale)
+        except TooManyPathsError:
+            assume(False)
         largest = float(dv.npk(net, x).max())
         if largest > 0:
             compared.add(largest)
 
     compare()
-    assert len(compared) >= 100
+    assert len(compared) >= 100, f"only {len(compared)} different kernels were compared"

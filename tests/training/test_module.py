@@ -36,7 +36,7 @@ def _plain_loop(net, data, settings):
         **options,
     )
     total = settings.epochs * len(train_batches)
-    adam = torch.optim.Adam(net.parameters())
+    adam = torch.optim.Adam(net.parameters(), fused=True)
     step, rows = 0, []
     for epoch in range(settings.epochs):
         torch.manual_seed(_mixed(settings.seed, epoch, 0))

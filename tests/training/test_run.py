@@ -1,16 +1,18 @@
-"""Training one network.
+"""Properties proved here.
 
-- Interrupted after any epoch or within one, and called again, it ends in the numbers, parameters
-  and buffers of an uninterrupted run, bit for bit, dropout and augmentation included.
-- The same seed gives the same numbers; another seed others; PyTorch's random state, thread count
-  and the handling of Ctrl-C are as before.
-- A loss that is not finite ends the run as "diverged", with the epochs before it.
-- The folder holds what the docstring says; the saved parameters are those of the network.
-- Options that Lightning cannot serve here are refused; a missing Lightning is named.
+1. The same seed gives the same numbers whatever is random outside, another seed others; PyTorch's
+   random state, its thread count and the handling of Ctrl-C are as before, also when interrupted.
+2. Ctrl-C in the midst of an epoch leaves as KeyboardInterrupt, and the run goes on to the numbers
+   and parameters of an uninterrupted one, whatever network it is given.
+3. A loss that is not finite ends the run as "diverged", with the epochs before it, and within 50
+   steps.
+4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
+5. What Lightning cannot serve here is refused; a missing Lightning is named.
 """
 
 import importlib.util
 import math
+import os
 import signal
 import threading
 from dataclasses import replace
@@ -19,172 +21,170 @@ import pytest
 import torch
 from safetensors.torch import load_model
 
-from dualview.errors import MissingExtraError, RunError
+from dualview.datasets import Batches
+from dualview.errors import MissingExtraError
 from dualview.training import (
+    CHECKPOINT,
+    METRICS,
+    MODEL,
     SettingsError,
+    TrainSettings,
+    Unwatched,
     check_machine,
     cpu_threads,
     is_main_process,
     require_lightning,
     train,
 )
-from tests.training.small_runs import QUICK, StopAfter, content, network, striped_data, timeless
+from tests.training.tiny import tiny_data, tiny_net
 
-DATA = striped_data()
-AUGMENTED = replace(QUICK, crop=1, flip=True)
-
-
-def state(net):
-    return {name: value.numpy().tobytes() for name, value in net.state_dict().items()}
-
-
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
-@pytest.mark.parametrize("stop", [{"epochs": 1}, {"epochs": 3}, {"epochs": 4}, {"steps": 12}])
-def test_interrupted_and_resumed(stop, optimizer, tmp_path):
-    settings = replace(AUGMENTED, optimizer=optimizer)
-    whole, pieces = network(), network()
-    expected = train(whole, DATA, settings, tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        train(pieces, DATA, settings, tmp_path / "pieces", watcher=StopAfter(**stop))
-    resumed = network(seed=7)  # the checkpoint, not the network given, says how to go on
-    result = train(resumed, DATA, settings, tmp_path / "pieces")
-    assert timeless(result.curve) == timeless(expected.curve)
-    assert len(result.curve) == 4
-    assert state(resumed) == state(whole)
-    models = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "pieces")]
-    assert models[0] == models[1]
+DATA = tiny_data()
+SETTINGS = TrainSettings(
+    epochs=3, batch_size=16, learning_rate=0.01, accelerator="cpu", tensorboard=False
+)
+STEPS = math.ceil(len(DATA.train) / 16)
 
 
-def test_interrupted_twice(tmp_path):
-    whole = network()
-    expected = train(whole, DATA, AUGMENTED, tmp_path / "whole")
-    for epochs in (1, 2):
-        with pytest.raises(KeyboardInterrupt):
-            train(network(), DATA, AUGMENTED, tmp_path / "pieces", watcher=StopAfter(epochs=epochs))
-    net = network()
-    result = train(net, DATA, AUGMENTED, tmp_path / "pieces")
-    assert timeless(result.curve) == timeless(expected.curve)
-    assert state(net) == state(whole)
+def _exact(result):
+    """All numbers of a run but its times."""
+    return [replace(epoch, seconds=0) for epoch in result.curve]
 
 
-def test_interrupted_before_the_first_checkpoint(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(network(), DATA, QUICK, tmp_path, watcher=StopAfter(steps=2))
-    assert "last.ckpt" not in content(tmp_path)
-    result = train(network(), DATA, QUICK, tmp_path)
-    assert timeless(result.curve) == timeless(train(network(), DATA, QUICK, tmp_path / "b").curve)
+def _content(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+class _CtrlC(Unwatched):
+    """Presses it after some steps."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def stepped(self):
+        self.steps -= 1
+        if self.steps == 0:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_seed_decides_all(tmp_path):
     torch.manual_seed(3)
-    first = train(network(), DATA, QUICK, tmp_path / "a")
-    torch.manual_seed(4)  # nothing that comes from outside may matter
-    second = train(network(), DATA, QUICK, tmp_path / "b")
-    other = train(network(), DATA, replace(QUICK, seed=1), tmp_path / "c")
-    assert timeless(first.curve) == timeless(second.curve)
-    assert timeless(first.curve) != timeless(other.curve)
+    first = train(tiny_net(), DATA, SETTINGS, tmp_path / "a")
+    torch.manual_seed(4)
+    second = train(tiny_net(), DATA, SETTINGS, tmp_path / "b")
+    other = train(tiny_net(), DATA, replace(SETTINGS, seed=1), tmp_path / "c")
+    assert _exact(first) == _exact(second)
+    assert _exact(first) != _exact(other)
 
 
 def test_process_is_left_as_it_was(tmp_path):
     before = torch.get_rng_state(), torch.get_num_threads(), signal.getsignal(signal.SIGINT)
     threads = torch.get_num_threads() + 1
-    result = train(network(), DATA, replace(QUICK, epochs=1, threads=threads), tmp_path)
+    result = train(tiny_net(), DATA, replace(SETTINGS, epochs=1, threads=threads), tmp_path)
     assert result.device == f"cpu ({threads} threads)"
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (torch.get_num_threads(), signal.getsignal(signal.SIGINT)) == before[1:]
 
 
-def test_process_is_left_as_it_was_when_interrupted(tmp_path):
+@pytest.mark.parametrize("steps", [1, STEPS, STEPS + 1, 3 * STEPS - 1])
+def test_ctrl_c(tmp_path, steps):
     before = torch.get_rng_state(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(network(), DATA, QUICK, tmp_path, watcher=StopAfter(steps=7))
+        train(tiny_net(), DATA, SETTINGS, tmp_path / "a", watcher=_CtrlC(steps))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert signal.getsignal(signal.SIGINT) == before[1]
+    begun = (tmp_path / "a" / CHECKPOINT).exists()
+    resumed = train(tiny_net(seed=9 if begun else 0), DATA, SETTINGS, tmp_path / "a")
+    whole = train(tiny_net(), DATA, SETTINGS, tmp_path / "b")
+    assert _exact(resumed) == _exact(whole)
+    models = [(tmp_path / name / MODEL).read_bytes() for name in "ab"]
+    assert models[0] == models[1]
 
 
 def test_trains_in_another_thread(tmp_path):
     results = []
 
     def work():
-        results.append(train(network(), DATA, QUICK, tmp_path / "thread"))
+        results.append(train(tiny_net(), DATA, SETTINGS, tmp_path / "thread"))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    here = train(network(), DATA, QUICK, tmp_path / "here")
-    assert [timeless(result.curve) for result in results] == [timeless(here.curve)]
+    here = train(tiny_net(), DATA, SETTINGS, tmp_path / "here")
+    assert [_exact(result) for result in results] == [_exact(here)]
 
 
 def test_it_learns(tmp_path):
-    result = train(network(), DATA, replace(QUICK, epochs=15), tmp_path)
-    assert result.test_accuracy > 0.8
+    data = tiny_data(n_train=200, n_other=60)
+    result = train(tiny_net(), data, replace(SETTINGS, epochs=12), tmp_path)
+    assert result.test_accuracy > 0.8  # chance is 1/3
     assert result.curve[-1].train_loss < 0.6 * result.curve[0].train_loss
 
 
 def test_folder_and_network_afterwards(tmp_path):
-    net = network()
-    result = train(net, DATA, QUICK, tmp_path)
-    assert content(tmp_path) == {"metrics.csv", "model.safetensors", "last.ckpt"}
+    net = tiny_net()
+    result = train(net, DATA, SETTINGS, tmp_path)
+    assert _content(tmp_path) == {METRICS, MODEL, CHECKPOINT}
     assert not net.training
-    assert result.parameters == (16 * 12 + 12) + 2 * 12 + (12 * 3 + 3)
-    saved = network(seed=9)
-    load_model(saved, tmp_path / "model.safetensors")
-    assert state(saved) == state(net)
-    assert (
-        tmp_path / "model.safetensors"
-    ).stat().st_mode & 0o044 == tmp_path.stat().st_mode & 0o044
+    assert result.parameters == (4 * 9 + 4) + 2 * 4 + (64 * 3 + 3)
+    assert (tmp_path / MODEL).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
+
+
+def test_saved_parameters_give_the_recorded_accuracy(tmp_path):
+    data = tiny_data(n_train=60, n_other=50)
+    result = train(tiny_net(), data, SETTINGS, tmp_path)
+    net = tiny_net(seed=9).eval()
+    load_model(net, tmp_path / MODEL)
+    for split, recorded in (
+        (data.test, result.test_accuracy),
+        (data.validation, result.curve[-1].validation_accuracy),
+    ):
+        batches = Batches(split, 7, mean=data.mean, std=data.std)
+        hits = sum(int((net(images).argmax(1) == labels).sum()) for images, labels in batches)
+        assert hits / len(split) == pytest.approx(recorded)
 
 
 def test_divergence(tmp_path):
-    settings = replace(QUICK, optimizer="sgd", learning_rate=1e38, schedule="constant")
-    result = train(network(), DATA, settings, tmp_path)
+    settings = replace(SETTINGS, optimizer="sgd", learning_rate=1e38, schedule="constant")
+    result = train(tiny_net(), DATA, settings, tmp_path)
     assert (result.status, result.test_accuracy) == ("diverged", None)
     assert result.max_test_accuracy_over_epochs is None
-    assert "loss is nan in epoch 1 of 4" in result.message
+    assert "loss is nan in epoch 1 of 3" in result.message
     assert "lower learning rate (now 1e+38)" in result.message
-    assert "model.safetensors" not in content(tmp_path)
+    assert MODEL not in _content(tmp_path)
 
 
-class BreaksIn(torch.nn.Module):
-    """A network whose logits are NaN from its n-th call in training mode on."""
+class _Breaks(torch.nn.Module):
+    """Its logits are NaN after so many training steps."""
 
-    def __init__(self, calls):
+    def __init__(self, steps):
         super().__init__()
-        self.net = network()
-        self.calls = calls
+        self.net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+        self.steps = steps
 
     def forward(self, x):
-        self.calls -= self.training
-        return self.net(x) * (math.nan if self.training and self.calls < 0 else 1.0)
+        self.steps -= self.training
+        return self.net(x) * (math.nan if self.training and self.steps < 0 else 1.0)
 
 
 def test_divergence_keeps_the_epochs_before(tmp_path):
-    steps = math.ceil(len(DATA.train) / 16)
-    result = train(BreaksIn(2 * steps + 1), DATA, QUICK, tmp_path)
+    result = train(_Breaks(2 * STEPS + 1), DATA, SETTINGS, tmp_path)
     assert result.status == "diverged"
     assert [epoch.epoch for epoch in result.curve] == [0, 1]
-    assert "the train loss is nan in epoch 3 of 4" in result.message
-    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 1 + 2
+    assert "the train loss is nan in epoch 3 of 3" in result.message
+    assert len((tmp_path / METRICS).read_text().splitlines()) == 1 + 2
 
 
-def test_long_epoch_is_not_waited_for(tmp_path):
-    data = striped_data(n=120)
-    net = BreaksIn(1)
-    result = train(net, data, replace(QUICK, batch_size=1), tmp_path)
+def test_divergence_in_a_long_epoch_is_not_waited_for(tmp_path):
+    net = _Breaks(1)
+    result = train(net, tiny_data(n_train=120), replace(SETTINGS, batch_size=1), tmp_path)
     assert result.status == "diverged"
-    assert net.calls == 1 - 50
-
-
-def test_damaged_checkpoint(tmp_path):
-    (tmp_path / "last.ckpt").write_bytes(b"PK\x03\x04 no archive")
-    with pytest.raises(RunError, match=r"last\.ckpt: expected a checkpoint"):
-        train(network(), DATA, QUICK, tmp_path)
+    assert net.steps == 1 - 50
 
 
 def test_tensorboard_logs_where_it_is_installed(tmp_path):
-    train(network(), DATA, replace(QUICK, epochs=1, tensorboard=True), tmp_path)
+    train(tiny_net(), DATA, replace(SETTINGS, epochs=1, tensorboard=True), tmp_path)
     installed = importlib.util.find_spec("tensorboard") is not None
-    assert ("tensorboard" in content(tmp_path)) == installed
+    assert ("tensorboard" in _content(tmp_path)) == installed
 
 
 def test_without_tensorboard(tmp_path, monkeypatch):
@@ -192,37 +192,37 @@ def test_without_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tensorboard" else find(name)
     )
-    result = train(network(), DATA, replace(QUICK, epochs=1, tensorboard=True), tmp_path)
+    result = train(tiny_net(), DATA, replace(SETTINGS, epochs=1, tensorboard=True), tmp_path)
     assert result.status == "finished"
-    assert "tensorboard" not in content(tmp_path)
+    assert "tensorboard" not in _content(tmp_path)
 
 
 def test_without_lightning(tmp_path, monkeypatch):
     require_lightning()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"dualview\[train\]"):
-        train(network(), DATA, QUICK, tmp_path / "new")
-    assert not content(tmp_path)
+        train(tiny_net(), DATA, SETTINGS, tmp_path / "new")
+    assert not _content(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         ({"accelerator": "gqu"}, "accelerator='gqu'"),
-        ({"accelerator": "cpu", "devices": 0}, "devices=0"),
-        ({"accelerator": "cpu", "devices": "a,b"}, "devices='a,b'"),
+        ({"devices": 0}, "devices=0"),
+        ({"devices": "a,b"}, "devices='a,b'"),
         ({"precision": "31-true"}, "precision='31-true'"),
     ],
 )
 def test_machine_that_is_not_there(options, named):
     with pytest.raises(SettingsError, match=named):
-        check_machine(replace(QUICK, **options))
+        check_machine(replace(SETTINGS, **options))
 
 
 def test_machine_that_is_there():
-    check_machine(QUICK)
-    assert cpu_threads(QUICK) == torch.get_num_threads()
-    assert cpu_threads(replace(QUICK, threads=3)) == 3
+    check_machine(SETTINGS)
+    assert cpu_threads(SETTINGS) == torch.get_num_threads()
+    assert cpu_threads(replace(SETTINGS, threads=3)) == 3
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])

@@ -62,6 +62,19 @@ def tidy(message: str, parser: ArgumentParser) -> str:
         return f"unknown option {found[1]!r}{did_you_mean(found[1], _keys(parser))}"
     if found := re.match(r'Parser key "(.*?)":(.*)', message, re.DOTALL):
         return f"{_option(found[1], parser)}: {_tidy_value(found[2])}"
+    if found := re.match(r"argument (\S+?)/(\S+): ignored explicit argument '(.*)'", message):
+        return f"{found[1]}: expected no value, or {found[2]} to turn it off, got {found[3]!r}"
+    return _tidy_file(message, parser)
+
+
+def _tidy_file(message: str, parser: ArgumentParser) -> str:
+    """What jsonargparse says of values in a file without naming their key."""
+    if found := re.match(r"Value not boolean: (.*)\.$", message):
+        names = [a.dest for a in parser._actions if isinstance(a, ActionYesNo)]
+        return f"{' or '.join(names)}: expected true or false, got {found[1]!r}"
+    if re.match(r"'\w+' object (does not support item assignment|is not iterable)", message):
+        names = [action.dest for action in parser._actions if action.nargs == "+"]
+        return f"{' or '.join(names)}: expected a list in the file, as in [first, second]"
     return " ".join(message.split())
 
 
@@ -91,6 +104,10 @@ _TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or fa
 
 def _tidy_value(text: str) -> str:
     """What jsonargparse says of a value that has the wrong type."""
+    if found := re.search(r"'(.*)' not among choices \[(.*)\]", text):
+        choices = found[2].replace("'", "").split(", ")
+        hint = did_you_mean(found[1], choices)
+        return f"expected one of {', '.join(choices)}, got {found[1]!r}{hint}"
     given = re.search(r"(?:Given|Got) value: (.*)", text)
     types = re.findall(r"Expected an? <class '(\w+)'>", text)
     names = [_TYPE_NAMES[name] for name in dict.fromkeys(types) if name in _TYPE_NAMES]

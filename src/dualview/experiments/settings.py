@@ -81,6 +81,8 @@ class ComparisonSettings:
         at_least("width", self.width, 1)
         at_least("seeds", self.seeds, 1)
         positive("beta", self.beta)
+        if self.batch_norm not in (None, True, False):
+            raise SettingsError(f"batch_norm: expected true or false, got {self.batch_norm!r}")
         if self.max_pool is not None:
             choose("max_pool", self.max_pool, MAX_POOLING)
 

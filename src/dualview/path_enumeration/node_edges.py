@@ -157,10 +157,11 @@ def _affine_edges(operation: _Operation) -> list[list[Edge]]:
         for (position,), value, weight in _read_weights(operation, name, alone):
             terms[position].append(Edge(None, value, weight))
     for source in operation.sources:
-        for (row, position), value in _nonzero(_without_weights(operation, source)):
+        weightless = _on_units(operation, source, {})
+        for (row, position), value in _nonzero(_without_weights(operation, source, weightless)):
             terms[position].append(Edge(Entry(source.name, row), value))
+        products = functools.partial(_products, operation, source, weightless)
         for name in operation.weights:
-            products = functools.partial(_products, operation, source)
             for (row, position), value, weight in _read_weights(operation, name, products):
                 terms[position].append(Edge(Entry(source.name, row), value, weight))
     return terms
@@ -184,20 +185,22 @@ def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
     return _difference([operation.run({}, weights)], [operation.run({}, {})])
 
 
-def _without_weights(operation: _Operation, source: fx.Node) -> Tensor:
+def _without_weights(operation: _Operation, source: fx.Node, weightless: Tensor) -> Tensor:
     """What each entry of `source` adds without weights; refuse if its sign is not carried over."""
     base = operation.run({}, {})
-    plus = _difference([_on_units(operation, source, {})], [base])
+    plus = _difference([weightless], [base])
     minus = _difference([_on_units(operation, source, {}, size=-1.0)], [base])
     if not torch.allclose(minus, -plus):
         raise refusal(operation.node, "it is not affine in its input")
     return plus
 
 
-def _products(operation: _Operation, source: fx.Node, weights: Mapping[str, Tensor]) -> Tensor:
+def _products(
+    operation: _Operation, source: fx.Node, weightless: Tensor, weights: Mapping[str, Tensor]
+) -> Tensor:
     """What each entry of `source` adds together with the weights, and with neither alone."""
     plus = [_on_units(operation, source, weights), operation.run({}, {})]
-    minus = [_on_units(operation, source, {}), operation.run({}, weights)]
+    minus = [weightless, operation.run({}, weights)]
     return _difference(plus, minus)
 
 

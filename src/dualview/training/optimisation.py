@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -85,10 +86,17 @@ def learning_rate(settings: TrainSettings, step: int, total: int) -> float:
 def optimiser(settings: TrainSettings, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
     """Adam or SGD with the settings' options; the settings are resolved."""
     assert settings.learning_rate is not None
-    rate, decay = settings.learning_rate, settings.weight_decay
+    parameters = list(parameters)
+    # One kernel for all of a step: several times quicker than PyTorch's default on a CPU.
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in parameters)
+    options: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "weight_decay": settings.weight_decay,
+        "fused": fused,
+    }
     if settings.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+        return torch.optim.Adam(parameters, **options)
+    return torch.optim.SGD(parameters, momentum=settings.momentum, **options)
 
 
 def scheduler(

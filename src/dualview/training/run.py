@@ -62,11 +62,12 @@ def train(
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
 
     >>> import tempfile, torch, dualview.datasets as datasets
+    >>> _ = torch.manual_seed(0)
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=2), Path(folder))
+    ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=9), Path(folder))
     >>> result.status, len(result.curve), result.test_accuracy > 0.5
-    ('finished', 2, True)
+    ('finished', 9, True)
     """
     require_lightning()
     import torch

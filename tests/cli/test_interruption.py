@@ -1,0 +1,114 @@
+"""Properties proved here, of the command line as a process of its own.
+
+1. Killed in the midst of training, or when half of a checkpoint is written, and started again, it
+   ends with exactly the numbers and parameters of an uninterrupted comparison.
+2. Ctrl-C in the midst of training ends with 130 and the command that goes on, without a traceback,
+   and that command ends with the same numbers too.
+"""
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from dualview.cli import main
+from dualview.errors import RunError
+from dualview.experiments.records import load_records
+from dualview.training import CHECKPOINT
+from dualview.training.checkpoints import read_checkpoint
+from tests.experiments.small import exact, parameters
+
+OPTIONS = [
+    *("--width", "8", "--seeds", "1", "--kinds", "dnn", "dlgn"),
+    *("--epochs", "12", "--batch-size", "256", "--threads", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of an uninterrupted comparison."""
+    out = tmp_path_factory.mktemp("whole")
+    assert main(["compare", *OPTIONS, "--out", str(out)]) == 0
+    return out
+
+
+def _command(out):
+    return ["compare", *OPTIONS, "--out", str(out)]
+
+
+def _start(out, program=("-m", "dualview.cli")):
+    return subprocess.Popen(
+        [sys.executable, *program, *_command(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _stop(process, path, signal_number):
+    """Send the signal once the file is there; what the process wrote to standard error."""
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal_number)
+    return process.communicate()[1]
+
+
+def _expect_same(out, whole, capsys):
+    assert main(_command(out)) == 0
+    assert "recovered" in capsys.readouterr().out
+    assert exact(load_records(out)) == exact(load_records(whole))
+    assert parameters(out) == parameters(whole)
+    assert (out / "report.html").exists()
+
+
+def test_killed(tmp_path, whole, capsys):
+    process = _start(tmp_path)
+    _stop(process, tmp_path / "dnn-seed0" / CHECKPOINT, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "dlgn-seed0" / "record.json").exists()
+    _expect_same(tmp_path, whole, capsys)
+
+
+def test_ctrl_c(tmp_path, whole, capsys):
+    process = _start(tmp_path)
+    error = _stop(process, tmp_path / "dnn-seed0" / CHECKPOINT, signal.SIGINT)
+    assert process.returncode == 130
+    assert f"To go on: {shlex.join(['dualview', *_command(tmp_path)])}\n" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "dlgn-seed0" / "record.json").exists()
+    _expect_same(tmp_path, whole, capsys)
+
+
+DIES_WRITING = """
+import os, signal, sys
+import dualview.training.checkpoints as checkpoints
+from dualview.cli import main
+
+save, count = checkpoints.torch.save, 0
+
+def half(checkpoint, path):
+    global count
+    count += 1
+    save(checkpoint, path)
+    if count == 2:
+        os.truncate(path, os.path.getsize(path) // 2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+checkpoints.torch.save = half
+main(sys.argv[1:])
+"""
+"""The command line, killed when half of its second checkpoint is written."""
+
+
+def test_killed_while_a_checkpoint_is_written(tmp_path, whole, capsys):
+    process = _start(tmp_path, ("-c", DIES_WRITING))
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    checkpoint = tmp_path / "dnn-seed0" / CHECKPOINT
+    assert len(read_checkpoint(checkpoint)["curve"]) == 1
+    with pytest.raises(RunError):
+        read_checkpoint(checkpoint.with_name(f"{CHECKPOINT}.part"))
+    _expect_same(tmp_path, whole, capsys)
