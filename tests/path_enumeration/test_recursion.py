@@ -41,7 +41,6 @@ MODELS = {
 @pytest.mark.parametrize(
     "options",
     [
-        {},
         {"biases": True, "batch_norm": "scale"},
         {"gates": "hard", "variances": 0.4},
     ],

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 import dualview as dv
 from dualview.architectures import ResNet, c4gap, fc
 from dualview.errors import PathKernelError
+from dualview.path_enumeration import enumerated_npk
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.kernel import weight_layers
 from dualview.path_kernel.random_weights import draw_weights
@@ -185,6 +186,33 @@ def test_batch_norm_scales_on_request():
     bn = model[1]
     g = g * (bn.weight / torch.sqrt(bn.running_var + bn.eps))
     torch.testing.assert_close(dv.npk(net, x, batch_norm="scale"), x @ x.T / 3 * (g @ g.T / 5))
+
+
+def test_batch_norm_has_a_bias_of_its_own():
+    layers = [
+        nn.Linear(3, 5, bias=False),
+        nn.BatchNorm1d(5),
+        nn.ReLU(),
+        nn.Linear(5, 1, bias=False),
+    ]
+    model = enliven(nn.Sequential(*layers))
+    net = gated(model, "dnn")
+    x = torch.randn(4, 3, dtype=torch.float64)
+    (g,) = net.gates(x)
+    scaled = g * (model[1].weight / torch.sqrt(model[1].running_var + model[1].eps))
+    expected = (x @ x.T / 3 * (scaled @ scaled.T) + g @ g.T) / 5
+    torch.testing.assert_close(dv.npk(net, x, biases=True, batch_norm="scale"), expected)
+    # Theta: by first weights 3 x x'/3, by the bias 1, by last weights 5 K.
+    ntk = (x @ x.T + 1) * (g @ g.T) / 5 + (x @ x.T / 3 + 1) * (g @ g.T)
+    torch.testing.assert_close(dv.expected_ntk(net, x, biases=True), ntk)
+
+
+def test_batch_norm_bias_on_images():
+    layers = [nn.Conv2d(1, 2, 2, bias=False), nn.BatchNorm2d(2), nn.ReLU(), nn.Conv2d(2, 3, 2)]
+    model = nn.Sequential(*layers, nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4, 1))
+    net, x = gated(model), torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    expected = enumerated_npk(net, x, biases=True)
+    assert relative_error(dv.npk(net, x, biases=True, normalise=False), expected) < 1e-10
 
 
 # Closed forms of the papers

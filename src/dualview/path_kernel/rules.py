@@ -220,11 +220,17 @@ def addition(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Se
 
 
 def batch_norm(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """Batch norm in evaluation mode: identity, or its scale if asked for."""
+    """Batch norm in evaluation mode: its scale if asked for, and its bias if biases are."""
     value: Value = args[0]
     module: Any = module_of(node)
-    if not setting.batch_norm_scale:
-        return value
+    if setting.batch_norm_scale:
+        value = _normalised(node, value, module)
+    if setting.bias_variance > 0 and module.bias is not None:
+        value = replace(value, terms=(*value.terms, _bias_term(node, value, setting)))
+    return value
+
+
+def _normalised(node: fx.Node, value: Value, module: Any) -> Value:
     if module.running_var is None:
         refuse(node, "its statistics are those of the batch, also in evaluation mode")
     gamma = 1.0 if module.weight is None else module.weight.detach()
@@ -232,6 +238,15 @@ def batch_norm(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: 
     scale = scale.to(_some_tensor(value).dtype).reshape(1, -1, *(1,) * value.dims)
     scale = scale.expand(1, value.channels, *value.positions)
     return _multiplied(value, scale, scale)
+
+
+def _bias_term(node: fx.Node, value: Value, setting: Setting) -> Term:
+    """One bias a channel, the same at every position, for every example."""
+    moments = [setting.bias_variance, 1.0] if setting.ntk else [setting.bias_variance]
+    like = _some_tensor(value)
+    kernel = like.new_tensor(moments).reshape(-1, 1, 1, 1, *(1,) * (2 * value.dims))
+    kernel = kernel.expand(-1, -1, -1, -1, *value.positions, *value.positions)
+    return Term(kernel, None, None, 0.0, node, frozenset({node}))
 
 
 def identity(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Any:
