@@ -50,7 +50,7 @@ def test_identity_on_every_spelling(spelling):
     assert relative_error(disentangle(model, "dnn")(x), model(x)) < 1e-10
 
 
-@settings(max_examples=250)
+@settings(max_examples=210)
 @given(random_networks())
 def test_identity_on_random_graphs(model):
     x = torch.randn(2, *model.input_shape, dtype=torch.float64)
@@ -112,7 +112,7 @@ def test_preactivations_are_affine_for_every_spelling(spelling):
     assert_affine(net, x, y)
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(random_networks())
 def test_preactivations_are_affine_on_random_graphs(model):
     net = disentangle(model, "dlgn")

@@ -93,7 +93,7 @@ CHAINS = Features(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(random_networks(CHAINS))
 def test_random_graphs(model):
     x = torch.randn(3, *model.input_shape, dtype=torch.float64)

@@ -81,7 +81,7 @@ def test_pooling_before_a_convolution(max_pool):
 RANDOM = Features(shared=False, size=5, channels=3, steps=5)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(random_networks(RANDOM), st.sampled_from(["dnn", "dgn", "dlgn", "ones"]))
 def test_random_graphs(model, kind):
     x = torch.randn(2, *model.input_shape, dtype=torch.float64)
