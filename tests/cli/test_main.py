@@ -3,7 +3,7 @@
 1. `compare` and `demo` print one table, write the report and the records, and end with 0; with 1
    where no run finished.
 2. Ctrl-C ends with 130 and names the command that goes on; that command does, and an interrupted
-   `--overwrite` does not start over.
+   `--overwrite` does not start over. SIGTERM ends with 143, likewise.
 3. Errors of this package are one line without a traceback, unless --debug is given: status 2 for a
    wrong value, 1 for the rest. No arguments, and an unknown command, are wrong use.
 4. Options come from a YAML file, and `--print_config` writes one that means the same.
@@ -27,6 +27,7 @@ from dualview.errors import DualviewWarning, RunError
 from dualview.experiments.progress import TerminalProgress
 from dualview.experiments.records import load_records
 from dualview.experiments.settings import ComparisonSettings, DataSettings
+from dualview.training import Unwatched
 from tests.experiments.small import small
 
 FAST = ["--width", "8", "--seeds", "1", "--epochs", "2", "--kinds", "dnn", "dlgn", "--threads", "1"]
@@ -84,6 +85,18 @@ def test_ctrl_c_tells_how_to_go_on(tmp_path, capsys, monkeypatch):
     assert err.endswith(f"Interrupted; finished epochs are kept. To go on: {again}\n")
     assert cli.main(arguments[:-1]) == 0
     assert "finished earlier" in capsys.readouterr().err
+
+
+def test_sigterm_tells_how_to_go_on(capsys, monkeypatch):
+    class Terminates(Unwatched):
+        def stepped(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TerminalProgress, "watcher", lambda self, run: Terminates())
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["compare", *FAST, "--out", "here"])
+    assert stop.value.code == 143
+    assert capsys.readouterr().err.endswith(f"{' '.join(FAST)} --out here\n")
 
 
 @pytest.mark.parametrize(

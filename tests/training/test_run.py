@@ -3,7 +3,8 @@
 1. The same seed gives the same numbers whatever is random outside, another seed others; PyTorch's
    random state, its thread count and the handling of Ctrl-C are as before, also when interrupted.
 2. Ctrl-C in the midst of an epoch leaves as KeyboardInterrupt, and the run goes on to the numbers
-   and parameters of an uninterrupted one, whatever network it is given.
+   and parameters of an uninterrupted one, whatever network it is given; SIGTERM leaves with its
+   own status.
 3. A loss that is not finite ends the run as "diverged", with the epochs before it, and within 50
    steps.
 4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
@@ -28,6 +29,7 @@ from dualview.training import (
     METRICS,
     MODEL,
     SettingsError,
+    Terminated,
     TrainSettings,
     Unwatched,
     check_machine,
@@ -54,16 +56,16 @@ def _content(folder):
     return {path.name for path in folder.iterdir()}
 
 
-class _CtrlC(Unwatched):
-    """Presses it after some steps."""
+class _Signals(Unwatched):
+    """Sends this process a signal after some steps."""
 
-    def __init__(self, steps):
-        self.steps = steps
+    def __init__(self, steps, number=signal.SIGINT):
+        self.steps, self.number = steps, number
 
     def stepped(self):
         self.steps -= 1
         if self.steps == 0:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
 def test_seed_decides_all(tmp_path):
@@ -89,7 +91,7 @@ def test_process_is_left_as_it_was(tmp_path):
 def test_ctrl_c(tmp_path, steps):
     before = torch.get_rng_state(), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_net(), DATA, SETTINGS, tmp_path / "a", watcher=_CtrlC(steps))
+        train(tiny_net(), DATA, SETTINGS, tmp_path / "a", watcher=_Signals(steps))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert signal.getsignal(signal.SIGINT) == before[1]
     begun = (tmp_path / "a" / CHECKPOINT).exists()
@@ -98,6 +100,25 @@ def test_ctrl_c(tmp_path, steps):
     assert _exact(resumed) == _exact(whole)
     models = [(tmp_path / name / MODEL).read_bytes() for name in "ab"]
     assert models[0] == models[1]
+
+
+def test_sigterm_is_no_success(tmp_path):
+    """Lightning alone would leave with status 0."""
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as stop:
+        train(tiny_net(), DATA, SETTINGS, tmp_path, watcher=_Signals(STEPS + 1, signal.SIGTERM))
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_other_exits_stay_as_they_are(tmp_path):
+    class Exits(Unwatched):
+        def stepped(self):
+            raise SystemExit(7)
+
+    with pytest.raises(SystemExit, match="7"):
+        train(tiny_net(), DATA, SETTINGS, tmp_path, watcher=Exits())
 
 
 def test_trains_in_another_thread(tmp_path):

@@ -4,7 +4,7 @@ A command is a module with NAME, HELP, DESCRIPTION, EPILOG, `add_options(parser)
 `run(options, again) -> exit status`; list it in `COMMANDS`. What is heavy is imported in `run`, so
 that help is quick.
 
-Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.experiments.settings import ComparisonSettings
-from dualview.training import is_main_process
+from dualview.training import Terminated, is_main_process
 
 if TYPE_CHECKING:
     from dualview.experiments.records import RunRecord
@@ -33,14 +33,14 @@ def run_comparison(
         0, or 1 if no run finished.
 
     Raises:
-        KeyboardInterrupt: after telling how to go on.
+        KeyboardInterrupt, Terminated: after telling how to go on.
     """
     from dualview.experiments.compare import compare
     from dualview.experiments.progress import TerminalProgress
 
     try:
         records = compare(settings, out, overwrite=overwrite, progress=TerminalProgress())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         if is_main_process():
             print(f"\nInterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
         raise

@@ -30,6 +30,13 @@ METRICS = "metrics.csv"
 MODEL = "model.safetensors"
 
 
+class Terminated(SystemExit):
+    """The process was asked to end (SIGTERM) and does so, with the status that shells expect."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
+
+
 def train(
     net: nn.Module,
     data: Dataset,
@@ -60,6 +67,7 @@ def train(
         RunError: the folder's checkpoint is damaged.
         MissingExtraError: PyTorch Lightning is not installed.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
+        Terminated: likewise, by SIGTERM; a SystemExit with status 143.
 
     >>> import tempfile, torch, dualview.datasets as datasets
     >>> _ = torch.manual_seed(0)
@@ -269,11 +277,13 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C leaves as KeyboardInterrupt.
+    """Ctrl-C leaves as KeyboardInterrupt, SIGTERM as `Terminated`.
 
-    Lightning turns it into SystemExit(1) and stops listening to further ones; callers could then
-    not tell an interruption from a failure.
+    Lightning turns the first into SystemExit(1) and stops listening to further ones, and the second
+    into an exit with status 0; callers could then not tell an interruption from failure or success.
     """
+    from pytorch_lightning.utilities.exceptions import SIGTERMException
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -283,6 +293,8 @@ def _interruptible() -> Iterator[None]:
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
+        if isinstance(stop, SIGTERMException):
+            raise Terminated from stop
         raise
     finally:
         signal.signal(signal.SIGINT, handler)
