@@ -2,12 +2,13 @@
 
 - The store holds the kernel of the network that the options name, of the first examples of the
   split, normalised; so too for the trained network of a run, of every kind; the two lines of Python
-  that it prints read it.
+  that it prints read it. How much there is to do, and how long it should take, is told first.
 - Wrong options end with status 2, runs that cannot be used and other stores with status 1, each in
   one line.
 - Called again it goes on; an interruption says how.
 """
 
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,14 +105,32 @@ def test_what_is_printed_reads_the_store(out, capsys):
     assert done.stdout == "(6, 6)\n", done.stderr
 
 
+def test_size_and_time_are_told_and_the_log_is_left_as_it_was(out, capsys):
+    log = logging.getLogger("dualview.path_kernel")
+    before = log.level, list(log.handlers)
+    assert kernel(out, "--width", 12) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"{out}: 6 x 6 examples, 0.0 MB; 3 of 3 blocks of 4 x 4 to compute")
+    assert " on 2 workers" in lines[0] or " on 1 worker" in lines[0] or " on 3 workers" in lines[0]
+    assert lines[-1] == "Gram matrix: 3 of 3 blocks"
+    assert (log.level, log.handlers) == before
+
+
+def test_default_block(out):
+    command = ["kernel", "--out", str(out), "--n", "40", "--width", "12", "--workers", "1"]
+    assert main(command) == 0
+    assert zarr.open_array(out / "gram", mode="r").chunks == (16, 16)
+
+
 def test_again_and_other(out, capsys):
     assert kernel(out, "--width", 12) == 0
     assert kernel(out, "--width", 12) == 0
     assert kernel(out, "--width", 13) == 1
-    error = capsys.readouterr().err
-    assert "another gating network" in error
-    assert "--overwrite" in error
-    assert error.count("\n") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "; 3 of 3 blocks of 4 x 4 to compute, " in told[0]
+    assert told[-2].endswith("; 0 of 3 blocks of 4 x 4 to compute")
+    assert "another gating network" in told[-1]
+    assert "--overwrite" in told[-1]
     assert kernel(out, "--width", 13, "--overwrite") == 0
 
 

@@ -1,25 +1,22 @@
-"""Gram matrices in a zarr store.
+"""Gram matrices in a zarr store, from the outside.
 
-- The array is the kernel of `npk`, of x's type, for one set and two sets of examples, any block
-  size, fully connected and convolutional networks, every option; symmetric to the last bit; and the
-  same to the last bit whatever the number of workers and the scheduler.
-- Killed with SIGKILL and called again, only missing blocks are computed, and every chunk file
-  equals that of an uninterrupted run; so too after Ctrl-C and a full disk.
-- A worker lost on a local cluster of two loses nothing, and so does losing all copies of the data.
-- Other weights, gates, data or options are refused by name, other library versions warned of; so
-  are foreign paths, a store in use, paths that cannot be written to, NaN, and bad options. What is
-  refused leaves the path as it was.
-- The network's mode and PyTorch's threads are what they were.
+- The array is the kernel of `npk`, for one set and two sets of examples, PyTorch and NumPy, any
+  block size, either type, fully connected and convolutional networks, every option; symmetric to
+  the last bit; and the same to the last bit whatever the number of workers and the scheduler.
+- Killed with SIGKILL, or by Ctrl-C, and called again, only missing blocks are computed, and every
+  chunk file equals that of an uninterrupted run. Ctrl-C says how to go on.
+- Other gates, data or options are refused by name; so are foreign paths, a store in use, paths that
+  cannot be written to, NaN, what is not floating-point, and bad options. What is refused leaves the
+  path as it was.
+- A missing library names the extra to install.
+- The network, its mode and PyTorch's threads are what they were.
 """
 
-import errno
-import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import CancelledError
 
 import numpy as np
 import pytest
@@ -31,31 +28,17 @@ import dualview as dv
 from dualview.errors import MissingExtraError, PathKernelError, RunError
 from dualview.path_kernel import gram as room
 from dualview.path_kernel.gram_store import GramStore
-
-N, BLOCK = 11, 3
-BLOCKS = 10  # of the upper triangle of 4 x 4
-
-
-def dense(seed=0, kind="dlgn", **options):
-    torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 7), nn.ReLU(), nn.Linear(7, 2))
-    return dv.disentangle(model, kind, seed=seed, **options)
-
-
-def convolutional():
-    model = nn.Sequential(
-        nn.Conv2d(2, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, 2),
-    )
-    net = dv.disentangle(model.eval(), "dgn", seed=0)
-    (norm,) = (m for m in net.weights_network.modules() if isinstance(m, nn.BatchNorm2d))
-    norm.weight.data.uniform_(0.5, 2)
-    norm.running_var.uniform_(0.5, 2)
-    return net
+from tests.path_kernel.gram_cases import (
+    BLOCK,
+    BLOCKS,
+    N,
+    chunks,
+    convolutional,
+    dense,
+    examples,
+    failing_write,
+    snapshot,
+)
 
 
 @pytest.fixture
@@ -66,19 +49,6 @@ def x():
 @pytest.fixture
 def out(tmp_path):
     return tmp_path / "gram.zarr"
-
-
-def chunks(store):
-    """Every chunk file's bytes, and the metadata."""
-    files = [*store.rglob("c/*/*"), *store.rglob("zarr.json")]
-    return {str(path.relative_to(store)): path.read_bytes() for path in files}
-
-
-def snapshot(folder):
-    return {
-        str(path.relative_to(folder)): path.is_file() and path.read_bytes()
-        for path in folder.rglob("*")
-    }
 
 
 @pytest.fixture
@@ -93,19 +63,6 @@ def computed(monkeypatch):
 
     monkeypatch.setattr(GramStore, "write", counted)
     return blocks
-
-
-def failing_write(error, after):
-    """A `GramStore.write` that fails after some blocks."""
-    write, calls = GramStore.write, []
-
-    def failing(self, block, values):
-        calls.append(block)
-        if len(calls) > after:
-            raise error
-        write(self, block, values)
-
-    return failing
 
 
 # The array
@@ -127,6 +84,36 @@ def test_array_is_the_kernel_and_symmetric(x, out, dtype, kind):
 def test_any_block_size(x, out, block):
     gram = dv.npk_gram(dense(), x, out, block=block)[:]
     torch.testing.assert_close(torch.from_numpy(gram), dv.npk(dense(), x))
+
+
+def test_numpy_of_any_layout_and_type(x, tmp_path):
+    expected = dv.npk(dense(), x)
+    frozen = x.numpy().copy()
+    frozen.flags.writeable = False
+    arrays = [frozen, x.double().numpy(), x.numpy()[::-1][::-1], x.numpy().astype(">f4")]
+    for number, array in enumerate(arrays):
+        gram = dv.npk_gram(dense(), array, tmp_path / str(number), block=BLOCK)[:]
+        torch.testing.assert_close(torch.from_numpy(gram), expected)
+
+
+def test_type_is_the_networks_own_unless_given(x, tmp_path):
+    """Examples and network are brought to one type, and the network is left alone."""
+    net = dense()
+    double = dv.npk_gram(net, x, tmp_path / "double", block=BLOCK, dtype="float64")[:]
+    assert all(p.dtype == torch.float32 for p in net.parameters())
+    expected = dv.npk(dense().double(), x.double())
+    torch.testing.assert_close(torch.from_numpy(double), expected, rtol=1e-12, atol=0)
+    single = dv.npk_gram(net, x.double(), tmp_path / "single", block=BLOCK)[:]
+    torch.testing.assert_close(torch.from_numpy(single), dv.npk(net, x))
+
+
+def test_default_block_is_that_of_the_store(x, out, computed):
+    dv.npk_gram(dense(), x, out, block=BLOCK)
+    (out / "gram/done/0-1").unlink()
+    computed.clear()
+    assert dv.npk_gram(dense(), x, out).chunks == (BLOCK, BLOCK)
+    assert computed == [(0, 1)]
+    assert dv.npk_gram(dense(), x, out, overwrite=True).chunks != (BLOCK, BLOCK)
 
 
 def test_two_sets_of_examples(x, out, computed):
@@ -179,7 +166,10 @@ def test_store_is_a_clean_zarr_hierarchy(x, out):
     dv.npk_gram(dense(), x, out, block=BLOCK)
     group = zarr.open_group(out, mode="r")  # warnings about foreign entries are errors here
     assert [name for name, _ in group.members()] == ["gram"]
-    assert set(group.attrs) == {"format", "fingerprints", "options", "versions"}
+    assert set(group.attrs) == {"format", "shape", "fingerprints", "options", "versions"}
+    assert group.attrs["shape"] == [N, N]
+    assert group.attrs["options"]["dtype"] == "float32"
+    assert group.attrs["options"]["block"] == BLOCK
 
 
 # To be interrupted
@@ -191,7 +181,7 @@ SCRIPT = textwrap.dedent(
     import torch
     import dualview as dv
     from dualview.path_kernel.gram_store import GramStore
-    from tests.path_kernel.test_gram import BLOCK, N, dense
+    from tests.path_kernel.gram_cases import BLOCK, dense, examples
 
     write = GramStore.write
     def slow(self, block, values):
@@ -199,16 +189,14 @@ SCRIPT = textwrap.dedent(
             time.sleep(2)
         write(self, block, values)
     GramStore.write = slow
-    torch.manual_seed(0)
-    dv.npk_gram(dense(), torch.randn(N, 6, generator=torch.Generator().manual_seed(1)),
-                sys.argv[1], block=BLOCK, workers=2)
+    dv.npk_gram(dense(), examples(), sys.argv[1], block=BLOCK, workers=2)
     """
 )
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_killed_process_goes_on_with_what_is_missing(tmp_path, computed, number):
-    x = torch.randn(N, 6, generator=torch.Generator().manual_seed(1))
+    x = examples()
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(killed)], stderr=subprocess.PIPE, text=True
@@ -224,6 +212,8 @@ def test_killed_process_goes_on_with_what_is_missing(tmp_path, computed, number)
     process.send_signal(number)
     errors = process.communicate(timeout=30)[1]
     assert process.returncode == -number, errors
+    if number == signal.SIGINT:
+        assert errors.rstrip().endswith("To go on, call npk_gram again with the same arguments")
     finished = {path.name for path in done.iterdir()}
     assert 3 <= len(finished) < BLOCKS
     assert np.isnan(zarr.open_array(killed / "gram", mode="r")[:]).any()
@@ -233,19 +223,6 @@ def test_killed_process_goes_on_with_what_is_missing(tmp_path, computed, number)
     assert len(finished) + len(computed) == BLOCKS
     dv.npk_gram(dense(), x, whole, block=BLOCK)
     assert chunks(killed) == chunks(whole)
-
-
-def test_chunk_without_its_mark_is_computed_again(x, tmp_path, computed):
-    """What is left of a process killed between, or in the middle of, writing and marking."""
-    store, whole = tmp_path / "store", tmp_path / "whole"
-    dv.npk_gram(dense(), x, whole, block=BLOCK)
-    dv.npk_gram(dense(), x, store, block=BLOCK)
-    (store / "gram/done/0-1").unlink()
-    (store / "gram/c/1/0").write_bytes(b"half")
-    computed.clear()
-    dv.npk_gram(dense(), x, store, block=BLOCK)
-    assert computed == [(0, 1)]
-    assert chunks(store) == chunks(whole)
 
 
 def test_finished_store_is_not_touched(x, out, computed):
@@ -264,117 +241,11 @@ def test_killed_before_the_store_has_a_frame(x, out, computed):
     assert len(computed) == BLOCKS
 
 
-def test_full_disk_keeps_finished_blocks(x, tmp_path, monkeypatch):
-    store, whole = tmp_path / "store", tmp_path / "whole"
-    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    with monkeypatch.context() as patch:
-        patch.setattr(GramStore, "write", failing_write(full, 4))
-        with pytest.raises(
-            PathKernelError, match=r"No space left on device\); 4 of 10 blocks .* make room"
-        ):
-            dv.npk_gram(dense(), x, store, block=BLOCK, workers=1)
-    assert len(list((store / "gram/done").iterdir())) == 4
-    dv.npk_gram(dense(), x, store, block=BLOCK)
-    dv.npk_gram(dense(), x, whole, block=BLOCK)
-    assert chunks(store) == chunks(whole)
-
-
-# Clusters
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        yield cluster
-
-
-def test_lost_worker_loses_nothing(cluster, tmp_path):
-    x, store, whole = torch.randn(400, 6), tmp_path / "store", tmp_path / "whole"
-    dv.npk_gram(dense(), x, whole, block=20)
-    first = cluster.workers[0].pid
-    killer = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import os, pathlib, sys, time\n"
-            "done = pathlib.Path(sys.argv[1])\n"
-            "while not done.exists() or len(list(done.iterdir())) < 20: time.sleep(0.005)\n"
-            f"os.kill({first}, 9)\n"
-            "print(len(list(done.iterdir())))",
-            str(store / "gram" / "done"),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    dv.npk_gram(dense(), x, store, block=20, scheduler=cluster.scheduler_address)
-    finished = int(killer.communicate(timeout=30)[0])
-    assert killer.returncode == 0
-    assert 20 <= finished < 210, "the worker was to be lost in the middle"
-    assert chunks(store) == chunks(whole)
-
-
-def test_lost_data_is_sent_again(cluster, x, out, monkeypatch):
-    one_pass, calls = room._one_pass, []
-
-    def losing(job, store, client, blocks, advance):
-        calls.append(len(blocks))
-        one_pass(job, store, client, blocks[:3], advance)
-        if len(calls) < 3:
-            raise CancelledError("lost dependencies")
-
-    monkeypatch.setattr(room, "_one_pass", losing)
-    gram = dv.npk_gram(dense(), x, out, block=BLOCK, scheduler=cluster.scheduler_address)[:]
-    assert calls == [10, 7, 4, 1]
-    torch.testing.assert_close(torch.from_numpy(gram), dv.npk(dense(), x))
-
-
-def test_cluster_that_loses_everything_is_given_up(cluster, x, out, monkeypatch):
-    def losing(*_):
-        raise CancelledError("lost dependencies")
-
-    monkeypatch.setattr(room, "_one_pass", losing)
-    with pytest.raises(PathKernelError, match="lost the data 3 times"):
-        dv.npk_gram(dense(), x, out, block=BLOCK, scheduler=cluster.scheduler_address)
-
-
-def test_workers_that_do_not_see_the_store(cluster, x, out, monkeypatch):
-    monkeypatch.setattr(GramStore, "create", lambda self, *_: (self.path / "gram/done").mkdir())
-    expected = "a worker finds no store there.; 0 of 10 blocks .* let every worker write"
-    with pytest.raises(PathKernelError, match=expected):
-        dv.npk_gram(dense(), x, out, block=BLOCK, scheduler=cluster.scheduler_address)
-
-
-def test_errors_come_back_from_workers(cluster, out):
-    x = torch.full((4, 6), 1e30)
-    x[0] = 1  # the pair that is tried first does not overflow
-    with pytest.raises(PathKernelError, match="kernel overflows"):
-        dv.npk_gram(
-            dense(kind="dnn"), x, out, block=2, scheduler=cluster.scheduler_address, gates="hard"
-        )
-    assert (out / "zarr.json").exists()
-
-
-def test_no_scheduler_there(x, out):
-    import dask
-
-    with (
-        dask.config.set({"distributed.comm.timeouts.connect": "200ms"}),
-        pytest.raises(PathKernelError, match=r"no dask scheduler answers at 'tcp://127.0.0.1:9'"),
-    ):
-        dv.npk_gram(dense(), x, out, scheduler="tcp://127.0.0.1:9")
-
-
 # Refusals
 
 
 def other_gating(net):
     next(net.gating_network.parameters()).data[0, 0] += 1e-3
-
-
-def other_weights(net):
-    next(net.weights_network.parameters()).data[0, 0] += 1e-3
 
 
 def other_gates(net):
@@ -385,7 +256,6 @@ def other_gates(net):
     ("change", "named"),
     [
         (other_gating, "another gating network"),
-        (other_weights, "another weights network"),
         (other_gates, "another gates"),
     ],
 )
@@ -407,6 +277,7 @@ def test_other_networks_are_refused(x, out, change, named):
         ({"gates": "hard"}, "gates='model', not 'hard'"),
         ({"batch_norm": "scale"}, "batch_norm='identity', not 'scale'"),
         ({"biases": True}, "biases=False, not True"),
+        ({"dtype": "float64"}, "dtype='float32', not 'float64'"),
     ],
 )
 def test_other_options_are_refused(x, out, options, named):
@@ -441,6 +312,16 @@ def test_other_gate_order_is_refused(out):
         dv.npk_gram(net((1, 0)), x, out)
 
 
+def test_interruption_says_how_to_go_on(x, out, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(GramStore, "write", failing_write(KeyboardInterrupt(), 4))
+        with pytest.raises(KeyboardInterrupt) as stop:
+            dv.npk_gram(dense(), x, out, block=BLOCK, workers=1)
+    assert stop.value.__notes__ == [
+        f"{out}: finished blocks are kept. To go on, call npk_gram again with the same arguments"
+    ]
+
+
 def test_overwrite_starts_over(x, tmp_path, computed):
     store, fresh = tmp_path / "store", tmp_path / "fresh"
     dv.npk_gram(dense(), x, store, block=5)
@@ -449,17 +330,6 @@ def test_overwrite_starts_over(x, tmp_path, computed):
     assert len(computed) == BLOCKS
     dv.npk_gram(dense(1), x, fresh, block=BLOCK, overwrite=True)  # and where nothing is
     assert chunks(store) == chunks(fresh)
-
-
-def test_other_versions_are_warned_of(x, out, monkeypatch):
-    monkeypatch.setattr(GramStore, "write", failing_write(KeyboardInterrupt(), 2))
-    with pytest.raises(KeyboardInterrupt):
-        dv.npk_gram(dense(), x, out, block=BLOCK, workers=1)
-    monkeypatch.undo()
-    monkeypatch.setattr("dualview.path_kernel.gram_store.version", lambda name: "0.0")
-    with pytest.warns(dv.DualviewWarning, match=r"torch 2.* then, 0.0 now"):
-        gram = dv.npk_gram(dense(), x, out, block=BLOCK)[:]
-    torch.testing.assert_close(torch.from_numpy(gram), dv.npk(dense(), x))
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -486,6 +356,19 @@ def test_unwritable_path(x, tmp_path):
         dv.npk_gram(dense(), x, tmp_path / "file" / "gram.zarr")
 
 
+def test_network_of_another_type_is_refused(x, out):
+    with pytest.raises(PathKernelError, match=r"got torch.float16\. Repair: dtype='float32'"):
+        dv.npk_gram(dense().half(), x, out)
+    assert not out.exists()
+
+
+def test_a_value_too_large_for_the_type_is_refused(x, out):
+    bad = x.double()
+    bad[2, 0] = 1e300
+    with pytest.raises(PathKernelError, match=r"^x: expected finite values, .* row 2"):
+        dv.npk_gram(dense(), bad, out, block=BLOCK)
+
+
 def test_nan_is_refused_and_finished_blocks_stay(x, out):
     dv.npk_gram(dense(), x, out, block=BLOCK)
     before = snapshot(out)
@@ -504,8 +387,11 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
         ({"scheduler": "gpu"}, "scheduler: expected 'threads', 'processes' or an address"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
-        ({"x2": torch.ones(2, 5)}, r"x2: expected torch.float32 .* shape \(n2, 6\)"),
-        ({"x2": torch.ones(2, 6).double()}, "x2: expected torch.float32"),
+        ({"dtype": "float16"}, "dtype: expected float32 or float64, got 'float16'"),
+        ({"x2": torch.ones(2, 5)}, r"x2: expected the shape \(n2, 6\)"),
+        ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got torch.int32"),
+        ({"x2": np.ones((2, 6), np.uint8)}, "x2: expected .* floating-point numbers, got uint8"),
+        ({"x2": [[1.0]]}, "x2: expected .* floating-point numbers, got list"),
     ],
 )
 def test_bad_options_write_nothing(x, out, options, message):
@@ -529,22 +415,3 @@ def test_missing_library_names_the_extra(x, out, monkeypatch, library):
     )
     with pytest.raises(MissingExtraError, match=rf"{library}.*'dualview\[kernel\]'"):
         dv.npk_gram(dense(), x, out)
-
-
-# Progress
-
-
-def test_bar_with_time_left_on_a_terminal(x, out, monkeypatch, capsys):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    dv.npk_gram(dense(), x, out, block=BLOCK)
-    shown = capsys.readouterr().err
-    assert f"{BLOCKS}/{BLOCKS}" in shown
-    assert "Gram matrix" in shown
-    dv.npk_gram(dense(1), x, out, block=BLOCK, overwrite=True, progress=False)
-    assert capsys.readouterr().err == ""
-
-
-def test_log_elsewhere(x, out, caplog):
-    with caplog.at_level("INFO", logger="dualview.path_kernel"):
-        dv.npk_gram(dense(), x, out, block=BLOCK)
-    assert f"Gram matrix: {BLOCKS} of {BLOCKS} blocks" in caplog.messages

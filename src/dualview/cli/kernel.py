@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +126,10 @@ def _add_kernel_options(parser: Any) -> None:
         help="as the network applies them, or 1{q > 0}, which is much faster",
     )
     group.add_argument(
-        "--block", metavar="N", type=int, default=256, help="examples on each side of a block"
+        "--block",
+        metavar="N",
+        type=int | None,
+        help="examples on each side of a block (default: so many that a block takes seconds)",
     )
     group.add_argument("--out", metavar="FOLDER", type=str, default="gram.zarr", help="the store")
     group.add_argument(
@@ -156,21 +162,36 @@ def run(options: Any, again: str) -> int:
     x = examples(data, options.split, options.n)
     start = time.perf_counter()
     try:
-        gram = npk_gram(
-            net,
-            x,
-            options.out,
-            block=options.block,
-            scheduler=options.scheduler,
-            workers=options.workers,
-            gates=options.gates,
-            overwrite=options.overwrite,
-        )
+        with _log_shown():
+            gram = npk_gram(
+                net,
+                x,
+                options.out,
+                block=options.block,
+                scheduler=options.scheduler,
+                workers=options.workers,
+                gates=options.gates,
+                overwrite=options.overwrite,
+            )
     except KeyboardInterrupt:
         print(f"\nInterrupted; finished blocks are kept. To go on: {again}", file=sys.stderr)
         raise
     print(result_text(gram.shape[0], time.perf_counter() - start, Path(options.out)))
     return 0
+
+
+@contextmanager
+def _log_shown() -> Iterator[None]:
+    """The path kernel's log on standard error: how much there is to do, and how far it is."""
+    log = logging.getLogger("dualview.path_kernel")
+    handler, level = logging.StreamHandler(sys.stderr), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def result_text(n: int, seconds: float, out: Path) -> str:

@@ -1,4 +1,4 @@
-"""The store of a Gram matrix on disk: whose it is, which blocks are finished, who is writing.
+"""The store of a Gram matrix on disk: which blocks are finished, and who is writing.
 
 A zarr (version 3) group with one array, `gram` (n1, n2), in square chunks, one chunk a block. The
 group's attributes say what it is the Gram matrix of. `gram/done` has an empty file for each
@@ -8,88 +8,27 @@ finished block, `gram/lock` belongs to the process that writes. Blocks that are 
 from __future__ import annotations
 
 import errno
-import hashlib
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dualview.errors import PathKernelError, RunError
-from dualview.gated_network import GatedNetwork
+from dualview.path_kernel.gram_identity import FORMAT, differences, version_changes
 
 if TYPE_CHECKING:
     import numpy as np
     import zarr
 
-FORMAT = "dualview gram 1"
 ARRAY = "gram"
 DONE = "done"
 LOCK = "lock"
-LIBRARIES = ("dualview", "torch", "numpy", "numba", "zarr")
+PART = ".partial"
+"""Ending of what zarr writes before it renames; a process that is killed leaves it behind."""
 
 Block = tuple[int, int]
-
-
-def identity(
-    net: GatedNetwork, x1: Tensor, x2: Tensor | None, options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What a Gram matrix depends on, as the store's attributes hold it."""
-    return {
-        "format": FORMAT,
-        "fingerprints": {
-            "gating network": _fingerprint(net.gating_network),
-            "gates": _fingerprint(net.gate_functions),
-            "weights network": _fingerprint(net.weights_network),
-            "data x": _tensor_fingerprint(x1),
-            "data x2": None if x2 is None else _tensor_fingerprint(x2),
-        },
-        "options": {
-            "kind": net.kind,
-            "weights_input": net.weights_input,
-            "gate_order": None if net.gate_order is None else list(net.gate_order),
-            **options,
-        },
-        "versions": {
-            name: version(name) for name in LIBRARIES if importlib.util.find_spec(name) is not None
-        },
-    }
-
-
-def _fingerprint(module: nn.Module) -> str:
-    """SHA-256 of a network's code, its modules' plain options and its tensors."""
-    digest = hashlib.sha256()
-    for name, part in module.named_modules():
-        digest.update(repr((name, type(part).__name__, getattr(part, "code", None))).encode())
-        for key, value in sorted(vars(part).items()):
-            # Underscored entries are torch's own; `training` is no option: gates are evaluated.
-            if isinstance(value, Tensor):
-                digest.update(f"{key} {_tensor_fingerprint(value)}".encode())
-            elif not key.startswith("_") and key != "training" and _plain(value):
-                digest.update(repr((key, value)).encode())
-    for key, value in sorted(module.state_dict().items()):
-        digest.update(f"{key} {_tensor_fingerprint(value)}".encode())
-    return digest.hexdigest()
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
-
-
-def _tensor_fingerprint(tensor: Tensor) -> str:
-    digest = hashlib.sha256(repr((tuple(tensor.shape), str(tensor.dtype))).encode())
-    flat = tensor.detach().contiguous().flatten()
-    for part in flat.split(1 << 24):  # a copy of a part at most
-        digest.update(part.cpu().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 class GramStore:
@@ -100,13 +39,17 @@ class GramStore:
         shape: (n1, n2).
         block: examples on each side of a block.
         symmetric: the Gram matrix of one set of examples; only i <= j is computed.
+        dtype: of the array, "float32" or "float64".
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], block: int, symmetric: bool) -> None:
+    def __init__(
+        self, path: Path, shape: tuple[int, int], block: int, symmetric: bool, dtype: str
+    ) -> None:
         self.path = path
         self.shape = shape
         self.block = block
         self.symmetric = symmetric
+        self.dtype = dtype
 
     @property
     def blocks(self) -> list[Block]:
@@ -114,10 +57,31 @@ class GramStore:
         rows, columns = (-(-n // self.block) for n in self.shape)
         return [(i, j) for i in range(rows) for j in range(columns) if not self.symmetric or i <= j]
 
+    def slices(self, block: Block) -> tuple[slice, slice]:
+        """Rows and columns of a block; at the edges they end beyond the matrix, as slices may."""
+        rows, columns = (slice(k * self.block, (k + 1) * self.block) for k in block)
+        return rows, columns
+
     def missing(self) -> list[Block]:
-        """Blocks that are not finished, row by row."""
-        finished = {path.name for path in self._done.iterdir()}
-        return [(i, j) for i, j in self.blocks if f"{i}-{j}" not in finished]
+        """Blocks that are not finished, row by row: not marked, or a chunk of theirs is not whole.
+
+        A mark is made after its chunks are on disk; that they still are is looked at nevertheless,
+        since stores are copied and moved, not always whole.
+        """
+        marked = {path.name for path in self._done.iterdir()}
+        size = self.block**2 * (4 if self.dtype == "float32" else 8)  # not compressed
+        return [
+            block
+            for block in self.blocks
+            if f"{block[0]}-{block[1]}" not in marked
+            or any(_size(chunk) != size for chunk in self._chunks(block))
+        ]
+
+    def _chunks(self, block: Block) -> list[Path]:
+        """The files of a block and of its mirror image."""
+        i, j = block
+        places = [(i, j), (j, i)] if self.symmetric and i != j else [(i, j)]
+        return [self.path / ARRAY / "c" / str(row) / str(column) for row, column in places]
 
     @property
     def _done(self) -> Path:
@@ -134,7 +98,7 @@ class GramStore:
         import zarr
 
         i, j = block
-        rows, columns = (slice(k * self.block, (k + 1) * self.block) for k in block)
+        rows, columns = self.slices(block)
         try:
             array = zarr.open_array(self.path / ARRAY, mode="r+")
         except FileNotFoundError:
@@ -142,6 +106,9 @@ class GramStore:
         array[rows, columns] = values
         if self.symmetric and i != j:
             array[columns, rows] = values.T
+        for chunk in self._chunks(block):
+            _flush(chunk)
+            _flush(chunk.parent)
         (self._done / f"{i}-{j}").touch()
 
     @contextmanager
@@ -155,7 +122,7 @@ class GramStore:
 
         try:
             (self.path / ARRAY).mkdir(parents=True, exist_ok=True)
-            stream = (self.path / ARRAY / LOCK).open("a+", encoding="utf-8")
+            stream = (self.path / ARRAY / LOCK).open("ab+", buffering=0)
         except OSError as error:
             raise RunError(
                 f"{self.path}: expected a folder to write to, got {type(error).__name__}: "
@@ -165,14 +132,13 @@ class GramStore:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                stream.seek(0)
                 raise RunError(
-                    f"{self.path}: process {stream.read().strip() or '?'} is writing here. Repair: "
+                    f"{self.path}: process {_owner(stream)} is writing here. Repair: "
                     "wait for it, or choose another `out`"
                 ) from error
             stream.truncate(0)
-            stream.write(f"{os.getpid()}\n")
-            stream.flush()
+            with suppress(OSError):  # a full disk: the number is a courtesy
+                stream.write(f"{os.getpid()}\n".encode())
             try:
                 yield
             finally:
@@ -193,65 +159,17 @@ class GramStore:
         found = self.attributes()
         if found is None:
             return {}
-        changes = [
-            f"another {name}"
-            for name, value in expected["fingerprints"].items()
-            if found["fingerprints"].get(name) != value
-        ]
-        changes += [
-            f"{name}={found['options'].get(name)!r}, not {value!r}"
-            for name, value in expected["options"].items()
-            if found["options"].get(name) != value
-        ]
+        changes = differences(found, expected)
         if changes:
             raise RunError(
                 f"{self.path}: holds the Gram matrix of something else: {'; '.join(changes)}. "
                 "Repair: choose another `out`, or overwrite=True (--overwrite) to delete this one"
             )
-        old, new = found["versions"], expected["versions"]
-        return {
-            name: f"{old.get(name)} then, {new.get(name)} now"
-            for name in {**old, **new}
-            if old.get(name) != new.get(name)
-        }
+        return version_changes(found, expected)
 
     def attributes(self) -> dict[str, Any] | None:
-        """What the store says it is; None if the path is free.
-
-        Raises:
-            RunError: the path holds something else.
-        """
-        import zarr
-
-        if not self.path.exists():
-            return None
-        if not self.path.is_dir():
-            raise RunError(
-                f"{self.path}: expected a Gram store or a free path, got a file. Repair: choose "
-                "another `out`"
-            )
-        # zarr writes beside a file, then renames; a process killed there leaves a ".partial".
-        entries = {path.name for path in self.path.iterdir() if path.suffix != ".partial"}
-        inner = self.path / ARRAY
-        if entries <= {ARRAY} and (not inner.exists() or self._only_lock(inner)):
-            return None
-        try:
-            attributes = dict(zarr.open_group(self.path, mode="r", zarr_format=3).attrs)
-        except (OSError, ValueError, KeyError) as error:
-            raise self._foreign(f"what zarr cannot read ({error})") from error
-        if attributes.get("format") != FORMAT:
-            raise self._foreign(f"a zarr group of format {attributes.get('format')!r}")
-        return attributes
-
-    def _only_lock(self, folder: Path) -> bool:
-        """A store that was locked, and then killed before anything else."""
-        return folder.is_dir() and {path.name for path in folder.iterdir()} <= {LOCK}
-
-    def _foreign(self, got: str) -> RunError:
-        return RunError(
-            f"{self.path}: expected a Gram store ({FORMAT}) or a free path, got {got}. Repair: "
-            "choose another `out`"
-        )
+        """What the store says it is; see `stored_attributes`."""
+        return stored_attributes(self.path)
 
     def delete(self) -> None:
         """Delete what the store holds, if it is one; whoever calls holds the lock.
@@ -274,10 +192,15 @@ class GramStore:
                 path.unlink()
         (self.path / "zarr.json").unlink()
 
-    def create(self, attributes: Mapping[str, Any], dtype: str) -> None:
-        """Write what of the store's frame is not there yet."""
+    def create(self, attributes: Mapping[str, Any]) -> None:
+        """Write what of the store's frame is not there yet; sweep away what a killed process left.
+
+        Whoever calls holds the lock.
+        """
         import zarr
 
+        for part in self.path.rglob(f"*{PART}"):
+            part.unlink()
         if not (self.path / "zarr.json").exists():
             zarr.create_group(self.path, attributes=dict(attributes), zarr_format=3)
         if not (self.path / ARRAY / "zarr.json").exists():
@@ -286,12 +209,50 @@ class GramStore:
                 name=ARRAY,
                 shape=self.shape,
                 chunks=(self.block, self.block),
-                dtype=dtype,
+                dtype=self.dtype,
                 fill_value=float("nan"),
                 compressors=None,  # float noise: nothing to gain
                 dimension_names=("x", "x" if self.symmetric else "x2"),
             )
         self._done.mkdir(exist_ok=True)
+
+
+def stored_attributes(path: Path) -> dict[str, Any] | None:
+    """What the store at `path` says it is; None if the path is free.
+
+    Raises:
+        RunError: the path holds something else.
+    """
+    import zarr
+
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise _foreign(path, "a file")
+    entries = {entry.name for entry in path.iterdir() if entry.suffix != PART}
+    if entries <= {ARRAY} and _only_lock(path / ARRAY):
+        return None
+    try:
+        attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
+    except (OSError, ValueError, KeyError) as error:
+        raise _foreign(path, f"what zarr cannot read ({error})") from error
+    if attributes.get("format") != FORMAT:
+        raise _foreign(path, f"a zarr group of format {attributes.get('format')!r}")
+    return attributes
+
+
+def _only_lock(folder: Path) -> bool:
+    """Whether there is no more than what a store has that was locked, and then killed."""
+    if not folder.exists():
+        return True
+    return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {LOCK}
+
+
+def _foreign(path: Path, got: str) -> RunError:
+    return RunError(
+        f"{path}: expected a Gram store ({FORMAT}) or a free path, got {got}. Repair: choose "
+        "another `out`"
+    )
 
 
 def cannot_write(store: GramStore, error: OSError) -> PathKernelError:
@@ -306,3 +267,24 @@ def cannot_write(store: GramStore, error: OSError) -> PathKernelError:
         f"{store.path}: cannot write ({error.strerror or error}); {finished}. Repair: {repair}, "
         "then call again with the same arguments to go on"
     )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk, as a loss of power needs."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _owner(stream: BinaryIO) -> str:
+    stream.seek(0)
+    return stream.read().decode().strip() or "?"
