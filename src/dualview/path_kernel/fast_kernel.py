@@ -37,41 +37,38 @@ class Packed:
 
 
 def fast_kernel(
-    net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float
-) -> Tensor:
-    """The kernel (n1, n2) before `plan.scale`; `net` is in evaluation mode.
+    net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float, out: Tensor
+) -> None:
+    """Write the kernel, before `plan.scale`, to `out` (n1, n2); `net` is in evaluation mode.
 
-    Gates are packed once where the memory bound allows, else once for every block of rows.
+    Gates are packed once where the memory bound allows, else once for every block of rows. Without
+    `x2` only the upper triangle of tiles is written.
     """
     other = x1 if x2 is None else x2
-    out = torch.empty(len(x1), len(other))
     size = _block_size(net, x1, plan, memory)
-    for rows in _slices(len(x1), size):
+    for rows in slices(len(x1), size):
         left = pack(net, x1[rows], plan)
-        for columns in _slices(len(other), size):
+        for columns in slices(len(other), size):
             if x2 is None and columns.start < rows.start:
                 continue
             same = x2 is None and columns == rows
             right = None if same else pack(net, other[columns], plan)
-            out[rows, columns] = kernel_of_packed(left, right, plan)
-    return out
+            kernel_of_packed(left, right, plan, out[rows, columns])
 
 
-def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan) -> Tensor:
-    """The kernel (n1, n2), before `plan.scale`, of examples whose gates are packed.
+def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Tensor) -> None:
+    """Write the kernel, before `plan.scale`, of examples whose gates are packed to `out` (n1, n2).
 
-    Without `right`, that of `left` with itself; then only its upper triangle of tiles is filled.
+    Without `right`, that of `left` with itself; then only its upper triangle of tiles is written.
     """
     other = left if right is None else right
-    out = torch.zeros(len(left), len(other))
-    for rows in _slices(len(left), TILE):
-        for columns in _slices(len(other), TILE):
+    for rows in slices(len(left), TILE):
+        for columns in slices(len(other), TILE):
             if right is None and columns.start < rows.start:
                 continue
             same = right is None and columns == rows
             tile = _tile(left[rows], None if same else other[columns], plan)
             out[rows, columns] = torch.from_numpy(tile)
-    return out
 
 
 def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
@@ -122,5 +119,6 @@ def _block_size(net: GatedNetwork, x: Tensor, plan: FastPlan, memory: float) -> 
     return max(1, int(memory / (2 * 3 * bytes_each)))
 
 
-def _slices(n: int, size: int) -> Iterator[slice]:
+def slices(n: int, size: int) -> Iterator[slice]:
+    """0 .. n in pieces of `size`, the last perhaps shorter."""
     return (slice(start, min(start + size, n)) for start in range(0, n, size))

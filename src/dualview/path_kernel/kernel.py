@@ -6,7 +6,7 @@ Gates are those of the network in evaluation mode, whatever its mode. Examples a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
-from dualview.path_kernel.fast_kernel import fast_kernel
+from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.rules import Setting, fan_in
@@ -147,34 +147,52 @@ def _kernel(
 ) -> Tensor:
     """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
     check_examples(x1, x2, gates)
-    plan = fast_plan(net, x1, setting, gates)
-    if plan is not None:
-        with evaluation_mode(net), torch.no_grad():
-            npk = fast_kernel(net, x1, x2, plan, memory)
-        factors = [plan.scale]
-        if setting.ntk:
-            assert plan.ntk is not None
-            factors.append(plan.scale * plan.ntk)
-        return _checked(torch.stack([npk * factor for factor in factors]), x2 is None, repair)
     other = x1 if x2 is None else x2
-    out = x1.new_empty(2 if setting.ntk else 1, len(x1), len(other))
+    out = x1.new_zeros(2 if setting.ntk else 1, len(x1), len(other))
+    plan = fast_plan(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
-        size = _tile_size(net, x1, other, setting, gates, memory)
-        for rows in _tiles(len(x1), size):
-            left = side(net, x1[rows], gates)
-            for columns in _tiles(len(other), size):
-                if x2 is None and columns.start < rows.start:
-                    continue
-                right = side(net, other[columns], gates)
-                block = propagate(net.weights_network, left, right, setting)
-                out[:, rows, columns] = block.kernel * _scale(block.log_scale)
+        if plan is not None:
+            fast_kernel(net, x1, x2, plan, memory, out[0])
+            if setting.ntk:
+                assert plan.ntk is not None
+                torch.mul(out[0], plan.scale * plan.ntk, out=out[1])
+            out[0] *= plan.scale
+        else:
+            _fill(net, x1, x2, setting, gates, memory, out)
     return _checked(out, x2 is None, repair)
 
 
+def _fill(
+    net: GatedNetwork,
+    x1: Tensor,
+    x2: Tensor | None,
+    setting: Setting,
+    gates: Gates,
+    memory: float,
+    out: Tensor,
+) -> None:
+    """By the general rules, tile by tile; without x2 the upper triangle of tiles only."""
+    other = x1 if x2 is None else x2
+    size = _tile_size(net, x1, other, setting, gates, memory)
+    for rows in slices(len(x1), size):
+        left = side(net, x1[rows], gates)
+        for columns in slices(len(other), size):
+            if x2 is None and columns.start < rows.start:
+                continue
+            right = side(net, other[columns], gates)
+            block = propagate(net.weights_network, left, right, setting)
+            out[:, rows, columns] = block.kernel * _scale(block.log_scale)
+
+
 def _checked(out: Tensor, symmetric: bool, repair: str) -> Tensor:
-    if symmetric:  # to the last bit, from the upper triangle
-        out = out.triu() + out.triu(1).mT
-    if not out.isfinite().all():
+    """Mirror the upper triangle where the kernel is symmetric: in place, since it may be large."""
+    if symmetric:  # to the last bit
+        for rows in slices(out.shape[1], TILE):
+            corner = out[:, rows, rows]
+            corner.copy_(corner.triu() + corner.triu(1).mT)
+            right = slice(rows.stop, None)
+            out[:, right, rows] = out[:, rows, right].mT
+    if not all(out[:, rows].isfinite().all() for rows in slices(out.shape[1], TILE)):
         raise PathKernelError(f"the kernel overflows {out.dtype}. Repair: use {repair}, or float64")
     return out
 
@@ -196,11 +214,7 @@ def _tile_size(
     one, other = side(net, x1[:1], gates), side(net, x2[:1], gates)
     pair = propagate(net.weights_network, one, other, setting).peak_elements
     pairs = memory / (pair * x1.element_size() * TEMPORARIES)
-    return max(1, min(int(math.sqrt(pairs)), 1024))
-
-
-def _tiles(n: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
+    return max(1, min(int(math.sqrt(pairs)), TILE))
 
 
 def check_examples(x1: Tensor, x2: Tensor | None, gates: str) -> None:
