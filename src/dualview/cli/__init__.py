@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import compare, demo, kernel
+from dualview.cli import compare, demo, kernel, theory
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
@@ -49,7 +49,7 @@ class Command(Protocol):
         """Does it, given the options and the command line that would repeat it."""
 
 
-COMMANDS = tuple(cast(Command, module) for module in (demo, compare, kernel))
+COMMANDS = tuple(cast(Command, module) for module in (demo, compare, kernel, theory))
 
 
 def build_parser() -> Parser:

@@ -1,0 +1,90 @@
+"""`dualview theory`: every statement of the theory tried on numbers, and a page about it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from dualview.training import SettingsError, at_least
+
+NAME = "theory"
+HELP = "try every statement of the theory on numbers, and write a page about it, in a minute or two"
+DESCRIPTION = """\
+Compute both sides of every statement of the theory by independent code, compare them, and
+print one line each: dual form, paths, path kernels of dense, convolutional and residual
+networks, rules for any graph, expected tangent kernels at finite width, random features.
+
+Writes a page with the same numbers, figures and their provenance, and beside it a JSON file
+of them all. The exit status is 1 if a statement does not hold."""
+EPILOG = """\
+examples:
+  dualview theory
+  dualview theory --seed 1 --out /tmp/theory.html
+      other networks, other examples, other weights
+  dualview theory --quick
+      fewer draws and narrower networks"""
+
+
+def add_options(parser: Any) -> None:
+    """The options of this command."""
+    parser.add_argument(
+        "--out", metavar="FILE", type=str, default="theory.html", help="the page; .json goes beside"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is random")
+    parser.add_argument("--quick", action="store_true", help="fewer draws, narrower networks")
+
+
+def run(options: Any, again: str) -> int:
+    """Try them all, print, write page and numbers; 1 if a statement does not hold."""
+    from dualview.experiments.theory import text
+    from dualview.experiments.theory.run import run_theory, save_theory
+    from dualview.experiments.theory.statement import Settings, StatementRecord
+
+    page = _page_path(options.out)
+    at_least("seed", options.seed, 0)
+    section = ""
+
+    def show(record: StatementRecord) -> None:
+        nonlocal section
+        _show_progress("")
+        if record.section != section:
+            section = record.section
+            print(text.heading(section))
+        print(text.line(record), flush=True)
+
+    print(text.header(), flush=True)
+    settings = Settings(options.seed, options.quick)
+    record = run_theory(settings, started=_show_progress, done=show)
+    print(text.summary(record))
+    numbers = page.with_suffix(".json")
+    write_page(record, page)
+    save_theory(record, numbers)
+    print(f"\nPage:    {page}\nNumbers: {numbers}")
+    return 1 if record.failed else 0
+
+
+def write_page(record: Any, path: Path) -> None:
+    """Write the page; imported here, since figures take a moment to load."""
+    from dualview.theory_report import write_theory_report
+
+    write_theory_report(record, path)
+
+
+def _page_path(out: str) -> Path:
+    """The page's path, in a folder that exists, before a minute's work depends on it.
+
+    Raises:
+        SettingsError: it is a folder, or ends in .json.
+    """
+    path = Path(out)
+    if path.is_dir() or path.suffix == ".json":
+        raise SettingsError(f"--out: expected a file such as theory.html, got {out}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _show_progress(what: str) -> None:
+    """Name what is going on, on a terminal only; nothing clears the line."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what[:98]}\r", end="", file=sys.stderr, flush=True)
