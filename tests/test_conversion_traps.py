@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.architectures import ARCHITECTURES
 from dualview.errors import DualviewError, DualviewWarning
+from tests.cases import small_architecture, small_input
 
 D = torch.float64
 
@@ -269,6 +271,16 @@ def test_torch_save_round_trip(kind, weights_input):
     torch.testing.assert_close(again(x), net(x))
     targets = [n.target for n in again.weights_network.graph.nodes if n.op == "call_function"]
     assert dv.gates.apply_gate in targets
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_architectures_are_saved(name):
+    net = dv.disentangle(small_architecture(name).eval(), kind="dlgn", seed=0)
+    file = io.BytesIO()
+    torch.save(net, file)
+    file.seek(0)
+    x = small_input(name)
+    assert torch.equal(torch.load(file, weights_only=False)(x), net(x))
 
 
 def test_one_row_of_ones_is_saved_where_a_skip_needs_it_spread():

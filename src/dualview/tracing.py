@@ -94,6 +94,8 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     max_pools = tuple(n for n in module.graph.nodes if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
+    for node in module.graph.nodes:
+        node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
     shapes = {}
     if example_input is not None:

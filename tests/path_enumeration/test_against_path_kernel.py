@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 import dualview as dv
 from dualview.architectures import ARCHITECTURES, ResNet
@@ -121,9 +120,6 @@ def test_random_graphs_path_by_path():
         st.booleans(),
     )
     def compare(model, options, normalise, biases, scale):
-        # The path kernel counts the biases of dense layers and convolutions, the oracle those of
-        # batch norm too, so biases are compared where there is no batch norm.
-        biases = biases and not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
         net = gated(model, **OPTIONS[options])
         x = torch.randn(2, *model.input_shape, dtype=torch.float64)
         oracles = [partial(o, limit=PATHS) for o in (enumerated_npk, enumerated_expected_ntk)]

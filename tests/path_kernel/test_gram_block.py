@@ -57,21 +57,10 @@ def test_networks_travel_for_the_torch_rules_too(name):
     assert torch.equal(*grams)
 
 
-def test_annotations_as_text_are_what_hinders():
-    """If torch.fx learns to pickle them, `frozen` need not drop them."""
-    x = small_input("resnet20", 1)
-    net = taken_apart("resnet20", "dlgn", x)
-    with pytest.raises(AttributeError, match="__name__"):
-        pickle.dumps(net)
-
-
 def test_freezing_leaves_the_network_alone():
     x = small_input("resnet20", 1)
     net = taken_apart("resnet20", "dlgn", x).train()
-    types = [node.type for node in net.weights_network.graph.nodes]
-    assert "Tensor" in types
     copy = frozen(net, x.float())
-    assert [node.type for node in net.weights_network.graph.nodes] == types
     assert all(module.training for module in net.modules())
     assert all(p.requires_grad and p.dtype == torch.float64 for p in net.parameters())
     assert not any(module.training for module in copy.modules())

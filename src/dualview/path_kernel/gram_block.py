@@ -79,12 +79,7 @@ def frozen(net: GatedNetwork, like: Tensor) -> GatedNetwork:
 
     A copy, since threads that share a network must not switch its mode.
     """
-    net = copy.deepcopy(net).to(like).eval().requires_grad_(False)
-    for network in (net.gating_network, net.weights_network):
-        for node in network.graph.nodes:
-            node.type = None  # torch.fx cannot pickle annotations that are text (PEP 563)
-        network.recompile()
-    return net
+    return copy.deepcopy(net).to(like).eval().requires_grad_(False)
 
 
 def finish_block(block: Block, job: Job, store: GramStore) -> None:
