@@ -42,6 +42,7 @@ class KindStyle:
 KIND_STYLES: Mapping[str, KindStyle] = {
     "dnn": KindStyle("#3d4350", "#d4d8df", "s"),
     "dnn-ones": KindStyle("#6b7280", "#9aa1ae", "s", ones=True),
+    "dnn-wide": KindStyle("#0e6659", "#5cc8b4", "P"),
     "dgn": KindStyle("#9f3009", "#ff8a5c", "^"),
     "dgn-ones": KindStyle("#9c6600", "#f0c04a", "^", ones=True),
     "dlgn": KindStyle("#0a4fae", "#5b9dff", "o"),

@@ -94,7 +94,7 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "test_accuracy")
             f"draw another metric"
         )
     with house_style():
-        figure, axes = _panel(5.2, 3.5, left=0.56, right=1.2, bottom=0.54, top=0.44)
+        figure, axes = panel(5.2, 3.5, left=0.56, right=1.2, bottom=0.54, top=0.44)
         _value_axis(axes, metric, curves)
         ends = [end for kind, group in curves.items() if (end := _draw_kind(axes, kind, group))]
         _epoch_axis(axes)
@@ -125,7 +125,7 @@ def recovered_accuracy(records: Sequence[RunRecord]) -> Figure:
         )
     with house_style():
         height = 1.0 + 0.48 * len(kinds)
-        figure, axes = _panel(5.2, height, left=1.22, right=1.25, bottom=0.54, top=0.42)
+        figure, axes = panel(5.2, height, left=1.22, right=1.25, bottom=0.54, top=0.42)
         axes.margins(x=0.06)
         for place, kind in enumerate(kinds):
             _draw_recovered(axes, place, rows[kind], list(recovered[kind].values()))
@@ -252,17 +252,17 @@ def _reference_lines(axes: Axes) -> None:
     left, right = axes.get_xlim()
     room = (100 - claim) / (right - left) * 72 * axes.bbox.width / axes.figure.dpi
     needed = 13 * FONT_SIZE  # points, for the claim's label to stand between the lines
-    for x, text, side in (
-        (100.0, "100 %: the DNN", "left"),
-        (claim, f"{claim:g} %: claimed on CIFAR", "left" if room > needed else "right"),
+    raised = 5 if room > needed else 18
+    for x, text, height in (
+        (100.0, "100 %: the DNN", 5),
+        (claim, f"{claim:g} %: claimed on CIFAR", raised),
     ):
         axes.annotate(
             text,
             xy=(x, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(0, 5),
+            xytext=(0, height),
             textcoords="offset points",
-            ha=side,
             color=LIGHT["muted"],
             annotation_clip=False,
         )
@@ -344,7 +344,7 @@ def _require_one_setting(records: Sequence[RunRecord]) -> None:
         )
 
 
-def _panel(
+def panel(
     width: float, height: float, *, left: float, right: float, bottom: float, top: float
 ) -> tuple[Figure, Axes]:
     """A figure of one panel; sizes and margins in inches."""
@@ -363,7 +363,7 @@ def _panel(
     return figure, axes
 
 
-def _heading(axes: Axes, text: str) -> None:
+def heading(axes: Axes, text: str) -> None:
     """The quantity on the y axis, written level above the panel where it is easy to read."""
     axes.annotate(
         text,
@@ -386,7 +386,7 @@ def _value_axis(axes: Axes, metric: str, curves: _Curves) -> None:
     elif is_stretched(metric, records):
         label += " (stretched towards 100)"
         _stretched_scale(axes, half_an_example(metric, records))
-    _heading(axes, label)
+    heading(axes, label)
 
 
 def is_stretched(metric: str, records: Iterable[RunRecord]) -> bool:

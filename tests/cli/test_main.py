@@ -126,12 +126,12 @@ def test_debug_shows_where_an_error_came_from(tmp_path):
 
 
 def test_errors_of_the_system_are_one_line(capsys, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
+    def broken(*arguments, **options):
+        raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("dualview.experiments.compare.save_record", full)
+    monkeypatch.setattr("dualview.experiments.jobs.save_record", broken)
     assert cli.main(["compare", *FAST]) == 1
-    assert capsys.readouterr().err.endswith("No space left on device\n")
+    assert capsys.readouterr().err.endswith("Input/output error\n")
 
 
 @pytest.mark.parametrize(

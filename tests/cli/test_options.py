@@ -2,7 +2,7 @@
 
 1. The defaults of the command line are those of the settings, so both faces do the same.
 2. Every field of the settings can be set from the command line, and reaches its place.
-3. The help lists every architecture, kind, optimizer and schedule.
+3. The help lists every architecture, kind, loss, optimizer and schedule.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from dualview.architectures import ARCHITECTURES
 from dualview.cli import options as cli
 from dualview.cli.parser import Parser
 from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
-from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training import LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
 
 NOT_OPTIONS = {"seed", "split_seed", "tensorboard"}
 """Set by the comparison, or from Python only."""
@@ -43,6 +43,7 @@ def test_defaults_are_those_of_the_settings():
 VALUES = {
     "epochs": ("5", 5),
     "batch_size": ("7", 7),
+    "loss": ("squared", "squared"),
     "optimizer": ("sgd", "sgd"),
     "learning_rate": ("0.5", 0.5),
     "momentum": ("0.25", 0.25),
@@ -53,6 +54,7 @@ VALUES = {
     "accelerator": ("cpu", "cpu"),
     "devices": ("0,1", "0,1"),
     "precision": ("bf16-mixed", "bf16-mixed"),
+    "compile": (None, True),
     "threads": ("3", 3),
     "source": ("somewhere", "somewhere"),
     "validation": ("0.3", 0.3),
@@ -95,4 +97,4 @@ def test_help_lists_every_choice():
     cli.add_network_options(parser)
     cli.add_training_options(parser)
     words = parser.format_help().replace(",", " ").replace("{", " ").replace("}", " ").split()
-    assert {*ARCHITECTURES, *KINDS, *OPTIMIZERS, *SCHEDULES} <= set(words)
+    assert {*ARCHITECTURES, *KINDS, *LOSSES, *OPTIMIZERS, *SCHEDULES} <= set(words)

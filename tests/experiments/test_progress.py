@@ -12,7 +12,8 @@ import re
 import pytest
 
 from dualview.experiments.compare import compare
-from dualview.experiments.progress import TerminalProgress, cost
+from dualview.experiments.jobs import cost
+from dualview.experiments.progress import TerminalProgress
 from tests.experiments.small import small
 from tests.training.tiny import tiny_data
 

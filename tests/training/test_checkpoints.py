@@ -1,11 +1,12 @@
 """Properties proved here.
 
 1. A run interrupted after any of its epochs and started again ends with exactly the numbers,
-   parameters, buffers and files of an uninterrupted one: both optimisers, dropout, batch norm,
+   parameters, buffers and files of an uninterrupted one: all optimisers, dropout, batch norm,
    augmentation; also when it is interrupted several times.
 2. So does a run interrupted in the middle of an epoch: it goes on from the last finished epoch.
 3. A run that has nothing left to train reads its numbers back.
-4. Checkpoints hold tensors and plain values only: one that would run code is refused, and so is a
+4. What a run measured on the way is the same, each epoch once, however it was interrupted.
+5. Checkpoints hold tensors and plain values only: one that would run code is refused, and so is a
    damaged one, by name.
 """
 
@@ -107,6 +108,36 @@ def test_nothing_left_to_train(tmp_path):
     again = train(untouched, tiny_data(), SETTINGS, tmp_path)
     assert again.curve == first.curve
     assert again.status == "finished"
+
+
+def _measure(net, epochs_done):
+    """Numbers that any change of the parameters changes, every other epoch."""
+    if epochs_done % 2:
+        return None
+    assert not net.training
+    assert not torch.is_grad_enabled()
+    return {"epoch": epochs_done, "sums": [float(p.double().sum()) for p in net.parameters()]}
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4, 7, 8, 11])
+def test_measurements_survive(tmp_path, steps):
+    data, watcher = tiny_data(), _Interrupts(steps=steps)
+    with pytest.raises(_Stop):
+        train(tiny_net(), data, SETTINGS, tmp_path / "a", watcher=watcher, measure=_measure)
+    resumed = train(tiny_net(), data, SETTINGS, tmp_path / "a", measure=_measure)
+    whole = train(tiny_net(), data, SETTINGS, tmp_path / "b", measure=_measure)
+    assert resumed.measurements == whole.measurements
+    assert [taken["epoch"] for taken in whole.measurements] == [0, 2, 4]
+    with torch.no_grad():
+        assert whole.measurements[0] == _measure(tiny_net().eval(), 0)
+    again = train(tiny_net(seed=9), data, SETTINGS, tmp_path / "a", measure=_measure)
+    assert again.measurements == whole.measurements
+
+
+def test_measuring_changes_nothing(tmp_path):
+    measured = train(tiny_net(), tiny_data(), SETTINGS, tmp_path / "a", measure=_measure)
+    assert _exact(measured) == _exact(_train(tmp_path / "b"))
+    assert (tmp_path / "a" / MODEL).read_bytes() == (tmp_path / "b" / MODEL).read_bytes()
 
 
 class _Code:

@@ -6,6 +6,7 @@
    constant) low in the last step.
 4. The scheduler sets the rate that `learning_rate` tells, in every step.
 5. The optimiser has the settings' options, and its weight decay pulls parameters to 0.
+6. RMSprop is the running mean of squared gradients with decay 0.99, and no momentum.
 """
 
 import pytest
@@ -114,7 +115,20 @@ def test_optimiser_has_the_options(name):
     made = optimiser(settings, [parameter])
     assert type(made).__name__.lower() == name
     assert made.param_groups[0]["lr"] == 0.1
-    assert made.param_groups[0].get("momentum", 0.7) == 0.7
+    assert made.param_groups[0].get("momentum", 0.0) == (0.7 if name == "sgd" else 0.0)
     parameter.grad = torch.zeros(1)
     made.step()
     assert parameter.item() < 1.0
+
+
+def test_rmsprop_written_out():
+    settings = TrainSettings(optimizer="rmsprop", learning_rate=0.1)
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    made = optimiser(settings, [parameter])
+    expected, mean = parameter.detach().clone(), torch.zeros(2, dtype=torch.float64)
+    for gradient in torch.tensor([[0.3, -4.0], [1.0, 0.5], [-2.0, 0.0]], dtype=torch.float64):
+        parameter.grad = gradient.clone()
+        made.step()
+        mean = 0.99 * mean + 0.01 * gradient**2
+        expected -= 0.1 * gradient / (mean.sqrt() + 1e-8)
+    torch.testing.assert_close(parameter.detach(), expected, rtol=1e-12, atol=1e-12)

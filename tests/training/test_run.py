@@ -8,7 +8,9 @@
 3. A loss that is not finite ends the run as "diverged", with the epochs before it, and within 50
    steps.
 4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
-5. What Lightning cannot serve here is refused; a missing Lightning is named.
+5. Channels lie last in memory while a network trains, and before it is saved as they were; a
+   compiled network trains like the plain one.
+6. What Lightning cannot serve here is refused; a missing Lightning is named.
 """
 
 import importlib.util
@@ -148,6 +150,45 @@ def test_folder_and_network_afterwards(tmp_path):
     assert not net.training
     assert result.parameters == (4 * 9 + 4) + 2 * 4 + (64 * 3 + 3)
     assert (tmp_path / MODEL).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
+
+
+class _Layout(torch.nn.Module):
+    """Convolutions that note how an input and a weight lie in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(1, 4, 3, padding=1)
+        self.second = torch.nn.Conv2d(4, 3, 3, padding=1)
+        self.seen = set()
+
+    def forward(self, x):
+        hidden = torch.relu(self.first(x))
+        form = {"memory_format": torch.channels_last}
+        self.seen.add((hidden.is_contiguous(**form), self.second.weight.is_contiguous(**form)))
+        return self.second(hidden).mean((2, 3))
+
+
+def test_channels_lie_last_in_memory_only_while_training(tmp_path):
+    net = _Layout()
+    train(net, DATA, replace(SETTINGS, epochs=1), tmp_path)
+    assert net.seen == {(True, True)}
+    assert net.second.weight.is_contiguous()
+    load_model(_Layout(), tmp_path / MODEL)
+
+
+def test_compiled_networks_train_alike_under_their_own_names(tmp_path, monkeypatch):
+    def without_a_compiler(net):
+        compiled.append(net)
+        return make(net, backend="eager")
+
+    make, compiled = torch.compile, []
+    monkeypatch.setattr(torch, "compile", without_a_compiler)
+    nets = [tiny_net(), tiny_net()]
+    for number, net in enumerate(nets):
+        settings = replace(SETTINGS, epochs=1, compile=bool(number))
+        train(net, DATA, settings, tmp_path / str(number))
+    assert compiled == nets[1:]
+    torch.testing.assert_close(nets[0].state_dict(), nets[1].state_dict())
 
 
 def test_saved_parameters_give_the_recorded_accuracy(tmp_path):

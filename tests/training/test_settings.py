@@ -56,6 +56,7 @@ def test_what_was_given_is_kept():
         ("weight_decay", -1e-4),
         ("weight_decay", float("nan")),
         ("optimizer", "adagrad"),
+        ("loss", "hinge"),
         ("schedule", "linear"),
     ],
 )

@@ -1,8 +1,8 @@
 """The command line, `dualview COMMAND ...`.
 
 A command is a module with NAME, HELP, DESCRIPTION, EPILOG, `add_options(parser)` and
-`run(options, again) -> exit status`; list it in `COMMANDS`. What is heavy is imported in `run`, so
-that help is quick.
+`run(options, again) -> exit status`, and with USAGE where it takes more than options; list it in
+`COMMANDS`. What is heavy is imported in `run`, so that help is quick.
 
 Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import compare, demo, kernel, theory
+from dualview.cli import compare, demo, kernel, reproduce, results, theory
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
@@ -49,7 +49,9 @@ class Command(Protocol):
         """Does it, given the options and the command line that would repeat it."""
 
 
-COMMANDS = tuple(cast(Command, module) for module in (demo, compare, kernel, theory))
+COMMANDS = tuple(
+    cast(Command, module) for module in (demo, compare, reproduce, results, kernel, theory)
+)
 
 
 def build_parser() -> Parser:
@@ -64,7 +66,7 @@ def build_parser() -> Parser:
     commands = parser.add_subcommands(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:
         sub = Parser(
-            usage=f"dualview {command.NAME} [OPTION ...]",
+            usage=getattr(command, "USAGE", f"dualview {command.NAME} [OPTION ...]"),
             description=command.DESCRIPTION,
             epilog=command.EPILOG,
         )

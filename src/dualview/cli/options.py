@@ -7,7 +7,7 @@ from typing import Any
 
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
-from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training import LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
 
 ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110"
 
@@ -15,14 +15,14 @@ DATA = DataSettings()
 TRAINING = TrainSettings()
 
 
-def add_data_options(parser: Any) -> None:
-    """Which data, and how it is read."""
+def add_data_options(parser: Any, source: str | None = DATA.source) -> None:
+    """Which data, and how it is read; `source` is what is read where nothing is named."""
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
         metavar="NAME_OR_PATH",
-        type=str,
-        default=DATA.source,
+        type=str | None if source is None else str,
+        default=source,
         help="'digits' (built in), a folder of Parquet files as the Hugging Face hub has them, "
         "a folder of images (class/*.png or train/class/*.png), an .npz file with x and y, or the "
         "name of a data set of the hub",
@@ -111,13 +111,20 @@ def add_training_options(parser: Any) -> None:
         help="examples in a step (default: 64 below 20,000 examples, else 128)",
     )
     group.add_argument(
+        "--loss",
+        choices=list(LOSSES),
+        default=TRAINING.loss,
+        help="what training makes small; squared: the mean squared difference from 1 at the label "
+        "and 0 elsewhere",
+    )
+    group.add_argument(
         "--optimizer", choices=list(OPTIMIZERS), default=TRAINING.optimizer, help="how to descend"
     )
     group.add_argument(
         "--learning-rate",
         metavar="RATE",
         type=float | None,
-        help="the schedule's highest (default: 0.002 for adam, 0.05 for sgd)",
+        help="the schedule's highest (default: 0.002 for adam, 0.05 for sgd, 0.001 for rmsprop)",
     )
     group.add_argument(
         "--momentum", metavar="M", type=float, default=TRAINING.momentum, help="of sgd"
@@ -172,6 +179,7 @@ def add_machine_options(parser: Any) -> None:
         default=TRAINING.precision,
         help="32-true, 64-true, bf16-mixed, 16-mixed, ...",
     )
+    switch(group, "compile", "let torch.compile make kernels first; pays on a GPU in long runs")
     group.add_argument(
         "--threads",
         metavar="N",
@@ -198,6 +206,7 @@ def train_settings(options: Any) -> TrainSettings:
     return TrainSettings(
         epochs=options.epochs,
         batch_size=options.batch_size,
+        loss=options.loss,
         optimizer=options.optimizer,
         learning_rate=options.learning_rate,
         momentum=options.momentum,
@@ -208,5 +217,6 @@ def train_settings(options: Any) -> TrainSettings:
         accelerator=options.accelerator,
         devices=options.devices,
         precision=options.precision,
+        compile=options.compile,
         threads=options.threads,
     )

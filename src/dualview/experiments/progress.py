@@ -1,4 +1,4 @@
-"""A comparison's progress: in a terminal two bars and a line a run, elsewhere lines alone."""
+"""Progress over jobs: in a terminal two bars and a line a run, elsewhere lines alone."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name
 from dualview.training import EpochMetrics, Unwatched, Watcher
 
 if TYPE_CHECKING:
-    from dualview.experiments.compare import Run
-
-RELATIVE_COST = {"dnn": 1.0}
-"""Of a training step, compared with the DNN's; other kinds run two networks."""
-GATED_COST = 2.0
+    from dualview.experiments.jobs import Job
 
 REDRAW_SECONDS = 0.1
 """Steps between redraws are only counted, so that watching costs next to nothing."""
@@ -27,10 +22,10 @@ ALL_FORMAT = "{desc:<22} |{bar:24}| {elapsed} gone, {remaining} left"
 
 
 class TerminalProgress:
-    """Shows how a comparison goes, on standard error.
+    """Shows how the jobs go, on standard error.
 
     In a terminal: a bar over the epochs of the current run, a bar over all runs with the time left
-    (a gated network's step counts as two of a DNN's), and a line for each finished run. Where the
+    (by the jobs' costs), and a line for each finished run. Where the
     output is no terminal: the lines only.
 
     Args:
@@ -47,16 +42,16 @@ class TerminalProgress:
         self._work = 0.0
 
     @contextmanager
-    def over(self, runs: Sequence[Run]) -> Iterator[None]:
-        """Around a comparison: shows the bars, and takes them away at its end."""
+    def over(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Around all of them: shows the bars, and takes them away at its end."""
         from tqdm import tqdm
 
-        self._count, self._finished, self._work = len(runs), 0, 0.0
+        self._count, self._finished, self._work = len(jobs), 0, 0.0
         if not self.bars:
             yield
             return
         options: dict[str, Any] = {"file": self.stream, "dynamic_ncols": True, "leave": False}
-        work = sum(cost(run.kind) for run in runs)
+        work = sum(job.cost for job in jobs)
         self._run = tqdm(total=1, position=0, bar_format=RUN_FORMAT, postfix=[""], **options)
         self._all = tqdm(total=work, position=1, bar_format=ALL_FORMAT, **options)
         try:
@@ -65,33 +60,33 @@ class TerminalProgress:
             self._run.close()
             self._all.close()
 
-    def skipped(self, run: Run, record: RunRecord) -> None:
+    def skipped(self, job: Job, record: RunRecord) -> None:
         """Count a run of an earlier call; it tells nothing about the time left."""
         if self.bars:
-            self._all.initial += cost(run.kind)
-        self._line(run, outcome(record) + ", finished earlier")
+            self._all.initial += job.cost
+        self._line(job, outcome(record) + ", finished earlier")
 
-    def watcher(self, run: Run) -> Watcher:
+    def watcher(self, job: Job) -> Watcher:
         """The bar of a run that begins."""
         if not self.bars:
             return Unwatched()
         title = f"all runs, {self._finished} of {self._count}"
-        return RunBar(self._run, self._all, run, title, self._work)
+        return RunBar(self._run, self._all, job, title, self._work)
 
-    def done(self, run: Run, record: RunRecord) -> None:
+    def done(self, job: Job, record: RunRecord) -> None:
         """Write the run's line."""
         took = f" in {record.seconds:.1f} s" if record.status == "finished" else ""
-        self._line(run, outcome(record) + took)
+        self._line(job, outcome(record) + took)
 
-    def _line(self, run: Run, text: str) -> None:
+    def _line(self, job: Job, text: str) -> None:
         from tqdm import tqdm
 
         self._finished += 1
-        self._work += cost(run.kind)
+        self._work += job.cost
         if self.bars:
             self._all.n = self._work
         number = f"[{self._finished:>{len(str(self._count))}}/{self._count}]"
-        tqdm.write(f"{number} {run_name(run)}: {text}", file=self.stream)
+        tqdm.write(f"{number} {job.title}: {text}", file=self.stream)
         self.stream.flush()
 
 
@@ -99,11 +94,11 @@ class RunBar:
     """Watches one run, on the two bars of a `TerminalProgress`."""
 
     def __init__(
-        self, run_bar: Any, all_bar: Any, run: Run, title: str, work_before: float
+        self, run_bar: Any, all_bar: Any, job: Job, title: str, work_before: float
     ) -> None:
         self.run_bar = run_bar
         self.all_bar = all_bar
-        self.run = run
+        self.job = job
         self.title = title
         self.work_before = work_before
         self.epochs = 0
@@ -116,8 +111,8 @@ class RunBar:
         self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
         self.run_bar.reset(epochs * steps_per_epoch)
         # Work of an earlier call tells nothing about the speed of this one.
-        self.all_bar.initial += cost(self.run.kind) * epochs_done / epochs
-        self.run_bar.set_description_str(run_name(self.run), refresh=False)
+        self.all_bar.initial += self.job.cost * epochs_done / epochs
+        self.run_bar.set_description_str(self.job.title, refresh=False)
         self.all_bar.set_description_str(self.title, refresh=False)
         self._draw()
 
@@ -137,20 +132,10 @@ class RunBar:
         total = self.run_bar.total
         epoch = self.epochs * self.steps // total
         self.run_bar.n = self.steps
-        self.all_bar.n = self.work_before + cost(self.run.kind) * (self.steps / total)
+        self.all_bar.n = self.work_before + self.job.cost * (self.steps / total)
         self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
         self.run_bar.refresh()
         self.all_bar.refresh()
-
-
-def cost(kind: str) -> float:
-    """How long a step of this kind takes, in steps of the DNN; rough."""
-    return RELATIVE_COST.get(kind, GATED_COST)
-
-
-def run_name(run: Run) -> str:
-    """How progress names a run."""
-    return f"{kind_name(run.kind)}, seed {run.seed}"
 
 
 def outcome(record: RunRecord) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class RunRecord:
     curve: tuple[EpochMetrics, ...]
     provenance: Provenance
     version: int = RECORD_VERSION
+    measurements: dict[str, Any] = field(default_factory=dict)
+    """What an experiment measured beside the curve: numbers, texts and lists of them, by name."""
 
 
 def save_record(record: RunRecord, path: Path) -> None:

@@ -13,12 +13,14 @@ from statistics import fmean, stdev
 
 from dualview.errors import RunError
 from dualview.experiments.records import RunRecord
+from dualview.experiments.tables import align
 
 REFERENCE_KIND = "dnn"
 """What the other kinds are compared with."""
 
 KIND_NAMES = {
     "dnn": "DNN",
+    "dnn-wide": "DNN, wide",
     "dgn": "DGN",
     "dlgn": "DLGN",
     "dlgn-sf": "DLGN-SF",
@@ -143,11 +145,7 @@ def kind_name(kind: str) -> str:
 def format_summary(rows: Sequence[SummaryRow]) -> str:
     """The rows as one table of text; the caller's rows share data and architecture."""
     header = ("network", "accuracy %", "recovered %", "parameters", "seconds", "runs")
-    body = [_cells(row) for row in rows]
-    widths = [max(len(line[i]) for line in (header, *body)) for i in range(len(header))]
-    rule = "  ".join("─" * width for width in widths)
-    lines = [_line(header, widths), rule, *(_line(cells, widths) for cells in body)]
-    return "\n".join(lines)
+    return "\n".join(align(header, [_cells(row) for row in rows]))
 
 
 def _cells(row: SummaryRow) -> tuple[str, ...]:
@@ -174,7 +172,21 @@ def percent(mean: float | None, sd: float | None) -> str:
     return f"{100 * mean:.2f}" + ("" if sd is None else f" ± {100 * sd:.2f}")
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return "  ".join([first, *rest]).rstrip()
+def points(mean: float | None, sd: float | None) -> str:
+    """A difference of two fractions in percentage points, with its sign.
+
+    >>> points(-0.0125, 0.002), points(0.01, None), points(None, None)
+    ('−1.25 ± 0.20', '+1.00', '–')
+    """
+    if mean is None:
+        return "–"
+    return f"{100 * mean:+.2f}".replace("-", "−") + ("" if sd is None else f" ± {100 * sd:.2f}")
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean, and sample standard deviation; None for what so few values do not give.
+
+    >>> mean_sd([1.0, 3.0]), mean_sd([1.0]), mean_sd([])
+    ((2.0, 1.4142135623730951), (1.0, None), (None, None))
+    """
+    return _mean(values), _sd(values)

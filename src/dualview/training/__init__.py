@@ -4,9 +4,10 @@
 checkpoint after every epoch and goes on from it when called again.
 
 Each file has one subject: `settings` (options and their checks), `optimisation` (optimisers and
-schedules), `module` (what happens in a step and in an epoch), `checkpoints` (what survives a kill),
-`watcher` and `watching` (progress), `metrics` (what was measured), `files` (writing whole files),
-`run` (all of it together). Importing this package imports neither torch nor Lightning.
+schedules), `losses`, `module` (what happens in a step and in an epoch), `checkpoints` (what
+survives a kill), `watcher` and `watching` (progress), `metrics` (what was measured), `files`
+(writing whole files), `run` (all of it together). Importing this package imports neither torch nor
+Lightning.
 """
 
 from dualview.training.metrics import EpochMetrics, TrainingResult
@@ -22,6 +23,7 @@ from dualview.training.run import (
     train,
 )
 from dualview.training.settings import (
+    LOSSES,
     OPTIMIZERS,
     SCHEDULES,
     SettingsError,
@@ -35,6 +37,7 @@ from dualview.training.watcher import Unwatched, Watcher
 
 __all__ = [
     "CHECKPOINT",
+    "LOSSES",
     "METRICS",
     "MODEL",
     "OPTIMIZERS",

@@ -1,8 +1,8 @@
 """A checkpoint after every epoch, of which a kill at any moment leaves the last one whole.
 
-A checkpoint is Lightning's own (network, optimiser, schedule, loops) with the curve beside it. It
-is written to a second file and renamed, and read with `weights_only`, so that a file from elsewhere
-cannot run code.
+A checkpoint is Lightning's own (network, optimiser, schedule, loops) with the curve and what was
+measured beside it. It is written to a second file and renamed, and read with `weights_only`, so
+that a file from elsewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dualview.training.module import Classifier
 from dualview.training.watcher import Watcher
 
 CURVE = "curve"
+MEASUREMENTS = "measurements"
 
 
 class AtomicCheckpoints(CheckpointIO):
@@ -71,6 +72,11 @@ def curve_of(checkpoint: Mapping[str, Any]) -> list[EpochMetrics]:
     return [EpochMetrics(**epoch) for epoch in checkpoint[CURVE]]
 
 
+def measurements_of(checkpoint: Mapping[str, Any]) -> list[Any]:
+    """What a checkpoint's run had measured."""
+    return list(checkpoint.get(MEASUREMENTS, ()))
+
+
 class KeepEpochs(Checkpoint):
     """After each epoch: its metrics to the CSV and the loggers, everything to the checkpoint.
 
@@ -103,6 +109,7 @@ class KeepEpochs(Checkpoint):
         pl_module: lightning.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        """Put the curve into the checkpoint."""
+        """Put the curve and the measurements into the checkpoint."""
         assert isinstance(pl_module, Classifier)
         checkpoint[CURVE] = [asdict(epoch) for epoch in pl_module.curve]
+        checkpoint[MEASUREMENTS] = list(pl_module.measurements)

@@ -6,13 +6,14 @@ import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from dualview.training.files import write_atomically
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch of one run; losses are mean cross-entropies, accuracies are fractions.
+    """One epoch of one run; losses are means of the settings' loss, accuracies are fractions.
 
     Train figures are means over the epoch's batches as they were met, in training mode. Validation
     and test figures are taken after the epoch, in evaluation mode.
@@ -46,6 +47,8 @@ class TrainingResult:
     """Numbers that were trained; one shared by two networks counts once."""
     device: str
     """For example "cpu (2 threads)" or the name of the GPU."""
+    measurements: tuple[Any, ...] = ()
+    """What `measure` gave, in order, Nones left out; those before an interruption included."""
 
     @property
     def seconds(self) -> float:

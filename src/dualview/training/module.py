@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as lightning
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
+from dualview.training.losses import LOSS_FUNCTIONS, predictions
 from dualview.training.metrics import EpochMetrics
 from dualview.training.settings import TrainSettings
 
@@ -31,6 +31,9 @@ CHECK_EVERY = 50
 EVALUATION_BATCH = 512
 
 Batch = tuple[Tensor, Tensor]
+
+Measure = Callable[[nn.Module, int], Any]
+"""(network, epochs done) -> what to keep, made of numbers, texts, lists and dicts; or None."""
 
 
 class Tally:
@@ -42,10 +45,10 @@ class Tally:
         self.hits: Tensor | float = 0.0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: `loss` is its mean, logits are (b, classes), labels (b,)."""
+        """Count a batch: `loss` is its mean, logits are (b, outputs), labels (b,)."""
         self.examples += len(labels)
         self.loss = self.loss + loss.detach() * len(labels)
-        self.hits = self.hits + (logits.detach().argmax(1) == labels).sum()
+        self.hits = self.hits + (predictions(logits.detach()) == labels).sum()
 
     def means(self, total: Callable[[Tensor], Tensor]) -> tuple[float, float]:
         """Mean loss and accuracy of all examples so far, of all processes.
@@ -84,23 +87,31 @@ class Loader:
 
 
 class Classifier(lightning.LightningModule):
-    """Trains `net` on `data` with cross-entropy.
+    """Trains `net` on `data`.
 
     Args:
-        net: maps images (b, c, h, w) to logits (b, classes).
+        net: maps images (b, c, h, w) to outputs (b, k), as the settings' loss takes them.
         data: all three splits.
         settings: resolved.
+        measure: as `train` takes it.
 
     Attributes:
         curve: metrics of the completed epochs; travels in the checkpoint.
+        measurements: what `measure` gave so far; travels there too.
     """
 
-    def __init__(self, net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
+    def __init__(
+        self, net: nn.Module, data: Dataset, settings: TrainSettings, measure: Measure | None = None
+    ) -> None:
         super().__init__()
         self.net = net
+        # Not a member module: its parameters are `net`'s, under `net`'s names.
+        self._run = [torch.compile(net) if settings.compile else net]
         self.data = data
         self.settings = settings
+        self.measure = measure
         self.curve: list[EpochMetrics] = []
+        self.measurements: list[Any] = []
         self._train = Tally()
         self._evaluated = (Tally(), Tally())
         self._started = 0.0
@@ -162,6 +173,11 @@ class Classifier(lightning.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        """Measure the untrained network, unless the run goes on."""
+        if not self.curve:
+            self._take_measurement(0)
+
     def on_train_epoch_start(self) -> None:
         """Training mode, fresh sums, and randomness that depends on (seed, epoch) alone."""
         self.net.train()
@@ -170,14 +186,14 @@ class Classifier(lightning.LightningModule):
         torch.manual_seed(_mixed(self.settings.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy of a batch.
+        """Mean loss of a batch.
 
         Raises:
             DivergenceError: a loss since the last look was not finite.
         """
         images, labels = batch
-        logits = self.net(images)
-        loss = F.cross_entropy(logits, labels)
+        logits = self._logits(images)
+        loss = self._loss(logits, labels)
         self._train.add(loss, logits, labels)
         if batch_idx % CHECK_EVERY == CHECK_EVERY - 1:
             self._finite_means(self._train, "train")
@@ -192,8 +208,16 @@ class Classifier(lightning.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
         """Add a batch to the sums of its split."""
         images, labels = batch
-        logits = self.net(images)
-        self._evaluated[dataloader_idx].add(F.cross_entropy(logits, labels), logits, labels)
+        logits = self._logits(images)
+        self._evaluated[dataloader_idx].add(self._loss(logits, labels), logits, labels)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Of a batch, in the memory format of the parameters; see `run.train`."""
+        (run,) = self._run
+        return run(images.contiguous(memory_format=torch.channels_last))
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return LOSS_FUNCTIONS[self.settings.loss](logits, labels, self.data.n_classes)
 
     def on_train_epoch_end(self) -> None:
         """Put the epoch's metrics on the curve (validation has run by now).
@@ -221,6 +245,17 @@ class Classifier(lightning.LightningModule):
                 seconds=time.perf_counter() - self._started,
             )
         )
+        self._take_measurement(len(self.curve))
+
+    def _take_measurement(self, epochs_done: int) -> None:
+        """Call `measure` in evaluation mode, without gradients; each epoch sets the mode anew."""
+        if self.measure is None:
+            return
+        self.net.eval()
+        with torch.no_grad():
+            taken = self.measure(self.net, epochs_done)
+        if taken is not None:
+            self.measurements.append(taken)
 
     def _finite_means(self, tally: Tally, split: str) -> tuple[float, float]:
         """Mean loss and accuracy; all processes get the same, so all stop or none."""

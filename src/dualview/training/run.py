@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.files import write_atomically
-from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
+from dualview.training.metrics import TrainingResult, write_metrics
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.watcher import Unwatched, Watcher
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.module import Classifier, Measure
 
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
@@ -44,6 +45,7 @@ def train(
     folder: Path,
     *,
     watcher: Watcher | None = None,
+    measure: Measure | None = None,
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
@@ -54,11 +56,16 @@ def train(
     result. PyTorch's global random state is as before when the call returns.
 
     Args:
-        net: maps images (b, c, h, w) to logits (b, classes). It ends in evaluation mode.
+        net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
+            classes to one output (b, 1). It ends in evaluation mode.
         data: train, validation and test split.
         settings: options; what is None is chosen by the number of train examples.
         folder: where the run's files go; made if missing.
         watcher: told of every step and epoch.
+        measure: called as `measure(net, epochs_done)` before the first epoch and after each, in
+            evaluation mode and without gradients. What it returns (numbers, texts, lists and
+            dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
+            It must not change the network.
 
     Returns:
         The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
@@ -84,30 +91,44 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     gpus = list(range(torch.cuda.device_count()))
+    # Convolutions are quicker so; fully connected layers do not notice.
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), _threads(settings.threads), _quiet():
-        status, message, curve, device, main = _fit(
-            net, data, settings, folder, watcher or Unwatched()
-        )
-    net.eval()
-    if main:
-        write_metrics(curve, folder / METRICS)
+        module, status, message = _fit(net, data, settings, folder, watcher or Unwatched(), measure)
+        device = device_name(module.trainer.strategy.root_device)
+    net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    if module.trainer.is_global_zero:
+        write_metrics(module.curve, folder / METRICS)
         if status == "finished":
             save_parameters(net, folder / MODEL)
     parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    return TrainingResult(status, message, tuple(curve), parameters, device)
+    return TrainingResult(
+        status,
+        message,
+        tuple(module.curve),
+        parameters,
+        device,
+        tuple(module.measurements),
+    )
 
 
 def _fit(
-    net: nn.Module, data: Dataset, settings: TrainSettings, folder: Path, watcher: Watcher
-) -> tuple[str, str, list[EpochMetrics], str, bool]:
-    """Let Lightning train: status, message, curve, device, and whether this process writes."""
-    from dualview.training.checkpoints import curve_of, read_checkpoint
+    net: nn.Module,
+    data: Dataset,
+    settings: TrainSettings,
+    folder: Path,
+    watcher: Watcher,
+    measure: Measure | None,
+) -> tuple[Classifier, str, str]:
+    """Let Lightning train: the module with its curve and measurements, status and message."""
+    from dualview.training.checkpoints import curve_of, measurements_of, read_checkpoint
     from dualview.training.module import Classifier
 
     checkpoint = folder / CHECKPOINT
-    module = Classifier(net, data, settings)
+    module = Classifier(net, data, settings, measure)
     if checkpoint.exists():
-        module.curve = curve_of(read_checkpoint(checkpoint))
+        earlier = read_checkpoint(checkpoint)
+        module.curve, module.measurements = curve_of(earlier), measurements_of(earlier)
     trainer = _trainer(settings, folder, len(module.curve), watcher)
     status, message = "finished", ""
     net.train()
@@ -116,8 +137,7 @@ def _fit(
             trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None)
         except DivergenceError as error:
             status, message = "diverged", str(error)
-    device = device_name(trainer.strategy.root_device)
-    return status, message, module.curve, device, trainer.is_global_zero
+    return module, status, message
 
 
 def _trainer(
@@ -267,6 +287,8 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             # The user's choice, not an accident.
             warnings.filterwarnings("ignore", message="GPU available but not used")
+            # `train` has called net.train(): what is not in training mode is frozen on purpose.
+            warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode")
             # Between Lightning and PyTorch; nothing that a user of this package could do.
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
             yield

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from dualview.errors import DualviewError
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "sgd", "rmsprop")
+LOSSES = ("cross-entropy", "squared")
 SCHEDULES = ("constant", "cosine", "one-cycle", "steps")
 
 SMALL_DATA = 5_000
@@ -33,9 +34,13 @@ class TrainSettings:
             else 10.
         batch_size: examples in a step, over all devices together. Default: 64 below 20,000
             examples, else 128.
-        optimizer: "adam" or "sgd".
-        learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD.
-        momentum: of SGD; Adam does not use it.
+        loss: "cross-entropy", or "squared": the mean over examples and outputs of the squared
+            difference from 1 at the label and 0 elsewhere; of a network with a single output, from
+            -1 for the first of two classes and +1 for the second.
+        optimizer: "adam", "sgd" or "rmsprop".
+        learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD, 1e-3 for
+            RMSprop.
+        momentum: of SGD; the others do not use it.
         weight_decay: L2 penalty, added to the gradients.
         schedule: how the learning rate changes over the whole run: "constant", "cosine" (down to
             0), "one-cycle" (up for 30 % of the steps, then down to almost 0) or "steps" (the recipe
@@ -47,6 +52,8 @@ class TrainSettings:
         accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
         devices: Lightning's: a number of devices, or indices as in "0,1".
         precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...
+        compile: let torch.compile make kernels for the network: minutes at first, which pay on a
+            GPU in long runs.
         threads: CPU threads of PyTorch; None: as they are. Small networks train fastest with 1, and
             more are slow where other processes want the cores.
         tensorboard: also log to TensorBoard, where it is installed.
@@ -54,6 +61,7 @@ class TrainSettings:
 
     epochs: int | None = None
     batch_size: int | None = None
+    loss: str = "cross-entropy"
     optimizer: str = "adam"
     learning_rate: float | None = None
     momentum: float = 0.9
@@ -65,11 +73,13 @@ class TrainSettings:
     accelerator: str = "auto"
     devices: int | str = 1
     precision: str = "32-true"
+    compile: bool = False
     threads: int | None = None
     tensorboard: bool = True
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        choose("loss", self.loss, LOSSES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         for name, lowest in (
@@ -95,7 +105,7 @@ class TrainSettings:
         >>> TrainSettings(epochs=3).resolved(50_000).batch_size
         128
         """
-        rates = {"adam": 2e-3, "sgd": 5e-2}
+        rates = {"adam": 2e-3, "sgd": 5e-2, "rmsprop": 1e-3}
         epochs = 40 if n_train < SMALL_DATA else 20 if n_train < LARGE_DATA else 10
         return dataclasses.replace(
             self,
@@ -114,8 +124,8 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     >>> choose("optimizer", "adm", OPTIMIZERS)
     Traceback (most recent call last):
     ...
-    dualview.training.settings.SettingsError: optimizer: expected one of adam, sgd, got 'adm'; did \
-you mean 'adam'?
+    dualview.training.settings.SettingsError: optimizer: expected one of adam, sgd, rmsprop, got \
+'adm'; did you mean 'adam'?
     """
     if value in choices:
         return value

@@ -1,0 +1,236 @@
+"""`dualview reproduce NAME`: one of the papers' experiments, resumable, with tables and figures."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualview.cli.options import (
+    ARCHITECTURE_NAMES,
+    add_data_options,
+    add_machine_options,
+    data_settings,
+)
+from dualview.training import OPTIMIZERS, Terminated, choose, is_main_process
+
+if TYPE_CHECKING:
+    from dualview.experiments.experiment import Experiment, Request
+    from dualview.experiments.records import RunRecord
+
+NAME = "reproduce"
+USAGE = "dualview reproduce NAME [OPTION ...]"
+HELP = "repeat one of the papers' experiments and set published numbers beside the measured ones"
+
+PRESETS = ("cpu", "paper")
+DURATIONS: Mapping[str, str] = {
+    "regimes": "digits (FC): 4 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
+    "architectures": "digits: 8 minutes; CIFAR-10: 70 minutes",
+    "invariances": "digits: 7 minutes; CIFAR-10: 70 minutes",
+    "gate-learning": "digits: 5 minutes; CIFAR-10: 70 minutes",
+    "alignment": "digits: 3 minutes; MNIST: 6 minutes",
+    "shallow": "digits: 2 minutes; CIFAR-10: 40 minutes",
+    "spectrum": "digits: 8 minutes; CIFAR-10: 60 minutes",
+}
+"""What each experiment says of itself, here so that help need not load torch; a test compares."""
+
+DESCRIPTION = f"""\
+Repeat one of the papers' experiments: train its networks, and end with tables (in the
+terminal, as Markdown and as CSV), figures and a page, published numbers beside the measured
+ones where there are some.
+
+experiments, and how long the cpu preset takes on two cores:
+{chr(10).join(f"  {name:<14} {duration}" for name, duration in DURATIONS.items())}
+
+`dualview reproduce --list` says what each of them asks."""
+EPILOG = """\
+examples:
+  dualview reproduce architectures
+      on the built-in digits, sized for two cores
+  dualview reproduce architectures --data data/cifar10
+      the same preset on CIFAR-10: larger networks, fewer of them
+  dualview reproduce architectures --data data/cifar10 --preset paper --precision bf16-mixed
+      the papers' sizes and settings, for a GPU
+  dualview reproduce shallow --arch c4gap --seeds 5 --epochs 30
+      the preset, with some choices of your own
+
+Interrupted, by Ctrl-C or otherwise? The same command goes on after the last finished epoch."""
+
+
+def add_options(parser: Any) -> None:
+    """The options of this command."""
+    parser.add_argument(
+        "experiment", metavar="NAME", nargs="?", type=str | None, help="of the experiment"
+    )
+    parser.add_argument("--list", action="store_true", help="say what each experiment asks")
+    group = parser.add_argument_group("size")
+    group.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        default="cpu",
+        help="cpu: sized for two cores, by the size of the data; paper: the papers' sizes and "
+        "settings, for a GPU",
+    )
+    group.add_argument(
+        "--seeds", metavar="N", type=int | None, help="runs of each (default: the preset's)"
+    )
+    group.add_argument(
+        "--epochs", metavar="N", type=int | None, help="of each run (default: the preset's)"
+    )
+    _add_choices(parser)
+    add_data_options(parser, None)
+    add_machine_options(parser)
+    group = parser.add_argument_group("runs")
+    group.add_argument(
+        "--out",
+        metavar="FOLDER",
+        type=str | None,
+        help="where runs, tables, figures and the page go (default: runs/NAME-DATA, with -paper "
+        "behind it for that preset)",
+    )
+    group.add_argument(
+        "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
+    )
+
+
+def _add_choices(parser: Any) -> None:
+    group = parser.add_argument_group(
+        "choices (not every experiment has each; one that has not says so)"
+    )
+    group.add_argument(
+        "--arch",
+        metavar="NAME",
+        type=str | None,
+        help=f"one architecture: {ARCHITECTURE_NAMES} (default: the experiment's)",
+    )
+    group.add_argument(
+        "--width",
+        metavar="N",
+        type=int | None,
+        help="units or channels of the first layer (default: the preset's)",
+    )
+    group.add_argument(
+        "--optimizer", choices=list(OPTIMIZERS), help="one optimiser (default: the experiment's)"
+    )
+    group.add_argument(
+        "--kinds",
+        metavar="KIND",
+        nargs="+",
+        type=str,
+        help="some kinds of network, or regimes (default: the experiment's)",
+    )
+
+
+def run(options: Any, again: str) -> int:
+    """Do the experiment, or list them; `again` is the command that goes on."""
+    from dualview.experiments.registry import EXPERIMENTS
+
+    if options.list or options.experiment is None:
+        print(list_text(list(EXPERIMENTS.values())))
+        return 0
+    experiment = EXPERIMENTS[choose("NAME", options.experiment, EXPERIMENTS)]
+    request = _request(options)
+    out = Path(options.out) if options.out else default_folder(experiment, request)
+    return run_experiment(experiment, request, out, overwrite=options.overwrite, again=again)
+
+
+def list_text(experiments: Sequence[Experiment]) -> str:
+    """Every experiment with its question, its source and how long it takes."""
+    import textwrap
+
+    blocks = []
+    for experiment in experiments:
+        lines = textwrap.wrap(experiment.question, 88)
+        lines += textwrap.wrap(f"Source: {experiment.source}", 88)
+        lines += textwrap.wrap(f"cpu preset, two cores: {experiment.duration}", 88)
+        blocks.append("\n".join([experiment.name, *(f"  {line}" for line in lines)]))
+    return "\n\n".join([*blocks, "dualview reproduce NAME does one of them."])
+
+
+def _request(options: Any) -> Request:
+    from dualview.experiments.experiment import Machine, Request
+
+    return Request(
+        preset=options.preset,
+        data=None if options.data is None else data_settings(options),
+        arch=options.arch,
+        width=options.width,
+        optimizer=options.optimizer,
+        kinds=None if options.kinds is None else tuple(options.kinds),
+        seeds=options.seeds,
+        epochs=options.epochs,
+        machine=Machine(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            precision=options.precision,
+            compile=options.compile,
+            threads=options.threads,
+        ),
+    )
+
+
+def default_folder(experiment: Experiment, request: Request) -> Path:
+    """Where an experiment goes that was given no folder: runs/NAME-DATA."""
+    source = request.data.source if request.data else experiment.default_data
+    parts = [experiment.name]
+    if experiment.needs_data or request.data:
+        parts.append(re.sub(r"[^\w.]+", "-", Path(source).absolute().name))
+    return Path("runs") / "-".join([*parts, *(["paper"] if request.preset == "paper" else [])])
+
+
+def run_experiment(
+    experiment: Experiment, request: Request, out: Path, *, overwrite: bool, again: str
+) -> int:
+    """Do it, print its tables, write its files.
+
+    Returns:
+        0, or 1 if no run finished.
+
+    Raises:
+        KeyboardInterrupt, Terminated: after telling how to go on.
+    """
+    from dualview.experiments.progress import TerminalProgress
+    from dualview.experiments.reproduce import reproduce
+
+    try:
+        records = reproduce(
+            experiment, request, out, overwrite=overwrite, progress=TerminalProgress()
+        )
+    except (KeyboardInterrupt, Terminated):
+        if is_main_process():
+            print(f"\nInterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
+        raise
+    if not is_main_process():
+        return 0
+    print(result_text(experiment, records))
+    report = write_outputs(experiment, records, out)
+    print(
+        f"\nReport:  {report}\nTables:  {out}/tables\nFigures: {out}/figures\n"
+        f"Records: {out}/*/record.json"
+    )
+    return 0 if any(record.status == "finished" for record in records) else 1
+
+
+def result_text(experiment: Experiment, records: Sequence[RunRecord]) -> str:
+    """Title, question and tables, and what diverged."""
+    import textwrap
+
+    from dualview.experiments.tables import to_text
+
+    parts = [f"\n{experiment.title}", textwrap.fill(experiment.question, 98)]
+    parts += [to_text(table) for table in experiment.tables(records)]
+    diverged = [
+        f"diverged: {record.architecture}, {record.kind}, seed {record.seed}: {record.message}"
+        for record in records
+        if record.status == "diverged"
+    ]
+    return "\n\n".join([*parts, *(["\n".join(diverged)] if diverged else [])])
+
+
+def write_outputs(experiment: Experiment, records: Sequence[RunRecord], out: Path) -> Path:
+    """Write tables, figures and page; imported here, since figures take a moment to load."""
+    from dualview.experiment_report import write_outputs as write
+
+    return write(experiment, records, out)

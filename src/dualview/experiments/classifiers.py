@@ -1,0 +1,124 @@
+"""Jobs that train classifiers: what the comparison and several experiments are made of.
+
+A `Variant` is one way to build the network of a setting; each is trained with every seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dualview.datasets import Dataset
+from dualview.experiments.experiment import data_config
+from dualview.experiments.jobs import Job, cost, training_config, training_job
+from dualview.experiments.networks import build_network, count_parameters
+from dualview.experiments.settings import ComparisonSettings
+from dualview.experiments.summary import kind_name
+from dualview.training import TrainSettings, cpu_threads
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build the network of a setting."""
+
+    name: str
+    """Of its folders: "dlgn-order-2013"."""
+    kind: str
+    """As records keep it."""
+    title: str
+    """As progress shows it."""
+    build: Callable[[int], nn.Module]
+    """The untrained network of a seed."""
+    cost: float
+    """Of a training step, in steps of the DNN."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What sets it apart from others of its kind, for the config."""
+    measure: Callable[[nn.Module], dict[str, Any]] | None = None
+    """Taken from the trained network."""
+
+
+def of_kind(settings: ComparisonSettings, kind: str, data: Dataset) -> Variant:
+    """The plain network of a kind."""
+    return Variant(kind, kind, kind_name(kind), partial(_build, settings, kind, data), cost(kind))
+
+
+def _build(settings: ComparisonSettings, kind: str, data: Dataset, seed: int) -> nn.Module:
+    return build_network(settings, kind, seed, data)
+
+
+def classifier_jobs(
+    settings: ComparisonSettings,
+    variants: Sequence[Variant],
+    out: Path,
+    data: Dataset,
+    *,
+    seeds: Sequence[int] | None = None,
+    prefix: str = "",
+    scale: float = 1.0,
+) -> list[Job]:
+    """Every variant with every seed, seed by seed.
+
+    Builds each variant once, so that what cannot be built is refused before hours of training.
+
+    Args:
+        settings: of the networks and their training; `kinds` is not looked at.
+        variants: what to train.
+        out: the jobs' folders are `out/PREFIX + NAME-seedN`.
+        data: what it is trained on.
+        seeds: 0 to `settings.seeds` - 1 if None.
+        prefix: of the folders' names.
+        scale: how long an epoch of the setting's DNN takes, in those of other settings.
+
+    Raises:
+        SettingsError, ConversionError: a network cannot be built so.
+    """
+    parameters = [count_parameters(variant.build(0)) for variant in variants]
+    of_data = data_config(data)
+    threads = cpu_threads(settings.training)
+    jobs = []
+    for seed in range(settings.seeds) if seeds is None else seeds:
+        training = replace(settings.seeded(seed).resolved(len(data.train)), threads=threads)
+        for variant, count in zip(variants, parameters, strict=True):
+            jobs.append(
+                training_job(
+                    variant.kind,
+                    seed,
+                    out / f"{prefix}{variant.name}-seed{seed}",
+                    _config(settings, variant, training, of_data),
+                    title=f"{variant.title}, seed {seed}",
+                    cost=variant.cost * scale,
+                    parameters=count,
+                    build=partial(variant.build, seed),
+                    data=data,
+                    training=training,
+                    measure=variant.measure,
+                )
+            )
+    return jobs
+
+
+def _config(
+    settings: ComparisonSettings,
+    variant: Variant,
+    training: TrainSettings,
+    of_data: dict[str, Any],
+) -> dict[str, Any]:
+    """Every option that a run's numbers depend on, flat. The data's path is none of them."""
+    gated = not variant.kind.startswith("dnn")
+    return {
+        "experiment": settings.experiment,
+        **of_data,
+        "arch": settings.arch,
+        "width": settings.width,
+        "batch_norm": settings.batch_norm,
+        "kind": variant.kind,
+        "beta": settings.beta if gated else None,
+        "max_pool": settings.max_pool if gated else None,
+        **variant.options,
+        **training_config(training),
+    }

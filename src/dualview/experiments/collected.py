@@ -1,0 +1,140 @@
+"""Records kept for good: `FOLDER/EXPERIMENT/DATA/RUN.json`, small enough to commit.
+
+`collect` copies the records of an experiment's run folder there, `read_collected` reads them all
+back, and tables and figures are made from them as from any records.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dualview.errors import RunError
+from dualview.experiments.records import RunRecord, load_record
+from dualview.experiments.registry import EXPERIMENTS
+from dualview.experiments.reproduce import DONE
+from dualview.experiments.run_folders import RECORD, differences
+from dualview.training import did_you_mean
+from dualview.training.files import write_atomically
+
+DIGITS = 6
+"""Significant digits of what was measured; scores keep all of theirs."""
+
+Collected = Mapping[str, Mapping[str, list[RunRecord]]]
+"""Experiment -> folder of the data -> records, in the order of their names."""
+
+
+def collect(run_folder: Path, results: Path, suffix: str = "") -> list[Path]:
+    """Copy the records of the runs in `run_folder` to `results`, as small JSON.
+
+    Args:
+        run_folder: the output folder of `dualview reproduce`.
+        results: the folder of all collected records.
+        suffix: behind the folder's name (data, and preset if it is not cpu), to keep several runs
+            of one experiment apart.
+
+    Returns:
+        The files written.
+
+    Raises:
+        RunError: the folder's runs are not all done, or `results` holds a record of the same name
+            with other settings; nothing was written.
+    """
+    experiment, data = _done(Path(run_folder))
+    target = Path(results) / experiment / "-".join(filter(None, (data, suffix)))
+    copies = {
+        target / f"{source.parent.name}.json": load_record(source)
+        for source in sorted(Path(run_folder).glob(f"*/{RECORD}"))
+    }
+    for path, record in copies.items():
+        _expect_same_settings(record, path)
+    target.mkdir(parents=True, exist_ok=True)
+    for path, record in copies.items():
+        write_small(record, path)
+    return list(copies)
+
+
+def _done(run_folder: Path) -> tuple[str, str]:
+    """Experiment of a run folder, and the name of its data's folder."""
+    path = run_folder / DONE
+    try:
+        done = json.loads(path.read_text(encoding="utf-8"))
+        experiment, data, preset = done["experiment"], done["data"], done["preset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run_folder}: expected the output folder of a `dualview reproduce` that ran to its "
+            f"end, with {DONE}, got {type(error).__name__}; run it again, which ends at once if "
+            "all is done"
+        ) from error
+    _known(experiment, path)
+    return experiment, slug(data) + ("" if preset == "cpu" else f"-{preset}")
+
+
+def _known(experiment: str, where: Path) -> None:
+    if experiment not in EXPERIMENTS:
+        raise RunError(
+            f"{where}: expected a record of one of {', '.join(EXPERIMENTS)}, got one of "
+            f"{experiment!r}{did_you_mean(experiment, EXPERIMENTS)}"
+        )
+
+
+def _expect_same_settings(record: RunRecord, target: Path) -> None:
+    if not target.exists():
+        return
+    changes = differences(load_record(target).config, record.config)
+    if changes:
+        raise RunError(
+            f"{target}: holds a run with other settings: {'; '.join(changes)}. Repair: give "
+            "--suffix, to keep both, or delete the earlier record"
+        )
+
+
+def write_small(record: RunRecord, path: Path) -> None:
+    """Write a record in one line, with measured values rounded to `DIGITS` digits."""
+    fields = asdict(record)
+    for name in ("curve", "measurements", "seconds"):
+        fields[name] = _rounded(fields[name])
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
+    write_atomically(path, lambda part: _write_text(part, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    """The same structure with its floats rounded."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: _rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return value
+
+
+def read_collected(results: Path) -> Collected:
+    """All records under `results`, experiments in the order in which they are listed.
+
+    Raises:
+        RunError: a folder there is of no experiment, or a file is no record.
+    """
+    found: dict[str, dict[str, list[RunRecord]]] = {}
+    for path in sorted(Path(results).glob("*/*/*.json")):
+        experiment, data = path.parts[-3:-1]
+        _known(experiment, path)
+        found.setdefault(experiment, {}).setdefault(data, []).append(load_record(path))
+    return {name: found[name] for name in EXPERIMENTS if name in found}
+
+
+def slug(text: str) -> str:
+    """A text as the name of a folder.
+
+    >>> slug("CIFAR-10, JPEG re-encoding")
+    'cifar-10-jpeg-re-encoding'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "data"

@@ -1,0 +1,170 @@
+"""What an experiment is: `Request` (what was asked), `Experiment` (how it is planned and tabled).
+
+An experiment is a module with one `EXPERIMENT`, listed in `registry`. Its `plan` turns a request
+into jobs, its `tables` turns the jobs' records into tables; figures are in `experiment_plots`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualview.experiments.jobs import Job
+from dualview.experiments.records import RunRecord
+from dualview.experiments.settings import DataSettings
+from dualview.experiments.tables import Table
+from dualview.training import SettingsError, TrainSettings, at_least, choose, cpu_threads
+
+if TYPE_CHECKING:
+    from dualview.datasets import Dataset
+
+PRESETS = ("cpu", "paper")
+
+SMALL_NUMBERS = 10_000_000
+"""Numbers in the train images from which on data is not small: the digits have 80,000, MNIST has
+42 million, CIFAR-10 has 138 million."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where networks are trained; fields as in `TrainSettings`."""
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    precision: str = "32-true"
+    compile: bool = False
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `dualview reproduce NAME` was asked for; None stands for the preset's own choice.
+
+    Attributes:
+        preset: "cpu" (sized for two cores, by the size of the data) or "paper" (the papers' sizes
+            and settings).
+        data: None: the experiment's `default_data`.
+        arch: one architecture in place of all of the experiment's.
+        width: of the first layer, for all architectures.
+        optimizer: one optimiser in place of all of the experiment's.
+        kinds: some of the experiment's kinds of network, or regimes.
+        seeds: runs of each, with the seeds 0, 1, ...
+        epochs: of each run.
+        machine: where it is trained.
+    """
+
+    preset: str = "cpu"
+    data: DataSettings | None = None
+    arch: str | None = None
+    width: int | None = None
+    optimizer: str | None = None
+    kinds: tuple[str, ...] | None = None
+    seeds: int | None = None
+    epochs: int | None = None
+    machine: Machine = field(default_factory=Machine)
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        choose("preset", self.preset, PRESETS)
+        for name in ("width", "seeds", "epochs"):
+            at_least(name, getattr(self, name), 1)
+        if self.kinds is not None:
+            object.__setattr__(self, "kinds", tuple(self.kinds))
+            if not self.kinds or len(set(self.kinds)) < len(self.kinds):
+                raise SettingsError(
+                    f"kinds: expected some, each once, got {' '.join(self.kinds) or 'none'}"
+                )
+
+    def applied(self, preset: TrainSettings) -> TrainSettings:
+        """The preset's training with the epochs and the machine that were asked for."""
+        machine = dataclasses.asdict(self.machine)
+        machine["threads"] = machine["threads"] or preset.threads
+        return dataclasses.replace(preset, epochs=self.epochs or preset.epochs, **machine)
+
+    def training(self, preset: TrainSettings, seed: int, n_train: int) -> TrainSettings:
+        """How one run is trained: `applied`, resolved, with the run's seed.
+
+        The number of threads is set, since the last bits of the numbers depend on it.
+        """
+        settings = dataclasses.replace(self.applied(preset), seed=seed).resolved(n_train)
+        return dataclasses.replace(settings, threads=cpu_threads(settings))
+
+
+Plan = Callable[[Request, Any, Path], list[Job]]
+"""(request, data or None, folder of the experiment) -> its jobs."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table or figure of the papers, as a command.
+
+    Attributes:
+        name: as `dualview reproduce` takes it.
+        title: a heading.
+        question: what it asks, in plain words.
+        source: paper, and table or figure there.
+        duration: how long the cpu preset takes on two cores, by data.
+        default_data: as `dualview.datasets.load` takes it.
+        plan: makes the jobs; raises SettingsError, DataError or ConversionError for what does not
+            fit, before anything is trained.
+        tables: of the records of one call, published numbers beside the measured ones.
+        needs_data: False: `plan` takes None for data where none was asked for.
+        options: which of "arch", "width", "optimizer" and "kinds" it understands.
+    """
+
+    name: str
+    title: str
+    question: str
+    source: str
+    duration: str
+    default_data: str
+    plan: Plan
+    tables: Callable[[Sequence[RunRecord]], list[Table]]
+    needs_data: bool = True
+    options: tuple[str, ...] = ()
+
+
+def check_options(experiment: Experiment, request: Request) -> None:
+    """Refuse options that the experiment does not understand.
+
+    Raises:
+        SettingsError: one is given.
+    """
+    for name in ("arch", "width", "optimizer", "kinds"):
+        if getattr(request, name) is not None and name not in experiment.options:
+            known = ", ".join(f"--{option}" for option in experiment.options) or "none of its kind"
+            raise SettingsError(
+                f"--{name}: {experiment.name} has no such choice; leave it out (it takes {known})"
+            )
+
+
+def chosen_kinds(request: Request, kinds: Sequence[str]) -> tuple[str, ...]:
+    """The kinds asked for, in the experiment's order; all of them if none were.
+
+    Raises:
+        SettingsError: one is none of the experiment's.
+    """
+    for kind in request.kinds or ():
+        choose("kinds", kind, kinds)
+    return tuple(kind for kind in kinds if request.kinds is None or kind in request.kinds)
+
+
+def is_small(data: Dataset) -> bool:
+    """Whether the data is as small as the digits, so that networks train on it in seconds."""
+    return data.train.images.numel() < SMALL_NUMBERS
+
+
+def data_config(data: Dataset) -> dict[str, Any]:
+    """What a job's config says of the data; its path is no part of it."""
+    from dualview.experiments.data import data_fingerprint
+
+    return {
+        "data": data.description,
+        "data_fingerprint": data_fingerprint(data),
+        "n_train": len(data.train),
+        "n_validation": len(data.validation),
+        "n_test": len(data.test),
+    }

@@ -1,0 +1,167 @@
+"""How each architecture is made and trained in the two presets.
+
+The paper preset is that of arXiv 2110.03403 and the papers it builds on. The cpu preset trains
+narrow networks for a few epochs: on small data (the digits) in seconds a run, on CIFAR-10 in
+minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dualview.experiments.data import enlarged
+from dualview.experiments.experiment import Request, is_small
+from dualview.experiments.settings import ComparisonSettings
+from dualview.training import TrainSettings, choose
+
+if TYPE_CHECKING:
+    from dualview.datasets import Dataset
+
+ARCHITECTURE_NAMES: Mapping[str, str] = {
+    "fc": "FC",
+    "c4gap": "C4GAP",
+    "vgg16": "VGG-16",
+    "resnet20": "ResNet-20",
+    "resnet110": "ResNet-110",
+}
+"""How tables write an architecture; those that have recipes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One architecture in one preset."""
+
+    width: int | None
+    training: TrainSettings
+    batch_norm: bool | None = None
+    beta: float = 4.0
+    max_pool: str | None = None
+    seeds: int = 3
+    scale: float = 1.0
+    """Rough time of its DNN's epoch, in that of C4GAP in the same preset."""
+    least_side: int = 1
+    """Smaller images are enlarged to at least so many pixels."""
+    augmented: bool = False
+    """Colour images are mirrored and cropped at random; grey ones (digits) never."""
+
+
+_ADAM = TrainSettings(
+    epochs=32, batch_size=128, optimizer="adam", learning_rate=3e-4, schedule="constant"
+)
+_SGD = TrainSettings(
+    epochs=182,  # 64,000 steps on 45,000 examples
+    batch_size=128,
+    optimizer="sgd",
+    learning_rate=0.1,
+    momentum=0.9,
+    weight_decay=2.5e-4,
+    schedule="steps",
+)
+PAPER: Mapping[str, Recipe] = {
+    "fc": Recipe(128, replace(_ADAM, epochs=100, batch_size=32, learning_rate=1e-4)),
+    "c4gap": Recipe(128, _ADAM, batch_norm=False, seeds=5),
+    "vgg16": Recipe(
+        64,
+        _SGD,
+        batch_norm=True,
+        beta=10.0,
+        max_pool="average",
+        scale=6.0,
+        least_side=16,
+        augmented=True,
+    ),
+    "resnet20": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=6.0, augmented=True),
+    "resnet110": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=30.0, augmented=True),
+}
+
+_DIGITS = TrainSettings(epochs=20, batch_size=64, learning_rate=4e-3, threads=1)
+SMALL: Mapping[str, Recipe] = {
+    "fc": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=0.3),
+    "c4gap": Recipe(16, _DIGITS, batch_norm=True),
+    "vgg16": Recipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
+    "resnet20": Recipe(4, _DIGITS, scale=3.0),
+    "resnet110": Recipe(4, _DIGITS, scale=16.0),
+}
+
+_CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3)
+LARGE: Mapping[str, Recipe] = {
+    "fc": Recipe(128, replace(_CIFAR, learning_rate=1e-3), scale=0.3, seeds=1),
+    "c4gap": Recipe(16, _CIFAR, batch_norm=True, seeds=2, augmented=True),
+    "vgg16": Recipe(8, _CIFAR, seeds=1, scale=2.0, augmented=True, least_side=16),
+    "resnet20": Recipe(8, _CIFAR, seeds=1, scale=3.0, augmented=True),
+    "resnet110": Recipe(4, _CIFAR, seeds=1, scale=8.0, augmented=True),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An architecture as it is trained on some data."""
+
+    comparison: ComparisonSettings
+    data: Dataset
+    """Enlarged where the architecture needs larger images."""
+    scale: float
+    """Rough time of a run of its DNN, in any unit that settings of one preset share."""
+    enlarged: int = 1
+    """How often each pixel is repeated in both directions."""
+
+
+def setting(
+    experiment: str, arch: str, request: Request, data: Dataset, *, epochs: int | None = None
+) -> Setting:
+    """The architecture as the preset trains it on such data, with what was asked for.
+
+    Args:
+        experiment: its name, for the records.
+        arch: a name in `ARCHITECTURE_NAMES`.
+        request: preset, and what was asked for.
+        data: decides which size of the cpu preset.
+        epochs: in place of the recipe's, where none were asked for.
+
+    Raises:
+        SettingsError: the architecture has no recipe.
+    """
+    choose("arch", arch, ARCHITECTURE_NAMES)
+    table = PAPER if request.preset == "paper" else SMALL if is_small(data) else LARGE
+    recipe = table[arch]
+    training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
+    if recipe.augmented and data.input_shape[0] == 3:
+        training = replace(training, flip=True, crop=4 if request.preset == "paper" else 0)
+    factor = -(-recipe.least_side // min(data.input_shape[1:]))
+    comparison = ComparisonSettings(
+        arch=arch,
+        width=request.width or recipe.width,
+        batch_norm=recipe.batch_norm,
+        seeds=request.seeds or recipe.seeds,
+        beta=recipe.beta,
+        max_pool=recipe.max_pool,
+        training=training,
+        experiment=experiment,
+    )
+    return Setting(
+        comparison,
+        enlarged(data, factor) if factor > 1 else data,
+        recipe.scale * (training.epochs or 1),
+        factor,
+    )
+
+
+def architecture_name(arch: str) -> str:
+    """How tables write an architecture.
+
+    >>> architecture_name("vgg16"), architecture_name("mine")
+    ('VGG-16', 'mine')
+    """
+    return ARCHITECTURE_NAMES.get(arch, arch)
+
+
+def architecture_place(arch: str) -> tuple[int, str]:
+    """Where an architecture stands in tables and figures, for sorting.
+
+    >>> sorted(["mine", "resnet20", "c4gap"], key=architecture_place)
+    ['c4gap', 'resnet20', 'mine']
+    """
+    known = list(ARCHITECTURE_NAMES)
+    return (known.index(arch) if arch in known else len(known)), arch

@@ -1,0 +1,282 @@
+"""The jobs of the regimes: one for each regime and seed of an architecture and an optimiser.
+
+The seeds of a fully connected network are trained in one pass (`training.stacked`): the first of
+their jobs trains all, the others hand out what is theirs by then. Folders and records are those of
+single runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from dualview.architectures import build
+from dualview.datasets import Split
+from dualview.experiments import run_folders
+from dualview.experiments.experiment import data_config
+from dualview.experiments.jobs import Job, Perform, record, training_config, training_job
+from dualview.experiments.networks import count_parameters, example_input
+from dualview.experiments.records import RunRecord
+from dualview.experiments.regime_networks import BETA, EPS, regime_network
+from dualview.experiments.regime_tables import REGIME_NAMES, setting_title
+from dualview.training import (
+    MODEL,
+    SettingsError,
+    TrainingResult,
+    TrainSettings,
+    Watcher,
+    is_main_process,
+)
+from dualview.training.stacked import train_stacked
+
+if TYPE_CHECKING:
+    from dualview.datasets import Dataset
+
+STACKED = ("fc",)
+"""Architectures whose seeds are trained in one pass."""
+
+COSTS = {"relu": 1.0, "dlnpf": 2.0}
+FROZEN_COST = 1.35
+"""Of a step, in steps of the ReLU network: frozen gates need no backward pass."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An architecture, trained with one optimiser on some data, in every regime."""
+
+    experiment: str
+    arch: str
+    width: int
+    data: Dataset
+    """As networks see it, not normalised."""
+    validate: bool
+    """False: the validation split is part of the train split."""
+    training: Callable[[int], TrainSettings]
+    """Of a seed; resolved."""
+    seeds: int
+
+    @property
+    def title(self) -> str:
+        """As progress names it."""
+        return setting_title(self.arch, self.training(0).optimizer)
+
+    def draw(self) -> nn.Module:
+        """The architecture, drawn from PyTorch's random state.
+
+        Raises:
+            SettingsError: it cannot be built so.
+        """
+        try:
+            return build(
+                self.arch,
+                num_classes=self.data.n_classes,
+                input_shape=self.data.input_shape,
+                width=self.width,
+                batch_norm=False,
+            )
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+
+    def network(self, regime: str, seed: int, trained: Path | None = None) -> nn.Module:
+        """The untrained network of a regime; for "flnpf" with the ReLU run's model."""
+        return regime_network(
+            regime, self.draw, seed, example_input=example_input(self.data), trained=trained
+        )
+
+    def folder(self, out: Path, regime: str, seed: int) -> Path:
+        """Of one run."""
+        return out / f"{self.arch}-{self.training(0).optimizer}-{regime}-seed{seed}"
+
+
+def unnormalised(data: Dataset) -> Dataset:
+    """The data as the paper's networks see it: pixels divided by 255, nothing else.
+
+    >>> from dualview.datasets import load
+    >>> unnormalised(load("digits")).std
+    (1.0,)
+    """
+    channels = len(data.mean)
+    return replace(data, mean=(0.0,) * channels, std=(1.0,) * channels)
+
+
+def all_for_training(data: Dataset) -> Dataset:
+    """The data with its validation split put (back) into the train split.
+
+    The validation split stays as it is, since a data set has one; nobody should look at it.
+    """
+    both = (data.train, data.validation)
+    images = torch.cat([split.images for split in both])
+    labels = torch.cat([split.labels for split in both])
+    return replace(data, train=Split(images, labels))
+
+
+def regime_jobs(setting: Setting, regimes: Sequence[str], out: Path) -> list[Job]:
+    """Every regime with every seed.
+
+    ReLU networks come before those that copy their gates (FLNPF), whatever order is asked for; if
+    FLNPF is asked for without them, they are trained all the same.
+
+    Raises:
+        SettingsError, ConversionError: a network cannot be built so.
+    """
+    wanted = {*regimes, "relu"} if "flnpf" in regimes else set(regimes)
+    regimes = sorted((r for r in REGIME_NAMES if r in wanted), key=lambda r: r != "relu")
+    of_data = data_config(setting.data)
+    if not setting.validate:
+        of_data["n_validation"] = 0
+    jobs: list[Job] = []
+    for regime in regimes:
+        size = _parameters(setting, regime)
+        own = [_job(setting, regime, seed, out, of_data, size) for seed in range(setting.seeds)]
+        jobs += _stacked(setting, regime, own, out) if setting.arch in STACKED else own
+    # Stacks regime by regime; what is trained run by run, seed by seed.
+    return jobs if setting.arch in STACKED else sorted(jobs, key=lambda job: job.seed)
+
+
+def _job(
+    setting: Setting,
+    regime: str,
+    seed: int,
+    out: Path,
+    of_data: dict[str, Any],
+    parameters: int,
+) -> Job:
+    """A run that is trained by itself."""
+    training = setting.training(seed)
+    folder = setting.folder(out, regime, seed)
+    trained = setting.folder(out, "relu", seed) / MODEL if regime == "flnpf" else None
+    job = training_job(
+        regime,
+        seed,
+        folder,
+        _config(setting, regime, training, of_data),
+        title=f"{setting.title}, {REGIME_NAMES[regime]}, seed {seed}",
+        cost=COSTS.get(regime, FROZEN_COST) * (training.epochs or 1),
+        parameters=parameters,
+        build=partial(setting.network, regime, seed, trained),
+        data=setting.data,
+        training=training,
+    )
+    perform = job.perform if setting.validate else without_validation(job.perform)
+    return replace(job, perform=_given(trained, job, perform))
+
+
+def _config(
+    setting: Setting, regime: str, training: TrainSettings, of_data: dict[str, Any]
+) -> dict[str, Any]:
+    """Every option that a run's numbers depend on, flat."""
+    gates = {"relu": "own", "dlnpf": f"{1 + EPS:g} sigmoid({BETA:g} q)"}
+    return {
+        "experiment": setting.experiment,
+        **of_data,
+        "normalised": False,
+        "arch": setting.arch,
+        "width": setting.width,
+        "batch_norm": False,
+        "kind": regime,
+        "gates": gates.get(regime, "hard, frozen"),
+        **training_config(training),
+    }
+
+
+def _parameters(setting: Setting, regime: str) -> int:
+    """Numbers that are trained; FLNPF trains as many as the other regimes with frozen gates."""
+    return count_parameters(setting.network("frnpf-ii" if regime == "flnpf" else regime, 0))
+
+
+def without_validation(perform: Perform) -> Perform:
+    """Leave out what was measured on a validation split that is part of the train split."""
+
+    def stripped(where: Path, watcher: Watcher) -> RunRecord:
+        done = perform(where, watcher)
+        curve = (
+            replace(epoch, validation_loss=None, validation_accuracy=None) for epoch in done.curve
+        )
+        return replace(done, curve=tuple(curve))
+
+    return stripped
+
+
+def _given(trained: Path | None, job: Job, perform: Perform) -> Perform:
+    """Record a run as diverged where the ReLU network diverged whose gates it needs."""
+
+    def checked(where: Path, watcher: Watcher) -> RunRecord:
+        if trained is None or trained.exists():
+            return perform(where, watcher)
+        message = f"there are no gates to copy: {trained.parent.name} left no trained network"
+        result = TrainingResult("diverged", message, (), job.parameters, "")
+        return record(job.config["experiment"], job.config, job.kind, job.seed, result)
+
+    return checked
+
+
+# ------------------------------------------------------------------------- seeds in one pass
+
+
+def _stacked(setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
+    """The same jobs, trained together by the first that is not done."""
+    unfinished = [job for job in jobs if not (job.folder / run_folders.RECORD).exists()]
+    stack = _Stack(setting, regime, jobs, out)
+    together = []
+    for job in jobs:
+        works = job in unfinished[:1]  # for all, which is what the time left depends on
+        cost = sum(other.cost for other in unfinished) if works else 0.0
+        others = f" (with {len(unfinished) - 1} more)" if works and len(unfinished) > 1 else ""
+        perform = _given(stack.trained(job), job, partial(stack.perform, job))
+        together.append(replace(job, cost=cost, title=job.title + others, perform=perform))
+    return together
+
+
+class _Stack:
+    """The seeds of one regime, which are trained when the first of them is asked for."""
+
+    def __init__(self, setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> None:
+        self.setting = setting
+        self.regime = regime
+        self.jobs = jobs
+        self.out = out
+        self.results: dict[int, TrainingResult] = {}
+        self.size = 0
+
+    def perform(self, job: Job, where: Path, watcher: Watcher) -> RunRecord:
+        """The job's record; trains all unfinished jobs if that was not done yet."""
+        if job.seed not in self.results:
+            self._train(watcher)
+        result = self.results[job.seed]
+        measurements = {"seeds_in_one_pass": self.size}
+        return record(
+            job.config["experiment"], job.config, job.kind, job.seed, result, measurements
+        )
+
+    def _train(self, watcher: Watcher) -> None:
+        jobs = [job for job in self.jobs if self._is_due(job)]
+        for job in jobs:
+            if is_main_process():
+                run_folders.open_folder(job.folder, job.config)
+        results = train_stacked(
+            [self.setting.network(self.regime, job.seed, self.trained(job)) for job in jobs],
+            self.setting.data,
+            [self.setting.training(job.seed) for job in jobs],
+            [job.folder for job in jobs],
+            validate=self.setting.validate,
+            watcher=watcher,
+        )
+        self.size = len(jobs)
+        self.results = {job.seed: result for job, result in zip(jobs, results, strict=True)}
+
+    def _is_due(self, job: Job) -> bool:
+        trained = self.trained(job)
+        ready = trained is None or trained.exists()
+        return ready and not (job.folder / run_folders.RECORD).exists()
+
+    def trained(self, job: Job) -> Path | None:
+        """The model of the ReLU network whose gates the job needs, if it needs any."""
+        if self.regime != "flnpf":
+            return None
+        return self.setting.folder(self.out, "relu", job.seed) / MODEL

@@ -1,0 +1,98 @@
+"""Tables of text: `Table`, and its forms for a terminal, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+NOTE_WIDTH = 98
+"""Characters in a line of notes in a terminal."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text cells; the first column names the row.
+
+    Raises:
+        ValueError: a row has another number of cells than there are columns.
+    """
+
+    name: str
+    """For files: "recovered-accuracy"."""
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    """What must be known to read it; a paragraph each."""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"{self.name}: expected {len(self.columns)} cells "
+                    f"({', '.join(self.columns)}), got {len(row)}: {row}"
+                )
+
+
+def to_text(table: Table) -> str:
+    """Title, aligned columns and notes, for a terminal.
+
+    >>> print(to_text(Table("t", "Sizes", ("what", "m"), (("a", "1.50"), ("bc", "12")))))
+    Sizes
+    <BLANKLINE>
+    what     m
+    ────  ────
+    a     1.50
+    bc      12
+    """
+    lines = align(table.columns, table.rows)
+    notes = [line for note in table.notes for line in ("", textwrap.fill(note, NOTE_WIDTH))]
+    return "\n".join([table.title, "", *lines, *notes])
+
+
+def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Header, rule and rows as lines; the first column to the left, others to the right."""
+    widths = [max(len(line[i]) for line in (columns, *rows)) for i in range(len(columns))]
+    rule = "  ".join("─" * width for width in widths)
+    return [_line(columns, widths), rule, *(_line(row, widths) for row in rows)]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first = cells[0].ljust(widths[0])
+    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join([first, *rest]).rstrip()
+
+
+def to_markdown(table: Table) -> str:
+    r"""The table alone, with its notes below, without its title.
+
+    >>> print(to_markdown(Table("t", "Sizes", ("what", "m"), (("a|b", "1.50"),))))
+    | what | m |
+    | --- | ---: |
+    | a\|b | 1.50 |
+    """
+    rules = ["---", *("---:" for _ in table.columns[1:])]
+    lines = [_cells(table.columns), _cells(rules), *(_cells(row) for row in table.rows)]
+    for note in table.notes:
+        lines += ["", note]
+    return "\n".join(lines)
+
+
+def _cells(cells: Sequence[str]) -> str:
+    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return "| " + " | ".join(escaped) + " |"
+
+
+def to_csv(table: Table) -> str:
+    r"""Header and rows.
+
+    >>> to_csv(Table("t", "Sizes", ("what", "m"), (("a, b", "1.50"),)))
+    'what,m\n"a, b",1.50\n'
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([table.columns, *table.rows])
+    return stream.getvalue()

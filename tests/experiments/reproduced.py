@@ -1,0 +1,80 @@
+"""Every experiment, done once at a tiny size."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from unittest import mock
+
+from dualview.datasets import Dataset, Split, load
+from dualview.errors import DualviewWarning
+from dualview.experiments import gate_learning, invariances
+from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.records import RunRecord
+from dualview.experiments.registry import EXPERIMENTS
+from dualview.experiments.reproduce import reproduce
+
+
+def tiny_request(experiment: Experiment, **changes: object) -> Request:
+    """One seed, one epoch, narrow networks where the experiment lets one choose."""
+    request = Request(seeds=1, epochs=1, machine=Machine(accelerator="cpu", threads=1))
+    if "width" in experiment.options:
+        # Six layers of four units are dead for all examples, and have no kernel.
+        request = replace(request, width=16 if experiment.name == "alignment" else 4)
+    return replace(request, **changes)
+
+
+def few_digits(n: int = 120) -> Dataset:
+    """The first examples of each split of the digits."""
+    data = load("digits")
+    cut = {
+        name: Split(part.images[:n], part.labels[:n])
+        for name in ("train", "validation", "test")
+        for part in (getattr(data, name),)
+    }
+    return replace(data, **cut)
+
+
+def tiny_reproduce(name: str, folder: Path, **changes: object) -> list[RunRecord]:
+    """Do the experiment on the digits, at its tiny size."""
+    progress = changes.pop("progress", None)
+    request = tiny_request(EXPERIMENTS[name], **changes)
+    data = few_digits(200) if name == "architectures" else None
+    with warnings.catch_warnings(), smaller():
+        # Batch norm on a constant input: the experiments ask for it.
+        warnings.simplefilter("ignore", DualviewWarning)
+        return reproduce(EXPERIMENTS[name], request, folder, data=data, progress=progress)  # type: ignore[arg-type]
+
+
+@contextmanager
+def smaller() -> Iterator[None]:
+    """What a request cannot make smaller: the number of gate orders, of stages, of points."""
+    kernel = replace(gate_learning.SMALL.kernel, n_train=60, n_test=40)
+    recipe = replace(gate_learning.SMALL, stages=2, kernel=kernel)
+    with (
+        mock.patch.object(invariances, "is_small", return_value=False),
+        mock.patch.object(gate_learning, "SMALL", recipe),
+    ):
+        yield
+
+
+@cache
+def tiny_folder(name: str) -> Path:
+    """Where the experiment was done, once for all tests of a process."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    tiny_reproduce(name, folder)
+    return folder
+
+
+@cache
+def tiny_records(name: str) -> tuple[RunRecord, ...]:
+    """The records of the experiment, in the order of its jobs."""
+    return tuple(tiny_reproduce(name, tiny_folder(name)))

@@ -1,0 +1,68 @@
+"""Properties proved here.
+
+1. Finished jobs need no room; each other one needs its model and its other files, the largest two
+   checkpoints beside.
+2. A checkpoint and a model of a real run are no larger than what is reckoned for them.
+3. Too little room is refused with what was expected, what was found, and the repair, also where the
+   folder does not exist yet, and before anything is performed.
+4. Sizes are written in the unit that suits them.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import namedtuple
+
+import pytest
+
+from dualview.errors import RunError
+from dualview.experiments import disk_space
+from dualview.experiments.jobs import Job, run_jobs
+from dualview.experiments.run_folders import RECORD
+from dualview.training import CHECKPOINT, MODEL, TrainSettings, train
+from tests.record_cases import run_record
+from tests.training.tiny import tiny_data, tiny_net
+
+Usage = namedtuple("Usage", "total used free")
+
+
+def _job(folder, parameters):
+    def perform(where, watcher):
+        return run_record()
+
+    return Job("dnn", 0, folder, {}, 1.0, "one", perform, parameters)
+
+
+def test_what_is_reckoned(tmp_path):
+    jobs = [_job(tmp_path / "a", 10**6), _job(tmp_path / "b", 2 * 10**6)]
+    assert disk_space.needed(jobs) == 12 * 10**6 + 2 * 2**20 + 48 * 10**6
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / RECORD).touch()
+    assert disk_space.needed(jobs) == 4 * 10**6 + 2**20 + 24 * 10**6
+    assert disk_space.needed(jobs[1:]) == 0
+
+
+def test_real_files_are_no_larger(tmp_path):
+    net = tiny_net()
+    train(net, tiny_data(), TrainSettings(epochs=1, tensorboard=False), tmp_path)
+    parameters = sum(p.numel() for p in net.parameters())
+    other = disk_space.OTHER_BYTES
+    assert (tmp_path / MODEL).stat().st_size < 4 * parameters + other
+    assert (tmp_path / CHECKPOINT).stat().st_size < 12 * parameters + other
+
+
+def test_too_little_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 10**9, 5 * 2**20))
+    job = _job(tmp_path / "deep" / "er" / "one", 10**6)
+    with pytest.raises(RunError, match=r"expected 27\.7 MiB free .* got 5\.0 MiB; free some"):
+        run_jobs([job], tmp_path / "deep" / "er")
+    assert not job.folder.exists()
+    disk_space.check([_job(tmp_path / "small", 10)], tmp_path / "not" / "there")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (5 * 2**40, "5.0 TiB")],
+)
+def test_sizes(count, text):
+    assert disk_space.size(count) == text
