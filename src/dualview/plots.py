@@ -42,11 +42,11 @@ class Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "train_loss": Metric("Training loss, cross-entropy", log=True),
+    "train_loss": Metric("Training loss", log=True),
     "train_accuracy": Metric("Training accuracy, %", percent=True),
-    "validation_loss": Metric("Validation loss, cross-entropy", log=True),
+    "validation_loss": Metric("Validation loss", log=True),
     "validation_accuracy": Metric("Validation accuracy, %", percent=True),
-    "test_loss": Metric("Test loss, cross-entropy", log=True),
+    "test_loss": Metric("Test loss", log=True),
     "test_accuracy": Metric("Test accuracy, %", percent=True),
 }
 """The fields of `EpochMetrics` that `learning_curves` can draw."""

@@ -306,7 +306,7 @@ def curves_section(records: Sequence[RunRecord], name: str) -> tuple[Section, ..
         )
         for metric, caption in (
             ("test_accuracy", "Accuracy on the test split after each epoch."),
-            ("train_loss", "Mean cross-entropy of each epoch’s training batches."),
+            ("train_loss", "Mean loss of each epoch’s training batches."),
         )
     )
     how = Prose((_how_to_read_curves(records),))
