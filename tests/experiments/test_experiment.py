@@ -39,7 +39,7 @@ def test_requests_that_cannot_be_meant(values, message):
 def test_training_as_asked_for():
     preset = TrainSettings(epochs=20, learning_rate=1e-4, schedule="constant", threads=1)
     assert Request().applied(preset) == preset
-    asked = Request(epochs=3, machine=Machine("cpu", 1, "64-true", 2))
+    asked = Request(epochs=3, machine=Machine("cpu", precision="64-true", threads=2))
     changed = {"epochs": 3, "accelerator": "cpu", "precision": "64-true", "threads": 2}
     assert asked.applied(preset) == replace(preset, **changed)
     run = asked.training(preset, 5, 40)

@@ -60,7 +60,9 @@ def test_the_papers_settings():
 
 
 def test_what_was_asked_for():
-    request = Request(width=5, seeds=7, epochs=9, machine=Machine("cpu", 1, "64-true", 2))
+    request = Request(
+        width=5, seeds=7, epochs=9, machine=Machine("cpu", precision="64-true", threads=2)
+    )
     one = setting("trial", "c4gap", request, DIGITS).comparison
     assert (one.width, one.seeds, one.training.epochs) == (5, 7, 9)
     assert (one.training.precision, one.training.threads) == ("64-true", 2)
