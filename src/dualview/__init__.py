@@ -26,26 +26,36 @@ if TYPE_CHECKING:
     from dualview.path_kernel.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
+    from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
+    from dualview.primal.rates import GateRates, gate_rates
+    from dualview.primal.spectra import FilterSpectra, filter_spectra
 
 __version__ = "0.1.0"
 
 __all__ = [
     "DualviewError",
     "DualviewWarning",
+    "FilterSpectra",
     "Gate",
+    "GateRates",
     "GatedNetwork",
     "HardGate",
     "NPKClassifier",
     "NPKFeatureClassifier",
+    "PrimalFilters",
     "SoftGate",
     "disentangle",
     "empirical_ntk",
     "expected_ntk",
+    "filter_spectra",
+    "gate_distances",
+    "gate_rates",
     "npk",
     "npk_features",
     "npk_gram",
     "path_features",
     "path_values",
+    "primal_filters",
 ]
 
 _ROOMS = {
@@ -63,6 +73,13 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "primal_filters": "primal.filters",
+    "PrimalFilters": "primal.filters",
+    "gate_distances": "primal.filters",
+    "filter_spectra": "primal.spectra",
+    "FilterSpectra": "primal.spectra",
+    "gate_rates": "primal.rates",
+    "GateRates": "primal.rates",
 }
 """Public name -> the room it lives in, which is imported when the name is first used."""
 

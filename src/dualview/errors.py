@@ -56,5 +56,9 @@ class TooManyPathsError(PathKernelError):
     """Enumeration would visit more paths than the limit allows; the message gives the count."""
 
 
+class PrimalFilterError(DualviewError, ValueError):
+    """Gates that have no one linear filter, or a request that primal filters cannot serve."""
+
+
 class DualviewWarning(UserWarning):
     """Something that works as asked, and that is probably not what was meant."""

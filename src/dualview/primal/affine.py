@@ -1,0 +1,151 @@
+"""One layer of a DLGN's gating network as an affine map, and its linear part applied both ways.
+
+The map is x -> q(x) = <F, x> + c, with one filter F and one offset c for every gate. Examples are
+on axis 0. Neither direction ever holds the matrix of all filters: both take a block of vectors.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.errors import PrimalFilterError
+from dualview.gated_network import GatedNetwork
+from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
+from dualview.source_lines import describe, module_of
+from dualview.tracing import drop_dead_code
+
+LINEAR_KINDS = ("dlgn", "dlgn-sf")
+"""Kinds whose gating network is affine."""
+
+
+def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
+    """A frozen copy of what `net` computes between the input and the pre-activations of `layer`.
+
+    Args:
+        net: a DLGN, with batch norm in evaluation mode.
+        layer: which of the gating network's pre-activations, from 0 to L - 1.
+
+    Returns:
+        x (n, ...) -> q (n, ...). Training `net` afterwards does not change it.
+
+    Raises:
+        PrimalFilterError: another kind of network, no such layer, batch norm or dropout in training
+            mode, or parameters that are not finite.
+    """
+    _check_kind(net)
+    layer = _checked_layer(net, layer)
+    network = fx.GraphModule(net.gating_network, _layer_graph(net.gating_network, layer))
+    _check_modes(network)
+    _check_finite(network, layer)
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def linear_image(network: fx.GraphModule, vectors: Tensor) -> Tensor:
+    """The linear part of `network`, applied to inputs (k, *input shape): <F, v> for every gate."""
+    zeros = torch.zeros_like(vectors[:1])
+
+    def apply(vector: Tensor) -> Tensor:
+        return torch.func.jvp(network, (zeros,), (vector,))[1]
+
+    with torch.no_grad():
+        return torch.func.vmap(apply)(vectors.unsqueeze(1)).squeeze(1)
+
+
+def filter_sums(network: fx.GraphModule, example: Tensor, weights: Tensor) -> Tensor:
+    """Sums of filters with weights (k, *gate shape), (k, *input shape): vector-Jacobian products.
+
+    `example` (1, *input shape) gives the shape of the input; its values do not matter.
+    """
+    pull_back = torch.func.vjp(network, torch.zeros_like(example))[1]
+    with torch.no_grad():
+        return torch.func.vmap(pull_back)(weights.unsqueeze(1))[0].squeeze(1)
+
+
+def _check_kind(net: GatedNetwork) -> None:
+    if not isinstance(net, GatedNetwork):
+        raise PrimalFilterError(
+            f"net: expected a dualview.GatedNetwork, got {type(net).__name__}. Repair: "
+            f"dualview.disentangle(model, kind='dlgn')"
+        )
+    if net.kind not in LINEAR_KINDS:
+        raise PrimalFilterError(
+            f"kind={net.kind!r}: its gating network has activations, so a gate has no one linear "
+            f"filter, but another for every example; expected one of {LINEAR_KINDS}. Repair: "
+            f"dualview.disentangle(model, kind='dlgn'), or the filter at one example x by "
+            f"torch.func.jacrev(lambda x: net.preactivations(x[None])[layer][0])(x)"
+        )
+
+
+def _checked_layer(net: GatedNetwork, layer: int) -> int:
+    try:
+        index = operator.index(layer)
+    except TypeError:
+        index = -1
+    if not 0 <= index < net.n_gates or isinstance(layer, bool):
+        raise PrimalFilterError(
+            f"layer: expected a whole number from 0 to {net.n_gates - 1}, one of the gating "
+            f"network's {net.n_gates} layers of gates, got {layer!r}"
+        )
+    return index
+
+
+def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:
+    """The part of the gating graph that one layer needs.
+
+    A `Sequential` becomes its layers, so that each has its rule. `.detach()` goes: the value is the
+    same, and derivatives would miss it.
+    """
+    graph = fx.Graph()
+    env: dict[fx.Node, fx.Node] = {}
+    for node in gating.graph.nodes:
+        if node.op == "output":
+            graph.output(env[node.args[0][layer]])
+        elif node.op == "call_method" and node.target == "detach":
+            env[node] = env[node.all_input_nodes[0]]
+        elif node.op == "call_module" and type(module_of(node)) is nn.Sequential:
+            value = env[node.all_input_nodes[0]]
+            for name, _ in module_of(node).named_children():
+                value = graph.call_module(f"{node.target}.{name}", (value,))
+            env[node] = value
+        else:
+            env[node] = graph.node_copy(node, env.__getitem__)
+    drop_dead_code(graph)
+    return graph
+
+
+def _check_modes(network: fx.GraphModule) -> None:
+    for node in network.graph.nodes:
+        module: Any = module_of(node) if node.op == "call_module" else None
+        if isinstance(module, BATCH_NORM_MODULES):
+            if module.running_var is None:
+                raise PrimalFilterError(
+                    f"{describe(node)}: its statistics are those of the batch, also in evaluation "
+                    f"mode, so the gates are not affine in one example. Repair: use batch norm "
+                    f"with track_running_stats=True"
+                )
+            if module.training:
+                _refuse_training(node, "it normalises by the statistics of the batch")
+        elif isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
+            _refuse_training(node, "it multiplies by random numbers")
+
+
+def _refuse_training(node: fx.Node, reason: str) -> None:
+    raise PrimalFilterError(
+        f"{describe(node)}: in training mode {reason}, so gates have no fixed filters; expected "
+        f"the network in evaluation mode. Repair: net.eval()"
+    )
+
+
+def _check_finite(network: fx.GraphModule, layer: int) -> None:
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if not tensor.isfinite().all():
+            raise PrimalFilterError(
+                f"'{name}' of the gating network: expected finite numbers, got NaN or infinity, "
+                f"and layer {layer} depends on it. Repair: load a checkpoint from before training "
+                f"diverged"
+            )

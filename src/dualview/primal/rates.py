@@ -1,0 +1,115 @@
+"""How often each gate is on, for each class, counted over batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dualview.errors import PrimalFilterError
+from dualview.gated_network import GatedNetwork
+from dualview.tracing import evaluation_mode
+
+
+@dataclass(frozen=True, eq=False)
+class GateRates:
+    """How often each gate is on.
+
+    Attributes:
+        classes: the labels that occur, in order; (0,) where none were given.
+        counts: (classes,) examples of each.
+        by_class: for each layer of the gating network, the share of the class's examples whose gate
+            is on, (classes, units) or (classes, channels, positions...).
+    """
+
+    classes: tuple[int, ...]
+    counts: Tensor
+    by_class: tuple[Tensor, ...]
+
+    @property
+    def overall(self) -> tuple[Tensor, ...]:
+        """For each layer, the share of all examples whose gate is on."""
+        weights = self.counts / self.counts.sum()
+        return tuple(torch.tensordot(weights.to(rates), rates, dims=1) for rates in self.by_class)
+
+
+def gate_rates(
+    net: GatedNetwork,
+    data: Tensor | Iterable[tuple[Tensor, Tensor]],
+    labels: Tensor | None = None,
+    *,
+    batch_size: int = 256,
+) -> GateRates:
+    """How often each gate of the gating network is on (q > 0), for each class.
+
+    Any kind of network will do. Gates are those in evaluation mode. What is held beside one batch
+    is a count for each class and gate.
+
+    Args:
+        net: the network.
+        data: examples (n, ...); or batches (examples, labels), such as a data loader or
+            `dualview.datasets.batches.Batches`, read once.
+        labels: (n,) whole numbers, with examples as a tensor; default: one class for all.
+        batch_size: examples at a time, with examples as a tensor.
+
+    Raises:
+        PrimalFilterError: no examples, labels that do not fit them, or values that are not finite.
+
+    >>> import dualview as dv
+    >>> net = dv.disentangle(torch.nn.Sequential(
+    ...     torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)), kind="dlgn")
+    >>> rates = gate_rates(net, torch.randn(10, 2), torch.arange(10) % 2)
+    >>> rates.classes, rates.counts.tolist(), rates.by_class[0].shape
+    ((0, 1), [5, 5], torch.Size([2, 3]))
+    """
+    counts: dict[int, int] = {}
+    totals: dict[int, list[Tensor]] = {}
+    with evaluation_mode(net), torch.no_grad():
+        for examples, classes in _batches(data, labels, batch_size):
+            _check(examples, classes)
+            on = [q > 0 for q in net.preactivations(examples)]
+            for label in classes.unique().tolist():
+                chosen = classes == label
+                sums = [gate[chosen.to(gate.device)].sum(0, dtype=torch.int32) for gate in on]
+                before = totals.get(label, [torch.zeros_like(part) for part in sums])
+                totals[label] = [a + b for a, b in zip(before, sums, strict=True)]
+                counts[label] = counts.get(label, 0) + int(chosen.sum())
+    if not counts:
+        raise PrimalFilterError("data: expected at least one example, got none")
+    order = sorted(counts)
+    by_class = tuple(
+        torch.stack([layer / counts[label] for label, layer in zip(order, layers, strict=True)])
+        for layers in zip(*(totals[label] for label in order), strict=True)
+    )
+    return GateRates(tuple(order), torch.tensor([counts[label] for label in order]), by_class)
+
+
+def _batches(
+    data: Tensor | Iterable[tuple[Tensor, Tensor]], labels: Tensor | None, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    if not isinstance(data, Tensor):
+        if labels is not None:
+            raise PrimalFilterError(
+                "labels: expected none beside batches, which carry their own, got some"
+            )
+        yield from data
+        return
+    classes = torch.zeros(len(data), dtype=torch.long) if labels is None else labels
+    if classes.shape != data.shape[:1]:
+        raise PrimalFilterError(
+            f"labels: expected one for each of {len(data)} examples, got shape "
+            f"{tuple(classes.shape)}"
+        )
+    yield from zip(data.split(size), classes.split(size), strict=True)
+
+
+def _check(examples: Tensor, classes: Tensor) -> None:
+    if not examples.isfinite().all():
+        raise PrimalFilterError("data: expected finite values, got NaN or infinity")
+    if classes.shape != examples.shape[:1] or classes.is_floating_point():
+        raise PrimalFilterError(
+            f"labels: expected one whole number for each of {len(examples)} examples, got "
+            f"{classes.dtype} {tuple(classes.shape)}"
+        )
