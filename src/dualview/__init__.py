@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 from dualview.errors import DualviewError, DualviewWarning
 
 if TYPE_CHECKING:
+    from dualview.example_attribution import kernel_attribution
     from dualview.gated_network import GatedNetwork, disentangle
     from dualview.gates import Gate, HardGate, SoftGate
+    from dualview.path_attribution.contributions import input_contributions, layer_contributions
+    from dualview.path_attribution.ensemble import ensemble_contributions
+    from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.empirical import empirical_ntk
     from dualview.path_kernel.features import npk_features
@@ -42,20 +46,26 @@ __all__ = [
     "HardGate",
     "NPKClassifier",
     "NPKFeatureClassifier",
+    "PathSearch",
     "PrimalFilters",
     "SoftGate",
     "disentangle",
     "empirical_ntk",
+    "ensemble_contributions",
     "expected_ntk",
     "filter_spectra",
     "gate_distances",
     "gate_rates",
+    "input_contributions",
+    "kernel_attribution",
+    "layer_contributions",
     "npk",
     "npk_features",
     "npk_gram",
     "path_features",
     "path_values",
     "primal_filters",
+    "top_paths",
 ]
 
 _ROOMS = {
@@ -73,6 +83,12 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "top_paths": "path_attribution.strongest_paths",
+    "PathSearch": "path_attribution.strongest_paths",
+    "layer_contributions": "path_attribution.contributions",
+    "input_contributions": "path_attribution.contributions",
+    "ensemble_contributions": "path_attribution.ensemble",
+    "kernel_attribution": "example_attribution",
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",

@@ -1,0 +1,181 @@
+"""A weights network's graph -> a program: the walk, and what every rule needs to know.
+
+The network is run once on the example, so that every value's shape, and whatever does not depend on
+the input, is known. Rules (`step_rules`) then turn one node after the other into steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+
+from dualview.errors import UnsupportedOperationError
+from dualview.path_attribution.example import OneExample
+from dualview.path_attribution.steps import Label, Step
+from dualview.source_lines import describe
+
+Rule = Callable[[fx.Node, "ProgramBuilder"], int]
+"""Adds what a node does to the builder's steps; returns the number of the step with its value."""
+
+
+def refuse(node: fx.Node, reason: str) -> NoReturn:
+    """Raise the error for an operation whose paths cannot be followed."""
+    raise UnsupportedOperationError(
+        f"{describe(node)}: {reason}, so paths cannot be followed through it. Repair: write it "
+        f"with dense or convolutional layers, average pooling, batch norm, additions and "
+        f"concatenation; layer_contributions and input_contributions take any affine operation"
+    )
+
+
+class ProgramBuilder:
+    """The steps so far, and the values that the network had when run on the example."""
+
+    def __init__(self, example: OneExample) -> None:
+        self.example = example
+        self.network = example.network
+        self.steps: list[Step] = []
+        self.step_of: dict[fx.Node, int] = {}
+        self.values = recorded_values(example)
+        self._data = data_nodes(self.network.graph, self.values)
+
+    def add(self, step: Step) -> int:
+        """Append a step; its number."""
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+    def is_data(self, argument: Any) -> bool:
+        """Whether `argument` is a node whose value, a tensor, depends on the input."""
+        return isinstance(argument, fx.Node) and argument in self._data and self.is_tensor(argument)
+
+    def is_tensor(self, node: fx.Node) -> bool:
+        """Whether the node's value is one tensor."""
+        return isinstance(self.values[node], Tensor)
+
+    def data_tensors(self) -> list[fx.Node]:
+        """Every node whose value is a tensor that depends on the input, in order."""
+        return [node for node in self._data if self.is_tensor(node)]
+
+    def source(self, argument: Any) -> int:
+        """The number of the step that holds a data node's value."""
+        return self.step_of[argument]
+
+    def shape(self, node: fx.Node) -> tuple[int, ...]:
+        """Shape of a node's value, the axis of examples included."""
+        return tuple(self.values[node].shape)
+
+    def module(self, node: fx.Node) -> Any:
+        """The module that a `call_module` node calls."""
+        return self.network.get_submodule(str(node.target))
+
+    def label(self, node: fx.Node, kind: Any = "map", layer: str | None = None) -> Label:
+        """What the step of `node` is called."""
+        name = str(node.target) if node.op == "call_module" else node.name
+        return Label(layer or name, kind, without_example(self.shape(node)))
+
+    def fixed(self, argument: Any) -> Any:
+        """An argument that does not depend on the input, as the value it had."""
+        return fx.map_arg(argument, lambda node: self.values[node])
+
+    def array(self, argument: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """A number or tensor that does not depend on the input, spread over `shape`, flat."""
+        value = torch.as_tensor(self.fixed(argument), dtype=torch.float64)
+        return value.expand(shape).reshape(-1).numpy().copy()
+
+    def is_learnt(self, argument: Any) -> bool:
+        """Whether a constant argument is computed from parameters."""
+        if not isinstance(argument, fx.Node):
+            return False
+        if argument.op == "get_attr":
+            return isinstance(self.values[argument], nn.Parameter)
+        return any(self.is_learnt(source) for source in argument.all_input_nodes)
+
+    def sources(self, node: fx.Node) -> list[fx.Node]:
+        """The data tensors that `node` reads, also through tuples of tensors, each once."""
+        found: dict[fx.Node, None] = {}
+        for argument in node.all_input_nodes:
+            if self.is_data(argument):
+                found[argument] = None
+            elif argument in self._data:
+                found |= dict.fromkeys(self.sources(argument))
+        return list(found)
+
+    def run_on(self, node: fx.Node, stand_ins: Mapping[fx.Node, Tensor]) -> Tensor:
+        """The node's value with other tensors in place of the data that it reads, flat."""
+
+        def value(argument: fx.Node) -> Any:
+            if argument in stand_ins:
+                return stand_ins[argument].clone()
+            inlined = argument in self._data and not self.is_tensor(argument)
+            return call(argument) if inlined else self.values[argument]
+
+        def call(called: fx.Node) -> Any:
+            args, kwargs = fx.map_arg((called.args, called.kwargs), value)
+            return run_node(self.network, called, args, kwargs)
+
+        return call(node).reshape(-1)
+
+
+def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without the axis of examples, of length 1, if there is one."""
+    return shape[1:] if shape[:1] == (1,) else shape
+
+
+SAME_VALUE = frozenset(
+    ["to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "detach", "contiguous"]
+)
+"""Methods that leave the numbers alone: a change of type would round, `detach` would hide paths."""
+
+
+def run_node(network: fx.GraphModule, node: fx.Node, args: Any, kwargs: Any) -> Any:
+    """Call what `node` calls, in float64 throughout."""
+    if node.op == "call_module":
+        return network.get_submodule(str(node.target))(*args, **kwargs)
+    if node.op == "call_method":
+        if node.target in SAME_VALUE:
+            return args[0]
+        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    target: Any = node.target
+    return target(*args, **kwargs)
+
+
+class ExactRun(fx.Interpreter):
+    """Runs an example's network in float64 throughout, and keeps every node's value."""
+
+    def __init__(self, example: OneExample) -> None:
+        super().__init__(example.network, garbage_collect_values=False)
+        self.extra_traceback = False
+        self.values: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node; called by torch.fx."""
+        self.values[n] = super().run_node(n)
+        return self.values[n]
+
+    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Call a method; called by torch.fx."""
+        return args[0] if target in SAME_VALUE else super().call_method(target, args, kwargs)
+
+
+def recorded_values(example: OneExample) -> dict[fx.Node, Any]:
+    """Every node's value for the example."""
+    run = ExactRun(example)
+    with torch.no_grad():
+        run.run(*example.arguments)
+    return run.values
+
+
+def data_nodes(graph: fx.Graph, values: Mapping[fx.Node, Any]) -> dict[fx.Node, None]:
+    """Nodes with values, tensors or tuples of them, that depend on the input x; in order."""
+    found: dict[fx.Node, None] = {}
+    for node in graph.nodes:
+        reached = node.target == "x" and node.op == "placeholder"
+        reached = reached or any(source in found for source in node.all_input_nodes)
+        leaves = pytree.tree_leaves(values[node])
+        if reached and node.op != "output" and any(isinstance(v, Tensor) for v in leaves):
+            found[node] = None
+    return found

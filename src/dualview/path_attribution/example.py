@@ -1,0 +1,165 @@
+"""One example as its weights network sees it: input, gates and switches fixed, all in float64.
+
+The gates are those that the network itself computes, in its own type and in evaluation mode; what
+they multiply is computed in float64 on the CPU, so that parts sum to their whole to rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from dualview.errors import PathKernelError, UnsupportedOperationError
+from dualview.gated_network import GatedNetwork
+from dualview.operations import BATCH_NORM_MODULES
+from dualview.source_lines import describe, module_of
+from dualview.tracing import evaluation_mode
+from dualview.weights_graph import one_row_of_ones
+
+
+@dataclass(frozen=True)
+class OneExample:
+    """A weights network and all that it takes for one example (axis 0 has length 1).
+
+    Attributes:
+        network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
+        x: the example (1, ...).
+        given: gates, then max-pool switches, as the network's placeholders take them.
+        ones: whether the weights network reads the constant 1 in place of x.
+    """
+
+    network: fx.GraphModule
+    x: Tensor
+    given: tuple[Tensor, ...]
+    ones: bool
+
+    @property
+    def arguments(self) -> tuple[Tensor, ...]:
+        """The network's arguments, in order."""
+        return (self.x, *self.given)
+
+    @property
+    def input_node(self) -> fx.Node:
+        """The node whose value is the input: x, or the ones that take its place."""
+        nodes = list(self.network.graph.nodes)
+        ones = [node for node in nodes if node.target is one_row_of_ones]
+        return ones[0] if self.ones and ones else next(n for n in nodes if n.target == "x")
+
+
+def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
+    """Fix the gates of `net` at one example.
+
+    Args:
+        net: a gated network; its mode does not matter and comes back.
+        x: one example, (1, ...), or (...) as one entry of a batch. Where the network takes both
+            readings, the first is meant.
+
+    Raises:
+        PathKernelError: not a gated network, or not one finite example that it takes.
+        UnsupportedOperationError: a batch norm without running statistics.
+    """
+    if not isinstance(net, GatedNetwork):
+        raise PathKernelError(
+            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
+            f"dualview.disentangle(model)"
+        )
+    refuse_batch_statistics(net.weights_network)
+    # Tensors made in the caller's inference mode could not take part in derivatives later.
+    with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
+        batch = _as_batch(net, _checked(net, x))
+        given = net.gates_and_switches(batch)
+        network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
+        gates = [gate.cpu().double() for gate in given[0]]
+        switches = [switch.cpu() for switch in given[1]]
+        x = batch.cpu().double()
+    return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
+
+
+def _checked(net: GatedNetwork, x: Tensor) -> Tensor:
+    """`x` in the network's type and on its device, if it is finite and floating-point."""
+    is_tensor = isinstance(x, Tensor) and x.is_floating_point()
+    if not is_tensor or not x.dim() or not x.numel():
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise PathKernelError(f"x: expected one example as a floating-point tensor, got {got}")
+    if not x.isfinite().all():
+        raise PathKernelError("x: expected finite values, got NaN or inf")
+    return x.detach().clone().to(next(net.parameters(), x))
+
+
+def _as_batch(net: GatedNetwork, x: Tensor) -> Tensor:
+    """The example with an axis of examples in front, whichever of the two ways it was given."""
+    problem = _problem(net, x) if x.dim() > 1 else ""
+    if x.dim() > 1 and not problem:
+        if len(x) == 1:
+            return x
+        problem = f"it is a batch of {len(x)}"
+    elif not (other := _problem(net, x.unsqueeze(0))):
+        return x.unsqueeze(0)
+    else:
+        problem = problem or other
+    raise PathKernelError(
+        f"x: expected one example that the network takes, got shape {tuple(x.shape)}: {problem}. "
+        f"Repair: pass x[i:i + 1] of a batch, an explanation is of one example"
+    )
+
+
+def _problem(net: GatedNetwork, batch: Tensor) -> str:
+    """Why `batch` is no batch of examples; a convolution would take it for one with channels."""
+    for examples in (batch, torch.cat([batch, batch])):  # a lone one may pass by accident
+        try:  # not called as a module: torch.fx would print where it fails
+            values = net.gating_network.forward(examples)[: net.n_gates]
+        except Exception as error:  # whatever an operation raises for a shape that it cannot take
+            return str(error)
+        wrong = [tuple(value.shape) for value in values if len(value) != len(examples)]
+        if wrong:
+            return f"pre-activations of shape {wrong[0]} for {len(examples)} example(s)"
+    return ""
+
+
+def refuse_batch_statistics(network: fx.GraphModule) -> None:
+    """Raise if a batch norm would use the statistics of the batch in evaluation mode too."""
+    for node in network.graph.nodes:
+        module: Any = module_of(node) if node.op == "call_module" else None
+        if isinstance(module, BATCH_NORM_MODULES) and module.running_var is None:
+            raise UnsupportedOperationError(
+                f"{describe(node)}: its statistics are those of the batch, also in evaluation "
+                f"mode, so it is no fixed affine map. Repair: track_running_stats=True"
+            )
+
+
+def checked_output(output: int, shape: Sequence[int]) -> int:
+    """`output` as an int, if it is a flat position in outputs of `shape` (1, ...).
+
+    Raises:
+        PathKernelError: otherwise.
+    """
+    count = math.prod(shape)
+    whole = isinstance(output, numbers.Integral) and not isinstance(output, bool)
+    if not whole or not 0 <= output < count:
+        raise PathKernelError(
+            f"output: expected a whole number in 0 ... {count - 1} (the network's output of one "
+            f"example has shape {tuple(shape[1:])}, counted flat), got {output!r}"
+        )
+    return int(output)
+
+
+def output_node(network: fx.GraphModule) -> fx.Node:
+    """The node that the network returns.
+
+    Raises:
+        PathKernelError: it returns several.
+    """
+    result = next(node for node in network.graph.nodes if node.op == "output").args[0]
+    if not isinstance(result, fx.Node):
+        raise PathKernelError(
+            "the network's output: expected one tensor, got several. Repair: wrap the model in a "
+            "module that returns one of them, the logits"
+        )
+    return result

@@ -1,0 +1,141 @@
+"""Paths as results: what one met on its way, and the strongest of an example."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+NodeKind = Literal["input", "bias", "weights", "gate"]
+
+SHOWN_NODES = 5
+"""Nodes of a longer path that its printed form shows at either end."""
+
+
+@dataclass(frozen=True)
+class PathNode:
+    """One stop of a path.
+
+    Attributes:
+        layer: the layer's name in the user's model, "gate_1" ... for gates, "input".
+        kind: "input", or "bias": where the path begins; "weights": a unit of a dense or
+            convolutional layer; "gate": a gated unit.
+        channel: of the unit (the first axis of the layer's value after the examples).
+        position: the rest of its coordinates; () in a dense layer.
+        factor: what the path is multiplied by here: the input's value, the bias, the weight of the
+            connection that leads here, or the gate.
+    """
+
+    layer: str
+    kind: NodeKind
+    channel: int
+    position: tuple[int, ...]
+    factor: float
+
+    def __str__(self) -> str:
+        place = ", ".join(map(str, (self.channel, *self.position)))
+        return f"{self.layer}{' bias' if self.kind == 'bias' else ''}[{place}]"
+
+
+@dataclass(frozen=True)
+class Path:
+    """One path from the input, or from a bias, to an output.
+
+    Attributes:
+        nodes: from the beginning to the output.
+        contribution: feature * value, what the path adds to the output.
+        feature: input (1 for a bias) * gates * coefficient: phi(x)[p].
+        value: the product of the weights (and of the bias it begins with): v[p].
+        coefficient: the constants that it meets between its nodes: 1/m of an average over m, batch
+            norm's scale. `contribution` is the coefficient times every node's factor.
+    """
+
+    nodes: tuple[PathNode, ...]
+    contribution: float
+    feature: float
+    value: float
+    coefficient: float
+
+    @property
+    def start(self) -> PathNode:
+        """Where it begins."""
+        return self.nodes[0]
+
+    @property
+    def gated_units(self) -> tuple[PathNode, ...]:
+        """The gates it passes; a skip passes none of the layers that it bypasses."""
+        return tuple(node for node in self.nodes if node.kind == "gate")
+
+    @property
+    def units(self) -> tuple[PathNode, ...]:
+        """The nodes without the gates of units that the path has just entered through a weight."""
+        before = (None, *self.nodes)
+        return tuple(
+            node
+            for node, last in zip(self.nodes, before, strict=False)
+            if not (node.kind == "gate" and last is not None and _same_unit(node, last))
+        )
+
+    def __str__(self) -> str:
+        names = [str(node) for node in self.units]
+        if len(names) > 2 * SHOWN_NODES + 1:
+            names = [*names[:SHOWN_NODES], "...", *names[-SHOWN_NODES:]]
+        return f"{self.contribution:+.4g}  {' > '.join(names)}"
+
+
+def _same_unit(gate: PathNode, last: PathNode) -> bool:
+    entered = last.kind in ("weights", "bias")
+    return entered and (gate.channel, gate.position) == (last.channel, last.position)
+
+
+@dataclass(frozen=True, repr=False)
+class TopPaths:
+    """The strongest paths of one example to one output, strongest first.
+
+    Attributes:
+        output: flat position in the network's output.
+        paths: none of them has a contribution of 0.
+        total: the output itself: the sum over all paths.
+        magnitude: the sum of |contribution| over all paths; much larger than |total| where paths
+            cancel.
+        n_paths: number of all paths to the output, those that contribute 0 included; exact below
+            2^53. Paths that a max pool's choice has cut off are not counted.
+    """
+
+    output: int
+    paths: tuple[Path, ...]
+    total: float
+    magnitude: float
+    n_paths: float
+
+    @property
+    def sum(self) -> float:
+        """The sum of the contributions listed."""
+        return math.fsum(path.contribution for path in self.paths)
+
+    @property
+    def share_of_total(self) -> float:
+        """`sum` / `total`: may exceed 1 or be negative, since paths cancel; NaN if total is 0."""
+        return self.sum / self.total if self.total else math.nan
+
+    @property
+    def share_of_magnitude(self) -> float:
+        """The listed |contributions| over those of all paths: in 0 ... 1; NaN if all are 0."""
+        listed = math.fsum(abs(path.contribution) for path in self.paths)
+        return listed / self.magnitude if self.magnitude else math.nan
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row per stop, for a data frame: path (1 is the strongest), contribution, and node."""
+        return [
+            {"path": rank, "contribution": path.contribution, "stop": stop, **asdict(node)}
+            for rank, path in enumerate(self.paths, start=1)
+            for stop, node in enumerate(path.nodes)
+        ]
+
+    def __repr__(self) -> str:
+        head = (
+            f"TopPaths(output {self.output}: {self.total:.6g}; {len(self.paths)} of "
+            f"{self.n_paths:.6g} paths, with {self.share_of_magnitude:.3g} of the sum of "
+            f"|contributions|, add up to {self.sum:.4g})"
+        )
+        return "\n".join([head, *(f"{i:4}  {path}" for i, path in enumerate(self.paths, 1))])

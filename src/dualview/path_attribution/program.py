@@ -1,0 +1,64 @@
+"""A program made for one example, and checked against the network itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from dualview.path_attribution.building import ProgramBuilder, refuse
+from dualview.path_attribution.evaluation import totals
+from dualview.path_attribution.example import OneExample, output_node
+from dualview.path_attribution.step_rules import RULES
+from dualview.path_attribution.steps import Input, Label, Program
+from dualview.source_lines import module_of
+
+
+def program_of(example: OneExample) -> tuple[Program, list[np.ndarray]]:
+    """The weights network as steps, and the value of every step: the sums over all paths.
+
+    Every value is compared with the one that the network itself computes, so that a rule that is
+    wrong somewhere cannot pass unnoticed.
+
+    Raises:
+        UnsupportedOperationError: an operation has no rule.
+        PathKernelError: the network returns several tensors.
+    """
+    result = output_node(example.network)
+    builder = ProgramBuilder(example)
+    for node in builder.data_tensors():
+        builder.step_of[node] = _step(node, builder)
+    program = Program(tuple(builder.steps), builder.step_of[result], builder.shape(result))
+    values = totals(program, "contribution")
+    for node, step in builder.step_of.items():
+        if node is not example.input_node and node.op != "placeholder":
+            _compare(node, values[step], builder)
+    return program, values
+
+
+def _step(node: fx.Node, builder: ProgramBuilder) -> int:
+    if node.op == "placeholder":
+        return _input(node, builder)
+    key: Any = type(module_of(node)) if node.op == "call_module" else node.target
+    if key not in RULES:
+        refuse(node, "there is no rule for it")
+    return RULES[key](node, builder)
+
+
+def _input(node: fx.Node, builder: ProgramBuilder) -> int:
+    x = builder.example.x
+    values = np.ones(x.numel()) if builder.example.ones else x.reshape(-1).numpy().copy()
+    return builder.add(Input(Label("input", "input", tuple(x.shape[1:])), values))
+
+
+def _compare(node: fx.Node, got: np.ndarray, builder: ProgramBuilder) -> None:
+    expected = builder.values[node].reshape(-1).numpy()
+    read = max((_largest(builder.values[s].numpy()) for s in builder.sources(node)), default=0.0)
+    tolerance = 1e-6 * _largest(expected) + 1e-12 * read  # the latter where all cancels
+    if got.shape != expected.shape or not _largest(got - expected) <= tolerance:
+        refuse(node, "its value is not what its rule says")
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.abs(values).max(initial=0.0))

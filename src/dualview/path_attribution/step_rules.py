@@ -1,0 +1,303 @@
+"""One rule per operation of a weights network: the step that it is.
+
+`RULES` is the table: module type, function or method name -> rule. Stride, padding, dilation and
+window rules are not written down here. An operation that moves entries is *run on labels* (the
+numbers 1, 2, 3, ...), and where a label arrives says which entry was copied there; a pool is run on
+unit vectors. So PyTorch itself says what it does.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from dualview import operations as ops
+from dualview.gates import apply_gate
+from dualview.path_attribution.building import SAME_VALUE, ProgramBuilder, Rule, refuse
+from dualview.path_attribution.steps import Gather, Part, Sum
+from dualview.path_attribution.weight_rules import convolution, dense, matrix_product
+from dualview.pooling import replay_switch
+from dualview.weights_graph import one_row_of_ones, spread_over_batch
+
+
+def arguments(node: fx.Node, *names: str) -> dict[str, Any]:
+    """The call's arguments by name, positional ones in the order of `names`."""
+    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+
+
+def data_argument(node: fx.Node) -> Any:
+    """The first argument: the tensor that the operation is applied to."""
+    return node.args[0] if node.args else node.kwargs["input"]
+
+
+# Gates, factors and constants
+
+
+def identity(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Nothing new: dropout in evaluation mode, changes of type, a row of ones for all examples."""
+    return builder.source(data_argument(node))
+
+
+def gate(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Multiplication by the example's gate."""
+    call = arguments(node, "value", "gate")
+    label = builder.label(node, "gate", str(call["gate"].target))
+    factor = builder.array(call["gate"], builder.shape(node))
+    return builder.add(Sum(label, (Part(builder.source(call["value"]), None, factor),)))
+
+
+def switch(node: fx.Node, builder: ProgramBuilder) -> int:
+    """A max pool whose choice is given: each entry copies one."""
+    call = arguments(node, "value", "switch", "dims")
+    chosen = builder.values[call["switch"]].flatten(-call["dims"]).numpy()  # (1, c, pooled)
+    count = int(np.prod(builder.shape(call["value"])[-call["dims"] :]))
+    index = chosen + count * np.arange(chosen.shape[-2])[:, None]
+    part = Part(builder.source(call["value"]), Gather(1, index.reshape(-1, 1)))
+    return builder.add(Sum(builder.label(node), (part,)))
+
+
+def product(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Multiplication by a constant: a number or a tensor."""
+    first, second = arguments(node, "input", "other").values()
+    data, factor = (first, second) if builder.is_data(first) else (second, first)
+    return _scaled(node, builder, data, builder.array(factor, builder.shape(node)), factor)
+
+
+def quotient(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Division by a constant."""
+    call = arguments(node, "input", "other")
+    if call.get("rounding_mode") is not None:
+        refuse(node, "it rounds")
+    divisor = builder.array(call["other"], builder.shape(node))
+    return _scaled(node, builder, call["input"], 1 / divisor, call["other"])
+
+
+def negation(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Multiplication by -1."""
+    factor = builder.array(-1.0, builder.shape(node))
+    return _scaled(node, builder, data_argument(node), factor, None)
+
+
+def _scaled(
+    node: fx.Node, builder: ProgramBuilder, data: fx.Node, factor: np.ndarray, origin: Any
+) -> int:
+    learnt = builder.is_learnt(origin)
+    part = Part(builder.source(data), _spread(node, builder, data), factor, learnt)
+    return builder.add(Sum(builder.label(node), (part,)))
+
+
+def _spread(node: fx.Node, builder: ProgramBuilder, data: fx.Node) -> Gather | None:
+    """How a broadcast repeats the entries of `data`; None where it repeats none."""
+    shape, spread = builder.shape(data), builder.shape(node)
+    if shape == spread:
+        return None
+    size = int(np.prod(shape))
+    index = np.broadcast_to(np.arange(size).reshape(shape), spread)
+    return Gather(1, index.reshape(-1, 1))
+
+
+def addition(node: fx.Node, builder: ProgramBuilder) -> int:
+    """A skip is a part without a factor; a constant is a bias."""
+    call = arguments(node, "input", "other", "alpha")
+    sign = -1.0 if node.target in (operator.sub, torch.sub, "sub") else 1.0
+    scale = builder.fixed(call.get("alpha", 1))
+    terms = [(call["input"], 1.0), (call["other"], sign * scale)]
+    if terms[0][0] is terms[1][0]:  # x + x is 2 x
+        terms = [(terms[0][0], terms[0][1] + terms[1][1])]
+    shape = builder.shape(node)
+    constants = [(term, factor) for term, factor in terms if not builder.is_data(term)]
+    parts = tuple(
+        Part(
+            builder.source(term),
+            _spread(node, builder, term),
+            None if factor == 1 else builder.array(factor, shape),
+        )
+        for term, factor in terms
+        if builder.is_data(term)
+    )
+    if not constants:
+        return builder.add(Sum(builder.label(node), parts))
+    ((term, factor),) = constants
+    constant = factor * builder.array(term, shape)
+    return builder.add(Sum(builder.label(node), parts, constant, builder.is_learnt(term)))
+
+
+def batch_norm(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Batch norm in evaluation mode: a scale, and a shift where paths begin."""
+    data, module = data_argument(node), builder.module(node)
+    shape = builder.shape(node)
+    scale = 1 / torch.sqrt(module.running_var + module.eps)
+    if module.weight is not None:
+        scale = scale * module.weight
+    shift = -module.running_mean * scale
+    if module.bias is not None:
+        shift = shift + module.bias
+    columns = (1, -1, *(1,) * (len(shape) - 2))
+    factor, constant = (builder.array(part.reshape(columns), shape) for part in (scale, shift))
+    part = Part(builder.source(data), None, factor)
+    return builder.add(Sum(builder.label(node), (part,), constant, module.bias is not None))
+
+
+# Moves and pools
+
+
+def move(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Every entry copies one entry, or is a constant: views, slices, padding, concatenation."""
+    sources = builder.sources(node)
+    zeros = {source: torch.zeros(builder.shape(source)).double() for source in sources}
+    constant = builder.run_on(node, zeros)
+    labels, first, starts = {}, 1, []
+    for source in sources:
+        count = builder.values[source].numel()
+        numbers = torch.arange(first, first + count, dtype=torch.float64)
+        labels[source] = numbers.reshape(builder.shape(source))
+        starts.append((builder.source(source), first, first + count))
+        first += count
+    arrived = (builder.run_on(node, labels) - constant).round().long().numpy()
+    parts = tuple(
+        Part(step, Gather(1, np.where(here, arrived - start, -1)[:, None]))
+        for step, start, stop in starts
+        if (here := (arrived >= start) & (arrived < stop)).any()
+    )
+    held = constant.numpy() if bool(constant.any()) else None
+    return builder.add(Sum(builder.label(node), parts, held))
+
+
+def pool(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Average pooling and upsampling: a linear map over positions, the same for each channel."""
+    data = data_argument(node)
+    shape = builder.shape(data)
+    if node.op == "call_module":
+        function = builder.module(node)
+    else:
+        target: Any = node.target
+        rest = builder.fixed(node.args[1:])
+        options = {k: builder.fixed(v) for k, v in node.kwargs.items() if k != "input"}
+
+        def function(images: Tensor) -> Tensor:
+            result: Tensor = target(images, *rest, **options)
+            return result
+
+    table = _on_unit_images(function, shape[2:])
+    part = Part(builder.source(data), Gather(shape[0] * shape[1], *table))
+    return builder.add(Sum(builder.label(node), (part,)))
+
+
+def _on_unit_images(function: Any, positions: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Which positions every new position reads, and how often: two tables (new positions, m)."""
+    count = int(np.prod(positions))
+    new = function(torch.zeros(1, 1, *positions).double()).numel()
+    size = max(1, 2**21 // max(count, new))
+    found = []
+    for start in range(0, count, size):
+        rows = torch.arange(start, min(start + size, count))
+        images = torch.zeros(len(rows), count, dtype=torch.float64)
+        images[torch.arange(len(rows)), rows] = 1
+        response = function(images.reshape(-1, 1, *positions)).reshape(len(rows), -1)
+        row, column = response.nonzero(as_tuple=True)
+        found.append((row + start, column, response[row, column]))
+    read, written, factor = (torch.cat(part).numpy() for part in zip(*found, strict=True))
+    return _tables(read, written, factor, new)
+
+
+def _tables(
+    read: np.ndarray, written: np.ndarray, factor: np.ndarray, new: int
+) -> tuple[np.ndarray, np.ndarray]:
+    order = np.lexsort((read, written))
+    read, written, factor = read[order], written[order], factor[order]
+    counts = np.bincount(written, minlength=new)
+    place = np.arange(len(written)) - np.repeat(np.cumsum(counts) - counts, counts)
+    index = np.full((new, max(1, counts.max())), -1)
+    coefficients = np.zeros(index.shape)
+    index[written, place] = read
+    coefficients[written, place] = factor
+    return index, coefficients
+
+
+def mean(node: fx.Node, builder: ProgramBuilder) -> int:
+    """Mean or sum over some axes."""
+    call = arguments(node, "input", "dim", "keepdim")
+    shape = builder.shape(call["input"])
+    dim = builder.fixed(call.get("dim"))
+    named = range(len(shape)) if dim is None or dim == () else np.atleast_1d(dim)
+    axes = tuple(int(axis) % len(shape) for axis in named)
+    entries = np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), axes, range(-len(axes), 0))
+    index = entries.reshape(-1, int(np.prod([shape[axis] for axis in axes])))
+    total = getattr(node.target, "__name__", node.target) == "sum"
+    coefficients = None if total else np.full(index.shape, 1 / index.shape[1])
+    part = Part(builder.source(call["input"]), Gather(1, index, coefficients))
+    return builder.add(Sum(builder.label(node), (part,)))
+
+
+_MOVING_MODULES = (
+    nn.Flatten,
+    nn.Unflatten,
+    nn.PixelShuffle,
+    nn.PixelUnshuffle,
+    nn.ChannelShuffle,
+    nn.Unfold,
+    *(module for module in ops.LINEAR_MODULES if module.__name__[:-2].endswith("Pad")),
+)
+_POOLING_MODULES = tuple(
+    m for m in ops.LINEAR_MODULES if "AvgPool" in m.__name__ or "Upsampl" in m.__name__
+)
+_POOLING_FUNCTIONS = (
+    F.avg_pool1d,
+    F.avg_pool2d,
+    F.avg_pool3d,
+    F.adaptive_avg_pool1d,
+    F.adaptive_avg_pool2d,
+    F.adaptive_avg_pool3d,
+    F.interpolate,
+    F.upsample,
+)
+_MOVING_FUNCTIONS = (
+    torch.flatten,
+    torch.reshape,
+    torch.permute,
+    torch.transpose,
+    torch.squeeze,
+    torch.unsqueeze,
+    torch.narrow,
+    torch.movedim,
+    torch.swapaxes,
+    operator.getitem,
+    getattr,
+    F.pad,
+    F.pixel_shuffle,
+    F.pixel_unshuffle,
+    F.unfold,
+    torch.cat,
+    torch.concat,
+    torch.stack,
+    torch.roll,
+    torch.flip,
+)
+_IDENTITY_METHODS = SAME_VALUE | {"clone"}
+_MOVING_METHODS = ops.LINEAR_METHODS - _IDENTITY_METHODS - {"mean", "sum", "neg"}
+
+RULES: dict[Any, Rule] = {
+    **dict.fromkeys((*ops.DENSE_MODULES, F.linear), dense),
+    **dict.fromkeys([m for m in ops.WEIGHT_MODULES if m not in ops.DENSE_MODULES], convolution),
+    **dict.fromkeys(ops.WEIGHT_FUNCTIONS - {F.linear}, convolution),
+    **dict.fromkeys([operator.matmul, torch.matmul, torch.mm, "matmul", "mm"], matrix_product),
+    **dict.fromkeys(ops.BATCH_NORM_MODULES, batch_norm),
+    **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity, *ops.DROPOUT_FUNCTIONS), identity),
+    **dict.fromkeys([one_row_of_ones, spread_over_batch, torch.clone, operator.pos], identity),
+    **dict.fromkeys(_IDENTITY_METHODS, identity),
+    apply_gate: gate,
+    replay_switch: switch,
+    **dict.fromkeys([operator.mul, torch.mul, torch.multiply, "mul", "multiply"], product),
+    **dict.fromkeys([*ops.QUOTIENT_FUNCTIONS, *ops.QUOTIENT_METHODS], quotient),
+    **dict.fromkeys([operator.neg, torch.neg, "neg"], negation),
+    **dict.fromkeys([*ops.ADDITIVE_FUNCTIONS, *ops.ADDITIVE_METHODS], addition),
+    **dict.fromkeys((*_POOLING_MODULES, *_POOLING_FUNCTIONS), pool),
+    **dict.fromkeys([torch.mean, torch.sum, "mean", "sum"], mean),
+    **dict.fromkeys((*_MOVING_MODULES, *_MOVING_FUNCTIONS, *_MOVING_METHODS), move),
+}
+"""Module type, function or method name -> rule."""

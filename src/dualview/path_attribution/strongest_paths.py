@@ -1,0 +1,160 @@
+"""The strongest paths of one example, exactly, without listing all paths.
+
+In a convolutional network a path is one path, not a bundle: it picks a kernel offset (hence a
+position) at every layer, and paths that share their weights are listed one by one.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+from torch import Tensor
+
+from dualview.errors import PathKernelError
+from dualview.gated_network import GatedNetwork
+from dualview.path_attribution.evaluation import best_prefixes, totals
+from dualview.path_attribution.example import checked_output, one_example
+from dualview.path_attribution.paths import NodeKind, Path, PathNode, TopPaths
+from dualview.path_attribution.program import program_of
+from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
+from dualview.path_attribution.steps import Input, Label, Program, Weighted
+
+
+def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPaths:
+    """The k paths with the largest |feature * value| to one output, exactly.
+
+    A path runs from an input coordinate, or from a bias, to the output, and contributes
+    feature * value = (input * gates) * (weights). All contributions sum to the output. Gates are
+    fixed at those that the network computes for `x` in evaluation mode, soft or hard, and so are
+    max pools' choices. In a convolutional network paths are single ones, not bundles of paths that
+    share their weights: every node is a (channel, position). An identity skip is an edge; batch
+    norm is a scale, and a shift at which paths begin.
+
+    Found by dynamic programming over the layers, then best-first search: the cost is that of a few
+    forward passes, whatever the number of paths. To ask for several outputs of one example, use
+    `PathSearch`.
+
+    Args:
+        net: a gated network.
+        x: one example, (1, ...) or (...).
+        output: flat position in the network's output: the class.
+        k: how many paths. Paths that contribute exactly 0 (hard gates make many) are never listed,
+            so that fewer than k come back where fewer are not 0.
+
+    Returns:
+        The paths, largest magnitude first, with the output's value and the share they cover. Paths
+        whose magnitudes differ by rounding alone (1e-13 of their size) may come in either order.
+
+    Raises:
+        PathKernelError: k is larger than the number of paths (the message gives it), or an argument
+            is not what it should be.
+        UnsupportedOperationError: an operation whose paths cannot be followed; the message names
+            it.
+
+    Source: arXiv 2006.10529, section 2 (path feature and path value).
+
+    >>> import torch
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(2, 3, bias=False), torch.nn.ReLU(), torch.nn.Linear(3, 2, bias=False)
+    ... )
+    >>> net = dv.disentangle(model, kind="dlgn", seed=0)
+    >>> top = top_paths(net, torch.tensor([1.0, 2.0]), output=1, k=6)
+    >>> [node.layer for node in top.paths[0].nodes]
+    ['input', '0', 'gate_1', '2']
+    >>> top.n_paths, round(top.share_of_magnitude, 6)
+    (6.0, 1.0)
+    >>> bool(abs(top.sum - net(torch.tensor([[1.0, 2.0]]))[0, 1]) < 1e-6)
+    True
+    """
+    return PathSearch(net, x).top(output, k)
+
+
+class PathSearch:
+    """The tables of one example, from which the strongest paths to every output are read.
+
+    Args:
+        net: a gated network.
+        x: one example, (1, ...) or (...).
+
+    Raises:
+        PathKernelError: x is not one finite example that the network takes.
+        UnsupportedOperationError: an operation whose paths cannot be followed.
+
+    >>> import torch
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> search = PathSearch(dv.disentangle(model, seed=0), torch.ones(2))
+    >>> [search.top(output, k=1).output for output in range(2)]
+    [0, 1]
+    """
+
+    def __init__(self, net: GatedNetwork, x: Tensor) -> None:
+        self._program, values = program_of(one_example(net, x))
+        last = self._program.output
+        self._totals = values[last]
+        self._magnitudes = totals(self._program, "magnitude")[last]
+        self._counts = totals(self._program, "count")[last]
+        self._best = BestPaths(self._program, best_prefixes(self._program))
+
+    def top(self, output: int, k: int = 20) -> TopPaths:
+        """The k strongest paths to `output`; see `top_paths`."""
+        entry = checked_output(output, self._program.shape)
+        _check_k(k, float(self._counts[entry]), entry)
+        found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
+        found = [path for path in found if path.contribution]  # not below what float64 holds
+        found.sort(key=lambda path: -abs(path.contribution))
+        return TopPaths(
+            output=entry,
+            paths=tuple(found),
+            total=float(self._totals[entry]),
+            magnitude=float(self._magnitudes[entry]),
+            n_paths=float(self._counts[entry]),
+        )
+
+
+def _check_k(k: int, count: float, output: int) -> None:
+    if not isinstance(k, numbers.Integral) or isinstance(k, bool) or k < 1:
+        raise PathKernelError(f"k: expected a whole number from 1 on, got {k!r}")
+    if not count:
+        raise PathKernelError(f"output {output}: no path leads to it, so it is 0 for any input")
+    if k > count:
+        raise PathKernelError(
+            f"k: expected at most {count:.0f}, the number of paths to output {output}, got {k}. "
+            f"Repair: k={count:.0f} lists all that are not 0"
+        )
+
+
+def _path(program: Program, edges: list[Edge]) -> Path:
+    """A path's stops, and the products of what it met."""
+    nodes = [_start(program, edges[0])]
+    learnt = edges[0].source == CONSTANT and edges[0].learnt
+    features = [] if learnt else [nodes[0].factor]
+    values = [nodes[0].factor] if learnt else []
+    coefficients: list[float] = []
+    if edges[0].source == CONSTANT:
+        edges = edges[1:]
+    for edge in edges:
+        step = program.steps[edge.step]
+        if isinstance(step, Weighted) or step.label.kind == "gate":
+            kind: NodeKind = "weights" if isinstance(step, Weighted) else "gate"
+            nodes.append(_node(step.label, edge.at, kind, edge.factor))
+        else:
+            coefficients.append(edge.factor)
+        (values if edge.learnt else features).append(edge.factor)
+    feature, value = math.prod(features), math.prod(values)
+    return Path(tuple(nodes), feature * value, feature, value, math.prod(coefficients))
+
+
+def _start(program: Program, first: Edge) -> PathNode:
+    if first.source == CONSTANT:
+        return _node(program.steps[first.step].label, first.at, "bias", first.factor)
+    source = program.steps[first.source]
+    assert isinstance(source, Input)
+    return _node(source.label, first.entry, "input", float(source.values[first.entry]))
+
+
+def _node(label: Label, entry: int, kind: NodeKind, factor: float) -> PathNode:
+    channel, *position = label.coordinates(entry) or (0,)
+    return PathNode(label.layer, kind, channel, tuple(position), factor)

@@ -1,0 +1,97 @@
+"""All paths of one example, listed one by one by the oracle, which shares no code with the search.
+
+The oracle lists paths, not only bundles; here each gets its contribution to one output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from dualview import GatedNetwork
+from dualview.path_attribution.paths import Path
+from dualview.path_attribution.strongest_paths import PathSearch
+from dualview.path_enumeration import paths
+from dualview.path_enumeration.bundles import features_of
+from dualview.path_enumeration.example_values import evaluated_inputs
+
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A path of the oracle: where it begins and which gates it passes, and what it adds."""
+
+    key: Key
+    contribution: float
+    feature: float
+    value: float
+
+
+def listed_paths(
+    net: GatedNetwork, x: torch.Tensor, output: int, limit: int = 20_000
+) -> list[Listed]:
+    """Every path to `output` for the example x (1, ...), 0 contributions included."""
+    every = [p for p in paths(net, x.shape[1:], limit=limit) if p.output == output]
+    features = features_of([[path] for path in every], evaluated_inputs(net, x))[0].tolist()
+    parameters = dict(net.weights_network.named_parameters())
+    found = []
+    for path, feature in zip(every, features, strict=True):
+        factors = [float(parameters[w.parameter][w.coordinates].detach()) for w in path.weights]
+        value = math.prod(factors)
+        gates = tuple((g.site, g.coordinates) for g in path.gates if g.chosen is None)
+        found.append(Listed((path.source, gates), feature * value, feature, value))
+    return found
+
+
+def key_of(path: Path) -> Key:
+    """The same key of a path that was searched for."""
+    start = path.start
+    source = (start.channel, *start.position) if start.kind == "input" else None
+    units = tuple((g.layer, (g.channel, *g.position)) for g in path.gated_units)
+    return source, units
+
+
+def by_key(found: list[tuple[Key, float]]) -> dict[Key, list[float]]:
+    """Contributions of the paths with each key, sorted."""
+    groups: defaultdict[Key, list[float]] = defaultdict(list)
+    for key, contribution in found:
+        groups[key].append(contribution)
+    return {key: sorted(values) for key, values in groups.items()}
+
+
+def centred(model: nn.Module) -> nn.Module:
+    """Batch norm means set to 0: the oracle has a path of its own for the mean, the search none."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.zero_()
+    return model
+
+
+def assert_same_paths(net: GatedNetwork, x: torch.Tensor, output: int = 0, limit: int = 20_000):
+    """All paths that are searched for are all that are listed; returns the search's result."""
+    expected = listed_paths(net, x, output, limit)
+    search = PathSearch(net, x)
+    top = search.top(output, int(search.top(output, 1).n_paths))
+    live = [path for path in expected if path.contribution != 0]
+    for name in ("contribution", "feature", "value"):
+        got = by_key([(key_of(path), getattr(path, name)) for path in top.paths])
+        want = by_key([(path.key, getattr(path, name)) for path in live])
+        assert got.keys() == want.keys()
+        for key in want:
+            np.testing.assert_allclose(got[key], want[key], rtol=1e-9, err_msg=str(key))
+    magnitudes = [abs(path.contribution) for path in top.paths]
+    assert magnitudes == sorted(magnitudes, reverse=True)
+    assert math.isclose(top.magnitude, math.fsum(abs(p.contribution) for p in live), rel_tol=1e-9)
+    with torch.no_grad():
+        logit = float(net(x).reshape(-1)[output])
+    assert abs(top.total - logit) <= 1e-10 * (abs(logit) + 1e-3 * top.magnitude)
+    assert abs(top.sum - top.total) <= 1e-10 * (1e-300 + top.magnitude)
+    if not any("switch" in str(node.target) for node in net.weights_network.graph.nodes):
+        assert top.n_paths == len(expected)
+    return top
