@@ -210,6 +210,25 @@ def test_wrong_example_input_is_refused(example, message):
         trace(model, example)
 
 
+class Alias(nn.Module):
+    """An activation in place changes what `saved` names, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.activation = nn.Hardswish(inplace=True)
+
+    def forward(self, x):
+        saved = x
+        return torch.cat([self.activation(x), saved], 1)
+
+
+def test_example_input_is_compared_with_the_model_as_it_is():
+    traced = trace(Alias(), torch.randn(2, 3))
+    x = torch.randn(4, 3)
+    assert torch.equal(traced.module(x), torch.cat([F.hardswish(x)] * 2, 1))
+    assert not traced.module.activation.inplace
+
+
 def test_weight_norm_hooks_are_refused():
     with pytest.warns(FutureWarning):
         layer = nn.utils.weight_norm(nn.Linear(2, 2))

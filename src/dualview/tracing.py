@@ -81,6 +81,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     """
     own = private_copy(model)
     module = _trace_both_modes(own)
+    in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
     verify(module.graph)
@@ -100,7 +101,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     shapes = {}
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
-        _compare_with_model(module, own, example_input)
+        _compare_with_model(module, own, in_place, example_input)
     return TracedNetwork(module, activations, max_pools, shapes)
 
 
@@ -502,10 +503,17 @@ def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, 
     return interpreter.shapes
 
 
-def _compare_with_model(module: fx.GraphModule, own: nn.Module, example: Tensor) -> None:
-    """Run model and graph on the example: what tracing misses silently shows here."""
+def _compare_with_model(
+    module: fx.GraphModule, own: nn.Module, in_place: list[nn.Module], example: Tensor
+) -> None:
+    """Run model and graph on the example: what tracing misses silently shows here.
+
+    The two share their modules, of which the graph has those in `in_place` out-of-place.
+    """
     with evaluation_mode(own), evaluation_mode(module), torch.no_grad():
+        _set_in_place(in_place, True)
         expected = pytree.tree_leaves(own(example.clone()))
+        _set_in_place(in_place, False)
         got = pytree.tree_leaves(module(example.clone()))
     tolerance = 1e-3 if example.element_size() < 8 else 1e-9
     for a, b in zip(got, expected, strict=True):
@@ -519,6 +527,11 @@ def _compare_with_model(module: fx.GraphModule, own: nn.Module, example: Tensor)
                 f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
                 f"Repair: write forward without it"
             )
+
+
+def _set_in_place(modules: list[nn.Module], value: bool) -> None:
+    for module in modules:
+        module.inplace = value  # type: ignore[assignment]
 
 
 @contextmanager
