@@ -164,7 +164,7 @@ def render(page: Page) -> str:
         True
     """
     sections = list(zip(_anchors(page.sections), page.sections, strict=True))
-    template = _environment().get_template("page.html")
+    template = environment().get_template("page.html")
     return template.render(page=page, sections=sections, css_variables=css_variables) + "\n"
 
 
@@ -178,14 +178,14 @@ def write_page(page: Page, path: Path) -> Path:
 
 def drawing(name: str) -> str:
     """The drawing `name`.svg that comes with the package, for a `Panel`."""
-    return _environment().get_template(f"{name}.svg").render()
+    return environment().get_template(f"{name}.svg").render()
 
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:

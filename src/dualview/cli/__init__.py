@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import compare, demo, kernel, reproduce, results, theory
+from dualview.cli import compare, demo, explain, explore, kernel, reproduce, results, theory
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
@@ -50,7 +50,8 @@ class Command(Protocol):
 
 
 COMMANDS = tuple(
-    cast(Command, module) for module in (demo, compare, reproduce, results, kernel, theory)
+    cast(Command, module)
+    for module in (demo, compare, explore, explain, reproduce, results, kernel, theory)
 )
 
 

@@ -1,0 +1,45 @@
+"""`dualview explore`: a page to browse a run's predictions with, example by example."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dualview.cli.explaining import add_run_options, explained, load_run, page_path, write_page
+from dualview.training import at_least
+
+NAME = "explore"
+USAGE = "dualview explore RUN [OPTION ...]"
+HELP = "write a page to browse many predictions of a run with, and see what they are made of"
+DESCRIPTION = """\
+Take many predictions of a trained network apart, exactly, and write one page that opens in
+any browser, also offline. Choose an example, by class or among the wrong ones, and see its
+logits, gates, filters, layers, paths, and the training images that speak for and against."""
+EPILOG = """\
+examples:
+  dualview explore demo/dlgn-seed0
+      200 of the digits that `dualview demo` tests on
+  dualview explore runs/cifar10-c4gap/dlgn-seed0 --data data/cifar10 --examples 50
+      test images of CIFAR-10, spread evenly over the split"""
+
+
+def add_options(parser: Any) -> None:
+    """The options of this command."""
+    add_run_options(parser, out="explorer.html")
+    parser.add_argument(
+        "--examples",
+        metavar="N",
+        type=int,
+        default=200,
+        help="how many, spread evenly over the split",
+    )
+
+
+def run(options: Any, again: str) -> int:
+    """Explain so many examples, and write the page."""
+    from dualview.explanations.inputs import spread_rows
+
+    path = page_path(options.out)
+    at_least("examples", options.examples, 1)
+    loaded = load_run(options)
+    rows = spread_rows(options.examples, len(getattr(loaded.data, options.split)))
+    return write_page(loaded, explained(options, loaded, rows), again, path)

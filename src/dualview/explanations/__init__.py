@@ -1,0 +1,14 @@
+"""What a page shows of a network's predictions: numbers and pictures as arrays, no HTML.
+
+- `records`: frozen dataclasses, without torch: what a page is made from;
+- `budget`: how much of each example is kept, so that a page of many examples stays small;
+- `inputs`: examples as the network meets them;
+- `gates`: gates by layer, what each layer adds, and which channels matter most;
+- `paths`: the strongest paths, from the input alone and from biases too;
+- `filters`: the primal filters of the channels that are shown;
+- `training_examples`: a kernel machine, and the training examples that it goes by;
+- `explain`: all of it, for some examples of a data set.
+
+Everything but the kernel machine is computed in float64 from the network's parameters, with the
+gates that the network has in evaluation mode.
+"""

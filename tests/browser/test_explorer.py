@@ -1,0 +1,322 @@
+"""The explorer's page in a real browser: Chromium, without a window or a network.
+
+- It loads without an error or a message on the console, and asks for no other file.
+- Examples are chosen by a click, by arrow keys, by filters and by the address; everything shown
+  follows, and equals the data. Sums that are shown are the logit.
+- The other output, a channel, a path, a beginning of paths are chosen by a click or by keys; the
+  path under the pointer lights up.
+- It is as wide as a phone or a screen, in both colour schemes; Tab reaches everything, in order,
+  and the focus is seen.
+- Networks without filters, machine or positions, and pages of one example, work too.
+
+Skipped where there is no Chromium or no playwright.
+"""
+
+import dataclasses
+import io
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dualview.explorer_page import PageFacts, page_data, write_explorer
+from tests.explanations.cases import explained
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
+)
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium: apt-get install chromium, or the like"
+)
+
+PHONE, SCREEN = (390, 844), (1280, 900)
+POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+CASES = {
+    "dense": ("dense", "dlgn"),
+    "convolutional": ("convolutional", "dlgn"),
+    "residual": ("residual", "dlgn"),
+    "no filters": ("dense", "dgn"),
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    facts = PageFacts("A network on rows", "what it is", (("Run", "runs/x"),))
+    return {
+        name: write_explorer(explained(*case), facts, folder / f"{name}.html")
+        for name, case in CASES.items()
+    }
+
+
+@pytest.fixture
+def opened(browser, written):
+    """Opens a page, and fails if anything was said on the console or asked of the network."""
+    said, contexts = [], []
+
+    def opened(name, size=SCREEN, scheme="light", address=""):
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(5000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
+        page.goto(written[name].as_uri() + address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def number(text):
+    """A number as the page writes it."""
+    text = text.replace("−", "-").replace(",", "").replace("+", "").replace("× ", "")
+    if "·" not in text:
+        return float(text)
+    mantissa, power = text.split(" · 10")
+    return float(mantissa) * 10.0 ** int(power.translate(POWERS))
+
+
+def numbers(page, selector):
+    return [number(text) for text in page.locator(selector).all_inner_texts()]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shows_the_first_example(opened, name):
+    page = opened(name)
+    data = page_data(explained(*CASES[name]))
+    first = data["examples"][0]
+    assert page.locator("#h-example").inner_text() == f"Test example {first['row']}"
+    assert page.locator("#grid button").count() == len(data["examples"])
+    assert numbers(page, ".logits .value") == pytest.approx(first["logits"], rel=6e-3)
+    output = first["outputs"][0]
+    rows = page.locator("#layers tbody tr")
+    assert rows.count() == len(data["layers"])
+    for row in rows.all():
+        *parts, total = [number(cell) for cell in row.locator("td.number").all_inner_texts()]
+        assert total == pytest.approx(output["total"], rel=1e-4)
+        assert sum(parts) == pytest.approx(total, abs=0.02 * sum(map(abs, parts)))
+    shown = [len(layer[-1]) for layer in output["layers"]]
+    assert page.locator(".unit").count() == sum(shown)
+    assert page.locator(".list button").count() == len(output["paths"]["input"]["list"])
+    assert page.locator(".speakers figure").count() == sum(map(len, output["machine"]["strongest"]))
+    filters = page.locator(".unit .picture:not(.mask)").count()
+    assert filters == (0 if name == "no filters" else sum(shown))
+
+
+def test_a_click_chooses_an_example(opened):
+    page = opened("convolutional")
+    data = page_data(explained("convolutional"))
+    page.locator("#grid button").nth(2).click()
+    example = data["examples"][2]
+    assert page.locator("#h-example").inner_text() == f"Test example {example['row']}"
+    assert page.url.endswith(f"#{example['row']}")
+    assert numbers(page, ".logits .value") == pytest.approx(example["logits"], rel=6e-3)
+    assert page.locator("#grid [aria-current]").count() == 1
+
+
+def test_arrow_keys_choose_an_example(opened):
+    page = opened("dense")
+    rows = [example.row for example in explained("dense").examples]
+
+    def shown():
+        return int(page.locator("#h-example").inner_text().split()[-1])
+
+    for key, place in [("ArrowRight", 1), ("ArrowRight", 2), ("ArrowRight", 2), ("ArrowLeft", 1)]:
+        page.keyboard.press(key)
+        assert shown() == rows[place]
+    page.locator("#grid [aria-current]").focus()
+    for key, place in [("End", 2), ("Home", 0), ("ArrowRight", 1)]:
+        page.keyboard.press(key)
+        assert shown() == rows[place]
+        assert page.evaluate("document.activeElement.getAttribute('aria-current')") == "true"
+    page.locator("#next").click()
+    assert shown() == rows[2]
+    assert page.evaluate("document.activeElement.id") == "next"
+
+
+def test_keys_of_other_controls_stay_theirs(opened):
+    page = opened("dense")
+    before = page.locator("#h-example").inner_text()
+    page.locator("#outputs input").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#h-example").inner_text() == before
+    assert page.locator("#outputs input").nth(1).is_checked()
+
+
+def test_the_address_chooses_an_example(opened):
+    row = explained("dense").examples[1].row
+    page = opened("dense", address=f"#{row}")
+    assert page.locator("#h-example").inner_text() == f"Test example {row}"
+
+
+def test_filters_of_examples(opened):
+    page = opened("dense")
+    examples = explained("dense").examples
+    wrong = [e.row for e in examples if e.predicted != e.label]
+    page.locator("#wrong").check()
+    assert page.locator("#grid button:visible").count() == len(wrong)
+    page.locator("#wrong").uncheck()
+    label = examples[1].label
+    page.locator("#class").select_option(str(label))
+    same = [e.row for e in examples if e.label == label]
+    assert page.locator("#grid button:visible").count() == len(same)
+    assert page.locator("#h-example").inner_text() == f"Test example {same[0]}"
+    assert page.locator("#shown").inner_text().startswith(f"{len(same)} of {len(examples)}")
+
+
+def test_the_other_output(opened):
+    page = opened("convolutional")
+    output = page_data(explained("convolutional"))["examples"][0]["outputs"][1]
+    page.locator("#outputs label").nth(1).click()
+    totals = numbers(page, "#layers td.number strong")
+    assert totals == pytest.approx([output["total"]] * len(totals), rel=1e-4)
+    first = output["paths"]["input"]["list"][0]["part"]
+    assert number(page.locator(".list button span").first.inner_text()) == pytest.approx(
+        first, rel=6e-3
+    )
+
+
+def test_a_channel_tells_more(opened):
+    page = opened("convolutional")
+    unit = page.locator(".layer").first.locator(".unit").first
+    unit.click()
+    assert unit.get_attribute("aria-pressed") == "true"
+    about = page.locator(".layer").first.locator(".about")
+    assert "Every gate of the channel has this filter of 3 × 3 pixels" in about.inner_text()
+    unit.press("Enter")
+    assert about.count() == 0
+
+
+def test_a_path_multiplies_what_is_listed(opened):
+    page = opened("dense")
+    for place in (3, 0):
+        button = page.locator(".list button").nth(place)
+        button.click()
+        assert button.get_attribute("aria-pressed") == "true"
+        factors = numbers(page, ".chain li span:last-child")
+        part = number(button.locator("span").first.inner_text())
+        assert np.prod(factors) == pytest.approx(part, rel=0.03)
+    page.locator("input[name=beginning]").nth(1).focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.value") == "anywhere"
+    listed = page_data(explained("dense"))["examples"][0]["outputs"][0]["paths"]["anywhere"]["list"]
+    parts = numbers(page, ".list button > span:first-child")
+    assert parts == pytest.approx([path["part"] for path in listed], rel=6e-3)
+
+
+def test_a_path_of_the_graph_is_clicked_and_lights_up(opened):
+    page = opened("dense")
+    hit = page.locator(".graph .hit[data-path='2']")
+    hit.dispatch_event("pointerenter")
+    lit = page.locator(".graph .line.lit")
+    assert lit.count() == 1
+    assert lit.get_attribute("d") == hit.get_attribute("d")
+    hit.dispatch_event("pointerleave")
+    assert page.locator(".graph .line.lit").get_attribute("d") != hit.get_attribute("d")
+    where = page.evaluate(
+        """() => {
+          const line = document.querySelector(".graph .hit[data-path='0']");
+          line.scrollIntoView({ block: "center" });
+          const point = line.getPointAtLength(20).matrixTransform(line.getScreenCTM());
+          return [point.x, point.y];
+        }"""
+    )
+    page.mouse.click(*where)
+    chosen = page.locator(".list button[aria-pressed=true]")
+    assert chosen.count() == 1
+    assert page.locator(".graph .line.lit").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"), itertools.product(CASES, (PHONE, SCREEN), ("light", "dark"))
+)
+def test_fits_the_window_in_both_schemes(opened, name, size, scheme):
+    page = opened(name, size, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    shot = np.array(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L"))
+    assert shot.shape[1] == size[0]
+    assert shot.shape[0] > size[1]
+    background = np.median(shot)
+    assert background > 240 if scheme == "light" else background < 40
+    assert shot.std() > 5
+
+
+@pytest.mark.parametrize("size", [PHONE, SCREEN])
+def test_tab_reaches_everything_in_order(opened, size):
+    page = opened("convolutional", size)
+    wanted = [
+        "#class",
+        "#wrong",
+        "#grid",
+        "#previous",
+        "#outputs",
+        "#layers",
+        "#gates",
+        "#paths",
+        "#chain",
+    ]
+    reached = []
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        inside = page.evaluate(
+            """(wanted) => {
+              const node = document.activeElement;
+              const marked = [node, node.closest("label") ?? node];
+              const seen = marked.some((one) => getComputedStyle(one).outlineStyle !== "none");
+              return [wanted.findLast((one) => node.closest(one)) ?? null, seen];
+            }""",
+            wanted,
+        )
+        if inside[0] is None:
+            continue
+        assert inside[1], f"no visible focus in {inside[0]}"
+        if inside[0] not in reached:
+            reached.append(inside[0])
+    assert reached == wanted
+
+
+def test_everything_has_a_name(opened):
+    page = opened("convolutional")
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, select, input, [tabindex], [role=img]")]
+          .filter((node) => !(node.ariaLabel || node.innerText?.trim() || node.labels?.length))
+          .map((node) => node.outerHTML.slice(0, 80))"""
+    )
+    assert nameless == []
+
+
+def test_one_example(browser, tmp_path):
+    found = explained("dense")
+    one = dataclasses.replace(found, examples=found.examples[:1], machine=None)
+    path = write_explorer(one, PageFacts("One", "", ()), tmp_path / "one.html")
+    page = browser.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    assert not page.locator("#choice").is_visible()
+    assert not page.locator("#next").is_visible()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#h-example").inner_text() == f"Test example {found.examples[0].row}"
+    assert "no kernel machine" in page.locator("#training").inner_text()
+    page.close()
+    assert errors == []
