@@ -186,6 +186,11 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def environment() -> Environment:
+    """Jinja's, for the templates of this package; a name without a value is an error.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
