@@ -89,7 +89,6 @@ def load_run(options: Any) -> Run:
         RunError: it is no finished run, it diverged, or it was trained on other data.
     """
     from dualview.experiments.compare import load_data
-    from dualview.experiments.data import data_fingerprint
 
     folder = Path(options.run_folder)
     at_least("train", options.train, 0)
@@ -100,14 +99,7 @@ def load_run(options: Any) -> Run:
     choose("kind", kind, KINDS)
     settings = ComparisonSettings(data=data_settings(options), kinds=(kind,), **given)
     data = load_data(settings)
-    if data_fingerprint(data) != config["data_fingerprint"]:
-        raise RunError(
-            f"{folder}: was trained on other data ({config['data']}) than {data.description}. "
-            "Repair: give the run's own --data, --validation and --test"
-        )
     net = gated_network(settings, kind, seed, data, str(folder), config)
-    if (order := config.get("gate_order")) is not None:
-        net.gate_order = tuple(order)
     return Run(folder, net.eval(), data, record)
 
 

@@ -270,7 +270,8 @@ def gated_network(
     from dualview.experiments.networks import build_network, example_input
     from dualview.gated_network import disentangle
 
-    net = build_network(settings, kind, seed, data)
+    order = None if config is None else config.get("gate_order")
+    net = build_network(settings, kind, seed, data, gate_order=order)
     if folder is not None and config is not None:
         if data_fingerprint(data) != config["data_fingerprint"]:
             raise RunError(
