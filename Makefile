@@ -23,7 +23,7 @@ demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html (a
 	$(BIN)/dualview demo --out demo
 
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 check: .venv/.dev ## lint, formatting, types, import layering
 	$(BIN)/ruff check .
