@@ -21,6 +21,7 @@ def parser():
     parser.add_argument("--size", type=int, default=3, help="how large")
     parser.add_argument("--share", type=float, default=0.0, help="of it")
     parser.add_argument("--how", choices=["gently", "roughly"], default="gently", help="in which")
+    parser.add_argument("--numbers", nargs="+", type=int)
     parser.add_argument("--many", nargs="+", type=str, default=["a", "b"], help="words")
     parser.add_argument("--norm", action=argparse.BooleanOptionalAction, help="or not")
     switch(parser, "flip", "turn over")
@@ -38,6 +39,7 @@ def parser():
         (["--size", "big"], "--size: expected a whole number, got 'big'"),
         (["--size", "1.5"], "--size: expected a whole number, got '1.5'"),
         (["--learning-rate", "x"], "--learning-rate: expected a number, got 'x'"),
+        (["--numbers", "1", "two"], "--numbers: expected a whole number, got 'two'"),
         (["--many"], "argument --many: expected at least one argument"),
         (["--config", "no.yaml"], "--config: File does not exist"),
         (["--flip=maybe"], "--flip: expected no value, or --no-flip to turn it off, got 'maybe'"),

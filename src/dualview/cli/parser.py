@@ -60,7 +60,7 @@ def tidy(message: str, parser: ArgumentParser) -> str:
         return f"{found[1]}: {expected}{did_you_mean(found[2], choices)}"
     if found := re.search(r"(?:does not accept option|^Option) '(.*?)'", message):
         return f"unknown option {found[1]!r}{did_you_mean(found[1], _keys(parser))}"
-    if found := re.match(r'Parser key "(.*?)":(.*)', message, re.DOTALL):
+    if found := re.match(r'Parser key "(.*?)"(?: element \d+)?:(.*)', message, re.DOTALL):
         return f"{_option(found[1], parser)}: {_tidy_value(found[2])}"
     if found := re.match(r"argument (\S+?)/(\S+): ignored explicit argument '(.*)'", message):
         return f"{found[1]}: expected no value, or {found[2]} to turn it off, got {found[3]!r}"
