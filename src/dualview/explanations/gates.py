@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.explanations.budget import Budget, map_shape, shrink_factor, shrunk
-from dualview.explanations.layer_sums import contributions_of_layers
 from dualview.explanations.records import ChannelPart, Layer, LayerGates, LayerParts
 from dualview.gated_network import GatedNetwork
 from dualview.gates import HardGate, SoftGate
-from dualview.path_attribution import LayerContributions
+from dualview.path_attribution import LayerContributions, contributions_of_layers
 from dualview.tracing import evaluation_mode
 
 

@@ -1,6 +1,6 @@
 """What every gated layer adds to some outputs, by two runs of the weights network in all.
 
-`path_attribution.layer_contributions` explains one layer of one output. With gates fixed the
+`layer_contributions` explains one layer of one output. With gates fixed the
 gradient in a layer's activations is the same whatever they are, so one run on the example, one on
 an input of 0, where only biases speak, and one gradient an output tell of all layers.
 """
@@ -14,8 +14,8 @@ from torch import Tensor, fx
 
 from dualview.gated_network import GatedNetwork
 from dualview.gates import apply_gate
-from dualview.path_attribution import LayerContributions
 from dualview.path_attribution.affine_run import AffineRun, Change
+from dualview.path_attribution.contributions import LayerContributions
 from dualview.path_attribution.example import OneExample, one_example
 
 ROUNDING = 1e-13

@@ -12,10 +12,9 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.explanations.layer_sums import contributions_of_layers
-from dualview.path_attribution import layer_contributions
-
-from .cases import CASES, exact, inputs_of, model, network
+from dualview.path_attribution.contributions import layer_contributions
+from dualview.path_attribution.layer_sums import contributions_of_layers
+from tests.explanations.cases import CASES, exact, inputs_of, model, network
 
 OUTPUTS = (2, 0)
 
