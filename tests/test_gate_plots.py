@@ -3,7 +3,8 @@
 1. Kernel maps are sorted by class; eigenvalues are those of the matrix, in order.
 2. Gate maps are means over channels, dense layers squares; class overlaps are means over pairs by
    hand; all panels of one figure share one scale.
-3. What cannot be drawn is refused; figures become SVG, without torch.
+3. Overlaps in training are drawn as given, a named line a layer; many layers have a legend.
+4. What cannot be drawn is refused; figures become SVG, without torch.
 """
 
 import itertools
@@ -15,7 +16,14 @@ import pytest
 
 from dualview.errors import RunError
 from dualview.figure_style import figure_svg
-from dualview.gate_plots import class_overlap, gate_maps, gate_overlap, kernel_map
+from dualview.gate_plots import (
+    MOST_NAMED,
+    class_overlap,
+    gate_maps,
+    gate_overlap,
+    gate_training,
+    kernel_map,
+)
 
 
 def test_kernel_map():
@@ -111,6 +119,40 @@ def test_overlaps_share_one_scale():
             gate_overlap(wrong, range(3))
     with pytest.raises(RunError, match="got none"):
         gate_overlap([np.full((1, 1), np.nan)], [0])
+
+
+@pytest.mark.parametrize("layers", [1, 3, MOST_NAMED + 1])
+def test_gate_training(layers):
+    overlaps = np.linspace(1, 0.5, 4 * layers).reshape(layers, 4).T
+    (axes,) = gate_training(overlaps, [0, 1, 5, 10]).axes
+    assert len(axes.lines) == layers
+    for line, layer in zip(axes.lines, overlaps.T, strict=True):
+        np.testing.assert_array_equal(line.get_data(), [[0, 1, 5, 10], layer])
+    names = [text.get_text() for text in axes.texts]
+    expected = [f"gate {i}" for i in range(1, layers + 1)] if layers <= MOST_NAMED else []
+    assert names == ["overlap with the initial gates", *expected]
+    if not expected:
+        texts = [text.get_text() for text in axes.get_legend().get_texts()]
+        assert texts == ["gate 1", f"… gate {layers}"]
+    (plain,) = gate_training(overlaps).axes
+    assert list(plain.lines[0].get_xdata()) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("overlaps", "epochs", "message"),
+    [
+        ([[1.0, 1.0]], None, r"got shape \(1, 2\)"),
+        ([1.0, 0.5], None, r"got shape \(2,\)"),
+        ([[], []], None, r"got shape \(2, 0\)"),
+        ([[1.0], [1.5]], None, "from 0 to 1"),
+        ([[1.0], [np.nan]], None, "from 0 to 1"),
+        ([[1.0], [0.5]], [0], "expected 2 ascending numbers"),
+        ([[1.0], [0.5]], [1, 1], "expected 2 ascending numbers"),
+    ],
+)
+def test_overlaps_that_cannot_be_drawn(overlaps, epochs, message):
+    with pytest.raises(RunError, match=message):
+        gate_training(overlaps, epochs)
 
 
 def test_figures_become_svg():

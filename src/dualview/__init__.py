@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
+    from dualview.primal.overlaps import initial_overlap
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
 
@@ -56,6 +57,7 @@ __all__ = [
     "filter_spectra",
     "gate_distances",
     "gate_rates",
+    "initial_overlap",
     "input_contributions",
     "kernel_attribution",
     "layer_contributions",
@@ -95,6 +97,7 @@ _ROOMS = {
     "filter_spectra": "primal.spectra",
     "FilterSpectra": "primal.spectra",
     "gate_rates": "primal.rates",
+    "initial_overlap": "primal.overlaps",
     "GateRates": "primal.rates",
 }
 """Public name -> the room it lives in, which is imported when the name is first used."""

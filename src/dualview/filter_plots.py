@@ -153,12 +153,15 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
         axes = figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height))
         axes.set_yscale("log")
         for place, (curve, (low, middle, high)) in enumerate(zip(curves, bands, strict=True)):
-            colour = _line_colour(place, len(curves))
+            colour = line_colour(place, len(curves))
             dash = DASHES[place % len(DASHES)]
             axes.fill_between(curve.frequencies, low, high, color=colour, alpha=0.1, lw=0)
             axes.plot(curve.frequencies, middle, color=colour, lw=1.9, ls=dash, label=curve.label)
         _ticks(axes)
-        _label_ends(axes, curves, [middle for _, middle, _ in bands], panel[1])
+        ends = [
+            (c.frequencies[-1], line[-1]) for c, (_, line, _) in zip(curves, bands, strict=True)
+        ]
+        label_ends(axes, [curve.label for curve in curves], ends, panel[1])
         axes.annotate(
             "power, relative to the filter's mean",
             xy=(0, 1),
@@ -281,27 +284,31 @@ def _ticks(axes: Axes) -> None:
     axes.tick_params(length=3, width=0.7)
 
 
-def _line_colour(place: int, count: int) -> str:
+def line_colour(place: int, count: int) -> str:
+    """The colour of one of `count` lines that follow one another, such as those of layers.
+
+    >>> line_colour(0, 2), line_colour(1, 2)
+    ('#0e8476', '#681a80')
+    """
     share = place / max(1, count - 1)
     mixed = (round(a + share * (b - a)) for a, b in zip(FIRST_LINE, LAST_LINE, strict=True))
     return "#{:02x}{:02x}{:02x}".format(*mixed)
 
 
-def _label_ends(
-    axes: Axes, curves: Sequence[SpectrumCurve], lines: Sequence[np.ndarray], height: float
+def label_ends(
+    axes: Axes, names: Sequence[str], ends: Sequence[tuple[float, float]], height: float
 ) -> None:
-    """Name the lines at their right ends."""
+    """Name lines at their right ends (x, y), on axes of a height in inches, in `line_colour`."""
     axes.autoscale_view()
     to_axes = axes.transAxes.inverted()
-    ends = [(c.frequencies[-1], line[-1]) for c, line in zip(curves, lines, strict=True)]
     places = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
     gap = 1.35 * FONT_SIZE / (72 * height)
-    for place, (curve, at) in enumerate(zip(curves, spread(places, gap), strict=True)):
+    for place, (name, at) in enumerate(zip(names, spread(places, gap), strict=True)):
         axes.annotate(
-            curve.label,
+            name,
             xy=(1.03, at),
             xycoords="axes fraction",
-            color=_line_colour(place, len(curves)),
+            color=line_colour(place, len(names)),
             va="center",
             annotation_clip=False,
         )

@@ -13,6 +13,8 @@ import numpy as np
 
 from dualview.errors import RunError
 from dualview.figure_style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
+from dualview.filter_plots import DASHES, label_ends, line_colour
+from dualview.plots import heading, panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 SHADES = "cividis"
 """Colours of kernels, gates and overlaps: evenly bright steps that all readers can tell apart."""
 SMALL = 0.76 * FONT_SIZE
+MOST_NAMED = 12
+"""Lines of layers that are named at their ends; of more, a legend names the first and the last."""
 
 
 # ------------------------------------------------------------------------------------------ kernel
@@ -208,6 +212,68 @@ def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figu
                 spine.set_visible(False)
         _shade_key(figure, f"mean overlap of two examples: {low:.3g} to {high:.3g}")
     return figure
+
+
+# ---------------------------------------------------------------------------------------- training
+
+
+def gate_training(
+    overlaps: np.ndarray | Sequence[Sequence[float]], epochs: Sequence[float] | None = None
+) -> Figure:
+    """The gates of each layer while they are learnt: their overlap with the initial ones.
+
+    Args:
+        overlaps: (times, layers), a row from `primal.initial_overlap` of each network on the way,
+            the initial one's first; from 0 to 1.
+        epochs: epochs trained at each time, ascending; default: 0, 1, 2, ...
+
+    Raises:
+        RunError: fewer than two times, another shape or range, or epochs that do not fit.
+
+    >>> figure = gate_training([[1.0, 1.0], [0.9, 0.8], [0.85, 0.7]])
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['gate 1', 'gate 2']
+    """
+    rows, times = _checked_overlaps(overlaps, epochs)
+    count = rows.shape[1]
+    width, height, bottom, top = 5.2, 3.5, 0.56, 0.42
+    with house_style():
+        figure, axes = panel(width, height, left=0.62, right=0.85, bottom=bottom, top=top)
+        names = [f"gate {layer}" for layer in range(1, count + 1)]
+        for place, (name, line) in enumerate(zip(names, rows.T, strict=True)):
+            dash = DASHES[place % len(DASHES)]
+            axes.plot(times, line, color=line_colour(place, count), lw=1.9, ls=dash, label=name)
+        axes.set_xlim(times[0], times[-1])
+        axes.set_xlabel("epochs trained", color=LIGHT["muted"])
+        axes.grid(axis="x", visible=False)
+        heading(axes, "overlap with the initial gates")
+        if count <= MOST_NAMED:
+            ends = [(float(times[-1]), float(line[-1])) for line in rows.T]
+            label_ends(axes, names, ends, height - bottom - top)
+        else:
+            lines = axes.lines[:: count - 1]
+            axes.legend(lines, [names[0], f"… {names[-1]}"], frameon=False, fontsize=SMALL)
+    return figure
+
+
+def _checked_overlaps(
+    overlaps: np.ndarray | Sequence[Sequence[float]], epochs: Sequence[float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.asarray(overlaps, float)
+    if rows.ndim != 2 or len(rows) < 2 or not rows.size:
+        raise RunError(
+            f"overlaps: expected (times, layers), a row for the initial network and one for each "
+            f"later one, got shape {rows.shape}"
+        )
+    if not ((rows >= 0) & (rows <= 1 + 1e-6)).all():
+        raise RunError("overlaps: expected numbers from 0 to 1, got others; see initial_overlap")
+    times = np.arange(len(rows)) if epochs is None else np.asarray(epochs, float)
+    if times.shape != (len(rows),) or not (np.diff(times) > 0).all():
+        raise RunError(
+            f"epochs: expected {len(rows)} ascending numbers, one for each row of overlaps, got "
+            f"{epochs}"
+        )
+    return rows, times
 
 
 # ------------------------------------------------------------------------------------------- parts

@@ -2,12 +2,13 @@
 
 - `filters`: `primal_filters`, `PrimalFilters`, `gate_distances` (arXiv 2110.03403);
 - `spectra`: what spatial frequencies filters look at;
-- `rates`: how often gates are on, for each class;
+- `rates`: how often gates are on, for each class; `overlaps`: how far they move in training;
 - `affine`: a layer as an affine map, applied both ways; `norms`: norms of all filters;
 - `local_maps`, `rules`, `composition`: composed kernels, in closed form, in one walk.
 """
 
 from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
+from dualview.primal.overlaps import initial_overlap
 from dualview.primal.rates import GateRates, gate_rates
 from dualview.primal.spectra import FilterSpectra, filter_spectra
 
@@ -18,5 +19,6 @@ __all__ = [
     "filter_spectra",
     "gate_distances",
     "gate_rates",
+    "initial_overlap",
     "primal_filters",
 ]

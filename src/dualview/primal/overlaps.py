@@ -1,0 +1,73 @@
+"""How far a network's gates have moved from another's: those of its start, say."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dualview.errors import PrimalFilterError
+from dualview.gated_network import GatedNetwork
+from dualview.tracing import evaluation_mode
+
+
+def initial_overlap(
+    net: GatedNetwork, initial: GatedNetwork, x: Tensor, *, batch_size: int = 256
+) -> tuple[float, ...]:
+    """Overlap of the gates 1{q > 0} of a network with those that it started from, layer by layer.
+
+    The overlap of one example is <G, G0> / (|G| |G0|): 1 where all gates are as they were, 0 where
+    no gate is on in both. Of two independent draws of gates that are on half of the time it is 1/2.
+    It is the factor of a layer in the normalised neural path kernel, taken between two networks.
+
+    Of any kind of network; gates are those in evaluation mode. As a measurement of training:
+    `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
+    a copy; the figure is `gate_plots.gate_training`.
+
+    Args:
+        net: the network as it is now.
+        initial: the network as it was, with the same layers.
+        x: examples (n, ...).
+        batch_size: examples at a time.
+
+    Returns:
+        For each layer of the gating network the mean over the examples. Two examples' gates of
+        which none is on overlap by 1.
+
+    Raises:
+        PrimalFilterError: no examples, values that are not finite, or networks of other layers.
+
+    Source: arXiv 2006.10529, section 5, on gates that are learnt; this normalisation of their
+    overlap is the project's own.
+
+    >>> import copy, dualview as dv
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> net = dv.disentangle(model, kind="dlgn", seed=0)
+    >>> initial_overlap(net, copy.deepcopy(net), torch.randn(5, 2))
+    (1.0,)
+    """
+    if not len(x) or not x.isfinite().all():
+        raise PrimalFilterError(
+            f"x: expected finite examples, at least one, got shape {tuple(x.shape)}"
+            + (" with NaN or infinity" if len(x) else "")
+        )
+    sums: list[float] = [0.0] * net.n_gates
+    with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():
+        for part in x.split(batch_size):
+            now, before = net.preactivations(part), initial.preactivations(part)
+            shapes = [[tuple(q.shape[1:]) for q in layers] for layers in (now, before)]
+            if shapes[0] != shapes[1]:
+                raise PrimalFilterError(
+                    f"initial: expected the same layers of gates as net, {shapes[0]}, got "
+                    f"{shapes[1]}. Repair: initial = copy.deepcopy(net) before training"
+                )
+            for layer, (q, q0) in enumerate(zip(now, before, strict=True)):
+                sums[layer] += float(_overlaps(q > 0, q0 > 0).sum())
+    return tuple(total / len(x) for total in sums)
+
+
+def _overlaps(gates: Tensor, others: Tensor) -> Tensor:
+    """<G, G'> / (|G| |G'|) of every example, float64 (n,)."""
+    both = (gates & others).flatten(1).sum(1).double()
+    one, other = (g.flatten(1).sum(1).double() for g in (gates, others))
+    norms = (one * other).sqrt()
+    return torch.where(norms > 0, both / norms, (one == other).double())
