@@ -3,7 +3,8 @@
 Each factory takes the number of classes, the shape of one input (channels, height, width), the
 width of its first layer (all others scale with it) and whether batch norm stands before every
 convolutional activation. Parameters are Glorot-uniform with zero biases, except in the residual
-networks and VGG-16 (He-normal, as in the papers they come from).
+networks and VGG-16 (He-normal, as in the papers they come from). What a factory makes says, in its
+attribute `architecture`, which factory that was and with which options.
 
 Sources: arXiv 2006.10529 (FC, VCONV, GCONV), arXiv 2110.03403 (C4GAP, VGG-16, ResNet-110),
 He et al. 2015 (the CIFAR residual networks).
@@ -18,6 +19,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dualview.architecture_record import recorded
 
 Shape = tuple[int, int, int]
 
@@ -52,6 +55,7 @@ def reset(network: nn.Module, he: bool) -> None:
             module.reset_parameters()
 
 
+@recorded
 def fc(
     num_classes: int = 10,
     input_shape: Shape = (1, 28, 28),
@@ -76,6 +80,7 @@ def fc(
     return Sequential([*layers, nn.Linear(widths[-1], num_classes, bias=bias)])
 
 
+@recorded
 def vconv(
     num_classes: int = 10,
     input_shape: Shape = (3, 32, 32),
@@ -89,6 +94,7 @@ def vconv(
     return Sequential([*layers, nn.Flatten(), *_dense(2 * w * positions, 4 * w, num_classes)])
 
 
+@recorded
 def gconv(
     num_classes: int = 10,
     input_shape: Shape = (3, 32, 32),
@@ -101,6 +107,7 @@ def gconv(
     return Sequential([*layers, *_global_average(), *_dense(2 * w, 4 * w, num_classes)])
 
 
+@recorded
 def c4gap(
     num_classes: int = 10,
     input_shape: Shape = (3, 32, 32),
@@ -119,6 +126,7 @@ def c4gap(
     return Sequential([*layers, *_global_average(), nn.Linear(channels[-1], num_classes, bias)])
 
 
+@recorded
 def vgg16(
     num_classes: int = 10,
     input_shape: Shape = (3, 32, 32),
@@ -244,7 +252,7 @@ def _resnet(depth: int) -> Callable[..., nn.Module]:
 
     factory.__name__ = f"resnet{depth}"
     factory.__doc__ = f"The CIFAR residual network of {depth} weight layers, 16 channels first."
-    return factory
+    return recorded(factory)
 
 
 resnet20 = _resnet(20)

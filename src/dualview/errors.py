@@ -44,6 +44,10 @@ class RunError(DualviewError, RuntimeError):
     """A run folder that cannot be used: other settings, not a run, locked, or unreadable."""
 
 
+class SavedNetworkError(DualviewError, ValueError):
+    """A saved network that is damaged, unfit or not one at all, or one that cannot be saved."""
+
+
 class DivergenceError(DualviewError, ArithmeticError):
     """Training produced a loss that is not finite."""
 

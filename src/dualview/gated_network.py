@@ -20,11 +20,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.architecture_record import architecture_of
 from dualview.errors import ConversionError, DualviewWarning, GateOrderError
 from dualview.gates import Gate, HardGate, SoftGate
 from dualview.gating_graph import gating_graph, gating_network
 from dualview.initialisation import Initialiser, derived_seed, redraw
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
+from dualview.recipe import OWN, Recipe, describe_gate
 from dualview.shallow_features import shallow_gating_network
 from dualview.tracing import TracedNetwork, data_argument, gate_of, trace
 from dualview.weights_graph import WeightsGraphBuilder, weights_network
@@ -46,6 +48,7 @@ class GatedNetwork(nn.Module):
         gate_order: entry l says which gating layer supplies the gates of layer l.
         gating_network: x -> (q_1, ..., q_L), then one switch per replayed max pool.
         weights_network: (x, gate_1, ..., gate_L, switches...) -> the model's outputs.
+        recipe: the model and the options it was made with; None: put together by hand.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class GatedNetwork(nn.Module):
         kind: Kind,
         weights_input: WeightsInput,
         gate_order: Sequence[int],
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         self.gating_network = gating_network
@@ -64,6 +68,7 @@ class GatedNetwork(nn.Module):
         self.kind = kind
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
+        self.recipe = recipe
         self.training = weights_network.training
         for module in (gating_network, *self.gate_functions.modules()):
             module.training = self.training
@@ -185,13 +190,23 @@ def disentangle(
         if kind == "dnn":
             _refuse_split_batch_norm(traced, graph)
             _warn_about_dropout(traced, graph)
+    choice = _gate_choice(gate, kind)
+    recipe = Recipe(
+        model=type(model).__name__,
+        architecture=architecture_of(model),
+        gate=describe_gate(choice),
+        max_pool="switch" if switches else "average",
+        example_shape=None if example_input is None else tuple(example_input.shape[1:]),
+        seed=None if seed is None else operator.index(seed),
+    )
     return GatedNetwork(
         gating,
         weights_network(twin, builder.build()),
-        _gate_functions(gate, kind, traced),
+        _gate_functions(choice, traced),
         kind,
         weights_input,
         order,
+        recipe,
     )
 
 
@@ -341,17 +356,22 @@ def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from module.named_buffers(remove_duplicate=False)
 
 
-def _gate_functions(
-    gate: Gate | GateChoice | None, kind: Kind, traced: TracedNetwork
-) -> list[nn.Module]:
-    """One gate function per activation, in the order of the gating network's layers."""
-    choice = ("own" if kind == "dnn" else "soft") if gate is None else gate
-    if choice == "own":
-        return [gate_of(node) for node in traced.activations]
+def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:
+    """The gate that all layers get, or "own"."""
+    choice = (OWN if kind == "dnn" else "soft") if gate is None else gate
+    if choice == OWN:
+        return "own"
     named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
     function = named.get(choice) if isinstance(choice, str) else choice
     if not isinstance(function, Gate):
         raise ConversionError(
             f"gate: expected 'hard', 'soft', 'own' or a dualview.gates.Gate, got {gate!r}"
         )
-    return [function] * len(traced.activations)
+    return function
+
+
+def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[nn.Module]:
+    """One gate function per activation, in the order of the gating network's layers."""
+    if not isinstance(choice, Gate):
+        return [gate_of(node) for node in traced.activations]
+    return [choice] * len(traced.activations)
