@@ -23,6 +23,7 @@ from dualview.experiments.networks import accuracy
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.run_folders import CONFIG, RECORD
 from dualview.explanations.explain import explain
+from dualview.primal import primal_filters
 from dualview.training import SettingsError
 
 from .explored import train
@@ -65,6 +66,8 @@ def test_the_network_that_was_trained(runs, kind):
     assert accuracy(loaded.net, loaded.data) == loaded.record.test_accuracy
     assert not loaded.net.training
     assert loaded.net.kind == kind.removesuffix("-ones")
+    if kind.startswith("dlgn"):
+        assert primal_filters(loaded.net, 0).input_shape == loaded.data.input_shape
 
 
 def test_parameters_are_those_kept(run):

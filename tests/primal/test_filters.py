@@ -9,7 +9,9 @@
    filter is infinitely far.
 5. A snapshot: changing the network afterwards changes nothing. Nothing of the network changes.
 6. float32 agrees.
-7. What cannot be served is refused with the repair.
+7. The input's shape is that of the example input, or the reference architecture's, or a first dense
+   layer's; copies, saved networks and those that state dicts are loaded into know it too.
+8. What cannot be served is refused with the repair.
 """
 
 import copy
@@ -127,6 +129,40 @@ def test_dense_layers():
     assert_close(found.filters(channels=[2]), (second @ first).detach()[2:])
     with pytest.raises(PrimalFilterError, match=r"no channel kernels: it is dense.*filters\(\)"):
         found.channel_kernels
+
+
+# The input's shape
+
+
+def assert_known(net, shape):
+    found, expected = primal_filters(net, 0), primal_filters(net, 0, shape)
+    assert found.input_shape == shape
+    assert torch.equal(found.offsets, expected.offsets)
+
+
+@pytest.mark.parametrize("name", ["fc", "vconv", "gconv", "c4gap", "vgg16", "resnet20"])
+def test_architectures_know_the_input_shape(name):
+    assert_known(gated(small_architecture(name)), SMALL[name][1])
+
+
+def test_an_example_input_goes_before_the_architecture():
+    example = torch.zeros(2, 3, 8, 7, dtype=torch.float64)
+    assert_known(gated(small_architecture("c4gap"), example_input=example), (3, 8, 7))
+
+
+@pytest.mark.parametrize("kind", ["dlgn", "dlgn-sf"])
+def test_networks_remember_the_example_inputs_shape(kind, tmp_path):
+    x = torch.zeros(1, 2, 6, 5, dtype=torch.float64)
+    model = stack(nn.Conv2d(2, 3, 3, padding=1))
+    net = gated(copy.deepcopy(model), kind, example_input=x)
+    assert_known(net, (2, 6, 5))
+    assert_known(copy.deepcopy(net).float().double(), (2, 6, 5))
+    torch.save(net, tmp_path / "net.pt")
+    assert_known(torch.load(tmp_path / "net.pt", weights_only=False), (2, 6, 5))
+    other = gated(copy.deepcopy(model), kind, example_input=x)
+    other.load_state_dict(net.state_dict())
+    assert_known(other, (2, 6, 5))
+    assert torch.equal(primal_filters(other, 0).offsets, primal_filters(net, 0).offsets)
 
 
 def test_origin_places_the_kernel():

@@ -259,13 +259,14 @@ def primal_filters(
         net: a network of kind "dlgn" or "dlgn-sf", in evaluation mode if it has batch norm.
         layer: number of the gating network's pre-activation, 0 to L - 1. With a permuted gate
             order, layer m of the weights network gets its gates from layer `net.gate_order[m]`.
-        input_shape: shape of one example, such as (3, 32, 32); `x.shape[1:]`. Needed unless the
-            gating network starts with a dense layer.
+        input_shape: shape of one example, such as (3, 32, 32); `x.shape[1:]`. Default: that of the
+            example input or of the reference architecture that `net` was made from; for others,
+            what a dense first layer reads.
         memory: bound, in bytes, on what one block of work and one result may hold.
 
     Raises:
         PrimalFilterError: another kind of network, no such layer, training mode, parameters that
-            are not finite, or a shape that the network cannot take.
+            are not finite, or a shape that is not known or that the network cannot take.
 
     Source: arXiv 2110.03403, on primal linearity. Filters at the border, norms and the closed form
     for general graphs are this project's.
@@ -273,7 +274,7 @@ def primal_filters(
     >>> import dualview as dv
     >>> from dualview.architectures import c4gap
     >>> net = dv.disentangle(c4gap(width=8), kind="dlgn", seed=0).eval()
-    >>> found = primal_filters(net, layer=3, input_shape=(3, 32, 32))
+    >>> found = primal_filters(net, layer=3)
     >>> found.channel_kernels.shape, found.interior
     (torch.Size([8, 3, 9, 9]), (range(4, 28), range(4, 28)))
     >>> corner = found.filters(channels=5, positions=[(0, 0)])
@@ -285,7 +286,7 @@ def primal_filters(
     True
     """
     network = layer_network(net, layer)
-    shape = _first_features(network) if input_shape is None else _checked_shape(input_shape)
+    shape = _known_shape(net, network) if input_shape is None else _checked_shape(input_shape)
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
     walked = walk(network, like.new_zeros(1, *shape))
     return PrimalFilters(
@@ -326,8 +327,14 @@ def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 
     return primal_filters(net, layer, tuple(x.shape[1:]), memory=memory).distances(x)
 
 
-def _first_features(network: fx.GraphModule) -> tuple[int, ...]:
-    """Shape of an input that a dense layer reads first."""
+def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:
+    """The shape of one example, where the network's making or its first layer tells it."""
+    made = net.recipe
+    if made is not None and made.example_shape is not None:
+        return made.example_shape
+    options = {} if made is None or made.architecture is None else made.architecture.options
+    if "input_shape" in options:
+        return _checked_shape(options["input_shape"])
     for node in network.graph.nodes:
         module = module_of(node) if node.op == "call_module" else None
         if isinstance(module, nn.Linear):
@@ -336,7 +343,8 @@ def _first_features(network: fx.GraphModule) -> tuple[int, ...]:
             break
     raise PrimalFilterError(
         "input_shape: expected the shape of one example, which this network does not fix, got "
-        "None. Repair: primal_filters(net, layer, x.shape[1:]), or (3, 32, 32)"
+        "None. Repair: primal_filters(net, layer, x.shape[1:]), or disentangle(model, "
+        "example_input=x)"
     )
 
 
