@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dualview.architectures import ARCHITECTURES
+from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN
 from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 
 # What each reference architecture is tested at: width, input shape.
@@ -22,6 +22,7 @@ SMALL = {
     "resnet32": (2, (3, 8, 8)),
     "resnet56": (2, (3, 8, 8)),
     "resnet110": (2, (3, 8, 8)),
+    "vit": (4, (2, 4, 4)),
 }
 
 
@@ -40,12 +41,13 @@ def small_input(name: str, n: int = 3) -> torch.Tensor:
 
 
 def enliven(model: nn.Module) -> nn.Module:
-    """Random biases and batch-norm parameters and statistics, so that no term is 0 or 1."""
+    """Random biases and normalisation parameters and statistics, so that no term is 0 or 1."""
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
                 module.running_mean.normal_()
                 module.running_var.uniform_(0.5, 2)
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.LayerNorm):
                 module.weight.uniform_(0.5, 2)
             if getattr(module, "bias", None) is not None:
                 module.bias.normal_()
@@ -53,10 +55,15 @@ def enliven(model: nn.Module) -> nn.Module:
 
 
 def batch_norm_choices(name: str) -> list[bool]:
-    return [False] if name == "fc" else [False, True]
+    return [False] if name in ("fc", "vit") else [False, True]
 
 
 ARCHITECTURE_CASES = [(name, bn) for name in ARCHITECTURES for bn in batch_norm_choices(name)]
+
+DLGN_ARCHITECTURES = [name for name in ARCHITECTURES if name not in WITHOUT_DLGN]
+"""Those that kind="dlgn" takes apart; that it refuses the others is tested too."""
+
+DLGN_CASES = [(name, bn) for name, bn in ARCHITECTURE_CASES if name in DLGN_ARCHITECTURES]
 
 
 class Spelled(nn.Module):
@@ -127,6 +134,21 @@ def _function_spellings() -> dict[str, Callable[[], Callable]]:
 
 
 SPELLINGS: dict[str, Callable[[], Callable]] = {**_module_spellings(), **_function_spellings()}
+
+
+class TokenMixer(nn.Module):
+    """dense, ReLU, LayerNorm, attention with a skip, mean over tokens, dense."""
+
+    def __init__(self, affine: bool = True) -> None:
+        super().__init__()
+        self.a, self.c = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.q, self.k, self.v = (nn.Linear(4, 4) for _ in range(3))
+        self.norm = nn.LayerNorm(4, elementwise_affine=affine)
+
+    def forward(self, x):  # (n, tokens, 3)
+        h = self.norm(torch.relu(self.a(x)))
+        h = h + torch.softmax(self.q(h) @ self.k(h).mT, -1) @ self.v(h)
+        return self.c(h.mean(1))
 
 
 def relative_error(got: torch.Tensor, expected: torch.Tensor) -> float:

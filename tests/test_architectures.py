@@ -12,7 +12,8 @@ from torch import nn
 from dualview.architectures import ARCHITECTURES, BasicBlock, build, c4gap, fc
 from tests.cases import ARCHITECTURE_CASES, SMALL, small_architecture, small_input
 
-# Weight layers of the published networks (He et al. 2015 for ResNet; VGG with one dense layer).
+# Weight layers of the published networks (He et al. 2015 for ResNet; VGG with one dense layer; the
+# vision transformer is this project's size).
 WEIGHT_LAYERS = {
     "fc": 6,
     "vconv": 7,
@@ -23,6 +24,7 @@ WEIGHT_LAYERS = {
     "resnet32": 32,
     "resnet56": 56,
     "resnet110": 110,
+    "vit": 26,  # patches, six in each of four blocks, head
 }
 
 

@@ -21,6 +21,7 @@ from dualview import DualviewWarning, SoftGate, disentangle
 from dualview.errors import ConversionError, GateOrderError, UnsupportedOperationError
 from tests.cases import (
     ARCHITECTURE_CASES,
+    DLGN_CASES,
     SPELLED_INPUT,
     SPELLINGS,
     Spelled,
@@ -99,7 +100,7 @@ def assert_affine(net, x, y):
         torch.testing.assert_close(q, 0.3 * qx + 0.7 * qy)
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)
 def test_preactivations_of_a_dlgn_are_affine(name, batch_norm):
     net = disentangle(small_architecture(name, batch_norm), "dlgn").eval()
     assert_affine(net, small_input(name), small_input(name))

@@ -67,7 +67,6 @@ def refused(function):
         def __init__(self):
             super().__init__()
             self.fc = nn.Linear(4, 4)
-            self.norm = nn.LayerNorm(4)
             self.elu = nn.ELU()
             self.attention = nn.MultiheadAttention(4, 2)
 
@@ -84,8 +83,8 @@ CASES = {
     "tanh": lambda m, x: torch.tanh(x),
     "sigmoid": lambda m, x: x.sigmoid(),
     "ELU": lambda m, x: m.elu(x),
-    "LayerNorm": lambda m, x: m.norm(x),
-    "layer_norm": lambda m, x: F.layer_norm(x, (4,)),
+    "layer_norm": lambda m, x: F.layer_norm(x, (4,), weight=x[0]),
+    "group_norm": lambda m, x: F.group_norm(x, 2),
     "MultiheadAttention": lambda m, x: m.attention(x, x, x),
     "clamp": lambda m, x: x.clamp(min=0),
     "maximum": lambda m, x: torch.maximum(x, -x),
@@ -97,6 +96,7 @@ CASES = {
     "pow": lambda m, x: x**2,
     "cumsum": lambda m, x: x.cumsum(1),
     "linear": lambda m, x: F.linear(x, x),
+    "einsum": lambda m, x: torch.einsum("ni,nj->nj", [x, x]),
 }
 
 

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dualview.architecture_record import recorded
+from dualview.drawing import reset
+from dualview.vision_transformer import vit
 
 Shape = tuple[int, int, int]
 
@@ -39,20 +41,6 @@ class Sequential(nn.Sequential):
     def reset_parameters(self) -> None:
         """Draw all parameters anew from PyTorch's current random state."""
         reset(self, he=self.he)
-
-
-def reset(network: nn.Module, he: bool) -> None:
-    """Draw weights Glorot-uniform, or He-normal; biases 0, batch norm at its start."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            if he and isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            else:
-                nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
 
 
 @recorded
@@ -262,9 +250,13 @@ resnet110 = _resnet(110)
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     factory.__name__: factory
-    for factory in (fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110)
+    for factory in (fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110, vit)
 }
 """Name -> factory(num_classes, input_shape, width, batch_norm)."""
+
+WITHOUT_DLGN = frozenset({"vit"})
+"""Those that only kind="dnn" and kind="dgn" take apart: they hold attention and LayerNorm, whose
+multipliers no deep linear network can supply."""
 
 
 def build(

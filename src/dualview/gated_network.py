@@ -21,13 +21,19 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.architecture_record import architecture_of
-from dualview.errors import ConversionError, DualviewWarning, GateOrderError
+from dualview.errors import (
+    ConversionError,
+    DualviewWarning,
+    GateOrderError,
+    UnsupportedOperationError,
+)
 from dualview.gates import Gate, HardGate, SoftGate
 from dualview.gating_graph import gating_graph, gating_network
 from dualview.initialisation import Initialiser, derived_seed, redraw
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.recipe import OWN, Recipe, describe_gate
 from dualview.shallow_features import shallow_gating_network
+from dualview.source_lines import describe
 from dualview.tracing import TracedNetwork, data_argument, gate_of, trace
 from dualview.weights_graph import WeightsGraphBuilder, weights_network
 
@@ -46,8 +52,10 @@ class GatedNetwork(nn.Module):
         kind: "dnn", "dgn", "dlgn" or "dlgn-sf".
         weights_input: "data" or "ones".
         gate_order: entry l says which gating layer supplies the gates of layer l.
-        gating_network: x -> (q_1, ..., q_L), then one switch per replayed max pool.
-        weights_network: (x, gate_1, ..., gate_L, switches...) -> the model's outputs.
+        gating_network: x -> (q_1, ..., q_L), then one switch per replayed max pool, then one
+            multiplier per LayerNorm and attention (`dualview.multipliers`).
+        weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
+            outputs.
         recipe: the model and the options it was made with; None: put together by hand.
     """
 
@@ -94,9 +102,10 @@ class GatedNetwork(nn.Module):
     def gates_and_switches(
         self, x: Tensor, *, hard: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """All that the weights network needs beside its input: gates, and max-pool switches.
+        """All that the weights network needs beside its input: gates, and what is replayed as is.
 
-        `hard` takes 1{q > 0} in place of the network's own gate functions.
+        That is max-pool switches, then the multipliers of LayerNorm and attention. `hard` takes
+        1{q > 0} in place of the network's own gate functions.
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
@@ -140,7 +149,10 @@ def disentangle(
 
     Args:
         model: any module that torch.fx can trace, made of affine operations, self-gated activations
-            and max pools. Every call site of an activation is one gated layer.
+            and max pools. Every call site of an activation is one gated layer. LayerNorm and
+            softmax attention are taken apart in "dnn" and "dgn": their scales and attention weights
+            are multipliers that the gating network supplies (`dualview.signal_path` says which
+            spellings).
         kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
             average in place of max pooling); "dlgn-sf" (every gated layer reads the input
             directly).
@@ -175,6 +187,7 @@ def disentangle(
     """
     _check_choices(kind, weights_input, max_pool)
     traced = trace(model, example_input)
+    _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
     if kind == "dnn":
         _check_own_dual_form(gate, weights_input, order, max_pool, traced)
@@ -233,6 +246,19 @@ def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
         )
 
 
+def _refuse_multipliers(kind: Kind, traced: TracedNetwork) -> None:
+    """What a DLGN multiplies by is a gate of an affine pre-activation, and nothing else."""
+    if kind in ("dnn", "dgn") or not traced.multipliers:
+        return
+    raise UnsupportedOperationError(
+        f"{describe(traced.multipliers[0])}: kind={kind!r} promises that what the weights network "
+        f"is multiplied by comes from pre-activations that are affine in the input. LayerNorm's "
+        f"1 / standard deviation and the softmax of a product of queries and keys do not, and "
+        f"without them there is no normalisation or attention left. Repair: use kind='dgn', whose "
+        f"gating network computes them; or batch norm and convolutions in their place"
+    )
+
+
 def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
     n = len(traced.activations)
     if gate_order is None:
@@ -287,8 +313,11 @@ def _check_own_dual_form(
 
 
 def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
+    on_path = {str(node.target) for node in traced.signal_path if _calls(node)}
     for node in gating.nodes:
-        module: Any = traced.module.get_submodule(str(node.target)) if _calls(node) else None
+        if not _calls(node) or str(node.target) not in on_path:
+            continue  # a mask of attention weights is drawn once and replayed
+        module: Any = traced.module.get_submodule(str(node.target))
         if isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
             warnings.warn(
                 f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "

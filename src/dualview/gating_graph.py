@@ -1,4 +1,4 @@
-"""The gating network's graph: input -> the pre-activations of every gate, and the switches.
+"""The gating network's graph: input -> the pre-activations of every gate, switches, multipliers.
 
 What the last gate does not need is not in it: the graph's output names what is needed, and the rest
 is dead code.
@@ -6,26 +6,40 @@ is dead code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import fx, nn
 
 from dualview.errors import UnsupportedOperationError
+from dualview.multipliers import dot_product_weights, layer_norm_scale
 from dualview.pooling import max_pool_switch
+from dualview.signal_path import (
+    Kinds,
+    attention_factor,
+    dot_product_arguments,
+    is_dot_product,
+    is_layer_norm,
+    layer_norm_of,
+)
 from dualview.source_lines import describe
 from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
+from dualview.verification import value_kinds
 
 
 def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.Graph:
-    """Graph that returns `(q_1, ..., q_L)`, followed by one switch per max pool if `switches`.
+    """Graph that returns `(q_1, ..., q_L)`, then one switch per max pool if `switches`.
 
-    `linear` drops every activation and averages where the model takes maxima (a DLGN's gating
-    network); otherwise both stay (a DNN's or DGN's).
+    Last come the multipliers of LayerNorm and attention, if the network has any. `linear` drops
+    every activation and averages where the model takes maxima (a DLGN's gating network); otherwise
+    both stay (a DNN's or DGN's).
     """
     graph = fx.Graph()
     env: dict[fx.Node, fx.Node] = {}
     pre_activations: list[fx.Node] = []
     chosen: list[fx.Node] = []
+    multipliers: list[fx.Node] = []
+    kinds = value_kinds(traced.graph)
     for node in traced.graph.nodes:
         if node.op == "output":
             break
@@ -39,9 +53,12 @@ def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.G
                 chosen.append(add_switch(graph, node, source, env.__getitem__))
             pool = add_average(graph, node, source, env.__getitem__) if linear else None
             env[node] = pool or graph.node_copy(node, env.__getitem__)
+        elif node in traced.multipliers:
+            multipliers.append(add_multiplier(graph, node, kinds, env))
+            env[node] = add_multiplied(graph, node, multipliers[-1], env)
         else:
             env[node] = graph.node_copy(node, env.__getitem__)
-    graph.output((*pre_activations, *chosen))
+    graph.output((*pre_activations, *chosen, *multipliers))
     drop_dead_code(graph)
     return graph
 
@@ -73,6 +90,31 @@ def add_switch(
     pool = max_pool_of(node)
     options = fx.map_arg(pool.options, lookup)
     return call(graph, max_pool_switch, source, pool.dims, pool.adaptive, **options)
+
+
+def add_multiplier(
+    graph: fx.Graph, node: fx.Node, kinds: Kinds, env: Mapping[fx.Node, fx.Node]
+) -> fx.Node:
+    """The scale of the LayerNorm, or the weights of the attention, at `node`."""
+    if is_layer_norm(node):
+        norm = layer_norm_of(node)
+        return call(graph, layer_norm_scale, env[norm.source], norm.axes, norm.eps)
+    factor = attention_factor(node, kinds)
+    if factor is not None:
+        return env[factor]
+    options = fx.map_arg(dot_product_arguments(node), env.__getitem__)
+    unused = ("value", "dropout_p", "enable_gqa")
+    return call(graph, dot_product_weights, **{k: v for k, v in options.items() if k not in unused})
+
+
+def add_multiplied(
+    graph: fx.Graph, node: fx.Node, multiplier: fx.Node, env: Mapping[fx.Node, fx.Node]
+) -> fx.Node:
+    """The value of `node` in the gating network; no attention weights are computed twice."""
+    if is_dot_product(node):
+        value = env[dot_product_arguments(node)["value"]]
+        return graph.call_function(torch.matmul, (multiplier, value))
+    return graph.node_copy(node, env.__getitem__)
 
 
 def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:

@@ -232,6 +232,11 @@ _NEW_MEMORY: frozenset[Target] = frozenset(
         F.avg_pool1d,
         F.avg_pool2d,
         F.avg_pool3d,
+        F.layer_norm,
+        torch.layer_norm,
+        F.softmax,
+        torch.softmax,
+        F.scaled_dot_product_attention,
     }
 )
 ALLOCATING_FUNCTIONS: frozenset[Target] = (
@@ -243,7 +248,7 @@ ALLOCATING_METHODS = (
     ADDITIVE_METHODS
     | PRODUCT_METHODS
     | QUOTIENT_METHODS
-    | frozenset({"mean", "sum", "neg", "clone", "roll", "flip"})
+    | frozenset({"mean", "sum", "neg", "clone", "roll", "flip", "softmax"})
 )
 """Methods whose result shares no memory with their tensor; any other may."""
 
@@ -255,6 +260,29 @@ VIEW_MODULES: tuple[type[nn.Module], ...] = (
     *DROPOUT_MODULES,
 )
 """Modules whose result may share memory with their input."""
+
+LAYER_NORM_FUNCTIONS: frozenset[Target] = frozenset({F.layer_norm, torch.layer_norm})
+SOFTMAX_FUNCTIONS: frozenset[Target] = frozenset({F.softmax, torch.softmax})
+MATRIX_PRODUCT_FUNCTIONS: frozenset[Target] = frozenset(
+    {operator.matmul, torch.matmul, torch.bmm, torch.einsum}
+)
+MATRIX_PRODUCT_METHODS = frozenset({"matmul", "bmm"})
+RESHAPING = frozenset(
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "swapaxes",
+        "movedim",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+    ]
+)
+"""What may stand between a softmax and the product with the values that it weights, by name."""
 
 DROPOUT_FUNCTIONS: dict[Target, type[nn.Module]] = {
     F.dropout: nn.Dropout,
@@ -302,16 +330,33 @@ BATCH_AXIS_MOVERS = frozenset(
 
 _NORMALISATION = (
     "its statistics depend on the example, so it multiplies by a number that no gate supplies",
-    "use batch norm, which is a fixed affine map in evaluation mode, or no normalisation",
+    "use nn.LayerNorm, whose scale is replayed as a gate is; batch norm, which is a fixed affine "
+    "map in evaluation mode; or no normalisation",
 )
 _SQUASHING = (
     "it is not self-gated: the output is not the pre-activation times a gate",
     "use ReLU or another self-gated activation (leaky ReLU, PReLU, ReLU6, GELU, SiLU, Hardswish, "
     "Mish); if it only turns logits into probabilities, return the logits and apply it outside",
 )
+_ATTENTION = (
+    "torch.fx does not look into it, so its attention weights cannot be told from its values",
+    "write it out with nn.Linear layers and F.scaled_dot_product_attention, as "
+    "dualview.vision_transformer.SelfAttention does with a softmax",
+)
+_DOT_PRODUCT = (
+    "with dropout (dropout_p) its two networks would draw different masks, and with enable_gqa its "
+    "heads share keys, for which there is no rule",
+    "leave both out, or write it as softmax(scores), nn.Dropout and a product with the values",
+)
+_SOFTMAX = (
+    "it is not self-gated, and it is no attention weight: that is a softmax over a given axis "
+    "other than 0 which multiplies values (softmax(scores) @ values), at most with dropout or "
+    "changes of shape between, and is used for nothing else",
+    "write attention in that form; return logits and turn them into probabilities outside",
+)
 _PRODUCT_OF_STREAMS = (
     "it mixes two values that both depend on the input in a way that no gate describes",
-    "remove the attention from the model before converting it",
+    "leave it out, or write it with products of which one factor is a softmax",
 )
 _CLIPPING = (
     "it clips its input by value",
@@ -344,7 +389,6 @@ REASONS: dict[str, tuple[str, str]] = {
             "instancenorm3d",
             "rmsnorm",
             "localresponsenorm",
-            "layer_norm",
             "group_norm",
             "instance_norm",
             "rms_norm",
@@ -355,7 +399,6 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     **dict.fromkeys(
         [
-            "softmax",
             "softmax2d",
             "logsoftmax",
             "log_softmax",
@@ -389,17 +432,20 @@ REASONS: dict[str, tuple[str, str]] = {
         ],
         _SQUASHING,
     ),
+    "softmax": _SOFTMAX,
+    "scaled_dot_product_attention": _DOT_PRODUCT,
     **dict.fromkeys(
         [
             "multiheadattention",
-            "scaled_dot_product_attention",
             "transformer",
             "transformerencoderlayer",
             "transformerencoder",
-            "bilinear",
+            "transformerdecoderlayer",
+            "transformerdecoder",
         ],
-        _PRODUCT_OF_STREAMS,
+        _ATTENTION,
     ),
+    "bilinear": _PRODUCT_OF_STREAMS,
     **dict.fromkeys(RANDOM_NAMES, _RANDOM),
     "batch_norm": _FUNCTIONAL_BATCH_NORM,
     **dict.fromkeys(["where", "gt", "ge", "lt", "le", "sign", "heaviside"], _CHOICE),

@@ -1,8 +1,9 @@
 """`nn.Module` -> torch.fx graph in which every activation call site is known, or a refusal.
 
 The steps: copy the model, trace the copy in training and in evaluation mode, make in-place
-operations out-of-place, drop dead code, find the activations and max pools, verify that all else is
-affine, and (given an example input) note every value's shape. The user's model is only read.
+operations out-of-place, drop dead code, verify that the signal path is affine between activations
+and max pools (given its multipliers), and (given an example input) note every value's shape. The
+user's model is only read.
 """
 
 from __future__ import annotations
@@ -34,21 +35,26 @@ from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gat
 from dualview.in_place import AUGMENTED, make_out_of_place
 from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
+from dualview.signal_path import multipliers_on, signal_path
 from dualview.source_lines import describe, module_of, users_line
-from dualview.verification import is_activation, is_max_pool, verify
+from dualview.verification import is_activation, is_max_pool, value_kinds, verify
 
 
 @dataclass(frozen=True)
 class TracedNetwork:
-    """A model's graph with its activations and max pools, in the order in which they run.
+    """A model's graph with what its signal path multiplies by, in the order in which they run.
 
-    `shapes` holds the shape of every tensor value, by node, where an example input was given; axis
-    0 is the example.
+    `signal_path` holds what the output needs once `activations`, `max_pools` and `multipliers`
+    (LayerNorm and attention, `dualview.signal_path`) are replayed; what is off it computes
+    attention weights. `shapes` holds the shape of every tensor value, by node, where an example
+    input was given; axis 0 is the example.
     """
 
     module: fx.GraphModule
     activations: tuple[fx.Node, ...]
     max_pools: tuple[fx.Node, ...]
+    multipliers: tuple[fx.Node, ...]
+    signal_path: frozenset[fx.Node]
     shapes: dict[fx.Node, torch.Size]
 
     @property
@@ -85,14 +91,17 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
     verify(module.graph)
-    activations = tuple(n for n in module.graph.nodes if is_activation(n))
+    kinds = value_kinds(module.graph)
+    on_path = signal_path(module.graph, kinds)
+    signal = [node for node in module.graph.nodes if node in on_path]
+    activations = tuple(n for n in signal if is_activation(n))
     if not activations:
         raise NoActivationError(
             f"{type(model).__name__}: expected at least one ReLU or other self-gated activation "
             f"that the output depends on, got none, so there is no gate. Repair: pass the network "
             f"with its activations inside forward (an activation that no output needs is dropped)"
         )
-    max_pools = tuple(n for n in module.graph.nodes if is_max_pool(n))
+    max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
     for node in module.graph.nodes:
@@ -102,7 +111,8 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
         _compare_with_model(module, own, in_place, example_input)
-    return TracedNetwork(module, activations, max_pools, shapes)
+    multipliers = multipliers_on(signal, kinds)
+    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
 
 
 def call(graph: fx.Graph, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:

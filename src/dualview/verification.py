@@ -2,7 +2,9 @@
 
 A value is one of three kinds: *constant* (made from parameters alone), *shape* (sizes and other
 Python values read off a tensor) and *data* (a tensor that depends on the input). Only operations on
-data are checked, each against the tables of `dualview.operations`.
+data are checked, each against the tables of `dualview.operations`. LayerNorm and attention are
+affine once their multipliers are given; what attention weights are computed from may be anything
+that is not random (`dualview.signal_path`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,14 @@ from dualview import operations as ops
 from dualview.errors import UnsupportedOperationError
 from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
+from dualview.signal_path import (
+    attention_factor,
+    dot_product_arguments,
+    is_dot_product,
+    is_layer_norm,
+    layer_norm_of,
+    signal_path,
+)
 from dualview.source_lines import as_nodes, describe, module_of, operation_name
 
 ValueKind = Literal["constant", "shape", "data"]
@@ -69,20 +79,30 @@ def verify(graph: fx.Graph) -> None:
     """Check every operation on data.
 
     Raises:
-        UnsupportedOperationError: one is neither affine, nor self-gated, nor a max pool.
+        UnsupportedOperationError: one is neither affine (given its multipliers), nor self-gated,
+            nor a max pool.
     """
     kinds = value_kinds(graph)
+    on_path = signal_path(graph, kinds)
     for node in graph.nodes:
         if node.op in ("placeholder", "get_attr", "output"):
             continue
         if operation_name(node).rstrip("_") in ops.RANDOM_NAMES:
             _refuse(node)
         if kinds[node] == "data":
-            _verify_node(node, kinds)
+            _verify_follows_the_mode(node)
+            if node in on_path:
+                _verify_node(node, kinds)
 
 
 def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
     if is_activation(node) or is_max_pool(node):
+        return
+    if is_layer_norm(node):
+        _verify_layer_norm(node, kinds)
+        return
+    if is_dot_product(node):
+        _verify_dot_product(node)
         return
     if node.op == "call_module":
         if type(module_of(node)) not in ops.LINEAR_MODULES:
@@ -93,7 +113,10 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
             _refuse(node)
         return
     _verify_options(node)
-    factors = [arg for arg in (*node.args, *node.kwargs.values()) if _holds_data(arg, kinds)]
+    factors = [arg for arg in as_nodes((node.args, node.kwargs)) if kinds[arg] == "data"]
+    replayed = attention_factor(node, kinds)
+    if replayed is not None:
+        factors.remove(replayed)
     if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
         if len(factors) > 1:
             _refuse_product(node)
@@ -121,12 +144,29 @@ def _verify_options(node: fx.Node) -> None:
             f"{describe(node)}: it rounds to {dtypes[0]}, which is not affine. Repair: keep "
             f"floating-point values"
         )
+
+
+def _verify_follows_the_mode(node: fx.Node) -> None:
     if node.target in ops.DROPOUT_FUNCTIONS and _always_on(node):
         raise UnsupportedOperationError(
             f"{describe(node)}: this dropout is on in evaluation mode too, so the gating and the "
             f"weights network would draw different masks. Repair: use nn.Dropout, or pass "
             f"training=self.training"
         )
+
+
+def _verify_layer_norm(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+    if any(kinds[n] == "data" for n in node.all_input_nodes if n is not layer_norm_of(node).source):
+        raise UnsupportedOperationError(
+            f"{describe(node)}: expected a gamma and beta that are parameters, got one that "
+            f"depends on the input. Repair: normalise without them, or with the model's own"
+        )
+
+
+def _verify_dot_product(node: fx.Node) -> None:
+    call = dot_product_arguments(node)
+    if call.get("dropout_p", 0.0) != 0.0 or call.get("enable_gqa", False) is not False:
+        _refuse(node)
 
 
 def _always_on(node: fx.Node) -> bool:
@@ -148,5 +188,6 @@ def _refuse_product(node: fx.Node) -> None:
     raise UnsupportedOperationError(
         f"{describe(node)}: it multiplies or divides two values that both depend on the input "
         f"({hint}), so the network is not affine between its gates. Repair: spell x * sigmoid(x) "
-        f"as nn.SiLU, x * Phi(x) as nn.GELU; leave out squeeze-and-excitation and attention"
+        f"as nn.SiLU, x * Phi(x) as nn.GELU, attention as softmax(scores, dim=-1) @ values with at "
+        f"most dropout between; leave out squeeze-and-excitation"
     )

@@ -18,10 +18,20 @@ from dualview import operations as ops
 from dualview.errors import DualviewWarning
 from dualview.gates import apply_gate
 from dualview.gating_graph import add_average
+from dualview.multipliers import replay_layer_norm
 from dualview.pooling import replay_switch
+from dualview.signal_path import (
+    attention_factor,
+    dot_product_arguments,
+    is_layer_norm,
+    layer_norm_of,
+)
 from dualview.source_lines import describe, module_of, operation_name
 from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
 from dualview.verification import ValueKind, is_shape_query, value_kinds
+
+MULTIPLIER = "multiplier_"
+"""How the placeholders of a weights network's multipliers are called, up to their number."""
 
 
 def one_row_of_ones(x: Tensor) -> Tensor:
@@ -51,11 +61,16 @@ class WeightsGraphBuilder:
         self.gates = [self.graph.placeholder(f"gate_{k}") for k in count]
         pools = range(1, len(traced.max_pools) + 1 if switches else 1)
         self.switches = [self.graph.placeholder(f"switch_{k}") for k in pools]
+        count = range(1, len(traced.multipliers) + 1)
+        self.multipliers = [self.graph.placeholder(f"{MULTIPLIER}{k}") for k in count]
 
     def build(self) -> fx.Graph:
         """The finished graph."""
         gates, switches = iter(self.gates), iter(self.switches)
+        multipliers = iter(self.multipliers)
         for node in self.traced.graph.nodes:
+            if node not in self.traced.signal_path:
+                continue
             if node.op == "placeholder":
                 self._start(node)
             elif node in self.traced.activations:
@@ -63,6 +78,8 @@ class WeightsGraphBuilder:
                 self.full[node] = call(self.graph, apply_gate, value, next(gates))
             elif node in self.traced.max_pools:
                 self._pool(node, next(switches, None))
+            elif node in self.traced.multipliers:
+                self._multiply(node, next(multipliers))
             elif self._needs_no_example(node):
                 self.row[node] = self.graph.node_copy(node, self._row_or_constant)
             else:
@@ -87,6 +104,30 @@ class WeightsGraphBuilder:
             if source in self.row:
                 kept, lookup = self.row, self._row_or_constant
             kept[node] = add_average(self.graph, node, value, lookup)
+
+    def _multiply(self, node: fx.Node, multiplier: fx.Node) -> None:
+        """LayerNorm under a scale, or attention under weights, that the gating network gives."""
+        factor = attention_factor(node, self.kinds)
+        if is_layer_norm(node):
+            norm = layer_norm_of(node)
+            value = self._row_or_full(norm.source)
+            weight, bias = self._parameter(norm.weight), self._parameter(norm.bias)
+            self.full[node] = call(
+                self.graph, replay_layer_norm, value, multiplier, norm.axes, weight, bias
+            )
+        elif factor is not None:
+            self.full[node] = self.graph.node_copy(
+                node, lambda source: multiplier if source is factor else self.batch_value(source)
+            )
+        else:
+            value = self.batch_value(dot_product_arguments(node)["value"])
+            self.full[node] = self.graph.call_function(torch.matmul, (multiplier, value))
+        self.full[node].stack_trace = node.stack_trace
+
+    def _parameter(self, found: fx.Node | str | None) -> fx.Node | None:
+        if isinstance(found, str):
+            return self.graph.get_attr(found)
+        return None if found is None else self.batch_value(found)
 
     def _copy(self, node: fx.Node) -> None:
         if self._is_batch_norm(node) and node.all_input_nodes[0] in self.row:
@@ -175,6 +216,13 @@ def warn_batch_norm_on_ones(node: fx.Node) -> None:
         DualviewWarning,
         stacklevel=2,
     )
+
+
+def reads_multiplier(network: fx.GraphModule) -> fx.Node | None:
+    """The first node of a weights network that reads a multiplier; None where there is none."""
+    nodes = network.graph.nodes
+    given = {n for n in nodes if n.op == "placeholder" and str(n.target).startswith(MULTIPLIER)}
+    return next((node for node in nodes if given.intersection(node.all_input_nodes)), None)
 
 
 def weights_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:

@@ -3,6 +3,7 @@
 - Members are the sums over the paths that the oracle lists through exactly those blocks, biases and
   batch norm included; sizes are the sums over members; all sum to the output.
 - Without biases a member is the sub-network itself: blocks in J, skips elsewhere.
+- A vision transformer's members are found by switching branches off.
 - Every residual architecture, kind, and random graph is complete to 1e-10, for any depth by size.
 - Sizes that a model reads off a tensor, projections, subtraction and nested blocks are covered.
 - Too many members are refused with their number; networks without blocks are refused.
@@ -22,7 +23,10 @@ from torch.nn import functional as F
 import dualview as dv
 from dualview.architectures import ResNet
 from dualview.errors import PathKernelError, TooManyPathsError
-from dualview.path_attribution.ensemble import ensemble_contributions
+from dualview.path_attribution.affine_run import value_with
+from dualview.path_attribution.building import recorded_values
+from dualview.path_attribution.ensemble import ensemble_contributions, residual_blocks
+from dualview.path_attribution.example import one_example
 from dualview.path_enumeration import paths
 from dualview.path_enumeration.bundles import features_of
 from dualview.path_enumeration.example_values import evaluated_inputs
@@ -126,6 +130,21 @@ def test_every_residual_architecture(name, batch_norm):
     parts = assert_complete(net, small_input(name, 1), 2, by)
     assert len(parts.blocks) == RESIDUAL[name]
     assert parts.by_size.shape == (RESIDUAL[name] + 1,)
+
+
+def test_a_vision_transformer():
+    """Sums over the members inside J are the output with all other branches put to 0."""
+    net, x = gated(small_architecture("vit"), "dgn"), small_input("vit", 1)
+    parts = assert_complete(net, x, 1)
+    assert len(parts.blocks) == 8
+    example = one_example(net, x)
+    branches = [
+        block.branch for block in residual_blocks(example.network.graph, recorded_values(example))
+    ]
+    for kept in ((), (0,), (1, 2), (0, 3, 7), (1, 3, 4, 5, 6)):
+        off = {b: torch.zeros_like for i, b in enumerate(branches) if i not in kept}
+        inside = [v for member, v in parts.members.items() if set(member) <= set(kept)]
+        assert math.fsum(inside) == pytest.approx(value_with(example, 1, off), rel=1e-9)
 
 
 @pytest.mark.parametrize("options", OPTIONS)

@@ -8,12 +8,12 @@ from dualview.path_attribution import program as rooms
 from dualview.path_attribution.example import one_example
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.steps import Input
-from tests.cases import ARCHITECTURE_CASES, small_architecture, small_input
+from tests.cases import DLGN_CASES, small_architecture, small_input
 from tests.path_enumeration.models import gated
 
 
 @pytest.mark.parametrize("options", [{"kind": "dnn"}, {"kind": "dlgn", "weights_input": "ones"}])
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)
 def test_values_of_every_architecture(name, batch_norm, options):
     net = gated(small_architecture(name, batch_norm), **options)
     x = small_input(name, 1)

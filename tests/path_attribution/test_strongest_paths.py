@@ -20,9 +20,9 @@ from torch import nn
 
 import dualview as dv
 from dualview.architectures import ARCHITECTURES, ResNet
-from dualview.errors import PathKernelError, TooManyPathsError
+from dualview.errors import PathKernelError, TooManyPathsError, UnsupportedOperationError
 from dualview.path_attribution.strongest_paths import PathSearch, top_paths
-from tests.cases import ARCHITECTURE_CASES, enliven, small_architecture, small_input
+from tests.cases import DLGN_CASES, TokenMixer, enliven, small_architecture, small_input
 from tests.path_attribution.listed import assert_same_paths, centred, listed_paths
 from tests.path_enumeration.models import (
     DenseBlocks,
@@ -143,7 +143,7 @@ def test_the_first_k_are_the_k_largest(k, seed):
     assert found == pytest.approx([m for m in magnitudes[:k] if m > 0], rel=1e-12)
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)
 def test_totals_of_every_architecture(name, batch_norm):
     net = ready(small_architecture(name, batch_norm), "dlgn")
     x = small_input(name, 1)
@@ -155,6 +155,12 @@ def test_totals_of_every_architecture(name, batch_norm):
     for path in top.paths:
         product = path.coefficient * math.prod(node.factor for node in path.nodes)
         assert path.contribution == pytest.approx(product, rel=1e-12)
+
+
+def test_layer_norm_and_attention_are_refused():
+    net = ready(TokenMixer(), "dgn")
+    with pytest.raises(UnsupportedOperationError, match=r"^replay_layer_norm at .*contributions"):
+        top_paths(net, torch.randn(1, 2, 3, dtype=torch.float64), 0, 3)
 
 
 def test_paths_of_0_are_not_listed():

@@ -4,7 +4,8 @@
 - Counts are exact: by the formulas for dense, convolutional and residual networks, and equal to the
   number of paths listed.
 - Coefficients are those of the pools: 1/m, whatever the padding and rounding rules.
-- Too many paths are refused with the count and the repair; so are networks that are too large.
+- Too many paths are refused with the count and the repair; so are networks that are too large, and
+  LayerNorm and attention.
 """
 
 import itertools
@@ -17,8 +18,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from dualview.architectures import ARCHITECTURES
-from dualview.errors import TooManyPathsError
-from dualview.path_enumeration import GateUnit, Path, Weight, count_paths, paths
+from dualview.errors import TooManyPathsError, UnsupportedOperationError
+from dualview.path_enumeration import (
+    GateUnit,
+    Path,
+    Weight,
+    count_paths,
+    path_features,
+    path_values,
+    paths,
+)
+from tests.cases import TokenMixer
 from tests.path_enumeration.models import DenseBlocks, Pooled, PostActivation, dense, gated
 
 
@@ -161,3 +171,12 @@ def test_full_size_networks_are_refused_before_they_are_spelled_out():
     net = gated(ARCHITECTURES["c4gap"](input_shape=(3, 32, 32), width=8))
     with pytest.raises(TooManyPathsError, match=r"e\+\d+ paths.*tiny network.*dv\.npk"):
         count_paths(net, (3, 32, 32))
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_layer_norm_and_attention_are_refused(affine):
+    net = gated(TokenMixer(affine).double(), kind="dgn")
+    with pytest.raises(UnsupportedOperationError, match=r"^replay_layer_norm at .*npk_features"):
+        path_features(net, torch.zeros(1, 2, 3))
+    with pytest.raises(UnsupportedOperationError, match=r"LayerNorm and attention multiply"):
+        path_values(net, (2, 3))

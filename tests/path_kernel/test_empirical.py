@@ -22,14 +22,19 @@ def by_autograd(net, x, output, biases):
         net.weights_network.zero_grad()
         net.weights_network(example[None], *gates, *switches)[0, output].backward()
         grads = [
-            p.grad.flatten() for p in net.weights_network.parameters() if biases or p.dim() > 1
+            p.grad.flatten()
+            for name, p in net.weights_network.named_parameters()
+            if biases or (p.dim() > 1 and name not in BIASES)
         ]
         rows.append(torch.cat(grads))
     rows = torch.stack(rows)
     return rows @ rows.T
 
 
-@pytest.mark.parametrize("name", ["fc", "gconv", "vgg16", "resnet20"])
+BIASES = ("class_token", "positions")  # of vit, though they have several axes
+
+
+@pytest.mark.parametrize("name", ["fc", "gconv", "vgg16", "resnet20", "vit"])
 @pytest.mark.parametrize("biases", [False, True])
 def test_inner_product_of_gradients(name, biases):
     net = dv.disentangle(small_architecture(name, name == "vgg16"), "dgn", seed=0).eval()

@@ -19,7 +19,7 @@ from dualview.architectures import ARCHITECTURES, fc
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.rules import Setting
-from tests.cases import SMALL, relative_error, small_architecture, small_input
+from tests.cases import DLGN_ARCHITECTURES, SMALL, relative_error, small_architecture, small_input
 from tests.path_kernel.test_kernel import MEETINGS, Branches, circular
 from tests.random_networks import Features, random_networks
 
@@ -39,7 +39,7 @@ def assert_same(model, x, kind="dgn", *, applies=True, ntk=True, **options):
         assert relative_error(dv.expected_ntk(net, x).double(), exact[1]) < 1e-5
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
 @pytest.mark.parametrize("weights_input", ["data", "ones"])
 def test_architectures(name, weights_input):
     batch_norm = name.startswith("resnet")

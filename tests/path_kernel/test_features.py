@@ -2,7 +2,8 @@
 
 - Their inner products are unbiased: they tend to the exact NPK, the error falling as 1/sqrt(m).
 - They stream: batches, and more features, do not change what is there; train and test agree.
-- They work where no exact rule exists (tied weights, transposed convolutions).
+- They work where no exact rule exists (tied weights, transposed convolutions; LayerNorm and
+  attention, against the recursion over all second moments).
 """
 
 import math
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.features import npk_features
-from tests.cases import relative_error, small_architecture, small_input
+from tests.cases import TokenMixer, relative_error, small_architecture, small_input
+from tests.path_kernel.second_moments import second_moments
 
 
 @pytest.mark.parametrize("name", ["fc", "gconv", "resnet20"])
@@ -29,6 +31,16 @@ def test_unbiased_within_their_standard_error(name, weights_input):
     features = npk_features(net, x, m, per_draw=1) * math.sqrt(m)
     products = features[:, None] * features[None]  # (n, n, m): one estimate a feature
     error = (products.mean(-1) - dv.npk(net, x)).abs()
+    assert (error < 4.5 * products.std(-1) / math.sqrt(m)).all()
+
+
+def test_unbiased_under_the_multipliers_of_layer_norm_and_attention():
+    net = dv.disentangle(TokenMixer(affine=False).double(), "dgn", seed=0).eval()
+    x = torch.randn(2, 3, 3, dtype=torch.float64)
+    m = 1000
+    features = npk_features(net, x, m, per_draw=1) * math.sqrt(m)
+    products = features[:, None] * features[None]
+    error = (products.mean(-1) - second_moments(net, x, x)[0]).abs()
     assert (error < 4.5 * products.std(-1) / math.sqrt(m)).all()
 
 

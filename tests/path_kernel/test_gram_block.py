@@ -17,7 +17,7 @@ import dualview as dv
 from dualview.architectures import ARCHITECTURES
 from dualview.path_kernel import gram_block as room
 from dualview.path_kernel.gram_block import Job, default_block, frozen, measured_seconds, one_thread
-from tests.cases import small_architecture, small_input
+from tests.cases import DLGN_ARCHITECTURES, small_architecture, small_input
 from tests.path_kernel.gram_cases import dense
 
 OPTIONS = {"normalise": True, "gates": "model", "batch_norm": "identity", "biases": False}
@@ -35,7 +35,7 @@ def meet_again(net):
 
 
 @pytest.mark.parametrize("kind", ["dnn", "dlgn"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
 def test_networks_travel(name, kind):
     x = small_input(name, 2).float()
     net = frozen(taken_apart(name, kind, x), x)

@@ -1,6 +1,7 @@
 """Fresh weights.
 
 - Variances are 1 / fan-in by default or as given; biases 0 or of unit variance.
+- What a graph adds (class token, position embeddings, biases) is drawn as a bias; gammas stay.
 - Draws are reproducible one by one and independent of each other; the network is not changed.
 """
 
@@ -9,7 +10,13 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.path_kernel.random_weights import bare_weights_network, draw_weights, fan_in
+from dualview.path_kernel.random_weights import (
+    added_parameters,
+    bare_weights_network,
+    draw_weights,
+    fan_in,
+    layer_norm_factors,
+)
 from tests.cases import small_architecture
 
 LAYERS = {
@@ -36,6 +43,39 @@ def test_variances():
     for name, variance in given.items():
         assert weights[name].var() == pytest.approx(variance, rel=0.02)
     assert weights["0.bias"].var() == pytest.approx(1, rel=0.2)
+
+
+ADDED = ("class_token", "positions", "embed.bias", "blocks.0.norm1.bias", "head.bias")
+
+
+def test_what_is_added_is_a_bias_and_what_scales_stays():
+    network = dv.disentangle(small_architecture("vit"), "dgn").weights_network
+    assert {"class_token", "positions", "norm.bias"} <= added_parameters(network)
+    assert not [name for name in added_parameters(network) if name.endswith("weight")]
+    weights = draw_weights(network, 0)
+    drawn = draw_weights(network, 0, biases=True)
+    for name in ADDED:
+        assert not weights[name].any()
+        assert drawn[name].all()
+    for name in ("norm.weight", "blocks.0.norm1.weight"):
+        assert name in layer_norm_factors(network)
+        assert torch.equal(weights[name], network.get_parameter(name))
+    assert weights["blocks.0.attention.value.weight"].all()
+
+
+def test_gamma_of_two_axes_is_no_weight():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.matrix = nn.LayerNorm((2, 3)), nn.Parameter(torch.ones(3, 4))
+
+        def forward(self, x):
+            return torch.relu(self.norm(x) @ self.matrix)
+
+    network = dv.disentangle(Model(), "dnn").weights_network
+    weights = draw_weights(network, 0)
+    assert torch.equal(weights["norm.weight"], torch.ones(2, 3))
+    assert not torch.equal(weights["matrix"], torch.ones(3, 4))
 
 
 def test_draws_are_reproducible_and_apart():

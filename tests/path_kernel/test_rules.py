@@ -185,6 +185,8 @@ REFUSED = {
     "padded with ones": (lambda x: F.pad(x, (1, 1), value=1.0), "constant other than 0"),
     "stacked rows": (lambda x: torch.cat([x, x], 2), "another axis than the channels"),
     "squeezed image": (lambda x: x.squeeze(-1), "not a single position"),
+    "layer norm": (lambda x: F.layer_norm(x, (3,)), "^replay_layer_norm at .* table of rules"),
+    "attention": (lambda x: (x @ x.mT).softmax(-1) @ x, "^matmul at .* not in the table of rules"),
 }
 
 

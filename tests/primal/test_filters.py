@@ -25,7 +25,7 @@ from torch import nn
 import dualview as dv
 from dualview.errors import PrimalFilterError
 from dualview.primal import gate_distances, primal_filters
-from tests.cases import ARCHITECTURE_CASES, SMALL, small_architecture
+from tests.cases import DLGN_CASES, SMALL, small_architecture
 from tests.primal.oracle import assert_close, assert_exact, gated, jacobian, stack
 from tests.random_networks import Features, random_networks
 
@@ -41,7 +41,7 @@ def some_layers(net):
 # Against the Jacobian
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)
 def test_architectures(name, batch_norm):
     net = gated(small_architecture(name, batch_norm))
     for layer in some_layers(net):

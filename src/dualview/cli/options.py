@@ -9,7 +9,7 @@ from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
 from dualview.training import LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
 
-ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110"
+ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
 
 DATA = DataSettings()
 TRAINING = TrainSettings()

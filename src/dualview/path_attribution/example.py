@@ -31,7 +31,7 @@ class OneExample:
     Attributes:
         network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
         x: the example (1, ...).
-        given: gates, then max-pool switches, as the network's placeholders take them.
+        given: gates, max-pool switches and multipliers, as the network's placeholders take them.
         ones: whether the weights network reads the constant 1 in place of x.
     """
 
@@ -77,7 +77,7 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
         given = net.gates_and_switches(batch)
         network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
         gates = [gate.cpu().double() for gate in given[0]]
-        switches = [switch.cpu() for switch in given[1]]
+        switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
         x = batch.cpu().double()
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
 

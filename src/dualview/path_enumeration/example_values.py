@@ -13,10 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
-from dualview.errors import PathKernelError
+from dualview.errors import PathKernelError, UnsupportedOperationError
 from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit
 from dualview.pooling import max_pool_switch
+from dualview.source_lines import describe
+from dualview.weights_graph import reads_multiplier
 
 GateMode = Literal["model", "hard"]
 
@@ -31,9 +33,14 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
 
     Returns:
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
+
+    Raises:
+        PathKernelError: unknown gates.
+        UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
+    _refuse_multipliers(net)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
     with torch.no_grad():
@@ -41,6 +48,17 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}
+
+
+def _refuse_multipliers(net: GatedNetwork) -> None:
+    node = reads_multiplier(net.weights_network)
+    if node is not None:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: LayerNorm and attention multiply by more than one factor a layer, "
+            f"and paths are enumerated through weights, gates and max-pool switches only. Repair: "
+            f"dv.npk_features works for any weights network; dv.layer_contributions and "
+            f"dv.input_contributions take a logit of one apart"
+        )
 
 
 def gate_column(gate: GateUnit, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.kernel import Gates, Side, side
+from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
 from dualview.tracing import evaluation_mode
 
 
@@ -36,7 +37,7 @@ def empirical_ntk(
         x2: second examples (n2, ...); default: `x1`.
         output: the logit.
         gates: "model" or "hard"; they do not depend on the weights differentiated.
-        biases: differentiate by biases and batch-norm parameters too.
+        biases: differentiate by biases and the parameters of normalisation layers too.
         weights: parameters in place of the network's own, by name (see
             `dualview.path_kernel.random_weights.draw_weights`).
         memory: bound, in bytes, on the gradients held at once.
@@ -50,7 +51,8 @@ def empirical_ntk(
     network = net.weights_network
     own = dict(network.named_parameters())
     parameters = {name: (weights or own).get(name, own[name]).detach() for name in own}
-    wanted = {n: p for n, p in parameters.items() if biases or p.dim() > 1}
+    constants = added_parameters(network) | layer_norm_factors(network)
+    wanted = {n: p for n, p in parameters.items() if biases or (p.dim() > 1 and n not in constants)}
     size = sum(p.numel() * p.element_size() for p in wanted.values())
     rows = max(1, int(memory / (3 * size)))
     with evaluation_mode(net):

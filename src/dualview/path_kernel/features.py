@@ -35,7 +35,8 @@ def npk_features(
     """Features whose inner products estimate the normalised NPK, without bias, for any graph.
 
     Args:
-        net: the network; its gates are taken in evaluation mode, batch norms as the identity.
+        net: the network; its gates (and the multipliers of LayerNorm and attention) are taken in
+            evaluation mode, batch norms as the identity.
         x: examples (n, ...).
         n_features: number of features; the error of an inner product falls as its inverse square
             root (see `per_draw`).

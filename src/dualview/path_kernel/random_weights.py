@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.gated_network import GatedNetwork
-from dualview.operations import BATCH_NORM_MODULES
+from dualview.multipliers import replay_layer_norm
+from dualview.operations import (
+    ADDITIVE_FUNCTIONS,
+    ADDITIVE_METHODS,
+    BATCH_NORM_MODULES,
+    RESHAPING,
+)
+from dualview.source_lines import operation_name
+
+ADDING = ADDITIVE_FUNCTIONS | ADDITIVE_METHODS | {torch.cat, torch.concat, torch.stack}
 
 
 def bare_weights_network(net: GatedNetwork) -> fx.GraphModule:
@@ -47,8 +56,11 @@ def draw_weights(
     state = np.random.SeedSequence([seed, draw]).generate_state(1, np.uint64)
     generator = torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
     drawn: dict[str, Tensor] = {}
+    added, factors = added_parameters(network), layer_norm_factors(network)
     for name, parameter in network.named_parameters():
-        if parameter.dim() > 1:
+        if name in added:
+            deviation = float(biases)
+        elif parameter.dim() > 1 and name not in factors:
             variance = 1 / fan_in(network, name) if variances is None else variances[name]
             deviation = math.sqrt(variance)
         elif name.rpartition(".")[2] == "bias":
@@ -60,6 +72,43 @@ def draw_weights(
         values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         drawn[name] = (values * deviation).to(parameter)
     return drawn
+
+
+def added_parameters(network: nn.Module) -> frozenset[str]:
+    """Parameters that a graph adds or concatenates as they are: biases, whatever they are called.
+
+    A class token and position embeddings are such.
+    """
+    return frozenset(str(n.target) for n in _read_by_graph(network) if _is_added(n, n))
+
+
+def layer_norm_factors(network: nn.Module) -> frozenset[str]:
+    """The gammas of replayed LayerNorms: constants of the network, as batch norm's are."""
+    found = set()
+    for node in _read_by_graph(network):
+        if any(u.target is replay_layer_norm and u.args[3] is node for u in node.users):
+            found.add(str(node.target))
+    return frozenset(found)
+
+
+def _read_by_graph(network: nn.Module) -> list[fx.Node]:
+    if not isinstance(network, fx.GraphModule):
+        return []
+    return [node for node in network.graph.nodes if node.op == "get_attr"]
+
+
+def _is_added(parameter: fx.Node, value: fx.Node) -> bool:
+    """Whether `value`, the parameter or a view of it, is a term or a part of another value."""
+    for user in value.users:
+        if user.target is replay_layer_norm:
+            added = user.args[4] is parameter
+        elif operation_name(user) in (*RESHAPING, "expand"):
+            added = _is_added(parameter, user)
+        else:
+            added = user.target in ADDING
+        if added:
+            return True
+    return False
 
 
 def fan_in(network: nn.Module, name: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dualview.architectures import ARCHITECTURES, ResNet
+from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
 from dualview.experiments.theory.models import chain, enliven, gated, normal
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.gated_network import GatedNetwork
@@ -164,10 +164,10 @@ def _with_biases(model: nn.Module) -> nn.Module:
 
 
 def affine_preactivations(settings: Settings) -> Sides:
-    """In a DLGN, q(x + y) - q(y) against q(x) - q(0), for every architecture."""
+    """In a DLGN, q(x + y) - q(y) against q(x) - q(0), for every architecture that has one."""
     pairs = []
     for name, factory in ARCHITECTURES.items():
-        if settings.quick and name in DEEP:
+        if name in WITHOUT_DLGN or (settings.quick and name in DEEP):
             continue
         size = 16 if name == "vgg16" else 6
         net = gated(enliven(factory(3, (2, size, size), 4)), "dlgn")

@@ -1,0 +1,88 @@
+"""Multipliers that depend on the example beside gates: LayerNorm's scale and attention weights.
+
+Each is computed in the gating network and replayed in the weights network, which is linear in its
+values once they are given:
+
+- LayerNorm: `(x - mean) * scale * gamma + beta`. The mean is linear in x and stays in the weights
+  network, as do gamma and beta; `scale = 1 / sqrt(variance + eps)` is replayed.
+- Softmax attention: `A @ values`. The weights `A = softmax(scores)` are replayed; what they are
+  computed from (queries, keys, masks) is no part of the weights network.
+
+Axis 0 is the example. Source: the definitions of LayerNorm (arXiv 1607.06450, section 3) and of
+scaled dot-product attention (arXiv 1706.03762, section 3.2.1); their reading as gates is this
+project's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dualview.errors import ExampleInputError
+
+
+def layer_norm_scale(value: Tensor, axes: int, eps: float) -> Tensor:
+    """1 / sqrt(variance + eps) over the last `axes` axes, which are kept with length 1.
+
+    >>> layer_norm_scale(torch.tensor([[1.0, 5.0]]), 1, 0.0)
+    tensor([[0.5000]])
+    """
+    over = tuple(range(-axes, 0))
+    return torch.rsqrt(value.var(over, correction=0, keepdim=True) + eps)
+
+
+def replay_layer_norm(
+    value: Tensor,
+    scale: Tensor,
+    axes: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """LayerNorm over the last `axes` axes with the scale given: affine in `value`.
+
+    Args:
+        value: (n, ...), or (1, ...) where no example changes it.
+        scale: (n, ..., 1), as `layer_norm_scale` gives it.
+        axes: how many last axes are normalised.
+        weight: gamma, of their shape.
+        bias: beta, of their shape.
+
+    Raises:
+        ExampleInputError: the scale is that of a value of another shape.
+    """
+    kept = value.dim() - axes
+    if scale.shape != (scale.shape[0], *value.shape[1:kept], *(1,) * axes):
+        raise ExampleInputError(
+            f"LayerNorm: expected a scale for each of {tuple(value.shape[1:kept])} positions of an "
+            f"example, got shape {tuple(scale.shape)}. Repair: give the network examples of one "
+            f"shape"
+        )
+    centred = value - value.mean(tuple(range(-axes, 0)), keepdim=True)
+    out = centred * scale
+    if weight is not None:
+        out = out * weight
+    return out if bias is None else out + bias
+
+
+def dot_product_weights(query: Tensor, key: Tensor, **options: Any) -> Tensor:
+    """The attention weights of `F.scaled_dot_product_attention`, (n, heads, queries, keys).
+
+    They are what it makes of the unit matrix as values, so masks and rows that are masked
+    altogether mean what they mean there.
+
+    Args:
+        query: (n, ..., queries, d).
+        key: (n, ..., keys, d).
+        options: attn_mask, is_causal, scale.
+
+    >>> query, key = torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 4, 3)
+    >>> dot_product_weights(query, key)[0, 0, 0]
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    keys = key.shape[-2]
+    unit = torch.eye(keys, dtype=key.dtype, device=key.device)
+    values = unit.expand(*key.shape[:-1], keys)  # (n, ..., keys, keys)
+    return F.scaled_dot_product_attention(query, key, values, **options)
