@@ -23,7 +23,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,8 @@ class Outcome:
     """Type of the numbers -> error; empty if it was refused."""
     refusal: str
     """Operation, line and reason; empty if it was converted."""
+    zoo: str
+    """Version of the zoo, for example "pytorchcv 0.0.67"."""
     provenance: Provenance
 
 
@@ -207,8 +210,16 @@ def measure(model: ZooModel) -> Outcome:
         gated_layers = net.n_gates
         errors["float32"] = error_of(net, network, x)
         errors["float64"] = error_of(net.double(), network.double(), x.double())
-    where = provenance(f"cpu ({torch.get_num_threads()} threads)")
-    return Outcome(model.name, tuple(x.shape[1:]), parameters, gated_layers, errors, refusal, where)
+    return Outcome(
+        model.name,
+        tuple(x.shape[1:]),
+        parameters,
+        gated_layers,
+        errors,
+        refusal,
+        f"pytorchcv {version('pytorchcv')}",
+        provenance(f"cpu ({torch.get_num_threads()} threads)"),
+    )
 
 
 def take_statistics(network: nn.Module, x: Tensor) -> None:
@@ -285,13 +296,15 @@ Of {models} image classifiers of [pytorchcv](https://github.com/osmr/pytorchcv),
 families, {converted} convert by `dualview.disentangle(model, kind="dnn")`, and {refused} are
 refused. The output of a converted model equals the model's own: the largest error is {float32} in
 float32 and {float64} in float64. An error is the largest deviation divided by the largest output.
+It is exactly 0 where every gate is 0, 1 or a leaky ReLU's slope: multiplying by these rounds as the
+activation does.
 
 The weights are random. Batch norm has the statistics of the inputs, so that activations neither
 vanish nor grow; the models are in evaluation mode."""
 
 _REFUSED = """\
 What cannot be taken apart exactly is refused. The reasons are those of the error messages, which
-give a repair, too."""
+give a repair, too; each names the first obstacle, and there may be others."""
 
 
 def _totals(outcomes: list[Outcome]) -> dict[str, Any]:
@@ -330,16 +343,13 @@ def _as_text(message: str) -> str:
 
 
 def _where(outcomes: list[Outcome]) -> str:
-    kept = Counter(
-        (o.provenance.commit, o.provenance.torch, o.provenance.python, o.provenance.machine)
-        for o in outcomes
-    )
+    kept = Counter((o.zoo, replace(o.provenance, finished="")) for o in outcomes)
     lines = [
-        f"{n} models at commit {commit or 'unknown'}, PyTorch {torch_version}, Python {python}, "
-        f"{machine}."
-        for (commit, torch_version, python, machine), n in kept.items()
+        f"- {n} models of {zoo} at commit {at.commit or 'unknown'}, PyTorch {at.torch}, "
+        f"Python {at.python}, {at.machine}, {at.device}."
+        for (zoo, at), n in kept.items()
     ]
-    return "\n".join(["Measured:", "", *(f"- {line}" for line in lines)])
+    return "\n".join(["Measured:", "", *lines])
 
 
 def arguments() -> argparse.Namespace:
