@@ -6,6 +6,7 @@
    and that command ends with the same numbers too.
 """
 
+import os
 import shlex
 import signal
 import subprocess
@@ -17,9 +18,10 @@ import pytest
 from dualview.cli import main
 from dualview.errors import RunError
 from dualview.experiments.records import load_records
-from dualview.training import CHECKPOINT
+from dualview.training import CHECKPOINT, checkpoints
 from dualview.training.checkpoints import read_checkpoint
 from tests.experiments.small import exact, parameters
+from tests.processes import start
 
 OPTIONS = [
     *("--width", "8", "--seeds", "1", "--kinds", "dnn", "dlgn"),
@@ -39,23 +41,6 @@ def _command(out):
     return ["compare", *OPTIONS, "--out", str(out)]
 
 
-def _start(out, program=("-m", "dualview.cli")):
-    return subprocess.Popen(
-        [sys.executable, *program, *_command(out)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _stop(process, path, signal_number):
-    """Send the signal once the file is there; what the process wrote to standard error."""
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.002)
-    process.send_signal(signal_number)
-    return process.communicate()[1]
-
-
 def _expect_same(out, whole, capsys):
     assert main(_command(out)) == 0
     assert "recovered" in capsys.readouterr().out
@@ -65,8 +50,12 @@ def _expect_same(out, whole, capsys):
 
 
 def test_ctrl_c(tmp_path, whole, capsys):
-    process = _start(tmp_path)
-    error = _stop(process, tmp_path / "dnn-seed0" / CHECKPOINT, signal.SIGINT)
+    command = [sys.executable, "-m", "dualview.cli", *_command(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "dnn-seed0" / CHECKPOINT).exists() and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate()[1]
     assert process.returncode == 130
     assert f"To go on: {shlex.join(['dualview', *_command(tmp_path)])}\n" in error
     assert "Traceback" not in error
@@ -74,31 +63,26 @@ def test_ctrl_c(tmp_path, whole, capsys):
     _expect_same(tmp_path, whole, capsys)
 
 
-DIES_WRITING = """
-import os, signal, sys
-import dualview.training.checkpoints as checkpoints
-from dualview.cli import main
+def _die_writing(command):
+    """The command line, killed when half of its second checkpoint is written."""
+    save, count = checkpoints.torch.save, 0
 
-save, count = checkpoints.torch.save, 0
+    def half(checkpoint, path):
+        nonlocal count
+        count += 1
+        save(checkpoint, path)
+        if count == 2:
+            os.truncate(path, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def half(checkpoint, path):
-    global count
-    count += 1
-    save(checkpoint, path)
-    if count == 2:
-        os.truncate(path, os.path.getsize(path) // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-checkpoints.torch.save = half
-main(sys.argv[1:])
-"""
-"""The command line, killed when half of its second checkpoint is written."""
+    checkpoints.torch.save = half
+    return main(command)
 
 
 def test_killed_while_a_checkpoint_is_written(tmp_path, whole, capsys):
-    process = _start(tmp_path, ("-c", DIES_WRITING))
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process = start(_die_writing, _command(tmp_path))
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     checkpoint = tmp_path / "dnn-seed0" / CHECKPOINT
     assert len(read_checkpoint(checkpoint)["curve"]) == 1
     with pytest.raises(RunError):

@@ -17,8 +17,6 @@ import csv
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import namedtuple
 from dataclasses import replace
@@ -37,6 +35,7 @@ from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.settings import DataSettings
 from dualview.training import CHECKPOINT, checkpoints
 from tests.experiments.small import exact, parameters
+from tests.processes import kill, start
 
 FAST = [
     *("--arch", "fc", "--width", "8", "--seeds", "1", "--epochs", "12"),
@@ -199,22 +198,13 @@ def test_a_full_disk_on_the_way(tmp_path, whole, capsys, monkeypatch):
     _expect_same(tmp_path / "out", whole)
 
 
-def _start(out):
-    command = [sys.executable, "-m", "dualview.cli", "reproduce", "shallow", *FAST]
-    return subprocess.Popen(
-        [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def test_killed(tmp_path, whole):
     out = tmp_path / "out"
-    process = _start(out)
+    process = start(cli.main, ["reproduce", "shallow", *FAST, "--out", str(out)])
     checkpoint = out / "fc-dnn-seed0" / CHECKPOINT
-    while not checkpoint.exists() and process.poll() is None:
+    while not checkpoint.exists() and process.is_alive():
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    kill(process)
     assert not (out / "fc-dlgn-seed0" / "record.json").exists()
     _expect_same(out, whole)
 

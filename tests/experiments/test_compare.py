@@ -14,10 +14,6 @@
 """
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -32,6 +28,7 @@ from dualview.experiments.records import load_record, load_records
 from dualview.experiments.run_folders import CONFIG, RECORD, locked
 from dualview.training import CHECKPOINT, METRICS, MODEL, SettingsError
 from tests.experiments.small import exact, parameters, small
+from tests.processes import kill, start
 from tests.training.tiny import tiny_data
 
 DATA = tiny_data()
@@ -100,29 +97,19 @@ def test_killed_at_any_write(tmp_path, monkeypatch, before):
     assert moment == 9
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from dualview.experiments.compare import compare
-from tests.experiments.test_compare import SLOWER
-from tests.training.tiny import tiny_data
-compare(SLOWER, Path(sys.argv[1]), data=tiny_data())
-"""
-SLOWER = small(kinds=("dnn", "dlgn"), training={"epochs": 60, "flip": True, "crop": 1})
+SLOWER = small(kinds=("dnn", "dlgn"), training={"epochs": 30, "flip": True, "crop": 1})
+
+
+def _compare_slower(out):
+    compare(SLOWER, out, data=DATA)
 
 
 def _kill_when(condition, out):
     """Start the comparison in a process of its own, and kill it once the condition holds."""
-    here = Path(__file__).parents[2]
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(out)], cwd=here)
-    try:
-        while not condition():
-            assert process.poll() is None, "the comparison ended before it could be killed"
-            time.sleep(0.002)
-        os.kill(process.pid, signal.SIGKILL)
-    finally:
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+    process = start(_compare_slower, out)
+    while not condition() and process.is_alive():
+        time.sleep(0.002)
+    kill(process)
 
 
 def _epochs_kept(folder):
@@ -134,14 +121,14 @@ def test_killed_by_the_system(tmp_path):
     out, first, second = tmp_path / "out", tmp_path / "out/dnn-seed0", tmp_path / "out/dlgn-seed0"
     _kill_when(lambda: _epochs_kept(first) >= 3, out)
     assert not (first / RECORD).exists()
-    _kill_when(lambda: _epochs_kept(second) >= 20, out)
+    _kill_when(lambda: _epochs_kept(second) >= 10, out)
     assert (first / RECORD).exists()
     assert not (second / RECORD).exists()
     resumed = compare(SLOWER, out, data=DATA)
     whole = compare(SLOWER, tmp_path / "whole", data=DATA)
     assert exact(resumed) == exact(whole)
     assert parameters(out) == parameters(tmp_path / "whole")
-    assert _epochs_kept(second) == 60
+    assert _epochs_kept(second) == 30
 
 
 class _Notes(Silent):

@@ -12,10 +12,8 @@
 - The network, its mode and PyTorch's threads are what they were.
 """
 
+import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 
 import numpy as np
@@ -39,6 +37,7 @@ from tests.path_kernel.gram_cases import (
     failing_write,
     snapshot,
 )
+from tests.processes import start
 
 
 @pytest.fixture
@@ -175,45 +174,36 @@ def test_store_is_a_clean_zarr_hierarchy(x, out):
 # To be interrupted
 
 
-SCRIPT = textwrap.dedent(
-    """
-    import sys, time
-    import torch
-    import dualview as dv
-    from dualview.path_kernel.gram_store import GramStore
-    from tests.path_kernel.gram_cases import BLOCK, dense, examples
-
+def _slow_gram(out):
     write = GramStore.write
+
     def slow(self, block, values):
         if len(self.missing()) <= 7:  # of 10: time enough to be killed
             time.sleep(2)
         write(self, block, values)
+
     GramStore.write = slow
-    dv.npk_gram(dense(), examples(), sys.argv[1], block=BLOCK, workers=2)
-    """
-)
+    dv.npk_gram(dense(), examples(), out, block=BLOCK, workers=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_killed_process_goes_on_with_what_is_missing(tmp_path, computed, number):
-    x = examples()
+    x, log = examples(), tmp_path / "log"
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(killed)], stderr=subprocess.PIPE, text=True
-    )
+    process = start(_slow_gram, killed, log=log)
     done = killed / "gram" / "done"
-    deadline = time.monotonic() + 60
     while not done.exists() or len(list(done.iterdir())) < 3:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
+        assert process.is_alive(), log.read_text()
         time.sleep(0.02)
     with pytest.raises(RunError, match=f"process {process.pid} is writing here"):
         dv.npk_gram(dense(), x, killed, block=BLOCK)
-    process.send_signal(number)
-    errors = process.communicate(timeout=30)[1]
-    assert process.returncode == -number, errors
+    os.kill(process.pid, number)
+    process.join(30)
     if number == signal.SIGINT:
-        assert errors.rstrip().endswith("To go on, call npk_gram again with the same arguments")
+        last = log.read_text().rstrip()
+        assert last.endswith("To go on, call npk_gram again with the same arguments")
+    else:
+        assert process.exitcode == -number
     finished = {path.name for path in done.iterdir()}
     assert 3 <= len(finished) < BLOCKS
     assert np.isnan(zarr.open_array(killed / "gram", mode="r")[:]).any()
