@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import linecache
+import sys
 import traceback
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -12,9 +14,12 @@ from torch import fx, nn
 _TORCH = torch.__path__[0]
 
 
+_TRACER = "dualview/tracing.py"
+
+
 def is_users_file(file: str) -> bool:
     """Whether `file` is neither PyTorch's nor this package's tracer."""
-    return not (file.startswith((_TORCH, "<")) or file.endswith(("dualview/tracing.py",)))
+    return not (file.startswith((_TORCH, "<")) or file.endswith(_TRACER))
 
 
 def operation_name(node: fx.Node) -> str:
@@ -49,18 +54,28 @@ def describe(node: fx.Node) -> str:
     return f"{what} at {line}" if line else what
 
 
+def stack_trace_here() -> str | None:
+    """The innermost of the user's frames below the tracer that calls this, as Python prints it.
+
+    PyTorch records whole stacks, and imports its compiler to write them down.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    while frame and not frame.f_code.co_filename.endswith(_TRACER):
+        file, number = frame.f_code.co_filename, frame.f_lineno
+        if is_users_file(file):
+            code = linecache.getline(file, number, frame.f_globals).strip()
+            return f'File "{file}", line {number}, in {frame.f_code.co_name}\n    {code}'
+        frame = frame.f_back
+    return None
+
+
 def source_line(node: fx.Node) -> str:
     """`file:line: code` of the user's line that made `node`; "" where none is known."""
-    lines = (node.stack_trace or "").splitlines()
-    if not lines:
+    if not node.stack_trace:
         return ""
-    found = ""
-    for head, code in zip(lines, [*lines[1:], ""], strict=True):
-        parts = head.strip().split('"')
-        if parts[0] == "File " and len(parts) == 3 and is_users_file(parts[1]):
-            number = parts[2].split("line ")[1].split(",")[0]
-            found = f"{parts[1]}:{number}: {code.strip()}"
-    return found
+    place, code = node.stack_trace.split("\n")
+    _, file, position = place.split('"')
+    return f"{file}:{position.split('line ')[1].split(',')[0]}: {code.strip()}"
 
 
 def users_line(trace: TracebackType | None) -> str:

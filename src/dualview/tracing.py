@@ -36,7 +36,7 @@ from dualview.in_place import AUGMENTED, make_out_of_place
 from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.signal_path import multipliers_on, signal_path
-from dualview.source_lines import describe, module_of, users_line
+from dualview.source_lines import describe, module_of, stack_trace_here, users_line
 from dualview.verification import is_activation, is_max_pool, value_kinds, verify
 
 
@@ -317,7 +317,6 @@ assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.
 
 
 class _Tracer(fx.Tracer):
-    record_stack_traces = True
     proxy_buffer_attributes = True  # else a buffer changed in forward would change while tracing
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
@@ -325,6 +324,7 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
+        node.stack_trace = stack_trace_here()
         node.meta["grad"] = torch.is_grad_enabled()
         return node
 
