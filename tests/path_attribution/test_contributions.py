@@ -71,8 +71,7 @@ DEEP = ("resnet32", "resnet56", "resnet110")  # like resnet20, and slower
         (*case, o)
         for case in ARCHITECTURE_CASES
         for o in OPTIONS
-        if (case[0] not in DEEP or o == "dlgn")
-        and (case in DLGN_CASES or "dlgn" not in OPTIONS[o]["kind"])
+        if (case[0] not in DEEP or o == "dlgn") and (case in DLGN_CASES or o in ("dnn", "dgn"))
     ],
 )
 def test_every_architecture(name, batch_norm, options):
