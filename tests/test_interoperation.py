@@ -4,7 +4,8 @@
 - torch.export: written and read again, the program gives the network's outputs and gates.
 - torch.compile: forward and gradients traced ahead of time, in one graph, are the network's.
 - Captum: attributions to inputs and layers are those of gradients written out here, and integrated
-  gradients sum to the difference of outputs.
+  gradients sum to the difference of outputs. Methods that give activation modules a derivative of
+  their own find a product in the place of each, and so give another answer than on the model.
 
 (`tests/path_kernel/test_machines.py` runs the kernel machines in scikit-learn's pipelines.)
 """
@@ -20,25 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dualview import DualviewWarning, disentangle
+from dualview.architectures import vit
 from tests.cases import enliven, relative_error
-
-KINDS = {
-    "dnn": {"kind": "dnn"},
-    "dgn, switches replayed": {"kind": "dgn", "max_pool": "switch"},
-    "dlgn": {"kind": "dlgn"},
-    "dlgn of ones, shuffled gates": {
-        "kind": "dlgn",
-        "weights_input": "ones",
-        "gate_order": (0, 2, 1),
-    },
-}
-"""Together they make every kind of node that conversion puts into a graph."""
-
-SHAPE = (2, 8, 7)
 
 
 class Residual(nn.Module):
     """Batch norm, a max pool, an identity skip and a global average: three gates."""
+
+    shape = (2, 8, 7)
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,21 +44,55 @@ class Residual(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-@pytest.fixture(params=KINDS)
-def net(request):
+class Transformer(nn.Module):
+    """One block of a vision transformer."""
+
+    shape = (2, 4, 4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = vit(3, self.shape, width=4, depth=1)
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, 3) of images (n, 2, 4, 4)."""
+        return self.head(self.body(x))
+
+
+NETWORKS = {
+    "dnn": (Residual, {"kind": "dnn"}),
+    "dgn, switches": (Residual, {"kind": "dgn", "max_pool": "switch"}),
+    "dgn, attention": (Transformer, {"kind": "dgn"}),
+    "dlgn": (Residual, {"kind": "dlgn"}),
+    "dlgn, ones, shuffled gates": (
+        Residual,
+        {"kind": "dlgn", "weights_input": "ones", "gate_order": (0, 2, 1)},
+    ),
+}
+"""Model and options; together they make every kind of node that conversion puts into a graph."""
+
+
+@pytest.fixture(params=NETWORKS)
+def net_and_shape(request):
+    model, options = NETWORKS[request.param]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "BatchNorm2d .*constant-1 input", DualviewWarning)
-        return disentangle(enliven(Residual()).eval(), seed=0, **KINDS[request.param])
+        return disentangle(enliven(model().double()).eval(), seed=0, **options), model.shape
+
+
+def examples(n, shape):
+    return torch.randn(n, *shape, dtype=torch.float64)
 
 
 def batch_axis():
     return {0: torch.export.Dim("batch", min=1, max=64)}
 
 
-def test_onnxruntime_computes_the_network(net):
+def test_onnxruntime_computes_the_network(net_and_shape):
     import onnxruntime
 
-    x = torch.randn(3, *SHAPE)
+    net, shape = net_and_shape
+    net, x = net.float(), torch.randn(3, *shape)
     program = torch.onnx.export(
         net, (x,), dynamo=True, dynamic_shapes=(batch_axis(),), verbose=False
     )
@@ -77,7 +101,7 @@ def test_onnxruntime_computes_the_network(net):
     session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
     (name,) = [given.name for given in session.get_inputs()]
     for n in (1, 5):
-        x = torch.randn(n, *SHAPE)
+        x = torch.randn(n, *shape)
         (got,) = session.run(None, {name: x.numpy()})
         assert relative_error(torch.from_numpy(got), net(x)) < 1e-5
 
@@ -94,33 +118,37 @@ class Everything(nn.Module):
         return self.net(x), self.net.gates(x)
 
 
-def test_exported_and_read_again(net):
-    net = Everything(net.double())
-    x = torch.randn(3, *SHAPE, dtype=torch.float64)
-    file = io.BytesIO()
-    torch.export.save(torch.export.export(net, (x,), dynamic_shapes=(batch_axis(),)), file)
+def test_exported_and_read_again(net_and_shape):
+    net, shape = net_and_shape
+    net, file = Everything(net), io.BytesIO()
+    program = torch.export.export(net, (examples(3, shape),), dynamic_shapes=(batch_axis(),))
+    torch.export.save(program, file)
     file.seek(0)
     again = torch.export.load(file).module()
     for n in (1, 5):
-        x = torch.randn(n, *SHAPE, dtype=torch.float64)
+        x = examples(n, shape)
         torch.testing.assert_close(again(x), net(x), rtol=0, atol=1e-12)
 
 
-def test_compiled_ahead_of_time_it_trains_alike(net):
-    net = net.double().train()
+# The others are traced in one graph in `tests/test_gated_network.py`.
+@pytest.mark.parametrize("net_and_shape", ["dgn, attention", "dlgn"], indirect=True)
+def test_compiled_ahead_of_time_it_trains_alike(net_and_shape):
+    net, shape = net_and_shape
+    net.train()
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
-    x = torch.randn(4, *SHAPE, dtype=torch.float64)
-    gradients = []
+    x = examples(4, shape)
+    found = []
     for run in (net, compiled):
         net.zero_grad()
         loss = run(x).square().sum()
         loss.backward()
         got = {name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None}
-        gradients.append({"loss": loss.detach(), **got})
-    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-12)
+        found.append({"loss": loss.detach(), **got})
+    assert len(found[0]) > 1
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
-# Captum. A hand-written copy of each method, on the network itself, is what it must give.
+# Captum. Each method is written out on the network itself, as what it must give.
 
 
 def gradient(net, x, target):
@@ -128,21 +156,22 @@ def gradient(net, x, target):
     return torch.autograd.grad(net(x)[:, target].sum(), x)[0]
 
 
-def test_captums_gradients(net):
+def test_captums_gradients(net_and_shape):
     from captum.attr import InputXGradient, Saliency
 
-    net, x = net.double(), torch.randn(3, *SHAPE, dtype=torch.float64)
+    net, shape = net_and_shape
+    x = examples(3, shape)
     expected = gradient(net, x, 1)
     inputs = x.clone().requires_grad_()
     torch.testing.assert_close(Saliency(net).attribute(inputs, target=1), expected.abs())
     torch.testing.assert_close(InputXGradient(net).attribute(inputs, target=1), x * expected)
 
 
-def test_captums_integrated_gradients(net):
+def test_captums_integrated_gradients(net_and_shape):
     from captum.attr import IntegratedGradients
 
-    net, x = net.double(), torch.randn(3, *SHAPE, dtype=torch.float64)
-    n = 20
+    net, shape = net_and_shape
+    x, n = examples(3, shape), 20
     got, rest = IntegratedGradients(net).attribute(
         x, target=2, n_steps=n, method="riemann_middle", return_convergence_delta=True
     )
@@ -153,13 +182,31 @@ def test_captums_integrated_gradients(net):
     torch.testing.assert_close(got.flatten(1).sum(1) - whole, rest)
 
 
-def test_captums_attributions_to_a_layer(net):
+def test_captums_attributions_to_a_layer(net_and_shape):
     from captum.attr import LayerGradientXActivation
 
-    net, x = net.double(), torch.randn(3, *SHAPE, dtype=torch.float64)
-    gates, switches = net.gates_and_switches(x)
+    net, shape = net_and_shape
+    x = examples(3, shape)
     head = net.weights_network.get_submodule("head")
     got = LayerGradientXActivation(net, head, multiply_by_inputs=True).attribute(x, target=0)
     expected = torch.zeros(3, 3, dtype=torch.float64)
-    expected[:, 0] = net.weights_network(x, *gates, *switches)[:, 0].detach()
+    expected[:, 0] = net(x)[:, 0].detach()
     torch.testing.assert_close(got, expected)
+
+
+def test_captums_replaced_derivatives_do_not_reach_gates():
+    from captum.attr import GuidedBackprop, IntegratedGradients
+
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
+    model, x = model.double(), examples(3, (4,)).requires_grad_()
+    net = disentangle(model, "dnn")
+
+    def both(method):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Setting backward hooks", UserWarning)
+            return [method(network).attribute(x, target=0) for network in (model, net)]
+
+    torch.testing.assert_close(*both(IntegratedGradients))
+    on_model, on_net = both(GuidedBackprop)
+    assert relative_error(on_net, on_model) > 1e-3
+    torch.testing.assert_close(on_net, gradient(net, x, 0))  # nothing replaced
