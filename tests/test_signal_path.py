@@ -191,7 +191,7 @@ REFUSED = {
         "dropout",
         lambda s, h: torch.softmax(F.dropout(scores(s, h), 0.1), -1) @ s.v(h),
     ),
-    "MultiheadAttention": ("MultiheadAttention", lambda s, h: s.attention(h, h, h)[0]),
+    "TransformerEncoderLayer": ("TransformerEncoderLayer", lambda s, h: s.layer(h)),
     "gamma from the input": (
         "layer_norm",
         lambda s, h: F.layer_norm(s.v(h), (WIDTH,), h.mean((0, 1))),
@@ -203,7 +203,7 @@ REFUSED = {
 def test_anything_else_is_refused(name):
     operation, mix = REFUSED[name]
     model = Mixer(mix)
-    model.attention = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
+    model.layer = nn.TransformerEncoderLayer(WIDTH, 2, 4, batch_first=True)
     with pytest.raises(UnsupportedOperationError) as caught:
         dv.disentangle(model, "dnn")
     head, _, rest = str(caught.value).partition(" at ")

@@ -72,17 +72,21 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
             )
 
 
-def _has_reset(module: nn.Module) -> bool:
-    return callable(getattr(module, "reset_parameters", None))
+def _reset_of(module: nn.Module) -> Callable[[], object] | None:
+    """What draws the module's parameters; one class of PyTorch's has another name for it."""
+    name = "_reset_parameters" if type(module) is nn.MultiheadAttention else "reset_parameters"
+    reset = getattr(module, name, None)
+    return reset if callable(reset) else None
 
 
 def _reset(module: nn.Module, path: str) -> None:
     for name, child in module.named_children():
         _reset(child, f"{path}.{name}" if path else name)
-    if not _has_reset(module):
+    reset = _reset_of(module)
+    if reset is None:
         return
     try:
-        module.reset_parameters()  # type: ignore[operator]
+        reset()
     except TypeError as error:
         raise ConversionError(
             f"{_named(module, path)}: reset_parameters() without arguments failed ({error}). "
@@ -92,7 +96,7 @@ def _reset(module: nn.Module, path: str) -> None:
 
 def _refuse_orphans(module: nn.Module, path: str, *, covered: bool) -> None:
     """Every parameter must lie in a module with `reset_parameters`, or inside one."""
-    covered = covered or _has_reset(module)
+    covered = covered or _reset_of(module) is not None
     orphans = [name for name, _ in module.named_parameters(recurse=False)]
     if orphans and not covered:
         raise ConversionError(

@@ -339,9 +339,13 @@ _SQUASHING = (
     "Mish); if it only turns logits into probabilities, return the logits and apply it outside",
 )
 _ATTENTION = (
+    "as it is called here its attention weights cannot be told from its values",
+    "call it without masks, add_bias_kv and add_zero_attn, for its first output alone; or write it "
+    "out with nn.Linear layers and F.scaled_dot_product_attention, which takes masks",
+)
+_TRANSFORMER = (
     "torch.fx does not look into it, so its attention weights cannot be told from its values",
-    "write it out with nn.Linear layers and F.scaled_dot_product_attention, as "
-    "dualview.vision_transformer.SelfAttention does with a softmax",
+    "write its layers out with nn.LayerNorm, nn.MultiheadAttention and nn.Linear",
 )
 _DOT_PRODUCT = (
     "with dropout (dropout_p) its two networks would draw different masks, and with enable_gqa its "
@@ -434,16 +438,16 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "softmax": _SOFTMAX,
     "scaled_dot_product_attention": _DOT_PRODUCT,
+    "multiheadattention": _ATTENTION,
     **dict.fromkeys(
         [
-            "multiheadattention",
             "transformer",
             "transformerencoderlayer",
             "transformerencoder",
             "transformerdecoderlayer",
             "transformerdecoder",
         ],
-        _ATTENTION,
+        _TRANSFORMER,
     ),
     "bilinear": _PRODUCT_OF_STREAMS,
     **dict.fromkeys(RANDOM_NAMES, _RANDOM),

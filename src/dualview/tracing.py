@@ -1,9 +1,9 @@
 """`nn.Module` -> torch.fx graph in which every activation call site is known, or a refusal.
 
-The steps: copy the model, trace the copy in training and in evaluation mode, make in-place
-operations out-of-place, drop dead code, verify that the signal path is affine between activations
-and max pools (given its multipliers), and (given an example input) note every value's shape. The
-user's model is only read.
+The steps: copy the model, trace the copy in training and in evaluation mode, write attention
+modules out, make in-place operations out-of-place, drop dead code, verify that the signal path is
+affine between activations and max pools (given its multipliers), and (given an example input) note
+every value's shape. The user's model is only read.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from dualview.errors import (
 )
 from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
 from dualview.in_place import AUGMENTED, make_out_of_place
+from dualview.multihead_attention import write_out_attention
 from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.signal_path import multipliers_on, signal_path
@@ -88,6 +89,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     own = private_copy(model)
     module = _trace_both_modes(own)
     in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
+    write_out_attention(module)
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
     verify(module.graph)

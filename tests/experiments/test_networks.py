@@ -4,13 +4,16 @@
 2. One seed draws one network, another seed another; neither depends on nor changes PyTorch's global
    random state.
 3. A gating network starts from the DNN's initial parameters; the weights network is drawn apart.
-4. What cannot be built is refused as a wrong setting.
+4. A vision transformer learns as DNN and DGN, and is refused as DLGN. What else cannot be built is
+   refused as a wrong setting.
 5. The example input is the first training image, normalised.
 """
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from dualview.errors import ConversionError
 from dualview.experiments.networks import build_network, count_parameters, example_input
 from dualview.experiments.settings import KINDS, split_kind
 from dualview.gated_network import GatedNetwork
@@ -49,6 +52,26 @@ def test_the_seed_alone_draws_the_network(kind):
     assert weights
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in weights)
+
+
+@pytest.mark.parametrize("kind", ["dnn", "dgn"])
+def test_a_vision_transformer_learns(kind):
+    net = build_network(small(arch="vit", width=4), kind, 0, DATA)
+    images, labels = DATA.train.images[:24] / 255, DATA.train.labels[:24]
+    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+    losses = []
+    for _ in range(40):
+        loss = F.cross_entropy(net(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_vision_transformer_has_no_dlgn():
+    with pytest.raises(ConversionError, match="kind='dlgn' promises"):
+        build_network(small(arch="vit", width=4), "dlgn", 0, DATA)
 
 
 def test_the_gating_network_starts_from_the_dnn():
