@@ -29,7 +29,7 @@ from dualview.experiments.regime_networks import (
 from dualview.experiments.regime_tables import REGIME_NAMES
 from dualview.gated_network import GatedNetwork
 from dualview.training import SettingsError
-from dualview.training.run import save_parameters
+from dualview.training.parameters import save_parameters
 
 FROZEN = ("frnpf-ii", "frnpf-di", "flnpf")
 SHAPE = (2, 6, 6)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
-from dualview.errors import RunError
+from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
 from dualview.training import SettingsError, at_least
 
@@ -285,17 +285,15 @@ def gated_network(
 
 
 def _load(net: nn.Module, folder: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
+    from dualview.training.parameters import load_parameters
     from dualview.training.run import MODEL
 
     try:
-        load_model(net, folder / MODEL)
-    except (SafetensorError, RuntimeError) as error:
+        load_parameters(net, folder / MODEL)
+    except SavedNetworkError as error:
         raise RunError(
-            f"{folder / MODEL}: expected the parameters of the network in the run's config, got "
-            f"others ({error}). Repair: train the run again"
+            f"expected the parameters of the network in the run's config: {error}. Or train the "
+            "run again"
         ) from error
 
 

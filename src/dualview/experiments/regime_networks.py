@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dualview.errors import RunError
+from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.regime_tables import REGIME_NAMES
 from dualview.gated_network import GatedNetwork, disentangle
 from dualview.gates import HardGate, SoftGate
 from dualview.training import choose
+from dualview.training.parameters import load_parameters
 
 BETA, EPS = 4.0, 0.1
 """Of the scaled soft gate (1 + eps) sigmoid(beta q) of decoupled learning."""
@@ -121,14 +122,10 @@ def load_trained(model: nn.Module, path: Path) -> None:
     Raises:
         RunError: there are none, or they are another network's.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_model
-
     try:
-        load_model(model, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
+        load_parameters(model, path)
+    except SavedNetworkError as error:
         raise RunError(
-            f"{path}: expected the parameters of the trained ReLU network, got "
-            f"{type(error).__name__}: {error}. Repair: delete that run's folder, and it is trained "
-            "again"
+            f"expected the parameters of the trained ReLU network: {error}. Or delete that run's "
+            "folder, and it is trained again"
         ) from error

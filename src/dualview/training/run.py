@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.errors import DivergenceError, MissingExtraError
-from dualview.training.files import write_atomically
 from dualview.training.metrics import TrainingResult, write_metrics
+from dualview.training.parameters import save_parameters
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.watcher import Unwatched, Watcher
 
@@ -233,20 +233,6 @@ def cpu_threads(settings: TrainSettings) -> int | None:
     if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpu):
         return settings.threads or torch.get_num_threads()
     return settings.threads
-
-
-def save_parameters(net: nn.Module, path: Path) -> None:
-    """Write the network's parameters and buffers as safetensors, whole or not at all.
-
-    Tensors that two networks share are stored once; `safetensors.torch.load_model` reads the file.
-    """
-    from safetensors.torch import save_model
-
-    def write(part: Path) -> None:
-        save_model(net, str(part))
-        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors leaves it to the owner alone
-
-    write_atomically(path, write)
 
 
 def device_name(device: Any) -> str:

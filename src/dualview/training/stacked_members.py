@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from dualview.errors import RunError
 from dualview.training.files import PART
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
-from dualview.training.run import CHECKPOINT, METRICS, MODEL, save_parameters
+from dualview.training.parameters import save_parameters
+from dualview.training.run import CHECKPOINT, METRICS, MODEL
 from dualview.training.settings import TrainSettings
 from dualview.training.stacked_network import Stack
 
