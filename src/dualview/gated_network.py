@@ -15,6 +15,7 @@ import operator
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
@@ -118,6 +119,104 @@ class GatedNetwork(nn.Module):
             if own[layer].shape != own[source].shape:
                 raise _shape_error(layer, source, own[layer].shape, own[source].shape)
         return tuple(own[source] for source in self.gate_order), tuple(values[n:])
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        **push_options: Any,
+    ) -> str | None:
+        """Save the network to a folder, and on request to the Hugging Face hub (extra `hub`).
+
+        Written are `config.json` (how the network was made), `model.safetensors` (parameters and
+        buffers) and `README.md` (a model card; one that is there already stays). An earlier state
+        of the same network is replaced, anything else refused.
+
+        Args:
+            folder: the folder, made where it is missing.
+            repo_id: `organisation/name` on the hub. Default: the folder's name.
+            push_to_hub: also upload.
+            push_options: of `huggingface_hub.ModelHubMixin.push_to_hub`: `private`, `token`, ...
+
+        Returns:
+            The address of the upload, or None.
+
+        Raises:
+            SavedNetworkError: a gate or the network itself is not `disentangle`'s, a number is not
+                finite, the folder holds something else, or the hub does not answer.
+            MissingExtraError: the extra `hub` is not installed.
+
+        >>> import tempfile
+        >>> from dualview.architectures import fc
+        >>> net = disentangle(fc(3, (1, 2, 2), width=4, depth=3), "dlgn", seed=0).eval()
+        >>> x = torch.randn(5, 1, 2, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save_pretrained(folder)
+        ...     again = GatedNetwork.from_pretrained(folder)
+        >>> torch.equal(again(x), net(x))
+        True
+        """
+        from dualview.sharing.hub import save
+
+        return save(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        model: nn.Module | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+    ) -> GatedNetwork:
+        """Load a network that `save_pretrained` saved (extra `hub`).
+
+        Nothing in its files is run: this package's code, and `model` where one is passed, makes
+        the network anew, and numbers are put in once everything was found to fit.
+
+        Args:
+            name: a folder, or `organisation/name` on the hub.
+            model: what the network was made of, where that is no architecture of this package; its
+                operations, options and shapes are compared, its parameters do not matter.
+            revision: branch, tag or commit on the hub.
+            token: for the hub; default: as the hub's library finds it.
+            cache_dir: where the hub's library keeps downloads.
+            force_download: download again what it has kept.
+            local_files_only: use only what it has kept.
+
+        Returns:
+            The network in evaluation mode, on the CPU or where `model` is, all parameters with
+            gradients as in a fresh one.
+
+        Raises:
+            SavedNetworkError: no such network; or one that is damaged, unfit, of another model, or
+                needs a model; or the hub does not answer.
+            MissingExtraError: the extra `hub` is not installed.
+
+        >>> import tempfile
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     disentangle(model, "dgn").save_pretrained(folder)
+        ...     net = GatedNetwork.from_pretrained(folder, model=model)
+        >>> net.kind
+        'dgn'
+        """
+        from dualview.sharing.hub import load
+
+        return load(
+            name,
+            model,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
 
     def extra_repr(self) -> str:
         """What `print` shows of it."""

@@ -18,3 +18,8 @@ def test_installed():
 def test_missing_names_the_extra():
     with pytest.raises(MissingExtraError, match=r"'no_such'.*dualview\[hub\]"):
         need("no_such.library", "hub")
+
+
+def test_what_needs_it_is_named():
+    with pytest.raises(MissingExtraError, match=r"^saving a network needs 'no_such_library'"):
+        need("no_such_library", "hub", "saving a network")

@@ -8,8 +8,8 @@ from typing import Any
 from dualview.errors import MissingExtraError
 
 
-def need(module: str, extra: str) -> Any:
-    """Import `module`, or say which extra of the package brings it.
+def need(module: str, extra: str, what: str = "this data") -> Any:
+    """Import `module`, or say which extra of the package brings it, and what needs it.
 
     Raises:
         MissingExtraError: the library is not installed.
@@ -21,6 +21,5 @@ def need(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise MissingExtraError(
-            f"this data needs {error.name!r}, which is not installed: "
-            f"pip install 'dualview[{extra}]'"
+            f"{what} needs {error.name!r}, which is not installed: pip install 'dualview[{extra}]'"
         ) from error

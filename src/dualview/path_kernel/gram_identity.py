@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dualview.gated_network import GatedNetwork
 from dualview.operations import BATCH_NORM_MODULES, CONVOLUTION_MODULES, DENSE_MODULES
+from dualview.structure import plain_options
 
 FORMAT = "dualview gram 1"
 LIBRARIES = ("dualview", "torch", "numpy", "numba", "zarr")
@@ -84,23 +85,17 @@ def _fingerprint(module: nn.Module, averaged: Iterable[type[nn.Module]] = ()) ->
     shapes_only = tuple(averaged)
     for name, part in module.named_modules():
         digest.update(repr((name, type(part).__name__, getattr(part, "code", None))).encode())
+        options = plain_options(part)
         for key, value in sorted(vars(part).items()):
-            # Underscored entries are torch's own; `training` is no option: gates are evaluated.
             if isinstance(value, Tensor):
                 digest.update(f"{key} {_tensor_fingerprint(value)}".encode())
-            elif not key.startswith("_") and key != "training" and _plain(value):
+            elif key in options:
                 digest.update(repr((key, value)).encode())
         for key, tensor in (*part.named_parameters(recurse=False), *part.named_buffers("", False)):
             shape_only = isinstance(part, shapes_only)
             said = tuple(tensor.shape) if shape_only else _tensor_fingerprint(tensor)
             digest.update(f"{key} {said}".encode())
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return all(_plain(item) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _tensor_fingerprint(tensor: Tensor) -> str:

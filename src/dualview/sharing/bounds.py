@@ -1,0 +1,108 @@
+"""How large a network a config may ask for: no larger than its parameter file.
+
+A config of a few bytes could name a width of a billion. So the architecture is first made on
+PyTorch's meta device, where tensors have shapes and no numbers, and counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.architecture_record import Architecture
+from dualview.architectures import ARCHITECTURES
+from dualview.errors import SavedNetworkError
+from dualview.tracing import trace
+from dualview.training.parameters import StoredTensor
+
+MOST_VALUES = 2**28
+"""Numbers in one tensor (1 GB in float32) while the shapes of one example are noted."""
+
+
+def bounded_architecture(
+    made: Architecture,
+    stored: Mapping[str, StoredTensor],
+    example_shape: tuple[int, ...] | None,
+) -> nn.Module:
+    """The architecture that a config names, if the parameter file is as large as it must be.
+
+    Raises:
+        SavedNetworkError: unknown architecture or options, or more of anything than the file holds.
+    """
+    factory = ARCHITECTURES.get(made.name)
+    if factory is None:
+        raise SavedNetworkError(
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {made.name!r}. "
+            f"Repair: pass the model, from_pretrained(..., model=...)"
+        )
+    for name, value in made.options.items():
+        layers = len(value) if isinstance(value, list | tuple) else value if name == "depth" else 0
+        if layers > len(stored):
+            raise _too_large(f"{name} asks for {layers:,} layers", f"{len(stored):,} tensors")
+    try:
+        with torch.device("meta"):
+            model = factory(**made.options)
+        needed = sum(parameter.numel() for parameter in model.parameters())
+        held = sum(math.prod(tensor.shape) for tensor in stored.values())
+        if needed > held:
+            raise _too_large(f"it has {needed:,} parameters", f"{held:,} numbers")
+        if example_shape is not None:
+            _check_example(model, example_shape)
+        return factory(**made.options)
+    # Whatever factories and PyTorch say of sizes that cannot be meant.
+    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        if isinstance(error, SavedNetworkError):
+            raise
+        raise SavedNetworkError(
+            f"architecture: {made.name} cannot be made with {dict(made.options)!r}: {error}"
+        ) from error
+
+
+def check_example_shape(shape: tuple[int, ...]) -> None:
+    """Refuse an example that is too large to run through a network unseen.
+
+    Raises:
+        SavedNetworkError: it has more than `MOST_VALUES` numbers.
+    """
+    if math.prod(shape) > MOST_VALUES:
+        raise SavedNetworkError(
+            f"example_shape: expected at most {MOST_VALUES:,} numbers in one example, got {shape}"
+        )
+
+
+def _check_example(model: nn.Module, shape: tuple[int, ...]) -> None:
+    check_example_shape(shape)
+    sizes = _Sizes(trace(model.eval()).module)
+    sizes.extra_traceback = False
+    with torch.no_grad():
+        sizes.run(torch.empty(1, *shape, device="meta"))
+    if sizes.largest > MOST_VALUES:
+        raise SavedNetworkError(
+            f"example_shape: one example of shape {shape} takes {sizes.largest:,} numbers in one "
+            f"layer; expected at most {MOST_VALUES:,}"
+        )
+
+
+class _Sizes(fx.Interpreter):
+    """Runs a graph and keeps the number of values of its largest tensor."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.largest = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.largest = max(self.largest, value.numel())
+        return value
+
+
+def _too_large(asked: str, held: str) -> SavedNetworkError:
+    return SavedNetworkError(
+        f"architecture: {asked}, and the parameter file holds {held}. Repair: give the config and "
+        f"the parameter file that belong together"
+    )

@@ -1,0 +1,138 @@
+"""A folder or the Hugging Face hub: where networks are saved to and loaded from (extra `hub`).
+
+Saving goes through `huggingface_hub.ModelHubMixin`, and so does loading by a hub name. The mixin is
+no base class of `GatedNetwork`, because then importing that would need `huggingface_hub`, and plain
+conversion needs PyTorch and NumPy alone; it is the base of a small class made here, when first
+used, that holds a network. A local folder is read without the mixin, which would open its files
+before they are checked.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dualview.datasets.hub import expect_answer, is_hub_name
+from dualview.datasets.optional import need
+from dualview.errors import DataError, DualviewError, SavedNetworkError
+from dualview.gated_network import GatedNetwork
+from dualview.sharing.card import PAPER, card_text
+from dualview.sharing.config import CONFIG, SavedConfig
+from dualview.sharing.describing import describe
+from dualview.sharing.loading import folder_files, load_files
+from dualview.sharing.saving import check_target, write_files
+from dualview.training import MODEL
+
+TAGS = ["dualview", "interpretability", "neural-path-kernel"]
+
+
+def save(
+    net: GatedNetwork,
+    folder: str | Path,
+    *,
+    repo_id: str | None = None,
+    push_to_hub: bool = False,
+    **push: Any,
+) -> str | None:
+    """What `GatedNetwork.save_pretrained` does; that says more."""
+    need("safetensors", "hub", "saving a network")
+    shared_network = shared_network_class()
+    config = describe(net)
+    check_target(Path(folder), config)
+    if push_to_hub:
+        _expect_hub(repo_id or Path(folder).name)
+    try:
+        url = shared_network(net, config).save_pretrained(
+            folder, repo_id=repo_id, push_to_hub=push_to_hub, **push
+        )
+    except DualviewError:
+        raise
+    except Exception as error:  # the library raises many types: no disk, no right, no such name
+        raise SavedNetworkError(
+            f"{repo_id if push_to_hub else folder}: the network cannot be saved there: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return None if url is None else str(url)
+
+
+def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
+    """What `GatedNetwork.from_pretrained` does; that says more."""
+    need("safetensors", "hub", "loading a network")
+    folder = Path(name)
+    if folder.is_dir():
+        return load_files(*folder_files(folder), model)
+    if folder.exists() or not is_hub_name(str(name)):
+        raise SavedNetworkError(
+            f"{name}: expected the folder of a saved network, or a hub name such as "
+            f"organisation/name; got {'a file' if folder.exists() else 'no such folder'}"
+        )
+    shared_network = shared_network_class()
+    if not download.get("local_files_only"):
+        _expect_hub(str(name))
+    try:
+        shared = shared_network.from_pretrained(str(name), model=model, **download)
+    except DualviewError:
+        raise
+    except Exception as error:  # the library raises many types: not found, gated, offline, full
+        raise SavedNetworkError(
+            f"{name}: no such folder here, and the network cannot be loaded from the hub: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    assert isinstance(shared.net, GatedNetwork)
+    return shared.net
+
+
+def _expect_hub(name: str) -> None:
+    """Raise after a few seconds where the hub does not answer, rather than hang."""
+    constants = need("huggingface_hub.constants", "hub", "the Hugging Face hub")
+    if constants.HF_HUB_OFFLINE:
+        return  # the library says itself what it has not kept
+    try:
+        expect_answer(constants.ENDPOINT, name)
+    except DataError as error:
+        raise SavedNetworkError(str(error)) from error
+
+
+@functools.cache
+def shared_network_class() -> Any:
+    """The class that gives a network to the hub's mixin.
+
+    Raises:
+        MissingExtraError: `huggingface_hub` is not installed.
+    """
+    hub = need("huggingface_hub", "hub", "saving a network and the Hugging Face hub")
+
+    class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER):  # type: ignore[name-defined, call-arg]
+        """A network and its config, as the mixin writes, uploads and downloads them."""
+
+        def __init__(
+            self, net: GatedNetwork | None = None, saved: SavedConfig | None = None
+        ) -> None:
+            self.net = net
+            self.saved = saved
+
+        def _save_pretrained(self, save_directory: Path) -> None:
+            assert self.net is not None
+            assert self.saved is not None
+            write_files(self.net, self.saved, save_directory)
+
+        @classmethod
+        def _from_pretrained(
+            cls, *, model_id: str, model: nn.Module | None, **download: Any
+        ) -> Any:
+            files = [
+                Path(hub.hf_hub_download(model_id, name, **download)) for name in (CONFIG, MODEL)
+            ]
+            return cls(load_files(files[0], files[1], model))
+
+        def generate_model_card(self, **options: Any) -> Any:
+            assert self.net is not None
+            assert self.saved is not None
+            count = sum(parameter.numel() for parameter in self.net.parameters())
+            data = self._hub_mixin_info.model_card_data.to_yaml()
+            return hub.ModelCard(f"---\n{data}\n---\n\n{card_text(self.saved, count)}")
+
+    return SharedNetwork
