@@ -102,7 +102,7 @@ def gate_from(description: Mapping[str, Any]) -> Gate | str:
     kind = DESCRIBED_GATES.get(name) if isinstance(name, str) else None
     if kind is None:
         raise SavedNetworkError(
-            f"gate: expected 'own' or one of {', '.join(DESCRIBED_GATES)}, got {name!r}"
+            f"gate: expected 'own' or one of {', '.join(DESCRIBED_GATES)}, got {repr(name)[:80]}"
         )
     expected = gate_options(kind)
     if set(options) != set(expected) or not all(map(_is_option, options.values())):

@@ -117,6 +117,14 @@ def test_unfit_tensors(file, change, match):
     refused(file, match)
 
 
+def test_names_are_shown_short_and_printable(file):
+    save_file({"\x1b[2J" + "x" * 10_000: torch.zeros(1)}, file)
+    with pytest.raises(SavedNetworkError) as caught:
+        load_parameters(small_net(), file)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
 def test_long_lists_are_cut(file):
     save_file({f"t{k}": torch.zeros(1) for k in range(9)}, file)
     refused(file, "t0, t1, t2 and 6 more")

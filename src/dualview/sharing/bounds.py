@@ -36,7 +36,7 @@ def bounded_architecture(
     factory = ARCHITECTURES.get(made.name)
     if factory is None:
         raise SavedNetworkError(
-            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {made.name!r}. "
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {repr(made.name)[:80]}. "
             f"Repair: pass the model, from_pretrained(..., model=...)"
         )
     for name, value in made.options.items():

@@ -34,7 +34,7 @@ def rebuilt(
     recipe = config.recipe
     if model is None and recipe.architecture is None:
         raise SavedNetworkError(
-            f"the network was made of a model of the class {recipe.model!r}, which is no "
+            f"the network was made of a model of the class {repr(recipe.model)[:80]}, which is no "
             f"architecture of dualview, and files never bring code. Repair: make the model (its "
             f"parameters do not matter) and pass it: from_pretrained(..., model=...)"
         )
@@ -86,11 +86,11 @@ def _compare(found: tuple[str, ...], config: SavedConfig) -> None:
     same = [a == b for a, b in zip(config.graph, found, strict=False)]
     first = same.index(False) if False in same else len(same)
     expected, got = (
-        repr(lines[first]) if first < len(lines) else "nothing more"
+        repr(lines[first])[:400] if first < len(lines) else "nothing more"
         for lines in (config.graph, found)
     )
     raise SavedNetworkError(
-        f"expected the network that was saved, made of {config.recipe.model!r}; it differs first "
+        f"expected the network that was saved, made of {repr(config.recipe.model)[:80]}; it differs first "
         f"in operation {first + 1}: expected {expected}, got {got}. Repair: pass the model that it "
         f"was made of, with the same options; it was saved with {_text(config.versions)}"
     )

@@ -137,5 +137,7 @@ def _unreadable(path: Path, error: Exception) -> SavedNetworkError:
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first few, short and printable: a file may hold anything as a name."""
     rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    shown = [name if name.isprintable() else repr(name) for name in names[:most]]
+    return ", ".join(name[:200] for name in shown) + (f" and {rest} more" if rest > 0 else "")
