@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format clean
+.PHONY: help demo test check docs format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -31,9 +31,13 @@ check: .venv/.dev ## lint, formatting, types, import layering
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/.dev ## build the documentation into site/, warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Documentation: site/index.html"
+
 format: .venv/.dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and everything generated
-	rm -rf .venv demo build dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv demo build dist site .mypy_cache .ruff_cache .hypothesis .import_linter_cache

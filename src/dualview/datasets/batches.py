@@ -27,6 +27,8 @@ class Batches:
     uninterrupted one sees. Call `set_epoch` before each epoch; Lightning does it by itself. Without
     it every pass is the same.
 
+    Iterating gives images (b, c, h, w) float32 and labels (b,) int64, both on the device.
+
     Args:
         split: the examples.
         batch_size: examples in a batch; the last batch may be smaller.
@@ -44,9 +46,6 @@ class Batches:
         shard: (i, k) serves the i-th of k equal parts of each epoch, for k processes that train
             together; the order is filled up from its start so that all parts are equally long.
             Leave it at (0, 1) to evaluate.
-
-    Yields:
-        images (b, c, h, w) float32 and labels (b,) int64, both on the device.
 
     Raises:
         DataError: an option that cannot be served.
