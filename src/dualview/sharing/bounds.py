@@ -36,8 +36,8 @@ def bounded_architecture(
     factory = ARCHITECTURES.get(made.name)
     if factory is None:
         raise SavedNetworkError(
-            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {repr(made.name)[:80]}. "
-            f"Repair: pass the model, from_pretrained(..., model=...)"
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got "
+            f"{repr(made.name)[:80]}. Repair: pass the model, from_pretrained(..., model=...)"
         )
     for name, value in made.options.items():
         layers = len(value) if isinstance(value, list | tuple) else value if name == "depth" else 0

@@ -104,15 +104,15 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
         raise SavedNetworkError(
-            f"{where}: expected the config of a saved network, format {FORMAT!r}; got {repr(found)[:80]}. "
-            f"Repair: give a folder that GatedNetwork.save_pretrained wrote (a run of `dualview "
+            f"{where}: expected the config of a saved network, format {FORMAT!r}; got "
+            f"{repr(found)[:80]}. Repair: give a folder that GatedNetwork.save_pretrained wrote (a run of `dualview "
             f"compare` is none), or read it with the dualview that wrote it"
         )
     unknown = [name for name in value if name not in _FORMS and name != "format"]
     if unknown:
         raise SavedNetworkError(
-            f"{where}: expected the entries {', '.join(_FORMS)}, got {repr(unknown[0])[:80]} too. Repair: "
-            f"take out what save_pretrained did not write"
+            f"{where}: expected the entries {', '.join(_FORMS)}, got "
+            f"{repr(unknown[0])[:80]} too. Repair: take out what save_pretrained did not write"
         )
     for name, (fits, form) in _FORMS.items():
         if name not in value or not fits(value[name]):
