@@ -105,8 +105,9 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
         found = value.get("format") if isinstance(value, dict) else type(value).__name__
         raise SavedNetworkError(
             f"{where}: expected the config of a saved network, format {FORMAT!r}; got "
-            f"{repr(found)[:80]}. Repair: give a folder that GatedNetwork.save_pretrained wrote (a run of `dualview "
-            f"compare` is none), or read it with the dualview that wrote it"
+            f"{repr(found)[:80]}. Repair: give a folder that GatedNetwork.save_pretrained "
+            f"wrote (a run of `dualview compare` is none), or read it with the "
+            f"dualview that wrote it"
         )
     unknown = [name for name in value if name not in _FORMS and name != "format"]
     if unknown:

@@ -91,8 +91,9 @@ def _compare(found: tuple[str, ...], config: SavedConfig) -> None:
     )
     raise SavedNetworkError(
         f"expected the network that was saved, made of "
-        f"{repr(config.recipe.model)[:80]}; it differs first in operation {first + 1}: expected {expected}, got {got}. Repair: pass the model that it "
-        f"was made of, with the same options; it was saved with {_text(config.versions)}"
+        f"{repr(config.recipe.model)[:80]}; it differs first in operation {first + 1}: "
+        f"expected {expected}, got {got}. Repair: pass the model that it was "
+        f"made of, with the same options; it was saved with {_text(config.versions)}"
     )
 
 
