@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dualview.errors import GateOrderError
+from dualview.leaf import leaf
 
 
 class Gate(nn.Module):
@@ -152,6 +153,7 @@ class MishGate(Gate):
         return torch.tanh(F.softplus(q))
 
 
+@leaf
 def apply_gate(value: Tensor, gate: Tensor) -> Tensor:
     """The one multiplication that stands for an activation in a weights network.
 

@@ -23,7 +23,7 @@ from dualview.signal_path import (
     layer_norm_of,
 )
 from dualview.source_lines import describe
-from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
+from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
 from dualview.verification import value_kinds
 
 
@@ -89,7 +89,7 @@ def add_switch(
     """The positions that the max pool `node` chooses in `source`."""
     pool = max_pool_of(node)
     options = fx.map_arg(pool.options, lookup)
-    return call(graph, max_pool_switch, source, pool.dims, pool.adaptive, **options)
+    return graph.call_function(max_pool_switch, (source, pool.dims, pool.adaptive), options)
 
 
 def add_multiplier(
@@ -98,13 +98,14 @@ def add_multiplier(
     """The scale of the LayerNorm, or the weights of the attention, at `node`."""
     if is_layer_norm(node):
         norm = layer_norm_of(node)
-        return call(graph, layer_norm_scale, env[norm.source], norm.axes, norm.eps)
+        return graph.call_function(layer_norm_scale, (env[norm.source], norm.axes, norm.eps))
     factor = attention_factor(node, kinds)
     if factor is not None:
         return env[factor]
     options = fx.map_arg(dot_product_arguments(node), env.__getitem__)
     unused = ("value", "dropout_p", "enable_gqa")
-    return call(graph, dot_product_weights, **{k: v for k, v in options.items() if k not in unused})
+    used = {name: value for name, value in options.items() if name not in unused}
+    return graph.call_function(dot_product_weights, (), used)
 
 
 def add_multiplied(

@@ -22,8 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dualview.errors import ExampleInputError
+from dualview.leaf import leaf
 
 
+@leaf
 def layer_norm_scale(value: Tensor, axes: int, eps: float) -> Tensor:
     """1 / sqrt(variance + eps) over the last `axes` axes, which are kept with length 1.
 
@@ -34,6 +36,7 @@ def layer_norm_scale(value: Tensor, axes: int, eps: float) -> Tensor:
     return torch.rsqrt(value.var(over, correction=0, keepdim=True) + eps)
 
 
+@leaf
 def replay_layer_norm(
     value: Tensor,
     scale: Tensor,
@@ -67,6 +70,7 @@ def replay_layer_norm(
     return out if bias is None else out + bias
 
 
+@leaf
 def dot_product_weights(query: Tensor, key: Tensor, **options: Any) -> Tensor:
     """The attention weights of `F.scaled_dot_product_attention`, (n, heads, queries, keys).
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dualview.leaf import leaf
+
 Size = int | tuple[int, ...]
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -134,12 +136,14 @@ def _names(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
+@leaf
 def max_pool_switch(value: Tensor, dims: int, adaptive: bool, **options: Any) -> Tensor:
     """Flat position, within its channel of `value`, of each window's largest entry."""
     function = MaxPool(dims, adaptive, options).max_function
     return function(value, **options, return_indices=True)[1]
 
 
+@leaf
 def replay_switch(value: Tensor, switch: Tensor, dims: int) -> Tensor:
     """Copy the entries of `value` that `switch` names: a max pool whose choice is given."""
     if value.shape[0] != switch.shape[0]:  # one row of constant-1 input for all examples

@@ -117,16 +117,6 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
 
 
-def call(graph: fx.Graph, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
-    """A call of one of this package's functions, kept whole when the graph is traced again.
-
-    torch.load traces a saved graph anew, and would otherwise look into the function.
-    """
-    node = graph.call_function(function, args, kwargs)
-    node.meta["is_wrapped"] = True
-    return node
-
-
 def drop_dead_code(graph: fx.Graph) -> None:
     """Remove what the output does not need, random operations (dropout) included."""
     graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))

@@ -18,6 +18,7 @@ from dualview import operations as ops
 from dualview.errors import DualviewWarning
 from dualview.gates import apply_gate
 from dualview.gating_graph import add_average
+from dualview.leaf import leaf
 from dualview.multipliers import replay_layer_norm
 from dualview.pooling import replay_switch
 from dualview.signal_path import (
@@ -27,18 +28,20 @@ from dualview.signal_path import (
     layer_norm_of,
 )
 from dualview.source_lines import describe, module_of, operation_name
-from dualview.tracing import TracedNetwork, call, data_argument, drop_dead_code, max_pool_of
+from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
 from dualview.verification import ValueKind, is_shape_query, value_kinds
 
 MULTIPLIER = "multiplier_"
 """How the placeholders of a weights network's multipliers are called, up to their number."""
 
 
+@leaf
 def one_row_of_ones(x: Tensor) -> Tensor:
     """Ones of the shape of one example: (n, ...) -> (1, ...)."""
     return torch.ones_like(x[:1])
 
 
+@leaf
 def spread_over_batch(row: Tensor, x: Tensor) -> Tensor:
     """The one row (1, ...) seen once for each example of `x`: (n, ...), without copying."""
     return row.expand(x.shape[0], *row.shape[1:])
@@ -75,7 +78,7 @@ class WeightsGraphBuilder:
                 self._start(node)
             elif node in self.traced.activations:
                 value = self._row_or_full(data_argument(node))
-                self.full[node] = call(self.graph, apply_gate, value, next(gates))
+                self.full[node] = self.graph.call_function(apply_gate, (value, next(gates)))
             elif node in self.traced.max_pools:
                 self._pool(node, next(switches, None))
             elif node in self.traced.multipliers:
@@ -89,7 +92,7 @@ class WeightsGraphBuilder:
 
     def _start(self, node: fx.Node) -> None:
         if self.ones:
-            self.row[node] = call(self.graph, one_row_of_ones, self.x)
+            self.row[node] = self.graph.call_function(one_row_of_ones, (self.x,))
         else:
             self.full[node] = self.x
 
@@ -98,7 +101,7 @@ class WeightsGraphBuilder:
         value = self._row_or_full(source)
         if switch is not None:
             dims = max_pool_of(node).dims
-            self.full[node] = call(self.graph, replay_switch, value, switch, dims)
+            self.full[node] = self.graph.call_function(replay_switch, (value, switch, dims))
         else:
             kept, lookup = self.full, self.batch_value
             if source in self.row:
@@ -112,8 +115,8 @@ class WeightsGraphBuilder:
             norm = layer_norm_of(node)
             value = self._row_or_full(norm.source)
             weight, bias = self._parameter(norm.weight), self._parameter(norm.bias)
-            self.full[node] = call(
-                self.graph, replay_layer_norm, value, multiplier, norm.axes, weight, bias
+            self.full[node] = self.graph.call_function(
+                replay_layer_norm, (value, multiplier, norm.axes, weight, bias)
             )
         elif factor is not None:
             self.full[node] = self.graph.node_copy(
@@ -146,7 +149,9 @@ class WeightsGraphBuilder:
         """The value of `node` for the whole batch, spread from its one row if need be."""
         if node not in self.full:
             if self.kinds[node] == "data":
-                self.full[node] = call(self.graph, spread_over_batch, self.row[node], self.x)
+                self.full[node] = self.graph.call_function(
+                    spread_over_batch, (self.row[node], self.x)
+                )
             else:  # a size: read it off the whole batch
                 self.full[node] = self.graph.node_copy(node, self.batch_value)
         return self.full[node]
