@@ -20,14 +20,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
+ONE_PROCESS = ("tests.experiments.theory.checking", "tests.experiments.reproduced")
+"""Modules of what takes long to make; the tests that use one run where it is made."""
+
+
+def pytest_itemcollected(item):
     """Tests that share what takes long to make run in one process, so that it is made once."""
-    for item in items:
-        if "measured" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("measured"))
-        elif {"tiny_records", "tiny_folder"} & set(dir(getattr(item, "module", None))):
-            item.add_marker(pytest.mark.xdist_group("reproduced"))
+    names = vars(getattr(item, "module", object)).values()
+    used = {getattr(value, "__module__", None) for value in names}
+    for module in used.intersection(ONE_PROCESS):
+        item.add_marker(pytest.mark.xdist_group(module))
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from dualview.experiments.theory import features
 from dualview.experiments.theory.measurement import Sample
 from dualview.experiments.theory.models import gated, normal
 from dualview.path_kernel.kernel import npk
-from tests.experiments.theory.checking import all_fail, tried
+from tests.experiments.theory.checking import all_fail, measured, tried
 
 
 def test_features_of_another_variance(monkeypatch):
@@ -39,8 +39,8 @@ def test_network_without_rule():
         npk(net, normal(2, 2, 3))
 
 
-def test_rate(measured):
-    measurement, seconds = measured["features"]
+def test_rate():
+    measurement, seconds = measured()["features"]
     assert tried("feature-slope", {"features": (measurement, seconds)}).holds
     for power in (-0.5, 0.5):
         wrong = tuple(

@@ -12,13 +12,13 @@ import torch
 
 from dualview.experiments.theory import width
 from dualview.experiments.theory.measurement import Sample
-from tests.experiments.theory.checking import tried
+from tests.experiments.theory.checking import measured, tried
 
 FAMILIES = {"dense": width.DENSE, "convolutional": width.CONVOLUTIONAL}
 
 
-def changed(measured, name, estimates=lambda e, k, size: e, expected=lambda e, k, size: k):
-    measurement, seconds = measured[name]
+def changed(name, estimates=lambda e, k, size: e, expected=lambda e, k, size: k):
+    measurement, seconds = measured()[name]
     samples = tuple(
         Sample(
             s.size,
@@ -31,29 +31,29 @@ def changed(measured, name, estimates=lambda e, k, size: e, expected=lambda e, k
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_as_measured(measured, name):
+def test_as_measured(name):
     for statement in (f"{name}-mean", f"{name}-slope"):
-        assert tried(statement, measured).holds
+        assert tried(statement, measured()).holds
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("factor", [2 / 3, 4 / 3])
-def test_wrong_expectation(measured, name, factor):
+def test_wrong_expectation(name, factor):
     """The factors d - 1 and d + 1 in place of d = 3."""
-    wrong = changed(measured, name, expected=lambda e, k, size: k * factor)
+    wrong = changed(name, expected=lambda e, k, size: k * factor)
     assert not tried(f"{name}-mean", wrong).holds
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("power", [-0.5, 0.5], ids=["as 1 / width", "not at all"])
-def test_wrong_rate(measured, name, power):
-    wrong = changed(measured, name, estimates=lambda e, k, size: k + (e - k) * size**power)
+def test_wrong_rate(name, power):
+    wrong = changed(name, estimates=lambda e, k, size: k + (e - k) * size**power)
     assert not tried(f"{name}-slope", wrong).holds
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_sizes(measured, name):
-    family, (measurement, _) = FAMILIES[name], measured[name]
+def test_sizes(name):
+    family, (measurement, _) = FAMILIES[name], measured()[name]
     assert [sample.size for sample in measurement.samples] == list(family.quick_draws)
     for sample in measurement.samples:
         assert len(sample.estimates) == family.quick_draws[sample.size] <= family.draws[sample.size]
@@ -62,8 +62,8 @@ def test_sizes(measured, name):
         assert len(sample.estimates) % width.NETWORKS == 0
 
 
-def test_all_draws_differ(measured):
-    estimates = measured["dense"][0].samples[0].estimates
+def test_all_draws_differ():
+    estimates = measured()["dense"][0].samples[0].estimates
     assert len(torch.unique(estimates, dim=0)) == len(estimates)
 
 
