@@ -22,6 +22,7 @@ from dualview.cli import COMMANDS
 from tests.docs.pages import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra 'docs' is not installed")
+pytestmark = pytest.mark.xdist_group("site")  # one process builds it, once
 
 
 def building(name):
