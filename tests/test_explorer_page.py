@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from dualview.explanations.budget import shrunk
+from dualview.explanations.records import ChannelRates
 from dualview.explorer_images import Sprite, signed
 from dualview.explorer_page import (
     FILTER_BYTES,
@@ -68,7 +69,7 @@ def check_output(output, its):
         assert parts == [layer.adding, layer.taking, layer.skips, layer.biases]
         assert sum(parts) == pytest.approx(its["total"], rel=1e-9, abs=1e-12)
         for channel, cells in zip(layer.channels, channels, strict=True):
-            number, part, place, gate, q, interior = cells
+            number, part, place, gate, q, interior, distance = cells
             assert (number, tuple(place), interior) == (
                 channel.channel,
                 channel.place,
@@ -76,6 +77,7 @@ def check_output(output, its):
             )
             numbers = [channel.part, channel.gate, channel.preactivation]
             assert [part, gate, q] == pytest.approx(numbers, rel=1e-5)
+            assert distance == pytest.approx(channel.distance, rel=1e-5)
     for name, top in (("input", output.from_input), ("anywhere", output.from_anywhere)):
         shown = its["paths"][name]
         assert [p["part"] for p in shown["list"]] == pytest.approx(
@@ -123,20 +125,40 @@ def test_pictures(shape):
             np.testing.assert_allclose(maps, wanted, atol=0.5 / 255 + 1e-9)
         on = [gates.on for gates in example.gates]
         assert shown["gates"]["on"] == pytest.approx(on, rel=1e-5)
+        nearest = [gates.nearest for gates in example.gates]
+        assert shown["gates"]["nearest"] == pytest.approx(nearest, rel=1e-5)
     for filters, layer in zip(found.filters, data["layers"], strict=True):
         assert layer["filters"]["channels"] == list(filters.channels)
         assert layer["filters"]["images"] == dataclasses.asdict(signed(filters.images))
 
 
+def test_rates():
+    found, data = explained("convolutional"), page("convolutional")
+    assert data["n_rates"] == found.n_rates
+    for rates, layer in zip(found.rates, data["layers"], strict=True):
+        assert layer["rates"]["channels"] == list(rates.channels)
+        for shares, percents in zip(rates.by_class, layer["rates"]["percent"], strict=True):
+            assert percents == [round(100 * share) for share in shares]
+
+
+def test_distances_and_rates_that_are_missing_are_null():
+    found = explained("dense", "dgn")
+    absent = ChannelRates((0,), np.array([[0.25, np.nan, 1.0]]))
+    data = page_data(dataclasses.replace(found, rates=(absent, absent)))
+    assert data["layers"][0]["rates"] == {"channels": [0], "percent": [[25, None, 100]]}
+    assert data["examples"][0]["gates"]["nearest"] == [None, None]
+    assert data["examples"][0]["outputs"][0]["layers"][0][-1][0][-1] is None
+
+
 def test_large_filters_are_drawn_coarsely():
     found = explained("dense")
-    images = np.random.default_rng(0).normal(size=(5, 3, 400, 400))
+    images = np.random.default_rng(0).normal(size=(5, 3, 300, 300))
     large = dataclasses.replace(found.filters[0], images=images, channels=tuple(range(5)))
     assert images.size > FILTER_BYTES
     data = page_data(dataclasses.replace(found, filters=(large, found.filters[1])))
     drawn = data["layers"][0]["filters"]
     assert drawn["drawn"] > 1
-    assert drawn["size"] == [400, 400]
+    assert drawn["size"] == [300, 300]
     assert drawn["images"] == dataclasses.asdict(signed(shrunk(images, drawn["drawn"])))
 
 

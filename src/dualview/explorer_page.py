@@ -18,6 +18,7 @@ import numpy as np
 
 from dualview.explanations.budget import shrink_factor, shrunk
 from dualview.explanations.records import (
+    ChannelRates,
     ExampleExplanation,
     Explanations,
     LayerFilters,
@@ -106,6 +107,8 @@ def exactness(found: Explanations) -> tuple[str, ...]:
         f"parameters, and is in units of the logit.",
         f"Parts of a logit (layers, pixels and biases) sum to it: the largest deviation of any sum "
         f"on this page is {largest_deviation(found):.1g}.",
+        f"How often a channel is on is counted on {found.n_rates:,} examples spread over the "
+        f"{found.split} split, in convolutional layers over all positions too.",
         *_exact_paths(found),
         *_exact_filters(found),
         *_exact_machine(found.machine),
@@ -144,7 +147,9 @@ def _exact_filters(found: Explanations) -> tuple[str, ...]:
     return (
         "In a DLGN the pre-activation of a gate is q = filter · input + offset, exactly. The input "
         "is the image with the mean of each colour taken off, divided by its deviation. Filters of "
-        "convolutional layers are composed kernels, exact away from the border.",
+        "convolutional layers are composed kernels, exact away from the border. An image is "
+        "|q| / |filter| away from switching a gate, in units of normalised pixels: so far it would "
+        "have to move, straight towards the gate’s hyperplane. Norms are exact at the border too.",
     )
 
 
@@ -173,9 +178,17 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "classes": list(found.class_names),
         "input": list(found.input_shape),
         "layers": [
-            {"name": layer.name.replace("_", " "), "shape": list(layer.shape), "filters": filters}
-            for layer, filters in zip(found.layers, _filters(found.filters), strict=True)
+            {
+                "name": layer.name.replace("_", " "),
+                "shape": list(layer.shape),
+                "filters": filters,
+                "rates": rates,
+            }
+            for layer, filters, rates in zip(
+                found.layers, _filters(found.filters), map(_rates, found.rates), strict=True
+            )
         ],
+        "n_rates": found.n_rates,
         "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],
@@ -234,6 +247,7 @@ def _gates(layers: Sequence[LayerGates]) -> dict[str, Any]:
         sheet.extend([gates.mean, *gates.maps])
     return {
         "on": _rounded(gates.on for gates in layers),
+        "nearest": [_finite(gates.nearest) for gates in layers],
         "places": places,
         "sheets": [_sprite(masks(np.stack(sheet))) for sheet in sheets.values()],
     }
@@ -249,6 +263,7 @@ def _layer(parts: LayerParts) -> list[Any]:
             round_digits(channel.gate),
             round_digits(channel.preactivation),
             channel.is_interior,
+            _finite(channel.distance),
         ]
         for channel in parts.channels
     ]
@@ -334,6 +349,22 @@ def _layer_filters(filters: LayerFilters, factor: int) -> dict[str, Any]:
         "stride": list(filters.stride),
         "first": list(filters.first),
     }
+
+
+def _rates(rates: ChannelRates) -> dict[str, Any]:
+    """Shares as whole percentages; None for a class without an example."""
+    return {
+        "channels": list(rates.channels),
+        "percent": [
+            [None if math.isnan(share) else round(100 * share) for share in shares]
+            for shares in rates.by_class.tolist()
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """A rounded number; None for none, or an infinite one, which JSON lacks."""
+    return None if value is None or not math.isfinite(value) else round_digits(value)
 
 
 def _rounded(values: Any) -> list[float]:

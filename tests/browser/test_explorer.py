@@ -15,6 +15,7 @@ Skipped where there is no Chromium or no playwright.
 import dataclasses
 import io
 import itertools
+import re
 import shutil
 
 import numpy as np
@@ -202,6 +203,19 @@ def test_a_channel_tells_more(opened):
     assert unit.get_attribute("aria-pressed") == "true"
     about = page.locator(".layer").first.locator(".about")
     assert "Every gate of the channel has this filter of 3 × 3 pixels" in about.inner_text()
+    data = page_data(explained("convolutional"))
+    channel, _, _, _, q, _, distance = data["examples"][0]["outputs"][0]["layers"][0][-1][0]
+    text = about.inner_text()
+    said = re.search(r"is (\S+) away from switching it (on|off)", text)
+    assert number(said[1]) == pytest.approx(abs(distance), rel=6e-3)
+    assert said[2] == ("off" if q > 0 else "on")
+    rates = data["layers"][0]["rates"]
+    shares = rates["percent"][rates["channels"].index(channel)]
+    shown = about.locator(".rates .value").all_inner_texts()
+    assert [int(share.removesuffix(" %")) for share in shown] == shares
+    nearest = data["examples"][0]["gates"]["nearest"][0]
+    summary = page.locator(".layer summary").first.inner_text()
+    assert number(summary.split("at distance ")[1]) == pytest.approx(nearest, rel=6e-2)
     unit.press("Enter")
     assert about.count() == 0
 

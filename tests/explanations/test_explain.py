@@ -119,6 +119,20 @@ def test_filters_and_what_is_missing(kind):
         assert filters is None or set(filters.channels) == shown
 
 
+def test_permuted_gates_have_the_rates_of_their_source():
+    orders = [None, (1, 0)]
+    plain, permuted = (
+        explain(network("permuted", order=order), small_data(), [0], n_train=0) for order in orders
+    )
+    for layer, rates in enumerate(permuted.rates):
+        other = dict(
+            zip(plain.rates[1 - layer].channels, plain.rates[1 - layer].by_class, strict=True)
+        )
+        assert rates.channels
+        for channel, by_class in zip(rates.channels, rates.by_class, strict=True):
+            np.testing.assert_array_equal(by_class, other[channel])
+
+
 def test_paths_that_cannot_be_followed(monkeypatch):
     def refuse(*arguments):
         raise UnsupportedOperationError("an operation")
@@ -166,5 +180,6 @@ class Told(module.Unwatched):
 def test_watcher():
     told = Told()
     explain(network("dense"), small_data(), [0, 1], n_train=6, watcher=told)
-    assert told.titles == [("examples", 2), ("filters", 2)]
-    assert "6 training examples" in told.notes[0]
+    assert told.titles == [("norms of filters", 2), ("examples", 2), ("filters", 2)]
+    assert "of the test split" in told.notes[0]
+    assert "6 training examples" in told.notes[1]

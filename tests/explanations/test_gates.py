@@ -5,6 +5,7 @@
   are its sums over units, and sum to the logit.
 - Maps are the gates, their mean over channels, and smaller ones their block means.
 - With a permuted gate order, q is that of the layer that supplies the gates.
+- Distances are q over the norm of the gate's filter, written out; the nearest is their smallest.
 - Gate functions are named in words.
 """
 
@@ -24,10 +25,11 @@ from .cases import KINDS, SHAPES, exact, inputs_of, network
 OUTPUTS = (2, 0)
 
 
-def views(net, x, budget=None):
+def views(net, x, budget=None, norms=None):
     budget = budget or Budget(32, 3, 5)
     interiors = [()] * net.n_gates
-    return layer_views(net, x, OUTPUTS, gate_values(net, x), budget, interiors)
+    norms = norms or [None] * net.n_gates
+    return layer_views(net, x, OUTPUTS, gate_values(net, x), budget, interiors, norms)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -96,6 +98,30 @@ def test_a_dense_layer_has_its_gates_in_a_row():
     for layer, gate in zip(gates, net.gates(x), strict=True):
         np.testing.assert_array_equal(layer.mean, gate.detach().numpy())
         assert layer.maps.shape[0] == 0
+
+
+@pytest.mark.parametrize("shape", ["dense", "convolutional"])
+def test_distances(shape):
+    net, x = exact(network(shape)), inputs_of(4)
+    norms = []
+    for number in range(net.n_gates):
+        jacobian = torch.func.jacrev(lambda x, n=number: net.preactivations(x)[n][0])(x)
+        start = jacobian.dim() - 4
+        norms.append(jacobian.flatten(start).norm(dim=-1).numpy())
+    gates, parts = views(net, x, norms=norms)
+    for number, q in enumerate(net.preactivations(x)):
+        far = q[0].numpy() / norms[number]
+        assert gates[number].nearest == pytest.approx(np.abs(far).min(), rel=1e-12)
+        for layers in parts:
+            for channel in layers[number].channels:
+                expected = far[(channel.channel, *channel.place)]
+                assert channel.distance == pytest.approx(expected, rel=1e-12)
+
+
+def test_no_distances_without_norms():
+    gates, parts = views(exact(network("dense")), inputs_of(4))
+    assert {layer.nearest for layer in gates} == {None}
+    assert {c.distance for layers in parts for layer in layers for c in layer.channels} == {None}
 
 
 def test_permuted_gates():

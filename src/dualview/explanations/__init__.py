@@ -5,10 +5,11 @@
 - `inputs`: examples as the network meets them;
 - `gates`: gates by layer, what each layer adds, and which channels matter most;
 - `paths`: the strongest paths, from the input alone and from biases too;
-- `filters`: the primal filters of the channels that are shown;
+- `filters`: the primal filters of the channels that are shown; `distances`: to gates' hyperplanes;
+- `rates`: how often those channels are on, for each class;
 - `training_examples`: a kernel machine, and the training examples that it goes by;
 - `explain`: all of it, for some examples of a data set.
 
-Everything but the kernel machine is computed in float64 from the network's parameters, with the
-gates that the network has in evaluation mode.
+Everything but the kernel machine and the rates is computed in float64 from the network's
+parameters, with the gates that the network has in evaluation mode.
 """

@@ -16,6 +16,7 @@ from dualview.errors import DataError, UnsupportedOperationError
 from dualview.example_attribution import KernelAttribution
 from dualview.explanations import training_examples as training
 from dualview.explanations.budget import Budget, budget_of
+from dualview.explanations.distances import norms_by_layer
 from dualview.explanations.filters import (
     channels_shown,
     filters_by_layer,
@@ -25,6 +26,7 @@ from dualview.explanations.filters import (
 from dualview.explanations.gates import gate_text, gate_values, layer_views, layers_of
 from dualview.explanations.inputs import inputs
 from dualview.explanations.paths import OutputPaths, strongest_paths, without_biases
+from dualview.explanations.rates import channel_rates, rates_of
 from dualview.explanations.records import (
     ExampleExplanation,
     Explanations,
@@ -107,7 +109,14 @@ def explain(
     layers = layers_of(exact, x[:1].double())
     found_filters, why_none = filters_by_layer(exact, data.input_shape)
     interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)
-    explainer = _Explainer(exact, without_biases(exact), budget_of(layers, len(rows)), interiors)
+    norms, why_no_distances = norms_by_layer(watcher.over(found_filters, "norms of filters"))
+    explainer = _Explainer(
+        exact,
+        without_biases(exact),
+        budget_of(layers, len(rows)),
+        interiors,
+        norms or [None] * len(layers),
+    )
     examples = [
         explainer.explain(row, image.double(), part)
         for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "examples")
@@ -116,6 +125,8 @@ def explain(
         layer_filters(found, channels_shown(examples, layer))
         for layer, found in enumerate(watcher.over(found_filters, "filters"))
     ]
+    watcher.note(f"how often gates are on, by class, of the {split} split")
+    rates = rates_of(net, data, part)
     is_dense = all(layer.is_dense for layer in layers)
     plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
     machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
@@ -134,7 +145,16 @@ def explain(
         filters=tuple(filters or [None] * len(layers)),
         examples=tuple(examples),
         machine=_compared(machine, examples),
-        notes=tuple(note for note in (why_none, explainer.why_no_paths, why_no_machine) if note),
+        rates=tuple(
+            channel_rates(rates, source, channels_shown(examples, layer), data.n_classes)
+            for layer, source in enumerate(net.gate_order)
+        ),
+        n_rates=int(rates.counts.sum()),
+        notes=tuple(
+            note
+            for note in (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
+            if note
+        ),
     )
 
 
@@ -157,6 +177,7 @@ class _Explainer:
     bare: GatedNetwork
     budget: Budget
     interiors: Sequence[tuple[range, ...]]
+    norms: Sequence[np.ndarray | None]
     why_no_paths: str = ""
 
     def explain(self, row: int, x: Tensor, part: Split) -> ExampleExplanation:
@@ -166,7 +187,9 @@ class _Explainer:
             logits = self.net(x)[0].numpy()
         outputs = outputs_to_explain(logits, label)
         values = gate_values(self.net, x)
-        gates, layers = layer_views(self.net, x, outputs, values, self.budget, self.interiors)
+        gates, layers = layer_views(
+            self.net, x, outputs, values, self.budget, self.interiors, self.norms
+        )
         starts = [input_contributions(self.net, x, output) for output in outputs]
         paths = self._paths(x, starts)
         explained = [

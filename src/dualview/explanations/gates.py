@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dualview.explanations.budget import Budget, map_shape, shrink_factor, shrunk
+from dualview.explanations.distances import distances, nearest
 from dualview.explanations.records import ChannelPart, Layer, LayerGates, LayerParts
 from dualview.gated_network import GatedNetwork
 from dualview.gates import HardGate, SoftGate
@@ -67,6 +68,7 @@ def layer_views(
     values: GateValues,
     budget: Budget,
     interiors: Sequence[tuple[range, ...]],
+    norms: Sequence[np.ndarray | None],
 ) -> tuple[tuple[LayerGates, ...], list[tuple[LayerParts, ...]]]:
     """What is shown of every gated layer of one example, and its parts of each output.
 
@@ -79,6 +81,7 @@ def layer_views(
         values: of `x`.
         budget: how many channels, how large a map.
         interiors: for each layer the positions free of the border; () where unknown.
+        norms: for each layer those of its gates' filters; None where unknown.
 
     Returns:
         For each layer its gates, and for each output its layers' parts.
@@ -89,9 +92,12 @@ def layer_views(
     for layer, found in enumerate(zip(*by_output, strict=True)):
         shown = strongest_channels(found, budget.channels)
         gate, q = values.gates[layer], values.preactivations[layer]
-        gates.append(_layer_gates(gate, q, shown, budget.side))
+        norm = norms[layer]
+        near = None if norm is None else nearest(q, norm)
+        gates.append(replace(_layer_gates(gate, q, shown, budget.side), nearest=near))
+        far = None if norm is None else distances(q, norm)
         for one, mine in zip(found, parts, strict=True):
-            mine.append(_layer_parts(one, shown, gate, q, interiors[layer]))
+            mine.append(_layer_parts(one, shown, gate, q, far, interiors[layer]))
     return tuple(gates), [tuple(mine) for mine in parts]
 
 
@@ -115,6 +121,7 @@ def _layer_parts(
     shown: Sequence[int],
     gate: np.ndarray,
     q: np.ndarray,
+    far: np.ndarray | None,
     interior: tuple[range, ...],
 ) -> LayerParts:
     channels = []
@@ -130,6 +137,7 @@ def _layer_parts(
                 gate=float(gate[(channel, *position)]),
                 preactivation=float(q[(channel, *position)]),
                 is_interior=all(p in axis for p, axis in zip(position, interior, strict=False)),
+                distance=None if far is None else float(far[(channel, *position)]),
             )
         )
     parts = found.units.ravel()

@@ -70,12 +70,29 @@ class LayerGates:
         mean: (rows, columns): mean over channels at every position; (1, units) of a dense layer:
             the gates themselves. Reduced to a smaller map where that keeps a page small.
         maps: (shown, rows, columns): the gates of the channels shown; (0, ...) of a dense layer.
+        nearest: distance of the example to the nearest hyperplane of any of the layer's gates, in
+            the units of normalised pixels; None where it is not known.
     """
 
     on: float
     shown: tuple[int, ...]
     mean: np.ndarray
     maps: np.ndarray
+    nearest: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelRates:
+    """How often some channels of a layer are on.
+
+    Attributes:
+        channels: whose rates they are.
+        by_class: (n, classes): the share of the class's examples, and of the channel's positions,
+            at which the gate is on; NaN for a class without an example.
+    """
+
+    channels: tuple[int, ...]
+    by_class: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,8 @@ class ChannelPart:
         gate: there.
         preactivation: there: q of the gate.
         is_interior: whether the gate there sees its channel's kernel, free of the border.
+        distance: there: of the example to the gate's hyperplane, q / |filter|, in the units of
+            normalised pixels, positive where the gate is on; None where it is not known.
     """
 
     channel: int
@@ -97,6 +116,7 @@ class ChannelPart:
     gate: float
     preactivation: float
     is_interior: bool = True
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +264,8 @@ class Explanations:
         filters: of each layer; None where it has none.
         examples: explained.
         machine: the kernel machine; None where there is none.
+        rates: for each layer, how often the channels that are shown are on.
+        n_rates: examples of the split that rates are counted on.
         notes: what is missing, and why, a sentence each.
     """
 
@@ -258,4 +280,6 @@ class Explanations:
     filters: tuple[LayerFilters | None, ...]
     examples: tuple[ExampleExplanation, ...]
     machine: Machine | None = None
+    rates: tuple[ChannelRates, ...] = ()
+    n_rates: int = 0
     notes: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ function renderGates() {
 
 function layerGates(layer, i, open) {
   const parts = layerParts()[i];
-  const { on } = current().gates;
+  const { on, nearest } = current().gates;
   const rest = parts.channels.reduce((sum, [, value]) => sum - value, parts.adding + parts.taking);
   const about = element("div", { role: "status" });
   const tiles = parts.channels.map((channel, j) => unitTile(i, j, channel, about));
@@ -78,13 +78,17 @@ function layerGates(layer, i, open) {
   return element("details", { class: "layer", open: open ?? (few || i === data.layers.length - 1) },
     element("summary", {},
       few || dense ? null : element("span", { class: "mini" }, gateMap(i, 0, "")),
-      element("strong", {}, layer.name), `${size}, ${percent(on[i])} open`),
+      element("strong", {}, layer.name), `${size}, ${percent(on[i])} open` + nearestText(nearest[i])),
     dense ? mean : null,
     element("div", { class: "tiles" }, first, ...tiles),
     parts.channels.length < layer.shape[0]
       ? element("p", { class: "small" }, `All other ${unitKind(layer)}s of this layer together: `, part(rest), ".")
       : null,
     about);
+}
+
+function nearestText(distance) {
+  return distance === null ? "" : `; the nearest gate would switch at distance ${number(distance, 2)}`;
 }
 
 /** A gate map of a layer: number 0 is the mean over channels, then come the channels shown. */
@@ -111,13 +115,14 @@ function unitTile(i, j, [channel, value, ...more], about) {
 }
 
 /** A sentence or two about a channel, and where on the image its strongest gate looks. */
-function aboutUnit(i, channel, value, [place, gate, q, interior], at) {
+function aboutUnit(i, channel, value, [place, gate, q, interior, distance], at) {
   const layer = data.layers[i];
   const where = isDense(layer) ? "Its gate is" : `Its strongest position is ${placeText(place)}; the gate there is`;
   const lines = [
     element("p", {},
       element("strong", {}, `${layer.name}, ${unitKind(layer)} ${channel}`), " adds ", part(value),
-      ` to the logit of ${className(currentOutput().output)}. ${where} ${number(gate)}, its pre-activation q ${number(q)}.`),
+      ` to the logit of ${className(currentOutput().output)}. ${where} ${number(gate)}, its pre-activation q ${number(q)}.`,
+      distance === null ? "" : ` The image is ${number(Math.abs(distance))} away from switching it ${q > 0 ? "off" : "on"}.`),
   ];
   const seen = [];
   if (at >= 0) {
@@ -126,7 +131,22 @@ function aboutUnit(i, channel, value, [place, gate, q, interior], at) {
     if (filters.stride.length) seen.push(receptiveField(filters, place));
     seen.push(element("div", { class: "seen filter" }, picture(filters.images, at, "Its filter")));
   }
-  return element("div", { class: "about" }, ...seen, element("div", { class: "words" }, ...lines));
+  return element("div", { class: "about" },
+    ...seen, element("div", { class: "words" }, ...lines), ratesByClass(layer, channel));
+}
+
+/** How often a channel is on, a bar for each class; the true class is marked. */
+function ratesByClass({ rates, shape }, channel) {
+  const shares = rates.percent[rates.channels.indexOf(channel)];
+  if (!shares) return null;
+  const rows = shownClasses(current()).flatMap((label) => [
+    element("span", { class: "name" }, className(label) + (label === current().label ? " ✓" : "")),
+    bar([[shares[label] ?? 0, "chosen"]], 0, 100),
+    element("span", { class: "value" }, shares[label] === null ? "–" : `${shares[label]} %`),
+  ]);
+  const what = shape.length === 1 ? "How often it is on" : "How often it is on, mean over positions";
+  return element("div", { class: "rates" },
+    element("p", {}, `${what}, by class:`), element("div", { class: "rows logits" }, ...rows));
 }
 
 function filterText(filters, at, place, interior) {
