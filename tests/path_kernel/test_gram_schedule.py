@@ -8,6 +8,7 @@
   with the time left where somebody looks, else in the log.
 """
 
+import io
 import re
 import subprocess
 import sys
@@ -202,13 +203,15 @@ def test_bar_with_time_left_on_a_terminal(x, out, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_bar_in_a_notebook(x, out, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+def test_bar_in_a_notebook(x, out, monkeypatch):
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stderr", stream)
     dv.npk_gram(dense(), x, out, block=BLOCK)
-    assert f"{BLOCKS}/{BLOCKS}" in capsys.readouterr().err
+    assert f"{BLOCKS}/{BLOCKS}" in stream.getvalue()
 
 
-def test_log_elsewhere(x, out, caplog):
+def test_log_elsewhere(x, out, caplog, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)  # imported by others, it is no notebook
     with caplog.at_level("INFO", logger="dualview.path_kernel"):
         dv.npk_gram(dense(), x, out, block=BLOCK)
     assert f"Gram matrix: {BLOCKS} of {BLOCKS} blocks" in caplog.messages

@@ -214,7 +214,8 @@ def _shown(total: int, finished: int, progress: bool) -> Iterator[Callable[[], N
     """
     from tqdm import tqdm
 
-    visible = progress and (sys.stderr.isatty() or "ipykernel" in sys.modules)
+    in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
+    visible = progress and (sys.stderr.isatty() or in_notebook)
     with tqdm(
         total=total, initial=finished, unit="block", desc="Gram matrix", disable=not visible
     ) as bar:
