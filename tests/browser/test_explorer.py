@@ -63,27 +63,32 @@ def written(tmp_path_factory):
     }
 
 
+@pytest.fixture(scope="module")
+def window(browser):
+    """One page for all tests, and what was said on its console or asked of the network."""
+    page, said = browser.new_page(), []
+    page.set_default_timeout(5000)
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
+    return page, said
+
+
 @pytest.fixture
-def opened(browser, written):
-    """Opens a page, and fails if anything was said on the console or asked of the network."""
-    said, contexts = [], []
+def opened(window, written):
+    """Opens a file afresh, and fails if anything was said on the console."""
+    page, said = window
+    said.clear()
 
     def opened(name, size=SCREEN, scheme="light", address=""):
-        context = browser.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(5000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
-        page.goto(written[name].as_uri() + address)
+        page.goto("about:blank")
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        path = written.get(name, name)
+        page.goto(path.as_uri() + address)
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
     assert said == []
 
 
@@ -261,18 +266,19 @@ def test_a_path_of_the_graph_is_clicked_and_lights_up(opened):
     assert page.locator(".graph .line.lit").count() == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "scheme"), itertools.product(CASES, (PHONE, SCREEN), ("light", "dark"))
-)
-def test_fits_the_window_in_both_schemes(opened, name, size, scheme):
-    page = opened(name, size, scheme)
-    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-    shot = np.array(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L"))
-    assert shot.shape[1] == size[0]
-    assert shot.shape[0] > size[1]
-    background = np.median(shot)
-    assert background > 240 if scheme == "light" else background < 40
-    assert shot.std() > 5
+@pytest.mark.parametrize("name", CASES)
+def test_fits_the_window_in_both_schemes(opened, name):
+    page = opened(name)
+    for size, scheme in itertools.product((SCREEN, PHONE), ("light", "dark")):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+        shot = np.array(Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L"))
+        assert shot.shape[1] == size[0]
+        assert shot.shape[0] > size[1]
+        background = np.median(shot)
+        assert background > 240 if scheme == "light" else background < 40
+        assert shot.std() > 5
 
 
 @pytest.mark.parametrize("size", [PHONE, SCREEN])
@@ -319,18 +325,12 @@ def test_everything_has_a_name(opened):
     assert nameless == []
 
 
-def test_one_example(browser, tmp_path):
+def test_one_example(opened, tmp_path):
     found = explained("dense")
     one = dataclasses.replace(found, examples=found.examples[:1], machine=None)
-    path = write_explorer(one, PageFacts("One", "", ()), tmp_path / "one.html")
-    page = browser.new_page()
-    errors = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(path.as_uri())
+    page = opened(write_explorer(one, PageFacts("One", "", ()), tmp_path / "one.html"))
     assert not page.locator("#choice").is_visible()
     assert not page.locator("#next").is_visible()
     page.keyboard.press("ArrowRight")
     assert page.locator("#h-example").inner_text() == f"Test example {found.examples[0].row}"
     assert "no kernel machine" in page.locator("#training").inner_text()
-    page.close()
-    assert errors == []
