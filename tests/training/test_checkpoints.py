@@ -7,18 +7,22 @@
 3. A run that has nothing left to train reads its numbers back.
 4. What a run measured on the way is the same, each epoch once, however it was interrupted.
 5. Checkpoints hold tensors and plain values only: one that would run code is refused, and so is a
-   damaged one, by name.
+   damaged one, by name: cut short or altered anywhere, it is refused or reads as it was.
 """
 
 import dataclasses
+import io
 import pickle
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dualview.errors import RunError
 from dualview.training import CHECKPOINT, METRICS, MODEL, OPTIMIZERS, TrainSettings, train
 from dualview.training.checkpoints import read_checkpoint
+from tests.damage import damaged
 from tests.training.tiny import tiny_data, tiny_net
 
 SETTINGS = TrainSettings(
@@ -161,6 +165,42 @@ def test_damaged_checkpoints_are_refused(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(RunError, match="delete the file"):
         read_checkpoint(path)
+
+
+def _saved(checkpoint):
+    """Everything in a checkpoint, to the bit."""
+    stream = io.BytesIO()
+    torch.save(checkpoint, stream)
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The bytes of a checkpoint, and what is read from them."""
+    folder = tmp_path_factory.mktemp("written")
+    _interrupt(folder, epochs=1)
+    return (folder / CHECKPOINT).read_bytes(), _saved(read_checkpoint(folder / CHECKPOINT))
+
+
+def _outcome(path):
+    """What is read, or the message of the error."""
+    try:
+        return _saved(read_checkpoint(path)), None
+    except RunError as error:
+        return None, str(error)
+
+
+@given(data=st.data())
+def test_damage_is_refused_or_harmless(tmp_path_factory, written, data):
+    content, expected = written
+    path = tmp_path_factory.mktemp("damaged") / CHECKPOINT
+    path.write_bytes(data.draw(damaged(content)))
+    found, message = _outcome(path)
+    if message is None:
+        assert found == expected
+    else:
+        assert message.startswith(f"{path}: expected a checkpoint")
+        assert "delete the file" in message
 
 
 def test_another_programs_checkpoint_is_refused(tmp_path):

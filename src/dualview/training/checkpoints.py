@@ -2,11 +2,13 @@
 
 A checkpoint is Lightning's own (network, optimiser, schedule, loops) with the curve and what was
 measured beside it. It is written to a second file and renamed, and read with `weights_only`, so
-that a file from elsewhere cannot run code.
+that a file from elsewhere cannot run code. Its checksums are compared first: PyTorch writes them,
+as every zip file has them, and does not look at them when it reads.
 """
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -54,9 +56,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         RunError: the file is not a checkpoint of this package, or it is damaged.
     """
     try:
+        _compare_checksums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if CURVE not in checkpoint:
-            raise KeyError(CURVE)
+        curve_of(checkpoint)
     # torch.load raises whatever its zip reader and unpickler meet.
     except Exception as error:
         raise RunError(
@@ -65,6 +67,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     assert isinstance(checkpoint, dict)
     return checkpoint
+
+
+def _compare_checksums(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"other bytes than were written, in {damaged}")
 
 
 def curve_of(checkpoint: Mapping[str, Any]) -> list[EpochMetrics]:
