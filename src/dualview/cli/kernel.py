@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -235,6 +234,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         RunError: `folder` is not that of a finished run.
     """
     from dualview.experiments.run_folders import CONFIG, RECORD
+    from dualview.training.files import read_json
     from dualview.training.run import MODEL
 
     for name in (CONFIG, RECORD, MODEL):
@@ -244,12 +244,18 @@ def read_config(folder: Path) -> dict[str, Any]:
                 "folder such as runs/digits-fc/dlgn-seed0, or finish the run"
             )
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        missing = [name for name in (*NETWORK, "data_fingerprint") if name not in config]
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{folder / CONFIG}: expected JSON, cannot read it ({error})") from error
+        config = read_json(folder / CONFIG)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / CONFIG}: expected JSON, cannot read it ({error}). Repair: train the run "
+            "again, with --overwrite"
+        ) from error
+    missing = [name for name in (*NETWORK, "data", "data_fingerprint") if name not in config]
     if missing:
-        raise RunError(f"{folder / CONFIG}: expected {', '.join(missing)} there, found none")
+        raise RunError(
+            f"{folder / CONFIG}: expected {', '.join(missing)} there, found none. Repair: give a "
+            "run of `dualview compare`"
+        )
     return config
 
 

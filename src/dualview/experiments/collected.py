@@ -19,7 +19,7 @@ from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduce import DONE
 from dualview.experiments.run_folders import RECORD, differences
 from dualview.training import did_you_mean
-from dualview.training.files import write_atomically
+from dualview.training.files import read_json, write_atomically
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""
@@ -62,9 +62,9 @@ def _done(run_folder: Path) -> tuple[str, str]:
     """Experiment of a run folder, and the name of its data's folder."""
     path = run_folder / DONE
     try:
-        done = json.loads(path.read_text(encoding="utf-8"))
-        experiment, data, preset = done["experiment"], done["data"], done["preset"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        done = read_json(path)
+        experiment, data, preset = (str(done[name]) for name in ("experiment", "data", "preset"))
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{run_folder}: expected the output folder of a `dualview reproduce` that ran to its "
             f"end, with {DONE}, got {type(error).__name__}; run it again, which ends at once if "

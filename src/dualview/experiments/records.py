@@ -6,7 +6,6 @@ alone and never from a network in memory.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
-from dualview.training.files import write_json
+from dualview.experiments.json_fields import from_json
+from dualview.training.files import read_json, write_json
 from dualview.training.metrics import EpochMetrics
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
+STATUS = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
@@ -98,22 +99,27 @@ def load_record(path: Path) -> RunRecord:
         RunError: the file is missing, is not a record, or was written by another version.
     """
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(fields, dict):
-            raise TypeError(f"a {type(fields).__name__} at the top")
+        fields = read_json(Path(path))
         if fields["version"] != RECORD_VERSION:
             raise RunError(
                 f"{path}: expected a record of version {RECORD_VERSION}, got version "
                 f"{fields['version']}; read it with the dualview that wrote it"
             )
-        fields["curve"] = tuple(EpochMetrics(**epoch) for epoch in fields["curve"])
-        fields["provenance"] = Provenance(**fields["provenance"])
-        return RunRecord(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _consistent(from_json(RunRecord, fields))
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{path}: expected a run record (record.json), got {type(error).__name__}: {error}; "
             f"name the folder of a finished run"
         ) from error
+
+
+def _consistent(record: RunRecord) -> RunRecord:
+    """The record, if its status is one that runs have, and a trained one has its score."""
+    if record.status not in STATUS:
+        raise ValueError(f"status: expected {' or '.join(STATUS)}, got {record.status!r}")
+    if record.status == "finished" and record.curve and record.test_accuracy is None:
+        raise ValueError("test_accuracy: expected that of the last epoch, got none")
+    return record
 
 
 def load_records(folder: Path) -> list[RunRecord]:

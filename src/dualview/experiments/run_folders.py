@@ -17,7 +17,7 @@ from typing import Any
 
 from dualview.errors import RunError
 from dualview.training import CHECKPOINT
-from dualview.training.files import PART, write_json
+from dualview.training.files import PART, read_json, write_json
 
 CONFIG = "config.json"
 RECORD = "record.json"
@@ -79,10 +79,7 @@ def _shown(config: Config, name: str) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("expected an object")
-        return config
+        return read_json(path)
     except (OSError, ValueError) as error:
         raise RunError(
             f"{path}: expected the options of a run, cannot read them ({error}); choose another "

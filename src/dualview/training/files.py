@@ -29,5 +29,25 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_atomically(path, lambda part: _write_text(part, text))
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, as `write_json` writes it.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no JSON object in UTF-8, or NaN or infinity, which are not JSON.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("lists or objects nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got a {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"expected finite numbers, got {name}")
+
+
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")

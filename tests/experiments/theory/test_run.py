@@ -127,10 +127,10 @@ def test_record_survives_the_disk(tmp_path):
     ("text", "message"),
     [
         ("", "got JSONDecodeError"),
-        ("[]", "got TypeError"),
+        ("[]", "expected a JSON object, got a list"),
         ("{}", "got KeyError"),
         ('{"version": 99}', "version 1, got version 99"),
-        ('{"version": 1, "statements": [{}]}', "got TypeError"),
+        ('{"version": 1, "statements": [{}]}', r"statements\[0\]\.name: expected a value"),
     ],
 )
 def test_what_is_no_record(tmp_path, text, message):

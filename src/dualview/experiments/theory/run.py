@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from dualview.errors import RunError
+from dualview.experiments.json_fields import from_json
 from dualview.experiments.records import Provenance, provenance
 from dualview.experiments.theory import (
     convolution,
@@ -24,14 +23,13 @@ from dualview.experiments.theory import (
     width,
 )
 from dualview.experiments.theory.measurement import (
-    CurvePoint,
     CurveRecord,
     Measurement,
     Series,
     curve_record,
 )
 from dualview.experiments.theory.statement import Settings, Statement, StatementRecord, judge
-from dualview.training.files import write_json
+from dualview.training.files import read_json, write_json
 
 VERSION = 1
 
@@ -206,23 +204,15 @@ def load_theory(path: Path) -> TheoryRecord:
         RunError: the file is missing, is no such record, or was written by another version.
     """
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = read_json(Path(path))
         if fields["version"] != VERSION:
             raise RunError(
                 f"{path}: expected a record of version {VERSION}, got version "
                 f"{fields['version']}; read it with the dualview that wrote it"
             )
-        fields["statements"] = tuple(StatementRecord(**entry) for entry in fields["statements"])
-        fields["curves"] = tuple(_curve(entry) for entry in fields["curves"])
-        fields["provenance"] = Provenance(**fields["provenance"])
-        return TheoryRecord(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return from_json(TheoryRecord, fields)
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{path}: expected the record of `dualview theory` (theory.json), got "
             f"{type(error).__name__}: {error}; run `dualview theory` again"
         ) from error
-
-
-def _curve(entry: dict[str, Any]) -> CurveRecord:
-    points = tuple(CurvePoint(**point) for point in entry["points"])
-    return CurveRecord(**{**entry, "points": points})
