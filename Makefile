@@ -5,7 +5,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format clean
+.PHONY: help demo test check docs benchmarks dist format clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,18 @@ check: .venv/.dev ## lint, formatting, types, import layering
 docs: .venv/.dev ## build the documentation into site/, warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Documentation: site/index.html"
+
+# Records are collected at the end: the first would make the checkout a changed one for the others.
+benchmarks: .venv/.run ## time the library on a quiet machine, write docs/benchmarks.md
+	mkdir -p build/benchmarks results/benchmarks
+	@for name in train_step path_kernel explain loader import_time; do \
+		OMP_NUM_THREADS=2 $(BIN)/python benchmarks/$$name.py --json build/benchmarks/$$name.json || exit 1; \
+	done
+	cp build/benchmarks/*.json results/benchmarks/
+	$(BIN)/python benchmarks/page.py
+
+dist: .venv/.dev ## build source distribution and wheel into dist/
+	$(BIN)/hatchling build --clean
 
 format: .venv/.dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@
 
 Memory is the peak beside network and data, measured in a process of its own (Linux).
 
-    python benchmarks/explain.py [--quick] [--page RUN [DATA]] [--examples N]
+    python benchmarks/explain.py [--quick] [--page RUN [DATA]] [--examples N] [--json FILE]
 
 `--page` may be given several times; DATA is as `dualview explore --data` takes it.
 """
@@ -19,17 +19,15 @@ Memory is the peak beside network and data, measured in a process of its own (Li
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from measurement import Measurement, best_of, parser_of, report, resident
 from torch import Tensor, nn
 
 import dualview as dv
@@ -47,6 +45,8 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
 }
 SEARCHED = tuple(MODELS)[:4]
 FILTERED = "C4GAP 4x128"
+PATH_SECONDS = {"FC 784-1000x5-10": 1.0}
+"""Network -> most seconds for its strongest paths."""
 
 
 def network(name: str) -> dv.GatedNetwork:
@@ -59,16 +59,6 @@ def example(name: str) -> Tensor:
     """One standard normal input."""
     shape = (1, 28, 28) if name.startswith("FC") else IMAGE
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(1))
-
-
-def best_of(call: Callable[[], object], rounds: int) -> float:
-    """Shortest time of several, in seconds."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 # ---------------------------------------------------------------------------------------- filters
@@ -98,20 +88,19 @@ READINGS: dict[str, Callable[[dv.GatedNetwork, int], Tensor]] = {
 }
 
 
-def time_filters(rounds: int) -> None:
+def time_filters(rounds: int) -> Iterator[Measurement]:
     """Time every reading of every layer, and compare the last one with the dense Jacobian."""
     net = network(FILTERED)
     with torch.no_grad():
         net(example(FILTERED))  # libraries load their code at the first convolution
+    bounds = {"channel filters": 2.0}
     for name, read in READINGS.items():
         seconds = [best_of(lambda r=read, i=i: r(net, i), rounds) for i in range(net.n_gates)]  # type: ignore[misc]
-        layers = " ".join(f"{s:.3f}" for s in seconds)
-        print(f"{name:24}{sum(seconds):8.3f} s for all {net.n_gates} layers ({layers})")
+        quantity = f"{name}, {net.n_gates} layers, sum of shortest"
+        yield Measurement(FILTERED, quantity, sum(seconds), "s", rounds, bounds.get(name))
     inside, corner = deviations(net, net.n_gates - 1)
-    print(
-        f"largest relative deviation from the dense Jacobian: kernels {inside:.0e} in the middle, "
-        f"norms {corner:.0e} at the corner"
-    )
+    yield Measurement(FILTERED, "kernels, deviation from jacrev, middle", inside, "", 1)
+    yield Measurement(FILTERED, "norms, deviation from jacrev, corner", corner, "", 1)
 
 
 def deviations(net: dv.GatedNetwork, layer: int) -> tuple[float, float]:
@@ -130,7 +119,7 @@ def deviations(net: dv.GatedNetwork, layer: int) -> tuple[float, float]:
 # ------------------------------------------------------------------------------------------ paths
 
 
-def time_paths(name: str, rounds: int) -> None:
+def time_paths(name: str, rounds: int) -> Iterator[Measurement]:
     """Time `top_paths`, and the search alone once the tables are there."""
     net, x = network(name), example(name)
     whole = best_of(lambda: dv.top_paths(net, x, OUTPUT, K), rounds)
@@ -139,13 +128,14 @@ def time_paths(name: str, rounds: int) -> None:
     top = search.top(OUTPUT, K)
     with torch.no_grad():
         logit = float(net(x)[0, OUTPUT])
-    print(
-        f"{name:24}{whole:8.3f} s for {len(top.paths)} of {top.n_paths:.3g} paths, of which the "
-        f"search {again:.3f} s; total {top.total:.6g}, network's own {logit:.6g}"
-    )
+    found = f"{len(top.paths)} strongest of {top.n_paths:.3g} paths"
+    yield Measurement(name, f"{found}, shortest", whole, "s", rounds, PATH_SECONDS.get(name))
+    yield Measurement(name, "of which the search, shortest", again, "s", rounds)
+    error = abs(float(top.total) / logit - 1)
+    yield Measurement(name, "sum of paths, deviation from the logit", error, "", 1)
 
 
-def time_ensemble(name: str, by: str) -> None:
+def time_ensemble(name: str, by: str) -> Iterator[Measurement]:
     """Time the parts of a residual network's sub-networks."""
     net, x = network(name), example(name)
     start = time.perf_counter()
@@ -153,16 +143,11 @@ def time_ensemble(name: str, by: str) -> None:
     seconds = time.perf_counter() - start
     count = len(parts.members or parts.by_size)
     error = abs(float(parts.by_size.sum()) - parts.total)
-    print(f"{name:24}{seconds:8.3f} s for {count} parts by {by}; sum within {error:.0e}")
+    yield Measurement(name, f"{count} parts by {by}", seconds, "s", 1)
+    yield Measurement(name, f"sum of parts by {by}, absolute deviation", error, "", 1)
 
 
 # ----------------------------------------------------------------------------------------- memory
-
-
-def resident(field: str) -> float:
-    """A memory figure of this process in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
 
 
 def peak_memory(task: str, name: str) -> float:
@@ -179,17 +164,19 @@ def peak_memory(task: str, name: str) -> float:
     return resident("VmHWM") - before
 
 
-def memory_in_new_process(task: str, name: str) -> None:
-    """Print `peak_memory`, measured in a process that does nothing else."""
+def memory_in_new_process(task: str, name: str) -> Measurement:
+    """`peak_memory`, measured in a process that does nothing else."""
     command = [sys.executable, str(Path(__file__)), "--memory", task, name]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    print(f"{name:24}{float(done.stdout):8.0f} MB beside network and data, {task}")
+    bounds = {"channel filters": 500.0}
+    quantity = f"{task}, memory beside network and data"
+    return Measurement(name, quantity, float(done.stdout), "MB", 1, bounds.get(task))
 
 
 # ------------------------------------------------------------------------------------------- page
 
 
-def time_page(run: str, data: str | None, count: int) -> None:
+def time_page(run: str, data: str | None, count: int) -> Iterator[Measurement]:
     """Write the explorer's page of a run, by the command, and weigh it."""
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "explorer.html"
@@ -200,12 +187,29 @@ def time_page(run: str, data: str | None, count: int) -> None:
         seconds = time.perf_counter() - start
         size = page.stat().st_size
     name = Path(run).name + (f" on {Path(data).name}" if data else "")
-    print(f"page of {name}: {size / 1e6:.1f} MB in {seconds:.0f} s for {count} examples")
+    yield Measurement(name, f"page of {count} examples", size / 1e6, "MB", 1, at_most=15.0)
+    yield Measurement(name, f"page of {count} examples", seconds, "s", 1)
+
+
+def measured(options: argparse.Namespace) -> Iterator[Measurement]:
+    """All of it, in the order of the claims."""
+    rounds = 1 if options.quick else 3
+    yield from time_filters(rounds)
+    for task in list(READINGS)[:2]:
+        yield memory_in_new_process(task, FILTERED)
+    for name in SEARCHED:
+        yield from time_paths(name, rounds)
+    for name in SEARCHED:
+        yield memory_in_new_process("paths", name)
+    yield from time_ensemble("ResNet-20", "member")
+    yield from time_ensemble("ResNet-110", "size")
+    for run, *data in options.page:
+        yield from time_page(run, data[0] if data else None, options.examples)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="one round each")
     parser.add_argument(
         "--page",
@@ -223,25 +227,7 @@ def main() -> None:
         return
     if any(len(page) > 2 for page in options.page):
         parser.error("--page: expected a run's folder, and its data where they are not digits")
-    rounds = 1 if options.quick else 3
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, load "
-        f"{os.getloadavg()[0]:.1f}, torch {torch.__version__}, numpy {version('numpy')}, Python "
-        f"{platform.python_version()}, dualview {dv.__version__}"
-    )
-    print(f"filters: {FILTERED}, 32x32, float32, best of {rounds}")
-    time_filters(rounds)
-    for task in list(READINGS)[:2]:
-        memory_in_new_process(task, FILTERED)
-    print(f"paths: one example, k = {K}, best of {rounds}")
-    for name in SEARCHED:
-        time_paths(name, rounds)
-    for name in SEARCHED:
-        memory_in_new_process("paths", name)
-    time_ensemble("ResNet-20", "member")
-    time_ensemble("ResNet-110", "size")
-    for run, *data in options.page:
-        time_page(run, data[0] if data else None, options.examples)
+    report(__file__, __doc__, measured(options), ["numpy"], options.json)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 On two CPU cores it serves at least 20,000 CIFAR images (3×32×32) a second at batch 128, cropped,
 flipped and normalised. Images are decoded once; later starts read them from the cache.
 
-    python benchmarks/loader.py                        # 50,000 random images
-    python benchmarks/loader.py --data path/to/cifar10 # real ones, and the time to load them
+    python benchmarks/loader.py [--json FILE]           # 50,000 random images
+    python benchmarks/loader.py --data path/to/cifar10  # real ones, and the time to load them
 
 The best of `--repeats` passes counts, after one that warms up.
 """
@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import tempfile
 import time
+from collections.abc import Iterator
 
-import numpy as np
 import torch
+from measurement import Measurement, parser_of, report
 
-import dualview
 from dualview.datasets import Batches, Dataset, Split, load
 
 CLAIM = 20_000
@@ -34,28 +33,32 @@ SETTINGS: dict[str, dict[str, bool | int]] = {
 def main() -> None:
     options = arguments()
     torch.set_num_threads(options.threads)
-    print(f"machine: {platform.machine()}, {os.cpu_count()} cores, {options.threads} threads used")
-    print(f"versions: dualview {dualview.__version__}, torch {torch.__version__}, ", end="")
-    print(f"numpy {np.__version__}, Python {platform.python_version()}")
-    data = load_twice(options.data) if options.data else random_images()
-    print(f"data: {data.description}, n = {len(data.train)}, shape {data.input_shape}")
-    print(f"batch {options.batch_size} on {options.device}, best of {options.repeats} passes\n")
-    rates = {name: rate(data, options, **s) for name, s in SETTINGS.items()}
-    for name, images_per_second in rates.items():
-        print(f"{name:24}{images_per_second:>10,.0f} images/s")
-    slowest = min(rates.values())
-    verdict = "holds" if slowest >= CLAIM else "DOES NOT HOLD"
-    print(f"\nclaim of {CLAIM:,} images/s {verdict}: slowest {slowest:,.0f}")
+    report(__file__, __doc__, measured(options), ["numpy"], options.json)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser = parser_of(__doc__)
     parser.add_argument("--data", help="what dualview.datasets.load takes; random images if absent")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--repeats", type=int, default=5)
     return parser.parse_args()
+
+
+def measured(options: argparse.Namespace) -> Iterator[Measurement]:
+    """Loading, where there is something to load, then every setting."""
+    if not options.data:
+        data = random_images()
+    else:
+        data, decoded, cached = load_twice(options.data)
+        yield Measurement(data.description, "loaded, decoded", decoded, "s", 1)
+        yield Measurement(data.description, "loaded, from the cache", cached, "s", 1)
+    subject = f"{len(data.train):,} images, {data.description}"
+    for name, settings in SETTINGS.items():
+        images = rate(data, options, **settings)
+        quantity = f"{name}, batch {options.batch_size}, fastest"
+        yield Measurement(subject, quantity, images, "images/s", options.repeats, at_least=CLAIM)
 
 
 def random_images() -> Dataset:
@@ -66,15 +69,16 @@ def random_images() -> Dataset:
     return Dataset(split, split, split, names, (0.5,) * 3, (0.25,) * 3, "random pixels")
 
 
-def load_twice(name: str) -> Dataset:
-    """Load with an empty cache, then from the cache, and print both times."""
+def load_twice(name: str) -> tuple[Dataset, float, float]:
+    """The data, and the seconds to load it with an empty cache, then from the cache."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DUALVIEW_CACHE"] = folder
-        for title in ("decoded", "from the cache"):
+        seconds = []
+        for _ in range(2):
             start = time.perf_counter()
             data = load(name)
-            print(f"loaded, {title}: {time.perf_counter() - start:.2f} s")
-    return data
+            seconds.append(time.perf_counter() - start)
+    return data, seconds[0], seconds[1]
 
 
 def rate(data: Dataset, options: argparse.Namespace, **settings: bool | int) -> float:

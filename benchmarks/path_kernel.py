@@ -8,7 +8,7 @@ On two CPU cores, hard gates, float32, all in one run:
 - ResNet-20 and VGG-16 (average pooling) at 32x32: time a pair;
 - peak memory of each beside the data, measured in a process of its own.
 
-    python benchmarks/path_kernel.py [--quick] [--against neural-tangents]
+    python benchmarks/path_kernel.py [--quick] [--against neural-tangents] [--json FILE]
 
 `--against` also times the best public CNN kernel with global pooling, where it is installed.
 """
@@ -17,17 +17,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from measurement import Measurement, best_of, parser_of, report, resident
 from torch import Tensor, nn
 
 import dualview as dv
@@ -35,6 +33,10 @@ from dualview.architectures import c4gap, fc, resnet20, vgg16
 
 IMAGE = (3, 32, 32)
 FC_EXAMPLES = 10_000
+CLAIMED = {"C4GAP 64-64-128-128": 2.0}
+"""Network -> most milliseconds a pair."""
+MEGABYTES = 1500.0
+TIMES_FASTER = 4.0
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "C4GAP 64-64-128-128": lambda: c4gap(widths=(64, 64, 128, 128)),
@@ -56,17 +58,7 @@ def examples(name: str, n: int) -> Tensor:
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(1))
 
 
-def best_of(call: Callable[[], object], rounds: int) -> float:
-    """Shortest time of several, in seconds."""
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def time_images(name: str, n: int, rounds: int) -> None:
+def time_images(name: str, n: int, rounds: int) -> Iterator[Measurement]:
     """Time a Gram of n images, and compare a corner with the general rules in float64."""
     net, x = network(name), examples(name, n)
     dv.npk(net, x[:2])  # compiles
@@ -77,10 +69,10 @@ def time_images(name: str, n: int, rounds: int) -> None:
     exact = dv.npk(net.double(), x[:2].double())
     rules = (time.perf_counter() - start) / 3
     error = float((corner - exact).abs().max() / exact.abs().max())
-    print(
-        f"{name:22}{1e3 * seconds / pairs:9.3f} ms a pair  (n = {n}, {pairs} pairs; general rules "
-        f"in float64 {1e3 * rules:.0f} ms; relative error {error:.0e})"
-    )
+    took = f"a pair, Gram of {n}, shortest"
+    yield Measurement(name, took, 1e3 * seconds / pairs, "ms", rounds, CLAIMED.get(name))
+    yield Measurement(name, "a pair by the general rules, float64", 1e3 * rules, "ms", 1)
+    yield Measurement(name, "relative deviation from those rules", error, "", 1)
 
 
 def chain_by_numpy(x: np.ndarray, gates: list[np.ndarray]) -> np.ndarray:
@@ -99,7 +91,7 @@ def chain_by_torch(x: Tensor, gates: list[Tensor]) -> Tensor:
     return kernel
 
 
-def time_dense(n: int, rounds: int) -> None:
+def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     """Time the dense Gram with its gates given, against the chains of matrix products."""
     from dualview.path_kernel.fast_kernel import kernel_of_packed, pack
     from dualview.path_kernel.fast_plan import fast_plan
@@ -123,11 +115,13 @@ def time_dense(n: int, rounds: int) -> None:
         ours = min(ours, best_of(lambda: kernel_of_packed(packed, None, plan, out), 1))
         by_numpy = min(by_numpy, best_of(lambda: chain_by_numpy(flat.numpy(), arrays), 1))
         by_torch = min(by_torch, best_of(lambda: chain_by_torch(flat, gates), 1))
-    print(
-        f"{name:22} Gram of {n}, gates given: {ours:.2f} s; numpy's chain {by_numpy:.2f} s "
-        f"({by_numpy / ours:.1f} x), torch's chain {by_torch:.2f} s ({by_torch / ours:.1f} x); "
-        f"gating and packing {packing:.2f} s, once"
-    )
+    took = f"Gram of {n:,}, gates given, shortest"
+    yield Measurement(name, took, ours, "s", rounds)
+    yield Measurement(name, "gating and packing, once", packing, "s", 1)
+    for chain, seconds in (("numpy's chain", by_numpy), ("torch's chain", by_torch)):
+        yield Measurement(chain, took, seconds, "s", rounds)
+        times = seconds / ours
+        yield Measurement(chain, f"time / {name}", times, "", rounds, at_least=TIMES_FASTER)
 
 
 def peak_memory(name: str, n: int) -> float:
@@ -139,24 +133,16 @@ def peak_memory(name: str, n: int) -> float:
     return resident("VmHWM") - before
 
 
-def resident(field: str) -> float:
-    """A memory figure of this process in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
-
-
-def memory_in_new_process(name: str, n: int) -> None:
-    """Print `peak_memory`, measured in a process that does nothing else."""
+def memory_in_new_process(name: str, n: int) -> Measurement:
+    """`peak_memory`, measured in a process that does nothing else."""
     command = [sys.executable, str(Path(__file__)), "--memory", name, str(n)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    print(f"{name:22}{float(done.stdout):9.0f} MB beside the data (n = {n}, output included)")
+    quantity = f"memory beside the data, Gram of {n:,}"
+    return Measurement(name, quantity, float(done.stdout), "MB", 1, at_most=MEGABYTES)
 
 
-def against_neural_tangents(rounds: int) -> None:
+def against_neural_tangents(rounds: int) -> Measurement:
     """Time the infinite-width NTK library's kernel of the same C4GAP."""
-    if importlib.util.find_spec("neural_tangents") is None:
-        print("neural-tangents is not installed; pip install neural-tangents to compare")
-        return
     from neural_tangents import stax  # type: ignore[import-not-found]
 
     layers = []
@@ -166,14 +152,28 @@ def against_neural_tangents(rounds: int) -> None:
     x = examples("C4GAP 64-64-128-128", 4).permute(0, 2, 3, 1).numpy()
     np.asarray(kernel(x[:1], x[:1], "nngp"))
     seconds = best_of(lambda: np.asarray(kernel(x, x, "nngp")), rounds)
-    print(
-        f"neural-tangents {version('neural-tangents')}: {1e3 * seconds / 10:.0f} ms a pair (n = 4)"
+    return Measurement(
+        "neural-tangents", "a pair of C4GAP, Gram of 4, shortest", 1e3 * seconds / 10, "ms", rounds
     )
+
+
+def measured(options: argparse.Namespace) -> Iterator[Measurement]:
+    """All of it, in the order of the claims."""
+    n, rounds = (32, 1) if options.quick else (64, 3)
+    dense = FC_EXAMPLES // 5 if options.quick else FC_EXAMPLES
+    for name in MODELS:
+        if not name.startswith("FC"):
+            yield from time_images(name, n, rounds)
+    yield from time_dense(dense, rounds)
+    for name in MODELS:
+        yield memory_in_new_process(name, dense if name.startswith("FC") else n)
+    if options.against:
+        yield against_neural_tangents(rounds)
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer examples and rounds")
     parser.add_argument("--against", choices=["neural-tangents"])
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
@@ -181,20 +181,10 @@ def main() -> None:
     if options.memory:
         print(peak_memory(options.memory[0], int(options.memory[1])))
         return
-    n, rounds = (32, 1) if options.quick else (64, 3)
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch "
-        f"{torch.__version__}, numba {version('numba')}, numpy {version('numpy')}"
-    )
-    for name in MODELS:
-        if not name.startswith("FC"):
-            time_images(name, n, rounds)
-    dense = FC_EXAMPLES // 5 if options.quick else FC_EXAMPLES
-    time_dense(dense, rounds)
-    for name in MODELS:
-        memory_in_new_process(name, dense if name.startswith("FC") else n)
-    if options.against:
-        against_neural_tangents(rounds)
+    if options.against and importlib.util.find_spec("neural_tangents") is None:
+        parser.error("--against: expected neural-tangents, not installed; pip install it")
+    libraries = ["numba", "numpy", *([options.against] if options.against else [])]
+    report(__file__, __doc__, measured(options), libraries, options.json)
 
 
 if __name__ == "__main__":
