@@ -25,33 +25,33 @@ def test_layer_norm_under_its_own_scale(axes, affine):
     x = torch.randn(3, 4, 2, 5, dtype=D)
     shape = x.shape[-axes:]
     parameters = {name: torch.randn(shape, dtype=D) for name in affine}
-    scale = layer_norm_scale(x, axes, 1e-2)
+    scale = layer_norm_scale(x, shape, 1e-2)
     expected = F.layer_norm(x, shape, eps=1e-2, **parameters)
-    torch.testing.assert_close(replay_layer_norm(x, scale, axes, **parameters), expected)
+    torch.testing.assert_close(replay_layer_norm(x, scale, shape, **parameters), expected)
 
 
 def test_given_its_scale_layer_norm_is_affine():
     x, y, z = torch.randn(3, 2, 3, 5, dtype=D)
-    scale, bias = layer_norm_scale(z, 1, 1e-5), torch.randn(5, dtype=D)
-    mixed = replay_layer_norm(0.3 * x + 0.7 * y, scale, 1, bias=bias)
-    parts = [replay_layer_norm(v, scale, 1, bias=bias) for v in (x, y)]
+    scale, bias = layer_norm_scale(z, (5,), 1e-5), torch.randn(5, dtype=D)
+    mixed = replay_layer_norm(0.3 * x + 0.7 * y, scale, (5,), bias=bias)
+    parts = [replay_layer_norm(v, scale, (5,), bias=bias) for v in (x, y)]
     torch.testing.assert_close(mixed, 0.3 * parts[0] + 0.7 * parts[1])
     centring = torch.eye(5, dtype=D) - 1 / 5
-    torch.testing.assert_close(replay_layer_norm(x, scale, 1), (x @ centring) * scale)
+    torch.testing.assert_close(replay_layer_norm(x, scale, (5,)), (x @ centring) * scale)
 
 
 def test_one_row_under_the_scales_of_many():
     row, x = torch.randn(1, 2, 3, dtype=D), torch.randn(4, 2, 3, dtype=D)
-    scale = layer_norm_scale(x, 1, 1e-5)
+    scale = layer_norm_scale(x, (3,), 1e-5)
     torch.testing.assert_close(
-        replay_layer_norm(row, scale, 1), replay_layer_norm(row.expand(4, 2, 3), scale, 1)
+        replay_layer_norm(row, scale, (3,)), replay_layer_norm(row.expand(4, 2, 3), scale, (3,))
     )
 
 
 @pytest.mark.parametrize("shape", [(4, 1), (4, 3, 1), (4, 2, 3), (4, 2, 1, 1)])
 def test_a_scale_of_another_shape_is_refused(shape):
     with pytest.raises(ExampleInputError, match="expected a scale for each of"):
-        replay_layer_norm(torch.ones(4, 2, 3), torch.ones(shape), 1)
+        replay_layer_norm(torch.ones(4, 2, 3), torch.ones(shape), (3,))
 
 
 MASKS = {

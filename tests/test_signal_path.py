@@ -99,6 +99,11 @@ ATTENTION = {
     "F.layer_norm by keyword": lambda s, h: F.layer_norm(
         input=s.v(h), normalized_shape=[WIDTH], bias=s.norm.bias * 2
     ),
+    "layer norm over the input's own shape": lambda s, h: F.layer_norm(s.v(h), h.shape[1:]),
+    "layer norm over sizes": lambda s, h: F.layer_norm(s.v(h), [h.size(1), h.shape[-1]]),
+    "layer norm over gamma's shape": lambda s, h: F.layer_norm(
+        s.v(h), s.other.weight.shape, s.other.weight
+    ),
 }
 
 

@@ -98,7 +98,8 @@ def add_multiplier(
     """The scale of the LayerNorm, or the weights of the attention, at `node`."""
     if is_layer_norm(node):
         norm = layer_norm_of(node)
-        return graph.call_function(layer_norm_scale, (env[norm.source], norm.axes, norm.eps))
+        normalised = fx.map_arg(norm.normalised, env.__getitem__)
+        return graph.call_function(layer_norm_scale, (env[norm.source], normalised, norm.eps))
     factor = attention_factor(node, kinds)
     if factor is not None:
         return env[factor]

@@ -15,6 +15,7 @@ project's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -26,13 +27,13 @@ from dualview.leaf import leaf
 
 
 @leaf
-def layer_norm_scale(value: Tensor, axes: int, eps: float) -> Tensor:
-    """1 / sqrt(variance + eps) over the last `axes` axes, which are kept with length 1.
+def layer_norm_scale(value: Tensor, normalised: Sequence[int], eps: float) -> Tensor:
+    """1 / sqrt(variance + eps) over the last axes, whose lengths are `normalised`; (n, ..., 1).
 
-    >>> layer_norm_scale(torch.tensor([[1.0, 5.0]]), 1, 0.0)
+    >>> layer_norm_scale(torch.tensor([[1.0, 5.0]]), (2,), 0.0)
     tensor([[0.5000]])
     """
-    over = tuple(range(-axes, 0))
+    over = tuple(range(-len(normalised), 0))
     return torch.rsqrt(value.var(over, correction=0, keepdim=True) + eps)
 
 
@@ -40,22 +41,23 @@ def layer_norm_scale(value: Tensor, axes: int, eps: float) -> Tensor:
 def replay_layer_norm(
     value: Tensor,
     scale: Tensor,
-    axes: int,
+    normalised: Sequence[int],
     weight: Tensor | None = None,
     bias: Tensor | None = None,
 ) -> Tensor:
-    """LayerNorm over the last `axes` axes with the scale given: affine in `value`.
+    """LayerNorm over the last axes with the scale given: affine in `value`.
 
     Args:
         value: (n, ...), or (1, ...) where no example changes it.
         scale: (n, ..., 1), as `layer_norm_scale` gives it.
-        axes: how many last axes are normalised.
+        normalised: the lengths of the last axes, over which it goes.
         weight: gamma, of their shape.
         bias: beta, of their shape.
 
     Raises:
         ExampleInputError: the scale is that of a value of another shape.
     """
+    axes = len(normalised)
     kept = value.dim() - axes
     if scale.shape != (scale.shape[0], *value.shape[1:kept], *(1,) * axes):
         raise ExampleInputError(

@@ -30,13 +30,14 @@ Kinds = Mapping[fx.Node, str]
 
 @dataclass(frozen=True)
 class LayerNormCall:
-    """One LayerNorm: input, how many last axes it normalises, eps, gamma and beta.
+    """One LayerNorm: input, lengths of the last axes, which it normalises, eps, gamma and beta.
 
+    `normalised` is a tuple or list of numbers and nodes, or a node (a shape read off a tensor).
     `weight` and `bias` are a node, the name of a module's parameter, or None.
     """
 
     source: fx.Node
-    axes: int
+    normalised: Any
     eps: float
     weight: fx.Node | str | None
     bias: fx.Node | str | None
@@ -58,13 +59,13 @@ def layer_norm_of(node: fx.Node) -> LayerNormCall:
             None if getattr(module, name) is None else f"{node.target}.{name}"
             for name in ("weight", "bias")
         )
-        return LayerNormCall(source, len(module.normalized_shape), module.eps, weight, bias)
+        return LayerNormCall(source, module.normalized_shape, module.eps, weight, bias)
     call: dict[str, Any] = {"weight": None, "bias": None, "eps": 1e-5}
     names = ("input", "normalized_shape", "weight", "bias", "eps")
     call |= dict(zip(names, node.args, strict=False)) | node.kwargs
-    shape = call["normalized_shape"]
-    axes = len(shape) if isinstance(shape, tuple | list) else 1
-    return LayerNormCall(call["input"], axes, call["eps"], call["weight"], call["bias"])
+    return LayerNormCall(
+        call["input"], call["normalized_shape"], call["eps"], call["weight"], call["bias"]
+    )
 
 
 def is_dot_product(node: fx.Node) -> bool:

@@ -114,9 +114,10 @@ class WeightsGraphBuilder:
         if is_layer_norm(node):
             norm = layer_norm_of(node)
             value = self._row_or_full(norm.source)
+            normalised = fx.map_arg(norm.normalised, self.batch_value)
             weight, bias = self._parameter(norm.weight), self._parameter(norm.bias)
             self.full[node] = self.graph.call_function(
-                replay_layer_norm, (value, multiplier, norm.axes, weight, bias)
+                replay_layer_norm, (value, multiplier, normalised, weight, bias)
             )
         elif factor is not None:
             self.full[node] = self.graph.node_copy(
