@@ -2,10 +2,14 @@
 
 - Every public name is there; importing the package imports no heavy library, not even PyTorch.
 - A missing name is a plain AttributeError.
+- With PyTorch and NumPy alone a network is converted, trained by hand and looked into; every public
+  name is there, or says which extra it needs, and so do functions and commands.
 """
 
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 
 import pytest
 
@@ -29,3 +33,119 @@ def test_import_is_light():
 def test_missing_name():
     with pytest.raises(AttributeError, match="no attribute 'npq'"):
         dv.npq
+
+
+CALLED = {"pillow": "PIL", "scikit-learn": "sklearn"}
+"""Library -> the name it is imported by, where it is another."""
+
+
+def modules(*extras):
+    """What is imported of the libraries of the extras; jinja2 is there always, torch needs it."""
+    brought = set()
+    for line in requires("dualview"):
+        library, extra = re.match(r"([\w-]+).*?(?:extra == ['\"](\w+)['\"])?$", line).groups()
+        brought |= {library} if extra in extras else set()
+    return {CALLED.get(name, name.replace("-", "_")) for name in brought - {"jinja2"}}
+
+
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without:
+    "Finds what is installed, but for some."
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            return None
+        return PathFinder.find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+
+BY_HAND = """
+import torch, dualview as dv
+from torch.nn import functional as F
+
+model = torch.nn.Sequential(
+    torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(),
+    torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+torch.manual_seed(0)
+x, y = torch.randn(16, 1, 4, 4), torch.arange(16) % 2
+assert torch.allclose(dv.disentangle(model, kind="dnn")(x), model(x), atol=1e-6)
+net = dv.disentangle(model, kind="dlgn", seed=0)
+optimiser = torch.optim.Adam(net.parameters(), 1e-2)
+for _ in range(60):
+    optimiser.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    optimiser.step()
+assert (net(x).argmax(1) == y).all()
+"""
+
+ASKED = """
+import tempfile
+from pathlib import Path
+import numpy as np
+from dualview.datasets import load
+from dualview.errors import MissingExtraError
+from dualview.figure_style import house_style
+from dualview.training import TrainSettings, train
+
+net, folder = net.eval(), Path(tempfile.mkdtemp())
+assert dv.npk(net, x).shape == dv.npk(net, x, gates="hard").shape == (16, 16)
+assert len(dv.top_paths(net, x[:1], 0, 3).paths) == 3
+assert dv.primal_filters(net, 1, x.shape[1:]).norms.shape == (16,)
+np.savez(folder / "own.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.arange(20) % 2)
+data = load(str(folder / "own.npz"))
+(folder / "table").mkdir()
+(folder / "table" / "train.parquet").write_bytes(b"PAR1")
+for name in ("a", "b"):
+    (folder / "images" / name).mkdir(parents=True)
+    (folder / "images" / name / "1.png").write_bytes(b"")
+calls = {
+    "NPKClassifier": lambda: dv.NPKClassifier,
+    "NPKFeatureClassifier": lambda: dv.NPKFeatureClassifier,
+    "kernel_attribution": lambda: dv.kernel_attribution,
+    "npk_gram": lambda: dv.npk_gram(net, x, folder / "gram.zarr"),
+    "digits": lambda: load("digits"),
+    "parquet": lambda: load(str(folder / "table")),
+    "images": lambda: load(str(folder / "images")),
+    "hub": lambda: load("organisation/name"),
+    "train": lambda: train(net, data, TrainSettings(), folder / "run"),
+    "figure": house_style,
+    "save": lambda: net.save_pretrained(folder / "saved"),
+    "load": lambda: dv.GatedNetwork.from_pretrained(folder),
+}
+for name in sorted(set(dv.__all__) - set(calls)):
+    getattr(dv, name)
+for name, call in calls.items():
+    try:
+        call()
+    except MissingExtraError as error:
+        print(name, str(error).partition("pip install ")[2])
+try:
+    import dualview.cli
+except SystemExit as error:
+    print("dualview", str(error).partition("pip install ")[2])
+"""
+
+EXTRA_OF = {
+    **dict.fromkeys(("NPKClassifier", "NPKFeatureClassifier", "kernel_attribution"), "kernel"),
+    "npk_gram": "kernel",
+    **dict.fromkeys(("digits", "parquet", "images"), "train"),
+    "hub": "hub",
+    **dict.fromkeys(("train", "figure"), "train"),
+    **dict.fromkeys(("save", "load"), "hub"),
+    "dualview": "train",
+}
+
+
+def test_pytorch_and_numpy_are_enough():
+    blocked = modules("train", "kernel", "hub", "tensorboard")
+    assert {"sklearn", "PIL", "pytorch_lightning", "numba", "zarr", "datasets"} <= blocked
+    code = WITHOUT.replace("{blocked}", repr(blocked)) + BY_HAND + ASKED
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    named = [f"{what} 'dualview[{extra}]'" for what, extra in EXTRA_OF.items()]
+    assert done.stdout.splitlines() == named
