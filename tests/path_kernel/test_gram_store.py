@@ -2,6 +2,8 @@
 
 - A block counts as finished only where it is marked and all its chunks are whole; what a killed
   process leaves (chunks without a mark, halves, zarr's parts) is computed again or swept away.
+- A file that is cut short or altered is refused, and then nothing is touched, or is computed again;
+  whoever reads an altered chunk with zarr alone is told.
 - A mark is made last, when the chunks and their folders have been flushed to the disk.
 - A full disk, simulated and real, is one clear error; finished blocks are kept, and the call goes
   on where there is room again.
@@ -9,6 +11,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +20,16 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import dualview as dv
-from dualview.errors import PathKernelError
+from dualview.errors import PathKernelError, RunError
 from dualview.path_kernel import gram_store as room
 from dualview.path_kernel.gram_store import GramStore
-from tests.path_kernel.gram_cases import BLOCK, chunks, dense, examples, failing_write
+from tests.damage import damaged
+from tests.path_kernel.gram_cases import BLOCK, chunks, dense, examples, failing_write, snapshot
 
 
 @pytest.fixture
@@ -75,6 +82,77 @@ def test_mark_without_whole_chunks_is_not_believed(x, tmp_path, computed, harm):
     dv.npk_gram(dense(), x, store, block=BLOCK)
     assert computed == [(1, 3)]
     assert chunks(store) == chunks(whole)
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    """A finished store."""
+    store = tmp_path_factory.mktemp("undamaged") / "store"
+    dv.npk_gram(dense(), examples(), store, block=BLOCK)
+    return store
+
+
+FILES = ["zarr.json", "gram/zarr.json", "gram/c/0/2", "gram/c/2/0", "gram/c/3/3"]
+
+
+def _outcome(store):
+    """The chunks after another call, or the message of the error."""
+    try:
+        dv.npk_gram(dense(), examples(), store, workers=1)
+    except RunError as error:
+        return None, str(error)
+    return chunks(store), None
+
+
+@settings(max_examples=15)  # each computes blocks and reads a store
+@given(data=st.data())
+def test_damage_is_refused_or_mended(tmp_path_factory, undamaged, data):
+    store = tmp_path_factory.mktemp("damaged") / "store"
+    shutil.copytree(undamaged, store)
+    harmed = store / data.draw(st.sampled_from(FILES))
+    harmed.write_bytes(data.draw(damaged(harmed.read_bytes())))
+    before = snapshot(store)
+    found, message = _outcome(store)
+    if harmed.suffix != ".json" or message is None:
+        ours = {name for name in FILES if not name.endswith(".json")}
+        whole = chunks(undamaged)
+        assert {name: found[name] for name in ours} == {name: whole[name] for name in ours}
+    else:
+        assert "Repair: " in message
+        assert re.search("expected|holds the Gram matrix of something else", message)
+        assert snapshot(store) == before
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", "null", '{"zarr_format": 3, "node_type": "group"}']
+)
+@pytest.mark.parametrize("file", ["zarr.json", "gram/zarr.json"])
+def test_other_descriptions_are_refused(tmp_path, undamaged, file, content):
+    store = tmp_path / "store"
+    shutil.copytree(undamaged, store)
+    (store / file).write_text(content)
+    with pytest.raises(RunError, match=r"expected .* got .* Repair"):
+        dv.npk_gram(dense(), examples(), store)
+
+
+@pytest.mark.parametrize("changed", ["fingerprints", "options", "versions", "block"])
+def test_lost_attributes_are_refused(tmp_path, undamaged, changed):
+    store = tmp_path / "store"
+    shutil.copytree(undamaged, store)
+    text = (store / "zarr.json").read_text()
+    assert f'"{changed}"' in text
+    (store / "zarr.json").write_text(text.replace(f'"{changed}"', '"lost"'))
+    with pytest.raises(RunError, match=r"expected|block=None"):
+        dv.npk_gram(dense(), examples(), store)
+
+
+def test_zarr_tells_of_an_altered_chunk(tmp_path, undamaged):
+    store = tmp_path / "store"
+    shutil.copytree(undamaged, store)
+    chunk = store / "gram/c/1/2"
+    chunk.write_bytes(b"\1" + chunk.read_bytes()[1:])
+    with pytest.raises(ValueError, match="checksum"):
+        zarr.open_array(store / "gram", mode="r")[:]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -37,7 +37,7 @@ def from_json(kind: type[T], value: Any, where: str = "") -> T:
     """
     if not isinstance(value, dict):
         raise _unexpected(where or kind.__name__, "an object", value)
-    hints = _hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
     dot = f"{where}." if where else ""
     for name in value:
         if name not in hints:

@@ -52,7 +52,8 @@ def npk_gram(
 
     Interrupted, by Ctrl-C, `kill -9` or a full disk? Call it again with the same arguments: only
     blocks that are missing are computed, and the store equals that of an uninterrupted call, bit
-    for bit (with the same library versions, on the same kind of machine).
+    for bit (with the same library versions, on the same kind of machine). What is there is read
+    first, and blocks that a bad disk or copy has altered are computed again.
 
     Without `x2` only blocks of the upper triangle are computed; the others are their mirror images,
     so the matrix is complete, and symmetric to the last bit.
@@ -87,7 +88,8 @@ def npk_gram(
         PathKernelError: as `npk`; an option that cannot be served; or the disk is full, and then
             finished blocks are kept.
         RunError: `out` cannot be written to, holds the Gram matrix of another network, data or
-            options, or something else, or another process is writing there.
+            options, or something else, or its description is damaged, or another process is writing
+            there.
 
     Source: `npk`; the store is this project's.
 
@@ -114,8 +116,8 @@ def npk_gram(
     earlier = stored_attributes(path)  # before the lock, whose file must not be left elsewhere
     job.try_one_pair()
     if block is None:
-        kept = earlier is not None and not overwrite
-        block = earlier["options"]["block"] if earlier and kept else default_block(job)
+        kept = earlier["options"].get("block") if earlier and not overwrite else None
+        block = kept if isinstance(kept, int) and kept > 0 else default_block(job)
     precision = str(job.x.dtype).removeprefix("torch.")
     storage = {"block": block, "dtype": precision, "device": job.x.device.type}
     attributes = identity(job.net, job.x, job.x2, {**kernel_options, **storage})

@@ -15,7 +15,7 @@ from dualview.gated_network import GatedNetwork
 from dualview.operations import BATCH_NORM_MODULES, CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.structure import plain_options
 
-FORMAT = "dualview gram 1"
+FORMAT = "dualview gram 2"
 LIBRARIES = ("dualview", "torch", "numpy", "numba", "zarr")
 
 

@@ -1,8 +1,9 @@
 """The store of a Gram matrix on disk: which blocks are finished, and who is writing.
 
-A zarr (version 3) group with one array, `gram` (n1, n2), in square chunks, one chunk a block. The
-group's attributes say what it is the Gram matrix of. `gram/done` has an empty file for each
-finished block, `gram/lock` belongs to the process that writes. Blocks that are missing read as NaN.
+A zarr (version 3) group with one array, `gram` (n1, n2), in square chunks, one chunk a block, each
+with a checksum (CRC-32C), so that whoever reads a damaged chunk is told. The group's attributes say
+what it is the Gram matrix of. `gram/done` has an empty file for each finished block, `gram/lock`
+belongs to the process that writes. Blocks that are missing read as NaN.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ DONE = "done"
 LOCK = "lock"
 PART = ".partial"
 """Ending of what zarr writes before it renames; a process that is killed leaves it behind."""
+CHECKSUM_BYTES = 4
+"""Behind each chunk."""
 
 Block = tuple[int, int]
 
@@ -69,13 +72,28 @@ class GramStore:
         since stores are copied and moved, not always whole.
         """
         marked = {path.name for path in self._done.iterdir()}
-        size = self.block**2 * (4 if self.dtype == "float32" else 8)  # not compressed
+        size = self.block**2 * (4 if self.dtype == "float32" else 8) + CHECKSUM_BYTES
         return [
             block
             for block in self.blocks
             if f"{block[0]}-{block[1]}" not in marked
             or any(_size(chunk) != size for chunk in self._chunks(block))
         ]
+
+    def unmark_damaged(self) -> None:
+        """Take the mark from blocks whose chunks have other bytes than were written.
+
+        Reads the whole store; whoever calls holds the lock.
+        """
+        array = self.array()
+        for i, j in set(self.blocks).difference(self.missing()):
+            rows, columns = self.slices((i, j))
+            try:
+                array[rows, columns]
+                if self.symmetric:
+                    array[columns, rows]
+            except ValueError:  # the checksum's
+                (self._done / f"{i}-{j}").unlink()
 
     def _chunks(self, block: Block) -> list[Path]:
         """The files of a block and of its mirror image."""
@@ -92,6 +110,29 @@ class GramStore:
         import zarr
 
         return zarr.open_array(self.path / ARRAY, mode="r")
+
+    def check_array(self) -> None:
+        """See that the array is one that `create` makes.
+
+        Raises:
+            RunError: its description is damaged, or is that of another array.
+        """
+        import zarr
+
+        try:
+            found = self.array().metadata
+        except Exception as error:  # whatever zarr meets in a damaged file
+            raise self._damaged(f"what zarr cannot read ({_named(error)})") from error
+        expected = self._make(zarr.storage.MemoryStore()).metadata
+        if str(found) != str(expected):  # as text, in which NaN equals NaN
+            raise self._damaged("the description of another array")
+
+    def _damaged(self, got: str) -> RunError:
+        return RunError(
+            f"{self.path / ARRAY / 'zarr.json'}: expected an array ({self.shape[0]}, "
+            f"{self.shape[1]}) of {self.dtype} in blocks of {self.block}, got {got}. Repair: "
+            "overwrite=True (--overwrite) to delete the store and compute it again"
+        )
 
     def write(self, block: Block, values: np.ndarray) -> None:
         """Write one block, and its mirror image, and only then mark it as finished."""
@@ -195,7 +236,11 @@ class GramStore:
     def create(self, attributes: Mapping[str, Any]) -> None:
         """Write what of the store's frame is not there yet; sweep away what a killed process left.
 
-        Whoever calls holds the lock.
+        Blocks that were damaged since they were written count as missing again. Whoever calls holds
+        the lock.
+
+        Raises:
+            RunError: the array that is there is damaged.
         """
         import zarr
 
@@ -204,17 +249,24 @@ class GramStore:
         if not (self.path / "zarr.json").exists():
             zarr.create_group(self.path, attributes=dict(attributes), zarr_format=3)
         if not (self.path / ARRAY / "zarr.json").exists():
-            zarr.create_array(
-                self.path,
-                name=ARRAY,
-                shape=self.shape,
-                chunks=(self.block, self.block),
-                dtype=self.dtype,
-                fill_value=float("nan"),
-                compressors=None,  # float noise: nothing to gain
-                dimension_names=("x", "x" if self.symmetric else "x2"),
-            )
+            self._make(self.path)
+        self.check_array()
         self._done.mkdir(exist_ok=True)
+        self.unmark_damaged()
+
+    def _make(self, where: Path | zarr.abc.store.Store) -> zarr.Array:
+        import zarr
+
+        return zarr.create_array(
+            where,
+            name=ARRAY,
+            shape=self.shape,
+            chunks=(self.block, self.block),
+            dtype=self.dtype,
+            fill_value=float("nan"),
+            compressors=[zarr.codecs.Crc32cCodec()],  # no compression: float noise
+            dimension_names=("x", "x" if self.symmetric else "x2"),
+        )
 
 
 def stored_attributes(path: Path) -> dict[str, Any] | None:
@@ -234,10 +286,13 @@ def stored_attributes(path: Path) -> dict[str, Any] | None:
         return None
     try:
         attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-    except (OSError, ValueError, KeyError) as error:
-        raise _foreign(path, f"what zarr cannot read ({error})") from error
+    except Exception as error:  # whatever zarr meets in a damaged file
+        raise _foreign(path, f"what zarr cannot read ({_named(error)})") from error
     if attributes.get("format") != FORMAT:
         raise _foreign(path, f"a zarr group of format {attributes.get('format')!r}")
+    forms = ("fingerprints", "options", "versions")
+    if not all(isinstance(attributes.get(name), dict) for name in forms):
+        raise _foreign(path, f"one without its {', '.join(forms)}")
     return attributes
 
 
@@ -246,6 +301,10 @@ def _only_lock(folder: Path) -> bool:
     if not folder.exists():
         return True
     return folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {LOCK}
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _foreign(path: Path, got: str) -> RunError:
