@@ -7,7 +7,6 @@ of `Measurement`s, each with the bound that the claim puts on it, if any; `repor
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -19,8 +18,9 @@ from pathlib import Path
 import torch
 
 from dualview.errors import RunError
+from dualview.experiments.json_fields import from_json
 from dualview.experiments.records import Provenance, provenance
-from dualview.training.files import write_json
+from dualview.training.files import read_json, write_json
 
 RECORD_VERSION = 1
 
@@ -180,14 +180,11 @@ def read_record(path: Path) -> BenchmarkRecord:
         RunError: the file is no record, or one of another version.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = read_json(path)
         if fields["version"] != RECORD_VERSION:
             raise ValueError(f"version {fields['version']}")
-        fields["options"] = tuple(fields["options"])
-        fields["measurements"] = tuple(Measurement(**each) for each in fields["measurements"])
-        fields["provenance"] = Provenance(**fields["provenance"])
-        return BenchmarkRecord(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return from_json(BenchmarkRecord, fields)
+    except (OSError, ValueError, KeyError) as error:
         raise RunError(
             f"{path}: expected a benchmark's record of version {RECORD_VERSION}, got "
             f"{type(error).__name__}: {error}; measure again with --json {path}"
