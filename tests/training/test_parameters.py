@@ -95,6 +95,14 @@ def with_infinity(tensors):
     tensors["1.running_var"][0] = -torch.inf
 
 
+def too_large_for_float32(tensors):
+    tensors["3.bias"] = torch.tensor([1.0, 1e300], dtype=torch.float64)
+
+
+def with_nan_of_eight_bits(tensors):
+    tensors["3.bias"] = torch.tensor([1.0, torch.nan]).to(torch.float8_e4m3fn)
+
+
 def with_integers(tensors):
     tensors["3.bias"] = torch.zeros(2, dtype=torch.int64)
 
@@ -107,6 +115,8 @@ def with_integers(tensors):
         (with_other_shape, r"0.weight is \(4, 3\) in the network and \(3, 4\) in the file"),
         (with_nan, "3.weight: expected finite numbers"),
         (with_infinity, "1.running_var: expected finite numbers"),
+        (too_large_for_float32, "3.bias: expected finite numbers"),
+        (with_nan_of_eight_bits, "3.bias: expected finite numbers"),
         (with_integers, "3.bias: expected torch.float32, got torch.int64"),
     ],
 )

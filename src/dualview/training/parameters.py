@@ -122,10 +122,11 @@ def _check_values(name: str, tensor: Tensor, target: Tensor, path: Path) -> None
             f"{path}: {name}: expected {target.dtype}, got {tensor.dtype}. Repair: give the file "
             f"and the network that belong together"
         )
-    if not bool(tensor.isfinite().all()):
+    if not bool(tensor.to(target.dtype).isfinite().all()):  # as they will be in the network
         raise SavedNetworkError(
-            f"{path}: {name}: expected finite numbers, got NaN or infinity. Repair: take a file "
-            f"from before training went astray, or get the file again"
+            f"{path}: {name}: expected finite numbers ({target.dtype}), got NaN, infinity or a "
+            f"number too large for the type. Repair: take a file from before training went "
+            f"astray, or get the file again"
         )
 
 
