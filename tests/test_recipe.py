@@ -54,6 +54,7 @@ def test_gates_without_description():
         {"name": "SoftGate", "beta": "1", "eps": 0},
         {"name": "SoftGate", "beta": -1.0, "eps": 0},
         {"name": "SoftGate", "beta": float("nan"), "eps": 0},
+        {"name": "SoftGate", "beta": 10**400, "eps": 0},
         {"name": "GELUGate", "approximate": "no"},
         {"name": "HardGate", "__class__": 1},
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -108,7 +108,7 @@ def gate_from(description: Mapping[str, Any]) -> Gate | str:
     if set(options) != set(expected) or not all(map(_is_option, options.values())):
         raise SavedNetworkError(
             f"gate: {name} has the options {', '.join(expected) or '(none)'}, finite numbers or "
-            f"texts; got {options!r}"
+            f"texts; got {repr(options)[:80]}"
         )
     try:
         return kind(**options)
@@ -119,4 +119,5 @@ def gate_from(description: Mapping[str, Any]) -> Gate | str:
 def _is_option(value: Any) -> bool:
     if isinstance(value, str):
         return value in ("none", "tanh")  # the approximations of GELU
-    return isinstance(value, int | float) and math.isfinite(value)
+    # A whole number in JSON may be larger than any float; NaN fails the comparison.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max

@@ -52,6 +52,10 @@ FILE = {f"t{k}": StoredTensor((100, 100), "F32") for k in range(20)}
         ("c4gap", {"widths": [1] * 21}, "asks for 21 layers"),
         ("c4gap", {"width": 10**6}, "and the parameter file holds"),
         ("c4gap", {"input_shape": 3}, "cannot be made"),
+        ("c4gap", {"input_shape": []}, "cannot be made"),
+        ("vconv", {"input_shape": [3, 8]}, "cannot be made"),
+        ("fc", {"depth": None}, "cannot be made"),
+        ("fc", {"width": 10**400}, "cannot be made"),
         ("c4gap", {"hidden": 3}, "cannot be made"),
         ("vgg16", {"input_shape": [3, 8, 8]}, "at least 16x16"),
     ],
@@ -70,6 +74,7 @@ def test_what_cannot_be_meant(name, options, match):
         ((3, 2**20, 2**20), "at most 268,435,456 numbers in one example"),
         ((3, 5000, 5000), "takes 800,000,000 numbers in one layer"),
         ((4, 8, 8), "cannot be made"),
+        ((), "cannot be made"),
     ],
 )
 def test_examples_that_cannot_be_meant(shape, match):

@@ -1,6 +1,7 @@
 """`config.json`.
 
 - What is written is read again, equal, for every kind.
+- Names and versions, which messages and cards show, are short and printable.
 - Every entry that is missing, of another form or unknown is refused by its name, before anything
   is made of it; so is what is no JSON, too large, too deep, or of another format.
 """
@@ -57,6 +58,23 @@ def test_each_entry_is_checked(written, name):
         if name == "gate" and isinstance(wrong, dict):
             continue  # read by dualview.recipe
         refused({**written, name: wrong}, f"^here: {name}: expected ")
+
+
+@pytest.mark.parametrize(
+    "text", ["\x1b[2J", "Net(); import os", pytest.param("a" * 10_000, id="long")]
+)
+def test_texts_that_messages_or_cards_show_are_short_names(written, text):
+    refused({**written, "model": text}, "^here: model: expected the name of a class")
+    options = {"name": "fc", "options": {text: 3}}
+    refused({**written, "architecture": options}, "^here: architecture: expected null, or")
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [{"torch": "\x1b[2J"}, {"\x1b[2J": "2"}, {"torch": "2" * 99}, {f"t{k}": "" for k in range(9)}],
+)
+def test_versions_are_short_and_printable(written, versions):
+    refused({**written, "versions": versions}, "^here: versions: expected")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,19 @@ def test_card(tmp_path):
     assert (tmp_path / "README.md").read_text() == "mine"
 
 
+def test_a_save_that_fails_leaves_the_earlier_state(tmp_path, monkeypatch):
+    net = small_fc()
+    net.save_pretrained(tmp_path)
+
+    def full(*options):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("dualview.sharing.saving.save_parameters", full)
+    with pytest.raises(SavedNetworkError, match="No space left"):
+        small_fc().save_pretrained(tmp_path)
+    assert same(dv.GatedNetwork.from_pretrained(tmp_path), net)
+
+
 def test_a_users_model(tmp_path):
     net = own_net()
     net.save_pretrained(tmp_path)

@@ -39,10 +39,7 @@ def bounded_architecture(
             f"architecture: expected one of {', '.join(ARCHITECTURES)}, got "
             f"{repr(made.name)[:80]}. Repair: pass the model, from_pretrained(..., model=...)"
         )
-    for name, value in made.options.items():
-        layers = len(value) if isinstance(value, list | tuple) else value if name == "depth" else 0
-        if layers > len(stored):
-            raise _too_large(f"{name} asks for {layers:,} layers", f"{len(stored):,} tensors")
+    _check_layers(made.options, len(stored))
     try:
         with torch.device("meta"):
             model = factory(**made.options)
@@ -54,12 +51,29 @@ def bounded_architecture(
             _check_example(model, example_shape)
         return factory(**made.options)
     # Whatever factories and PyTorch say of sizes that cannot be meant.
-    except (ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        MemoryError,
+    ) as error:
         if isinstance(error, SavedNetworkError):
             raise
+        first_line = str(error).partition("\n")[0]
         raise SavedNetworkError(
-            f"architecture: {made.name} cannot be made with {dict(made.options)!r}: {error}"
+            f"architecture: {made.name} cannot be made with {repr(dict(made.options))[:200]}: "
+            f"{first_line[:200]}"
         ) from error
+
+
+def _check_layers(options: Mapping[str, Any], held: int) -> None:
+    """Refuse more layers than the file has tensors, before any is made."""
+    for name, value in options.items():
+        layers = len(value) if isinstance(value, list | tuple) else value if name == "depth" else 0
+        if layers is not None and layers > held:
+            raise _too_large(f"{name} asks for {layers:,} layers", f"{held:,} tensors")
 
 
 def check_example_shape(shape: tuple[int, ...]) -> None:

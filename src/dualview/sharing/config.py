@@ -17,6 +17,8 @@ CONFIG = "config.json"
 FORMAT = "dualview network 1"
 MOST_BYTES = 16_000_000
 """Of a config; the outline of ResNet-110, the longest architecture here, takes a fraction of it."""
+MOST_LETTERS, MOST_VERSIONS = 80, 8
+"""Of a name or version, and of libraries: messages and model cards show them."""
 
 DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 """Floating-point types of PyTorch, and their names in safetensors."""
@@ -167,6 +169,22 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_name(value: Any) -> bool:
+    return _is_text(value) and value.isidentifier() and len(value) <= MOST_LETTERS
+
+
+def _are_versions(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_VERSIONS
+        and all(map(_is_short, (*value, *value.values())))
+    )
+
+
+def _is_short(value: Any) -> bool:
+    return _is_text(value) and value.isprintable() and len(value) <= MOST_LETTERS
+
+
 def _is_architecture(value: Any) -> bool:
     if value is None:
         return True
@@ -176,6 +194,7 @@ def _is_architecture(value: Any) -> bool:
     return (
         _is_text(value["name"])
         and isinstance(options, dict)
+        and all(map(_is_name, options))
         and all(map(is_option, options.values()))
     )
 
@@ -193,7 +212,7 @@ def _is_whole(value: Any) -> bool:
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "model": (_is_text, "the name of a class"),
+    "model": (_is_name, "the name of a class"),
     "architecture": (
         _is_architecture,
         "null, or the name of an architecture and its options: null, true, false, numbers above 0",
@@ -209,10 +228,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "seed": (lambda value: value is None or _is_whole(value), "null, or a whole number"),
     "dtype": _one_of(*DTYPES),
-    "versions": (
-        lambda value: isinstance(value, dict) and all(map(_is_text, value.values())),
-        "the versions of libraries",
-    ),
+    "versions": (_are_versions, "the versions of a few libraries"),
     "sha256": (_is_text, "a checksum in hexadecimal"),
     "graph": (_is_list(_is_text), "a list of lines"),
 }

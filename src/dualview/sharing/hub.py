@@ -1,10 +1,10 @@
 """A folder or the Hugging Face hub: where networks are saved to and loaded from (extra `hub`).
 
-Saving goes through `huggingface_hub.ModelHubMixin`, and so does loading by a hub name. The mixin is
-no base class of `GatedNetwork`, because then importing that would need `huggingface_hub`, and plain
+The card, uploads and loading by a hub name go through `huggingface_hub.ModelHubMixin`. It is no
+base class of `GatedNetwork`, because then importing that would need `huggingface_hub`, and plain
 conversion needs PyTorch and NumPy alone; it is the base of a small class made here, when first
-used, that holds a network. A local folder is read without the mixin, which would open its files
-before they are checked.
+used, that holds a network. A local folder is read and written without it: it would open files
+before they are checked, and delete an earlier config before a new one is there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dualview.sharing.card import PAPER, card_text
 from dualview.sharing.config import CONFIG, SavedConfig
 from dualview.sharing.describing import describe
 from dualview.sharing.loading import folder_files, load_files
-from dualview.sharing.saving import check_target, write_files
+from dualview.sharing.saving import CARD, check_target, write_files
 from dualview.training import MODEL
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
@@ -40,19 +40,23 @@ def save(
     """What `GatedNetwork.save_pretrained` does; that says more."""
     need("safetensors", "hub", "saving a network")
     shared_network = shared_network_class()
-    config = describe(net)
-    check_target(Path(folder), config)
+    config, folder = describe(net), Path(folder)
+    name = repo_id or folder.name
+    check_target(folder, config)
     if push_to_hub:
-        _expect_hub(repo_id or Path(folder).name)
+        _expect_hub(name)
+    shared = shared_network(net, config)
     try:
-        url = shared_network(net, config).save_pretrained(
-            folder, repo_id=repo_id, push_to_hub=push_to_hub, **push
-        )
+        folder.mkdir(parents=True, exist_ok=True)
+        write_files(net, config, folder)
+        if not (folder / CARD).exists():
+            shared.generate_model_card().save(folder / CARD)
+        url = shared.push_to_hub(repo_id=name, **push) if push_to_hub else None
     except DualviewError:
         raise
     except Exception as error:  # the library raises many types: no disk, no right, no such name
         raise SavedNetworkError(
-            f"{repo_id if push_to_hub else folder}: the network cannot be saved there: "
+            f"{name if push_to_hub else folder}: the network cannot be saved there: "
             f"{type(error).__name__}: {error}"
         ) from error
     return None if url is None else str(url)
