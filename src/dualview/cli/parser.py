@@ -42,6 +42,28 @@ class Parser(ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
 
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As jsonargparse does it; whatever it meets in a file is wrong use, not a traceback."""
+        try:
+            options = super().parse_args(*args, **kwargs)
+        except Exception as error:
+            self.error(
+                "expected options as --help lists them, or a YAML file of them in UTF-8, got what "
+                f"cannot be read ({type(error).__name__}: {str(error)[:200]})"
+            )
+        self._refuse_nulls(options)
+        return options
+
+    def _refuse_nulls(self, options: Any) -> None:
+        """What has a default is never nothing; jsonargparse lets `null` pass."""
+        for action in self._actions:
+            default = action.default
+            if default is None or default == argparse.SUPPRESS or action.dest not in options:
+                continue
+            if options[action.dest] is None:
+                name = _option(action.dest, self)
+                self.error(f"{name}: expected a value, got null; leave it out for its default")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the message, and end with status 2."""
         parser = getattr(ex, "subcommand_parser", None) or self
@@ -104,10 +126,11 @@ _TYPE_NAMES = {"int": "a whole number", "float": "a number", "bool": "true or fa
 
 def _tidy_value(text: str) -> str:
     """What jsonargparse says of a value that has the wrong type."""
-    if found := re.search(r"'(.*)' not among choices \[(.*)\]", text):
+    if found := re.search(r"(.*) not among choices \[(.*)\]", text):
         choices = found[2].replace("'", "").split(", ")
-        hint = did_you_mean(found[1], choices)
-        return f"expected one of {', '.join(choices)}, got {found[1]!r}{hint}"
+        given = found[1].strip().strip("'")
+        hint = did_you_mean(given, choices)
+        return f"expected one of {', '.join(choices)}, got {given!r}{hint}"
     given = re.search(r"(?:Given|Got) value: (.*)", text)
     types = re.findall(r"Expected an? <class '(\w+)'>", text)
     names = [_TYPE_NAMES[name] for name in dict.fromkeys(types) if name in _TYPE_NAMES]

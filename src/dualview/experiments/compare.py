@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from dualview.datasets import Dataset
+from dualview.experiments import disk_space
 from dualview.experiments.classifiers import classifier_jobs, of_kind
 from dualview.experiments.data import load_settings
 from dualview.experiments.jobs import Job, Progress, run_jobs
@@ -67,7 +68,8 @@ def compare(
     jobs = plan(settings, out, data or load_data(settings))
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
     if is_main_process():
-        _write_results(records, jobs, out)
+        with disk_space.explained(out):
+            _write_results(records, jobs, out)
     return records
 
 

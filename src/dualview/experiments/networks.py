@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -34,6 +35,7 @@ def build_network(
         SettingsError: the architecture cannot be built so.
         ConversionError: it cannot be taken apart so.
     """
+    _check_size(settings, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(settings, data)
@@ -50,6 +52,31 @@ def build_network(
             gate_order=gate_order,
             **options,
         ).train()
+
+
+def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
+    """See that the parameters fit into memory, by those of the network without numbers.
+
+    A system may grant memory that it does not have, and kill the process that uses it.
+
+    Raises:
+        SettingsError: they do not.
+    """
+    if settings.width is None:
+        return
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with torch.device("meta"):
+            needed = sum(p.numel() * p.element_size() for p in _model(settings, data).parameters())
+    except SettingsError:
+        raise
+    except (RuntimeError, TypeError, OverflowError):  # PyTorch's, of sizes beyond its integers
+        needed = memory + 1
+    if needed > memory:
+        raise SettingsError(
+            f"width: expected a network that fits into the memory of {memory / 2**30:.1f} GiB, got "
+            f"{settings.width} for {settings.arch}. Repair: a smaller width"
+        )
 
 
 def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,22 +128,23 @@ def locked(folder: Path) -> Iterator[None]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
+        stream = (folder / LOCK).open("ab+", buffering=0)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        reason = error.strerror if isinstance(error, OSError) else error
         raise RunError(
-            f"{folder}: expected a folder to write to, got {type(error).__name__}: "
-            f"{error.strerror}; choose another --out"
+            f"{folder}: expected a folder to write to, got {type(error).__name__}: {reason}; "
+            "choose another --out"
         ) from error
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             stream.seek(0)
+            owner = stream.read().decode(errors="replace").strip() or "?"
             raise RunError(
-                f"{folder}: process {stream.read().strip() or '?'} is training here; wait for it, "
-                "or choose another --out"
+                f"{folder}: process {owner} is training here; wait for it, or choose another --out"
             ) from error
         stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        with suppress(OSError):  # a full disk: the number is a courtesy
+            stream.write(f"{os.getpid()}\n".encode())
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from dualview.training import SettingsError, TrainSettings, at_least, choose, positive
+from dualview.training import SettingsError, TrainSettings, at_least, at_most, choose, positive
 
 ONES = "-ones"
 """Ending of a kind whose weights network reads the constant 1."""
@@ -14,6 +14,9 @@ KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf", "dgn-ones", "dlgn-ones", "dlgn-sf-ones
 """What can be compared; "dnn" is the architecture itself, as it is."""
 
 MAX_POOLING = ("average", "switch")
+
+MOST_SEEDS = 10_000
+"""All runs are listed before the first one is trained."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class ComparisonSettings:
             raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
         at_least("width", self.width, 1)
         at_least("seeds", self.seeds, 1)
+        at_most("seeds", self.seeds, MOST_SEEDS)
         positive("beta", self.beta)
         if self.batch_norm not in (None, True, False):
             raise SettingsError(f"batch_norm: expected true or false, got {self.batch_norm!r}")

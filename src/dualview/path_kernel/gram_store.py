@@ -346,4 +346,4 @@ def _flush(path: Path) -> None:
 
 def _owner(stream: BinaryIO) -> str:
     stream.seek(0)
-    return stream.read().decode().strip() or "?"
+    return stream.read().decode(errors="replace").strip() or "?"

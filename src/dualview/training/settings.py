@@ -19,6 +19,16 @@ LARGE_DATA = 20_000
 """Train examples from which on the defaults change."""
 
 
+_WHOLE = {
+    "epochs": (1, 10**6),
+    "batch_size": (1, 2**31 - 1),
+    "crop": (0, 1_000),
+    "seed": (0, 2**63 - 1),
+    "threads": (1, 1_024),
+}
+"""Lowest and highest value; beyond, PyTorch overflows, or asks the system for what it has not."""
+
+
 class SettingsError(DualviewError, ValueError):
     """An option with a value it cannot take; the message names the nearest one where that helps."""
 
@@ -82,14 +92,9 @@ class TrainSettings:
         choose("loss", self.loss, LOSSES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
-        for name, lowest in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("crop", 0),
-            ("seed", 0),
-            ("threads", 1),
-        ):
+        for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)
+            at_most(name, getattr(self, name), highest)
         if self.learning_rate is not None:
             positive("learning_rate", self.learning_rate)
         if not 0 <= self.momentum < 1:
@@ -146,6 +151,12 @@ def at_least(name: str, value: int | None, lowest: int) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
         raise SettingsError(f"{name}: expected a whole number, {lowest} or more, got {value!r}")
+
+
+def at_most(name: str, value: int | None, highest: int) -> None:
+    """Refuse a whole number that is too large; None passes."""
+    if value is not None and value > highest:
+        raise SettingsError(f"{name}: expected {highest:,} at most, got {value:,}")
 
 
 def positive(name: str, value: float) -> None:
