@@ -3,11 +3,12 @@
 - The store holds the kernel of the network that the options name, of the first examples of the
   split, normalised; so too for the trained network of a run, of every kind; the two lines of Python
   that it prints read it. How much there is to do, and how long it should take, is told first.
-- Wrong options end with status 2, runs that cannot be used and other stores with status 1, each in
-  one line.
+- Wrong options end with status 2; runs that cannot be used, other stores and a missing extra with
+  status 1, each in one line.
 - Called again it goes on; an interruption says how.
 """
 
+import importlib.util
 import logging
 import subprocess
 import sys
@@ -183,6 +184,18 @@ def test_runs_that_cannot_be_used(out, runs, tmp_path, capsys):
     (broken / "config.json").write_text("{")
     assert kernel(out, "--run", broken) == 1
     assert "expected JSON" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_without_the_extra(out, capsys, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "zarr" else find(name)
+    )
+    assert kernel(out) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dualview kernel: error: ")
+    assert error.endswith("npk_gram needs zarr. Repair: pip install 'dualview[kernel]'\n")
     assert not out.exists()
 
 
