@@ -9,7 +9,8 @@
 5. Other settings, or other data of the same name, are refused with the setting's name, before
    anything is trained; `overwrite` trains anew.
 6. A run that diverges is recorded, and the others go on.
-7. A comparison in a folder that is in use is refused, and what cannot be built leaves no folder.
+7. A comparison in a folder that another process uses is refused, and what cannot be built leaves no
+   folder.
 8. The records do not depend on the other runs of the comparison.
 """
 
@@ -229,6 +230,18 @@ def test_a_folder_in_use_is_refused(tmp_path):
     with locked(tmp_path), pytest.raises(RunError, match="is training here"):
         compare(small(), tmp_path, data=DATA)
     assert not list(tmp_path.glob("*/"))
+
+
+def test_the_second_of_two_processes_is_refused(tmp_path):
+    process = start(_compare_slower, tmp_path)
+    while not _epochs_kept(tmp_path / "dnn-seed0") and process.is_alive():
+        time.sleep(0.002)
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match=f"process {process.pid} is training here; wait for it"):
+            compare(SLOWER, tmp_path, data=DATA, overwrite=overwrite)
+    process.join()
+    assert process.exitcode == 0
+    assert [record.kind for record in load_records(tmp_path)] == ["dlgn", "dnn"]
 
 
 @pytest.mark.parametrize(

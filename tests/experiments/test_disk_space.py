@@ -6,11 +6,14 @@
 3. Too little room is refused with what was expected, what was found, and the repair, also where the
    folder does not exist yet, and before anything is performed.
 4. Sizes are written in the unit that suits them.
+5. On a disk that really fills, finished runs and epochs stay readable, the error says how to go on,
+   a further call trains nothing, and once there is room it ends with the numbers of any other.
 """
 
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import namedtuple
 
 import pytest
@@ -21,6 +24,7 @@ from dualview.experiments.jobs import Job, run_jobs
 from dualview.experiments.run_folders import RECORD
 from dualview.training import CHECKPOINT, MODEL, TrainSettings, train
 from tests.record_cases import run_record
+from tests.small_disk import run_on_small_disk
 from tests.training.tiny import tiny_data, tiny_net
 
 Usage = namedtuple("Usage", "total used free")
@@ -66,3 +70,13 @@ def test_too_little_room(tmp_path, monkeypatch):
 )
 def test_sizes(count, text):
     assert disk_space.size(count) == text
+
+
+def test_a_disk_that_really_fills(tmp_path):
+    disk = tmp_path / "disk"
+    script = [sys.executable, "-m", "tests.experiments.full_disk", str(disk), str(tmp_path / "any")]
+    first, second, last = run_on_small_disk(disk, "3m", script)
+    assert first.startswith(f"{disk}/out: no space left on the disk (")
+    assert first.endswith("give the same command again, which goes on from there")
+    assert second.startswith(f"{disk}/out: expected 1.0 MiB free for models and checkpoints, got 0")
+    assert last == "equal"

@@ -13,7 +13,6 @@ import errno
 import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 
@@ -30,6 +29,7 @@ from dualview.path_kernel import gram_store as room
 from dualview.path_kernel.gram_store import GramStore
 from tests.damage import damaged
 from tests.path_kernel.gram_cases import BLOCK, chunks, dense, examples, failing_write, snapshot
+from tests.small_disk import run_on_small_disk
 
 
 @pytest.fixture
@@ -254,19 +254,9 @@ FULL = textwrap.dedent(
 
 
 def test_disk_that_really_fills(tmp_path):
-    """In a namespace of its own, so that the disk of 128 kB is gone with the process."""
     disk, copy, whole = tmp_path / "disk", tmp_path / "copy", tmp_path / "whole"
-    disk.mkdir()
-    mount = 'mount -t tmpfs -o size=128k tmpfs "$0" || exit 77; exec "$@"'
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", mount, str(disk)]
-    if os.geteuid() != 0 or shutil.which("unshare") is None:
-        pytest.skip("only root can mount a small disk; the simulated one stands in for it")
     script = [sys.executable, "-c", FULL, str(disk), str(copy)]
-    done = subprocess.run([*command, *script], capture_output=True, text=True, timeout=100)
-    if done.returncode == 77 or done.stderr.startswith("unshare:"):
-        pytest.skip("cannot mount a small disk here; the simulated one stands in for it")
-    assert done.returncode == 0, done.stderr
-    first, second, last = done.stdout.splitlines()
+    first, second, last = run_on_small_disk(disk, "128k", script)
     finished = int(first.split()[0])
     assert 0 < finished < 10
     expected = (
