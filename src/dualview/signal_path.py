@@ -3,8 +3,8 @@
 Two operations on it hold a multiplier that depends on the example (`dualview.multipliers`):
 
 - LayerNorm, as a module or a function;
-- softmax attention: a matrix product (`@`, matmul, bmm, einsum) of values with a softmax over any
-  axis but that of the examples, at most followed by dropout or changes of shape; or
+- softmax attention: a matrix product (`@`, matmul, bmm, einsum) of values with a softmax over a
+  given axis other than 0, at most followed by dropout or changes of shape; or
   `F.scaled_dot_product_attention` without dropout.
 
 What an attention weight is computed from (queries, keys, scores, masks) is off the signal path: the
@@ -144,7 +144,7 @@ def _keeps_entries(node: fx.Node) -> bool:
 
 
 def _is_softmax(node: fx.Node) -> bool:
-    """Whether `node` is a softmax over a given axis that is not the axis of the examples."""
+    """Whether `node` is a softmax over a given axis other than 0, that of the examples."""
     if node.op == "call_module":
         module = module_of(node)
         return type(module) is nn.Softmax and _is_inner_axis(module.dim)

@@ -4,10 +4,12 @@
 2. Their `dualview` commands are understood by the command line, `make` targets exist, and other
    commands that name a file of the repository name one that is there.
 3. Every file of the repository that they name exists.
+4. CONTRIBUTING.md places every room of the package, and no other.
 """
 
 import re
 import shlex
+from fnmatch import fnmatch
 
 import pytest
 
@@ -55,6 +57,16 @@ FILE = re.compile(r"`((?:src|tests|docs|benchmarks|results|\.ci)/[\w./-]+)`")
 def test_files_exist(page):
     named = FILE.findall(page.read_text(encoding="utf-8"))
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_room_has_its_place():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("| From low to high |")[2].partition("\n\n")[0]
+    places = [place.rstrip("/") for place in re.findall(r"`([^`]+)`", table)]
+    rooms = {path.stem for path in (ROOT / "src" / "dualview").iterdir() if path.name[0].isalpha()}
+    rooms.remove("py")  # the mark that the package has types
+    assert {room for room in rooms if not any(fnmatch(room, place) for place in places)} == set()
+    assert {place for place in places if not any(fnmatch(room, place) for room in rooms)} == set()
 
 
 def test_there_are_blocks():

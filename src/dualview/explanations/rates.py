@@ -20,7 +20,7 @@ BATCH = 50
 
 
 def rates_of(net: GatedNetwork, data: Dataset, part: Split) -> GateRates:
-    """How often each gate is on, counted on examples spread over a split, in the network's type."""
+    """How often each gate is on, counted in float32 on examples spread over a split."""
     rows = spread_rows(EXAMPLES, len(part))
     own = copy.deepcopy(net).cpu().float().eval()
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))

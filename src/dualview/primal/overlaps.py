@@ -16,8 +16,9 @@ def initial_overlap(
     """Overlap of the gates 1{q > 0} of a network with those that it started from, layer by layer.
 
     The overlap of one example is <G, G0> / (|G| |G0|): 1 where all gates are as they were, 0 where
-    no gate is on in both. Of two independent draws of gates that are on half of the time it is 1/2.
-    It is the factor of a layer in the normalised neural path kernel, taken between two networks.
+    no gate is on in both. Of two independent draws of gates that are on half of the time it is near
+    1/2. In a fully connected network it is a layer's factor in the neural path kernel divided by
+    the norms of both path features, taken between two networks.
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
@@ -30,8 +31,8 @@ def initial_overlap(
         batch_size: examples at a time.
 
     Returns:
-        For each layer of the gating network the mean over the examples. Two examples' gates of
-        which none is on overlap by 1.
+        For each layer of the gating network the mean over the examples. Where no gate is on in
+        either network, the overlap is 1.
 
     Raises:
         PrimalFilterError: no examples, values that are not finite, or networks of other layers.
