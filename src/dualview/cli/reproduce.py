@@ -26,13 +26,13 @@ HELP = "repeat one of the papers' experiments and set published numbers beside t
 
 PRESETS = ("cpu", "paper")
 DURATIONS: Mapping[str, str] = {
-    "regimes": "digits: 4 minutes; MNIST: 25 minutes; "
+    "regimes": "digits: 3 minutes; MNIST: 25 minutes; "
     "CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
-    "architectures": "digits: 8 minutes; CIFAR-10: 70 minutes",
+    "architectures": "digits: 6 minutes; CIFAR-10: 70 minutes",
     "invariances": "digits: 7 minutes; CIFAR-10: 70 minutes",
-    "gate-learning": "digits: 5 minutes; CIFAR-10: 70 minutes",
-    "alignment": "digits: 3 minutes; MNIST: 6 minutes",
-    "shallow": "digits: 2 minutes; CIFAR-10: 40 minutes",
+    "gate-learning": "digits: 4 minutes; CIFAR-10: 70 minutes",
+    "alignment": "digits: 1 minute; MNIST: 6 minutes",
+    "shallow": "digits: 1 minute; CIFAR-10: 40 minutes",
     "spectrum": "digits: 8 minutes; CIFAR-10: 60 minutes",
 }
 """What each experiment says of itself, here so that help need not load torch; a test compares."""

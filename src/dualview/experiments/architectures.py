@@ -244,7 +244,7 @@ EXPERIMENT = Experiment(
     "network and its weights in another (DGN), and when the network that decides the gates is deep "
     "linear (DLGN)? And is what is left due to the second network’s parameters?",
     source=DLGN_RECOVERY.source,
-    duration="digits: 8 minutes; CIFAR-10: 70 minutes",
+    duration="digits: 6 minutes; CIFAR-10: 70 minutes",
     default_data="digits",
     plan=plan,
     tables=tables,

@@ -186,7 +186,7 @@ EXPERIMENT = Experiment(
     "learnt? And if they must: do learnt gates alone, copied and frozen, give a network with "
     "fresh weights the accuracy of the one they were learnt in?",
     source=f"{NPK_PAPER}, table of test accuracies",
-    duration="digits: 4 minutes; MNIST: 25 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
+    duration="digits: 3 minutes; MNIST: 25 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
     default_data="digits",
     plan=plan,
     tables=tables,

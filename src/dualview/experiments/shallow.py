@@ -88,7 +88,7 @@ EXPERIMENT = Experiment(
     "then, that the DLGN’s gates are decided by a deep one (DLGN) rather than by one linear map "
     "for each layer (DLGN-SF)?",
     source=DLGN_PAPER,
-    duration="digits: 2 minutes; CIFAR-10: 40 minutes",
+    duration="digits: 1 minute; CIFAR-10: 40 minutes",
     default_data="digits",
     plan=plan,
     tables=tables,
