@@ -29,7 +29,7 @@ DURATIONS: Mapping[str, str] = {
     "regimes": "digits: 3 minutes; MNIST: 25 minutes; "
     "CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
     "architectures": "digits: 6 minutes; CIFAR-10: 70 minutes",
-    "invariances": "digits: 7 minutes; CIFAR-10: 70 minutes",
+    "invariances": "digits: 4 minutes; CIFAR-10: 70 minutes",
     "gate-learning": "digits: 4 minutes; CIFAR-10: 70 minutes",
     "alignment": "digits: 1 minute; MNIST: 6 minutes",
     "shallow": "digits: 1 minute; CIFAR-10: 40 minutes",
