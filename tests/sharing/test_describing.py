@@ -2,7 +2,8 @@
 
 - A reference architecture is named, unless its layers were changed since or options cannot be
   written; then it counts as the user's own.
-- Networks put together by hand, gates of the user's own, mixed types of numbers, and numbers that
+- Networks put together by hand, gates of the user's own or exchanged since, models whose class has
+  no name that a config may hold, mixed types of numbers, and numbers that
   are not finite are refused.
 """
 
@@ -66,6 +67,19 @@ def test_gates_of_the_users_own():
         pass
 
     refused(small_fc("dgn", gate=Steep()), "got Steep, which only its own code makes again")
+
+
+def test_gates_exchanged_since():
+    net = small_fc("dgn")
+    net.gate_functions[1] = dv.HardGate()
+    refused(
+        net, r"gate_functions\[1\]: expected .*SoftGate.*, as disentangle was told, got .*HardGate"
+    )
+
+
+def test_a_class_without_a_name():
+    layers = (nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    refused(dv.disentangle(type("my net", (nn.Sequential,), {})(*layers)), "the name of a class")
 
 
 def test_mixed_types():

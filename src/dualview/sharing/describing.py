@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any, cast
 
 import torch
 
 from dualview.architecture_record import Architecture
 from dualview.errors import SavedNetworkError
 from dualview.gated_network import GatedNetwork
-from dualview.recipe import DESCRIBED_GATES
+from dualview.gates import Gate
+from dualview.recipe import DESCRIBED_GATES, OWN, describe_gate
 from dualview.sharing.bounds import check_example_shape
-from dualview.sharing.config import DTYPES, SavedConfig, is_option
+from dualview.sharing.config import (
+    DTYPES,
+    SavedConfig,
+    config_from_json,
+    config_to_json,
+    is_option,
+)
 from dualview.sharing.rebuilding import network_outline, rebuilt
 from dualview.training.parameters import StoredTensor
 
@@ -39,6 +48,7 @@ def describe(net: GatedNetwork) -> SavedConfig:
             f"{type(net.gate_functions[0]).__name__}, which only its own code makes again. "
             f"Repair: save net.state_dict() with safetensors"
         )
+    _check_gates(net, recipe.gate)
     if recipe.example_shape is not None:
         check_example_shape(recipe.example_shape)
     config = SavedConfig(
@@ -51,10 +61,22 @@ def describe(net: GatedNetwork) -> SavedConfig:
         "",
         {"dualview": version("dualview"), "torch": torch.__version__},
     )
-    if recipe.architecture is None:
-        return config
-    named = replace(config, recipe=replace(recipe, architecture=_as_json(recipe.architecture)))
-    return named if _makes_again(named, net) else _nameless(config)
+    if recipe.architecture is not None:
+        named = replace(config, recipe=replace(recipe, architecture=_as_json(recipe.architecture)))
+        config = named if _makes_again(named, net) else _nameless(config)
+    config_from_json(config_to_json(config), "config")  # nothing is written that cannot be read
+    return config
+
+
+def _check_gates(net: GatedNetwork, told: Mapping[str, Any]) -> None:
+    """Refuse gates that were exchanged after `disentangle` made them."""
+    for layer, gate in enumerate(net.gate_functions):
+        found = describe_gate(cast(Gate, gate))
+        if told != describe_gate(OWN) and found != told:
+            raise SavedNetworkError(
+                f"gate_functions[{layer}]: expected {dict(told)}, as disentangle was told, got "
+                f"{found or type(gate).__name__}. Repair: disentangle(..., gate=...)"
+            )
 
 
 def _as_json(made: Architecture) -> Architecture:
