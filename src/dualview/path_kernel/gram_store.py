@@ -22,6 +22,7 @@ from dualview.path_kernel.gram_identity import FORMAT, differences, version_chan
 if TYPE_CHECKING:
     import numpy as np
     import zarr
+    from zarr.storage import MemoryStore
 
 ARRAY = "gram"
 DONE = "done"
@@ -117,13 +118,13 @@ class GramStore:
         Raises:
             RunError: its description is damaged, or is that of another array.
         """
-        import zarr
+        from zarr.storage import MemoryStore
 
         try:
             found = self.array().metadata
         except Exception as error:  # whatever zarr meets in a damaged file
             raise self._damaged(f"what zarr cannot read ({_named(error)})") from error
-        expected = self._make(zarr.storage.MemoryStore()).metadata
+        expected = self._make(MemoryStore()).metadata
         if str(found) != str(expected):  # as text, in which NaN equals NaN
             raise self._damaged("the description of another array")
 
@@ -254,8 +255,9 @@ class GramStore:
         self._done.mkdir(exist_ok=True)
         self.unmark_damaged()
 
-    def _make(self, where: Path | zarr.abc.store.Store) -> zarr.Array:
+    def _make(self, where: Path | MemoryStore) -> zarr.Array:
         import zarr
+        from zarr.codecs import Crc32cCodec
 
         return zarr.create_array(
             where,
@@ -264,7 +266,7 @@ class GramStore:
             chunks=(self.block, self.block),
             dtype=self.dtype,
             fill_value=float("nan"),
-            compressors=[zarr.codecs.Crc32cCodec()],  # no compression: float noise
+            compressors=[Crc32cCodec()],  # no compression: float noise
             dimension_names=("x", "x" if self.symmetric else "x2"),
         )
 
