@@ -40,7 +40,7 @@ from dualview.training import TrainSettings
 RUNS, WARM_UP = 200, 20
 GROWTH = 128 * 1024
 """Bytes a run. torch.fx keeps the source of every graph that it compiles (eighteen a run), for
-tracebacks, until the process ends; the rest is the allocator's."""
+tracebacks, until the process ends."""
 
 SETTINGS = ComparisonSettings(
     kinds=("dnn", "dlgn"),
