@@ -11,11 +11,11 @@ import pytest
 from dualview.architecture_record import Architecture, architecture_of
 from dualview.architectures import build
 from dualview.errors import SavedNetworkError
-from dualview.sharing.bounds import bounded_architecture, check_example_shape
+from dualview.sharing.bounds import bounded_architecture, bounded_example, check_example_shape
 from dualview.training.parameters import StoredTensor
 from tests.cases import SMALL
 
-from .saved import QUICK
+from .saved import QUICK, Net
 
 
 def stored_of(model):
@@ -81,6 +81,27 @@ def test_examples_that_cannot_be_meant(shape, match):
     made = Architecture("c4gap", {"input_shape": [3, 8, 8], "width": 32})
     with pytest.raises(SavedNetworkError, match=match):
         bounded_architecture(made, FILE, shape)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 4), (2, 800, 800)])
+def test_examples_of_a_users_model(shape):
+    model = Net()
+    bounded_example(model, shape)
+    assert model.training
+    assert not any(parameter.is_meta for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("shape", "match"),
+    [
+        ((2, 11_000, 11_000), "takes 363,000,000 numbers in one layer"),
+        ((3, 800, 800), "Net cannot be run on one example"),
+        ((2, 2**20, 2**20), "at most 268,435,456 numbers in one example"),
+    ],
+)
+def test_examples_that_no_users_model_is_run_on(shape, match):
+    with pytest.raises(SavedNetworkError, match=match):
+        bounded_example(Net(), shape)
 
 
 def test_example_shapes():

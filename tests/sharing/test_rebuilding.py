@@ -114,6 +114,13 @@ def test_other_models(other, match):
         again(own_net(), model)
 
 
+def test_an_example_too_large_for_a_users_model():
+    net = own_net()
+    recipe = replace(net.recipe, example_shape=(2, 11_000, 11_000))
+    with pytest.raises(SavedNetworkError, match="takes 363,000,000 numbers in one layer"):
+        again(net, Net(), recipe=recipe)
+
+
 def test_a_shorter_graph():
     net = small_fc()
     graph = describe(net).graph

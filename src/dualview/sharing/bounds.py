@@ -6,6 +6,7 @@ PyTorch's meta device, where tensors have shapes and no numbers, and counted.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,13 @@ from dualview.training.parameters import StoredTensor
 
 MOST_VALUES = 2**28
 """Numbers in one tensor (1 GB in float32) while the shapes of one example are noted."""
+
+
+HARMLESS = 2**20
+"""Numbers in one example that any model may be run on."""
+
+NOT_MEANT = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, MemoryError)
+"""Whatever factories and PyTorch say of sizes that cannot be meant."""
 
 
 def bounded_architecture(
@@ -50,22 +58,38 @@ def bounded_architecture(
         if example_shape is not None:
             _check_example(model, example_shape)
         return factory(**made.options)
-    # Whatever factories and PyTorch say of sizes that cannot be meant.
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        RuntimeError,
-        MemoryError,
-    ) as error:
+    except NOT_MEANT as error:
         if isinstance(error, SavedNetworkError):
             raise
-        first_line = str(error).partition("\n")[0]
         raise SavedNetworkError(
             f"architecture: {made.name} cannot be made with {repr(dict(made.options))[:200]}: "
-            f"{first_line[:200]}"
+            f"{_first_line(error)}"
         ) from error
+
+
+def bounded_example(model: nn.Module, shape: tuple[int, ...]) -> None:
+    """Refuse an example that a user's model could run on in more memory than can be meant.
+
+    Raises:
+        SavedNetworkError: it is too large, or takes too much in one layer; or it is not small, and
+            the model cannot tell without numbers.
+    """
+    check_example_shape(shape)
+    if math.prod(shape) <= HARMLESS:
+        return
+    try:
+        _check_example(copy.deepcopy(model).to("meta"), shape)
+    except NOT_MEANT as error:
+        if isinstance(error, SavedNetworkError):
+            raise
+        raise SavedNetworkError(
+            f"example_shape: {type(model).__name__} cannot be run on one example of shape {shape}: "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
 
 
 def _check_layers(options: Mapping[str, Any], held: int) -> None:

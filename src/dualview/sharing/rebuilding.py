@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dualview.errors import ConversionError, DualviewWarning, SavedNetworkError
 from dualview.gated_network import GatedNetwork, disentangle
 from dualview.recipe import gate_from
-from dualview.sharing.bounds import bounded_architecture, check_example_shape
+from dualview.sharing.bounds import bounded_architecture, bounded_example
 from dualview.sharing.config import SavedConfig
 from dualview.structure import outline, plain_options
 from dualview.training.parameters import StoredTensor
@@ -45,6 +45,8 @@ def rebuilt(
         if model is None:
             assert recipe.architecture is not None
             model = bounded_architecture(recipe.architecture, stored, recipe.example_shape)
+        elif recipe.example_shape is not None:
+            bounded_example(model, recipe.example_shape)
         try:
             net = disentangle(
                 model,
@@ -105,7 +107,6 @@ def _example(model: nn.Module, shape: tuple[int, ...] | None) -> Tensor | None:
     """One example of zeros, where and of the type that the model is."""
     if shape is None:
         return None
-    check_example_shape(shape)
     floating = (p for p in model.parameters() if p.is_floating_point())
     like = next(floating, torch.zeros(()))
     return like.detach().new_zeros(1, *shape)
