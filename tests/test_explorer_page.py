@@ -208,6 +208,7 @@ def test_what_is_exact():
     text = " ".join(exactness(found))
     assert "sigmoid(4 q)" in text
     assert "hard gates" in text
+    assert "Everything but the kernel machine and how often channels are on is computed" in text
     assert f"{largest_deviation(found):.1g}" in text
     assert 0 <= largest_deviation(found) < 1e-12
     for example in found.examples:

@@ -100,11 +100,11 @@ def _write(path: Path, text: str) -> None:
 
 def exactness(found: Explanations) -> tuple[str, ...]:
     """What is exact on the page, what is not, and in which units."""
-    rest = "" if found.machine is None else " but the kernel machine"
+    machine = "" if found.machine is None else "the kernel machine and "
     return (
         f"Gates are those of the network in evaluation mode: {found.gate}. With gates fixed, a "
-        f"logit is a sum over paths. Everything{rest} is computed in float64 from the trained "
-        f"parameters, and is in units of the logit.",
+        f"logit is a sum over paths, and its parts are in units of the logit. Everything but "
+        f"{machine}how often channels are on is computed in float64 from the trained parameters.",
         f"Parts of a logit (layers, pixels and biases) sum to it: the largest deviation of any sum "
         f"on this page is {largest_deviation(found):.1g}.",
         f"How often a channel is on is counted on {found.n_rates:,} examples spread over the "
