@@ -33,7 +33,7 @@ DURATIONS: Mapping[str, str] = {
     "gate-learning": "digits: 4 minutes; CIFAR-10: 70 minutes",
     "alignment": "digits: 1 minute; MNIST: 6 minutes",
     "shallow": "digits: 1 minute; CIFAR-10: 40 minutes",
-    "spectrum": "digits: 8 minutes; CIFAR-10: 60 minutes",
+    "spectrum": "digits: 6 minutes; CIFAR-10: 60 minutes",
 }
 """What each experiment says of itself, here so that help need not load torch; a test compares."""
 
