@@ -31,7 +31,7 @@ DURATIONS: Mapping[str, str] = {
     "architectures": "digits: 6 minutes; CIFAR-10: 70 minutes",
     "invariances": "digits: 4 minutes; CIFAR-10: 70 minutes",
     "gate-learning": "digits: 4 minutes; CIFAR-10: 70 minutes",
-    "alignment": "digits: 1 minute; MNIST: 3 minutes",
+    "alignment": "digits: 1 minute; MNIST: 6 minutes",
     "shallow": "digits: 1 minute; CIFAR-10: 40 minutes",
     "spectrum": "digits: 6 minutes; CIFAR-10: 60 minutes",
 }

@@ -325,7 +325,7 @@ EXPERIMENT = Experiment(
     question="While a network learns to tell two digits apart, does the kernel of its gates come "
     "to suit the labels?",
     source=f"{NPK_PAPER}, the figure on the alignment of the NPK during training",
-    duration="digits: 1 minute; MNIST: 3 minutes",
+    duration="digits: 1 minute; MNIST: 6 minutes",
     default_data="digits",
     plan=plan,
     tables=tables,
