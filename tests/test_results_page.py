@@ -17,7 +17,14 @@ import pytest
 
 from dualview.experiments.collected import collect, read_collected
 from dualview.experiments.registry import EXPERIMENTS
-from dualview.results_page import EMPTY, PAGE, provenance_line, results_text, write_results
+from dualview.results_page import (
+    EMPTY,
+    PAGE,
+    _data_name,
+    provenance_line,
+    results_text,
+    write_results,
+)
 from tests.experiments.test_collected import run_folder
 from tests.record_cases import comparison, run_record
 
@@ -105,3 +112,17 @@ def test_provenance_line():
     ):
         assert text in line
     assert "(1 diverged)" in provenance_line([run_record(status="diverged")])
+
+
+@pytest.mark.parametrize(
+    ("folder", "data", "heading"),
+    [
+        ("digits", "digits", "digits"),
+        ("digits-paper", "digits", "digits (paper)"),
+        ("cifar-10-jpeg-re-encoding", "CIFAR-10, JPEG re-encoding", "CIFAR-10, JPEG re-encoding"),
+        ("mnist-paper", "mnist, 4 against 7", "mnist (paper)"),
+        ("elsewhere", "digits", "elsewhere"),
+    ],
+)
+def test_headings_of_data(folder, data, heading):
+    assert _data_name(folder, [run_record("dnn", 0, data=data)]) == heading

@@ -109,7 +109,9 @@ def _data_text(experiment: Experiment, data: str, records: Sequence[RunRecord]) 
 
 def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
     """The data as reports name it, with what its folder adds: "digits (paper)"."""
-    for name in dict.fromkeys(record.data for record in records):
+    names = dict.fromkeys(record.data for record in records)
+    # Records may say which part they used: "mnist, 4 against 7".
+    for name in (*names, *(name.split(",")[0] for name in names)):
         suffix = folder.removeprefix(slug(name))
         if suffix != folder:
             return f"{name} ({suffix.strip('-')})" if suffix else name

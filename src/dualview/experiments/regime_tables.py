@@ -17,7 +17,7 @@ from dualview.experiments.published import (
     Published,
 )
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import SummaryRow, percent, summarise
+from dualview.experiments.summary import SummaryRow, percent, points, summarise
 from dualview.experiments.tables import Table
 
 REGIME_NAMES = {
@@ -145,7 +145,9 @@ def _gain_table(groups: Sequence[Sequence[RunRecord]]) -> Table:
         if numbers:
             differences = (numbers[more].percent - numbers[less].percent for more, less in GAINS)
             where = REGIME_DATA[records[0].architecture]
-            rows.append((f"  published, {where}", *(f"{value:+.2f}" for value in differences)))
+            rows.append(
+                (f"  published, {where}", *(points(value / 100, None) for value in differences))
+            )
     return Table(
         "regime-gains",
         "What learnt gates gain, percentage points of test accuracy",
@@ -166,14 +168,11 @@ def _gain(records: Sequence[RunRecord], more: str, less: str) -> str:
         if record.test_accuracy is not None
     }
     differences = [
-        100 * (score - scores[less, seed])
+        score - scores[less, seed]
         for (kind, seed), score in scores.items()
         if kind == more and (less, seed) in scores
     ]
-    mean, sd = _mean_and_sd(differences)
-    if mean is None:
-        return "–"
-    return f"{mean:+.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+    return points(*_mean_and_sd(differences))
 
 
 def setting_title(arch: str, optimizer: str) -> str:
