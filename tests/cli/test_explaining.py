@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from dualview.cli.explaining import TerminalWatcher, load_run, page_facts, page_path, write_page
 from dualview.errors import RunError
+from dualview.experiments import records
 from dualview.experiments.networks import accuracy
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.run_folders import CONFIG, RECORD
@@ -134,7 +135,9 @@ def test_no_page(out):
         page_path(out)
 
 
-def test_the_page_says_where_it_is_from(runs, tmp_path, capsys):
+def test_the_page_says_where_it_is_from(runs, tmp_path, capsys, monkeypatch):
+    made = records.provenance("cpu")  # the time is told to the second
+    monkeypatch.setattr(records, "provenance", lambda device: made)
     loaded = load_run(options(runs / "dgn-seed0"))
     found = explain(loaded.net, loaded.data, [1, 4], n_train=0)
     assert write_page(loaded, found, "dualview explain …", tmp_path / "page.html") == 0
