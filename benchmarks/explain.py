@@ -24,7 +24,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from measurement import Measurement, best_of, parser_of, report, resident
@@ -95,7 +97,7 @@ def time_filters(rounds: int) -> Iterator[Measurement]:
         net(example(FILTERED))  # libraries load their code at the first convolution
     bounds = {"channel filters": 2.0}
     for name, read in READINGS.items():
-        seconds = [best_of(lambda r=read, i=i: r(net, i), rounds) for i in range(net.n_gates)]  # type: ignore[misc]
+        seconds = [best_of(partial(read, net, i), rounds) for i in range(net.n_gates)]
         quantity = f"{name}, {net.n_gates} layers, sum of shortest"
         yield Measurement(FILTERED, quantity, sum(seconds), "s", rounds, bounds.get(name))
     inside, corner = deviations(net, net.n_gates - 1)
@@ -135,11 +137,11 @@ def time_paths(name: str, rounds: int) -> Iterator[Measurement]:
     yield Measurement(name, "sum of paths, deviation from the logit", error, "", 1)
 
 
-def time_ensemble(name: str, by: str) -> Iterator[Measurement]:
+def time_ensemble(name: str, by: Literal["member", "size"]) -> Iterator[Measurement]:
     """Time the parts of a residual network's sub-networks."""
     net, x = network(name), example(name)
     start = time.perf_counter()
-    parts = dv.ensemble_contributions(net, x, OUTPUT, by=by)  # type: ignore[arg-type]
+    parts = dv.ensemble_contributions(net, x, OUTPUT, by=by)
     seconds = time.perf_counter() - start
     count = len(parts.members or parts.by_size)
     error = abs(float(parts.by_size.sum()) - parts.total)

@@ -32,4 +32,5 @@ def leaf(function: Function) -> Function:
                 return value.tracer.create_proxy("call_function", called, args, kwargs)
         return function(*args, **kwargs)
 
+    # Its arguments and result are the function's, which a type variable for it cannot say.
     return called  # type: ignore[return-value]

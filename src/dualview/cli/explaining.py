@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +14,7 @@ from dualview.cli.options import add_data_options, data_settings
 from dualview.errors import RunError
 from dualview.experiments.settings import KINDS, ComparisonSettings
 from dualview.training import SettingsError, at_least, choose
+from dualview.training.threads import use_threads
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -133,7 +133,7 @@ def explained(options: Any, run: Run, rows: Sequence[int]) -> Explanations:
     """The explanations, with a progress bar in a terminal."""
     from dualview.explanations.explain import explain
 
-    with _threads(run.record.config.get("threads")):
+    with use_threads(run.record.config.get("threads")):
         return explain(
             run.net,
             run.data,
@@ -143,19 +143,6 @@ def explained(options: Any, run: Run, rows: Sequence[int]) -> Explanations:
             machine_gates=options.machine_gates,
             watcher=TerminalWatcher(),
         )
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """As many CPU threads as the run was trained with, which suit a network of its size."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_page(run: Run, found: Explanations, again: str, path: Path) -> int:

@@ -11,8 +11,6 @@ the examples depends on (seed, epoch) alone.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from dualview.experiments.spectrum_targets import (
 from dualview.training import CHECKPOINT, Watcher
 from dualview.training.files import write_atomically
 from dualview.training.optimisation import cosine
+from dualview.training.threads import use_threads
 
 MEASUREMENTS = 40
 """At most so many a fit, at distances that grow with the epochs."""
@@ -85,7 +84,7 @@ def fit(net: nn.Module, task: Fit, folder: Path, watcher: Watcher) -> tuple[Para
     Raises:
         RunError: the folder's checkpoint is damaged.
     """
-    with _threads(task.threads):
+    with use_threads(task.threads):
         copies = len(task.frequencies)
         parameters = {
             name: p.detach().to(task.device).expand(copies, *p.shape).clone().requires_grad_()
@@ -206,14 +205,3 @@ def _resumed(path: Path, parameters: Parameters, optimiser: torch.optim.Optimize
             f"{path}: expected a checkpoint of an interrupted fit, got {type(error).__name__}: "
             f"{error}. Repair: delete the file, and the fit starts anew"
         ) from error
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch use so many CPU threads; None changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -17,6 +17,7 @@ from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.metrics import TrainingResult, write_metrics
 from dualview.training.parameters import save_parameters
 from dualview.training.settings import SettingsError, TrainSettings
+from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def train(
     gpus = list(range(torch.cuda.device_count()))
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.random.fork_rng(devices=gpus), _threads(settings.threads), _quiet():
+    with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
         module, status, message = _fit(net, data, settings, folder, watcher or Unwatched(), measure)
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -245,19 +246,6 @@ def device_name(device: Any) -> str:
         n = torch.get_num_threads()
         return f"cpu ({n} thread{'s' if n > 1 else ''})"
     return str(device)
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch use so many CPU threads; None changes nothing."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

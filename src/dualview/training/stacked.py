@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 from dualview.training import optimisation
 from dualview.training.metrics import EpochMetrics, TrainingResult
-from dualview.training.run import Terminated, _threads, device_name
+from dualview.training.run import Terminated, device_name
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.stacked_examples import Examples, epoch_order
 from dualview.training.stacked_members import Member, hand_out, keep, mean_metrics, take_in
 from dualview.training.stacked_network import has_frozen_gates, stack
+from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def train_stacked(
         member = Member(net.to(device, DTYPES[first.precision]).train(), own, folder)
         member.resume()
         members.append(member)
-    with _threads(first.threads), _terminable():
+    with use_threads(first.threads), _terminable():
         _train_members(members, data, device, validate, watcher)
         return [member.finish(device_name(device)) for member in members]
 
