@@ -4,7 +4,7 @@
   beta; with the scale given it is affine, its mean part of the linear map.
 - Dot-product attention weights times values are PyTorch's attention, whatever the mask; each row is
   the softmax written out.
-- A scale of another shape is refused.
+- A scale of another shape is refused, and so is what would normalise over the examples.
 """
 
 import math
@@ -14,7 +14,12 @@ import torch
 from torch.nn import functional as F
 
 from dualview.errors import ExampleInputError
-from dualview.multipliers import dot_product_weights, layer_norm_scale, replay_layer_norm
+from dualview.multipliers import (
+    dot_product_weights,
+    layer_norm_scale,
+    replay_layer_norm,
+    softmax_weights,
+)
 
 D = torch.float64
 
@@ -78,3 +83,18 @@ def test_weights_are_the_softmax_written_out():
     for row, q in zip(weights, query[0, 0], strict=True):
         raised = [math.exp(float(q @ k) / math.sqrt(3)) for k in key[0, 0]]
         assert row.tolist() == pytest.approx([r / sum(raised) for r in raised])
+
+
+ROWS, TOKENS = torch.ones(4, 3), torch.ones(4, 2, 3)
+OVER_EXAMPLES = {
+    "LayerNorm": (lambda v: layer_norm_scale(v, v.shape[-2:], 1e-5)),
+    "attention": (lambda v: dot_product_weights(v, v)),
+    "softmax": (lambda v: softmax_weights(v, v, -2)),
+}
+
+
+@pytest.mark.parametrize("name", OVER_EXAMPLES)
+def test_what_normalises_over_the_examples_is_refused(name):
+    OVER_EXAMPLES[name](TOKENS)
+    with pytest.raises(ExampleInputError, match=rf"^{name}: .* got shape \(4, 3\).* Repair: "):
+        OVER_EXAMPLES[name](ROWS)

@@ -6,6 +6,8 @@
 - Activations and pools off the signal path are no gates.
 - Spellings that are not attention weights of values are refused, each with its line and a repair;
   so is every kind of DLGN.
+- What would normalise over the examples is refused, however the axis is written: at conversion
+  where the shape is known, else at the call.
 """
 
 import math
@@ -16,7 +18,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
-from dualview.errors import UnsupportedOperationError
+from dualview.errors import ExampleInputError, UnsupportedOperationError
 from dualview.tracing import trace
 from tests.cases import relative_error
 
@@ -224,3 +226,43 @@ def test_a_dlgn_is_refused_with_the_reason(kind, mix):
         dv.disentangle(Mixer(mix), kind)
     assert str(caught.value).startswith("LayerNorm (module 'norm') at ")
     assert "Repair: use kind='dgn'" in str(caught.value)
+
+
+OVER_EXAMPLES = {
+    "softmax": lambda s, h: torch.softmax(scores(s, h), -3) @ s.v(h),
+    "x.softmax": lambda s, h: scores(s, h).softmax(dim=-3) @ s.v(h),
+    "nn.Softmax": lambda s, h: s.far(scores(s, h)) @ s.v(h),
+    "transposed": lambda s, h: torch.softmax(scores(s, h), -3).mT @ s.v(h),
+    "dot product without an example": lambda s, h: (
+        h + F.scaled_dot_product_attention(s.q(h)[:, 0], s.k(h)[:, 0], s.v(h)[:, 0]).unsqueeze(1)
+    ),
+    "layer norm of everything": lambda s, h: F.layer_norm(s.v(h), (3, TOKENS, WIDTH)),
+}
+
+
+def over_examples(name):
+    model = Mixer(OVER_EXAMPLES[name])
+    model.far = nn.Softmax(dim=-3)
+    return model.double()
+
+
+@pytest.mark.parametrize("name", OVER_EXAMPLES)
+def test_what_normalises_over_the_examples_is_refused(name):
+    with pytest.raises(UnsupportedOperationError, match="over the examples") as caught:
+        dv.disentangle(over_examples(name), "dnn", example_input=inputs())
+    assert "test_signal_path.py" in str(caught.value)
+    assert "Repair:" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", OVER_EXAMPLES)
+def test_without_an_example_input_it_is_refused_at_the_call(name):
+    net = dv.disentangle(over_examples(name), "dnn")
+    with pytest.raises(ExampleInputError, match="over the examples"):
+        net(inputs())
+
+
+def test_layer_norm_over_a_shape_with_the_examples():
+    model = Mixer(lambda s, h: F.layer_norm(s.v(h), h.shape)).double()
+    for given in (None, inputs()):
+        with pytest.raises(ExampleInputError, match="over the examples"):
+            dv.disentangle(model, "dnn", example_input=given)(inputs())

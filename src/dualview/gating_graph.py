@@ -12,7 +12,7 @@ import torch
 from torch import fx, nn
 
 from dualview.errors import UnsupportedOperationError
-from dualview.multipliers import dot_product_weights, layer_norm_scale
+from dualview.multipliers import dot_product_weights, layer_norm_scale, softmax_weights
 from dualview.pooling import max_pool_switch
 from dualview.signal_path import (
     Kinds,
@@ -21,6 +21,7 @@ from dualview.signal_path import (
     is_dot_product,
     is_layer_norm,
     layer_norm_of,
+    softmax_of,
 )
 from dualview.source_lines import describe
 from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
@@ -100,9 +101,12 @@ def add_multiplier(
         norm = layer_norm_of(node)
         normalised = fx.map_arg(norm.normalised, env.__getitem__)
         return graph.call_function(layer_norm_scale, (env[norm.source], normalised, norm.eps))
-    factor = attention_factor(node, kinds)
-    if factor is not None:
-        return env[factor]
+    factor, softmax = attention_factor(node, kinds), softmax_of(node, kinds)
+    if factor is not None and softmax is not None:
+        source, axis = softmax
+        if axis > 0:
+            return env[factor]
+        return graph.call_function(softmax_weights, (env[factor], env[source], axis))
     options = fx.map_arg(dot_product_arguments(node), env.__getitem__)
     unused = ("value", "dropout_p", "enable_gqa")
     used = {name: value for name, value in options.items() if name not in unused}

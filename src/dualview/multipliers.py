@@ -25,14 +25,21 @@ from torch.nn import functional as F
 from dualview.errors import ExampleInputError
 from dualview.leaf import leaf
 
+DOT_PRODUCT_AXES = 3
+"""Fewest axes of a query, key or value of attention: example, token, feature."""
+
 
 @leaf
 def layer_norm_scale(value: Tensor, normalised: Sequence[int], eps: float) -> Tensor:
     """1 / sqrt(variance + eps) over the last axes, whose lengths are `normalised`; (n, ..., 1).
 
+    Raises:
+        ExampleInputError: the examples are among those axes.
+
     >>> layer_norm_scale(torch.tensor([[1.0, 5.0]]), (2,), 0.0)
     tensor([[0.5000]])
     """
+    _refuse_examples("LayerNorm", value, 1 + len(normalised))
     over = tuple(range(-len(normalised), 0))
     return torch.rsqrt(value.var(over, correction=0, keepdim=True) + eps)
 
@@ -84,11 +91,44 @@ def dot_product_weights(query: Tensor, key: Tensor, **options: Any) -> Tensor:
         key: (n, ..., keys, d).
         options: attn_mask, is_causal, scale.
 
+    Raises:
+        ExampleInputError: the query has no axis of examples.
+
     >>> query, key = torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 4, 3)
     >>> dot_product_weights(query, key)[0, 0, 0]
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
+    _refuse_examples("attention", query, DOT_PRODUCT_AXES)
     keys = key.shape[-2]
     unit = torch.eye(keys, dtype=key.dtype, device=key.device)
     values = unit.expand(*key.shape[:-1], keys)  # (n, ..., keys, keys)
     return F.scaled_dot_product_attention(query, key, values, **options)
+
+
+@leaf
+def softmax_weights(weights: Tensor, softmax: Tensor, axis: int) -> Tensor:
+    """`weights` as they are, once it is known that their softmax is not over the examples.
+
+    Args:
+        weights: (n, ...), what became of `softmax`.
+        softmax: (n, ...), a softmax over `axis`.
+        axis: counted from the last, so negative.
+
+    Raises:
+        ExampleInputError: `axis` is that of the examples.
+
+    >>> weights = torch.full((3, 2), 0.5)
+    >>> softmax_weights(weights, weights, -1) is weights
+    True
+    """
+    _refuse_examples("softmax", softmax, 1 - axis)
+    return weights
+
+
+def _refuse_examples(what: str, value: Tensor, axes: int) -> None:
+    if value.dim() < axes:
+        raise ExampleInputError(
+            f"{what}: expected a value of at least {axes} axes, the examples first, got shape "
+            f"{tuple(value.shape)}, so that it would normalise over the examples. Repair: give the "
+            f"network examples of the shape that the model was written for, x.unsqueeze(0) for one"
+        )

@@ -22,6 +22,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from dualview import operations as ops
+from dualview.multipliers import DOT_PRODUCT_AXES
 from dualview.source_lines import as_nodes, module_of, operation_name
 
 Kinds = Mapping[fx.Node, str]
@@ -90,6 +91,32 @@ def attention_factor(node: fx.Node, kinds: Kinds) -> fx.Node | None:
     return None
 
 
+def softmax_of(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, int] | None:
+    """The softmax that gives the attention weights at `node`, and its axis; None: not so spelt."""
+    factor = attention_factor(node, kinds)
+    if factor is None:
+        return None
+    softmax = _origin(factor)
+    return softmax, _softmax_axis(softmax)
+
+
+def needed_axes(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, int] | None:
+    """A value from which the multiplier at `node` is made, and the fewest axes it must have.
+
+    With fewer, what is normalised is the examples (axis 0). None: their number does not matter, or
+    is read off a tensor.
+    """
+    if is_layer_norm(node):
+        norm = layer_norm_of(node)
+        known = isinstance(norm.normalised, tuple | list)
+        return (norm.source, 1 + len(norm.normalised)) if known else None
+    if is_dot_product(node):
+        (query,) = as_nodes(dot_product_arguments(node)["query"])
+        return query, DOT_PRODUCT_AXES
+    found = softmax_of(node, kinds)
+    return None if found is None or found[1] > 0 else (found[0], 1 - found[1])
+
+
 def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
     """The inputs of `node` that are on the signal path if it is: all but attention's scores."""
     if is_dot_product(node):
@@ -146,13 +173,15 @@ def _keeps_entries(node: fx.Node) -> bool:
 def _is_softmax(node: fx.Node) -> bool:
     """Whether `node` is a softmax over a given axis other than 0, that of the examples."""
     if node.op == "call_module":
-        module = module_of(node)
-        return type(module) is nn.Softmax and _is_inner_axis(module.dim)
-    known = node.op == "call_function" and node.target in ops.SOFTMAX_FUNCTIONS
-    if not known and not (node.op == "call_method" and node.target == "softmax"):
-        return False
-    return _is_inner_axis(node.args[1] if len(node.args) > 1 else node.kwargs.get("dim"))
+        known = type(module_of(node)) is nn.Softmax
+    elif node.op == "call_function":
+        known = node.target in ops.SOFTMAX_FUNCTIONS
+    else:
+        known = node.op == "call_method" and node.target == "softmax"
+    return known and isinstance(axis := _softmax_axis(node), int) and axis != 0
 
 
-def _is_inner_axis(dim: Any) -> bool:
-    return isinstance(dim, int) and dim != 0
+def _softmax_axis(node: fx.Node) -> Any:
+    if node.op == "call_module":
+        return module_of(node).dim
+    return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")

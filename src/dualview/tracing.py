@@ -38,7 +38,13 @@ from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.signal_path import multipliers_on, signal_path
 from dualview.source_lines import describe, module_of, stack_trace_here, users_line
-from dualview.verification import is_activation, is_max_pool, value_kinds, verify
+from dualview.verification import (
+    is_activation,
+    is_max_pool,
+    value_kinds,
+    verify,
+    verify_examples_apart,
+)
 
 
 @dataclass(frozen=True)
@@ -109,11 +115,12 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     for node in module.graph.nodes:
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
+    multipliers = multipliers_on(signal, kinds)
     shapes = {}
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
+        verify_examples_apart(multipliers, kinds, shapes)
         _compare_with_model(module, own, in_place, example_input)
-    multipliers = multipliers_on(signal, kinds)
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
 
 

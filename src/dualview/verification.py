@@ -10,6 +10,7 @@ that is not random (`dualview.signal_path`).
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -25,6 +26,7 @@ from dualview.signal_path import (
     is_dot_product,
     is_layer_norm,
     layer_norm_of,
+    needed_axes,
     signal_path,
 )
 from dualview.source_lines import as_nodes, describe, module_of, operation_name
@@ -93,6 +95,28 @@ def verify(graph: fx.Graph) -> None:
             _verify_follows_the_mode(node)
             if node in on_path:
                 _verify_node(node, kinds)
+
+
+def verify_examples_apart(
+    multipliers: Iterable[fx.Node],
+    kinds: Mapping[fx.Node, str],
+    shapes: Mapping[fx.Node, torch.Size],
+) -> None:
+    """Check that no LayerNorm or attention normalises over the examples, which are on axis 0.
+
+    Raises:
+        UnsupportedOperationError: one does.
+    """
+    for node in multipliers:
+        found = needed_axes(node, kinds)
+        if found is None or len(shapes[found[0]]) >= found[1]:
+            continue
+        raise UnsupportedOperationError(
+            f"{describe(node)}: expected a value of at least {found[1]} axes, the examples first, "
+            f"got shape {tuple(shapes[found[0]])}, so that it normalises over the examples. "
+            f"Repair: normalise over another axis, or pass an example_input with an axis of "
+            f"examples"
+        )
 
 
 def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
