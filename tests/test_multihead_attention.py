@@ -3,6 +3,7 @@
 - It computes what the module does in evaluation mode, for every way to build it, self- and
   cross-attention; the dual form's gradients are the model's; dropout follows the mode.
 - A DGN's weights network draws projections of its own and uses those of the values.
+- A value without an axis of examples is refused, at conversion or at the call.
 - Masks, extra keys and returned attention weights are refused with a repair.
 """
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.errors import UnsupportedOperationError
+from dualview.errors import ExampleInputError, UnsupportedOperationError
 from tests.cases import relative_error
 
 D = torch.float64
@@ -88,6 +89,22 @@ def test_a_dgn_by_hand():
     mixed = (weights @ value.view(3, 5, 2, 2).transpose(1, 2)).transpose(1, 2).flatten(2)
     h = h + mixed @ own["attention.out_proj.weight"].T + own["attention.out_proj.bias"]
     torch.testing.assert_close(net(x), h @ own["c.weight"].T + own["c.bias"])
+
+
+@pytest.mark.parametrize("name", ["self-attention", "tokens first", "other keys"])
+@pytest.mark.parametrize("kind", ["dnn", "dgn"])
+def test_tokens_are_not_taken_for_examples(name, kind):
+    calls = {
+        "self-attention": {},
+        "tokens first": {"batch_first": False},
+        "other keys": {"call": lambda s, h: s.attention(h, h[:3], h[:3])[0]},
+    }
+    model, x = Model(**calls[name]), torch.randn(5, 3)
+    net = dv.disentangle(model, kind, seed=0)
+    with pytest.raises(ExampleInputError, match=r"^nn\.MultiheadAttention: .*\(5, 4\).* Repair: "):
+        net(x)
+    with pytest.raises(ExampleInputError, match=r"nn\.MultiheadAttention: .*\(5, 4\).* Repair: "):
+        dv.disentangle(model, kind, seed=0, example_input=x)
 
 
 REFUSED = {

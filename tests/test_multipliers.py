@@ -17,6 +17,7 @@ from dualview.errors import ExampleInputError
 from dualview.multipliers import (
     dot_product_weights,
     layer_norm_scale,
+    query_of_examples,
     replay_layer_norm,
     softmax_weights,
 )
@@ -90,6 +91,7 @@ OVER_EXAMPLES = {
     "LayerNorm": (lambda v: layer_norm_scale(v, v.shape[-2:], 1e-5)),
     "attention": (lambda v: dot_product_weights(v, v)),
     "softmax": (lambda v: softmax_weights(v, v, -2)),
+    "nn.MultiheadAttention": query_of_examples,
 }
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from dualview.multipliers import query_of_examples
 from dualview.source_lines import module_of
 
 _ARGUMENTS = ("query", "key", "value", "key_padding_mask", "need_weights", "attn_mask")
@@ -65,13 +66,14 @@ class _Writer:
 
     def attention(self, query: fx.Node, key: fx.Node, value: fx.Node) -> fx.Node:
         """The first output of the module."""
+        query = self._function(query_of_examples, query)  # first, and no part of the values' path
         q, k, v = (
             self._by_head(self._projected(number, self._examples_first(source)))
             for number, source in enumerate((query, key, value))
         )
         scale = 1 / math.sqrt(self.own.head_dim)
         scores = self._function(torch.matmul, q, self._method("transpose", k, -2, -1))
-        weights = self._function(torch.softmax, self._function(operator.mul, scores, scale), -1)
+        weights = self._function(torch.softmax, self._function(operator.mul, scores, scale), 3)
         mixed = self._function(torch.matmul, self._dropout(weights), v)
         merged = self._method("flatten", self._method("transpose", mixed, 1, 2), 2)
         out = self._function(

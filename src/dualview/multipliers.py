@@ -125,6 +125,23 @@ def softmax_weights(weights: Tensor, softmax: Tensor, axis: int) -> Tensor:
     return weights
 
 
+@leaf
+def query_of_examples(query: Tensor) -> Tensor:
+    """The query of `nn.MultiheadAttention` as it is, once it is known to have an axis of examples.
+
+    Args:
+        query: (n, tokens, features), or tokens first.
+
+    Raises:
+        ExampleInputError: there is no such axis, so that the tokens would be taken for examples.
+
+    >>> query_of_examples(torch.zeros(2, 3, 4)).shape
+    torch.Size([2, 3, 4])
+    """
+    _refuse_examples("nn.MultiheadAttention", query, DOT_PRODUCT_AXES)
+    return query
+
+
 def _refuse_examples(what: str, value: Tensor, axes: int) -> None:
     if value.dim() < axes:
         raise ExampleInputError(
