@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from dualview.errors import UnsupportedOperationError
+from dualview.graph_network import GraphNetwork
 from dualview.multipliers import dot_product_weights, layer_norm_scale, softmax_weights
 from dualview.pooling import max_pool_switch
 from dualview.signal_path import (
@@ -125,4 +126,4 @@ def add_multiplied(
 
 def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """`graph` with the modules it calls, taken from `parameters`."""
-    return fx.GraphModule(parameters, graph, class_name="GatingNetwork")
+    return GraphNetwork(parameters, graph, class_name="GatingNetwork")

@@ -19,6 +19,7 @@ from torch import fx, nn
 
 from dualview import operations as ops
 from dualview.errors import ExampleInputError, UnsupportedOperationError
+from dualview.graph_network import GraphNetwork
 from dualview.initialisation import Initialiser, seeded
 from dualview.source_lines import describe, module_of
 from dualview.tracing import TracedNetwork, data_argument
@@ -47,7 +48,7 @@ def shallow_gating_network(
     graph = fx.Graph()
     x = graph.placeholder("x")
     graph.output(tuple(graph.call_module(name, (x,)) for name in layers))
-    return fx.GraphModule(layers, graph, class_name="GatingNetwork")
+    return GraphNetwork(layers, graph, class_name="GatingNetwork")
 
 
 def _segments(traced: TracedNetwork) -> list[list[fx.Node]]:

@@ -32,6 +32,7 @@ from dualview.errors import (
     UnsupportedOperationError,
 )
 from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
+from dualview.graph_network import GraphNetwork
 from dualview.in_place import AUGMENTED, make_out_of_place
 from dualview.multihead_attention import write_out_attention
 from dualview.operations import DROPOUT_FUNCTIONS
@@ -341,7 +342,7 @@ def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
     evaluation = _trace_once(own)
     for module, mode in modes.items():
         module.training = mode
-    module = fx.GraphModule(own, evaluation, class_name=type(own).__name__)
+    module = GraphNetwork(own, evaluation, class_name=type(own).__name__)
     _refuse_no_grad(module.graph)
     _reconcile_modes(module, training, paths)
     return module

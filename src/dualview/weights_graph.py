@@ -18,6 +18,7 @@ from dualview import operations as ops
 from dualview.errors import DualviewWarning
 from dualview.gates import apply_gate
 from dualview.gating_graph import add_average
+from dualview.graph_network import GraphNetwork
 from dualview.leaf import leaf
 from dualview.multipliers import replay_layer_norm
 from dualview.pooling import replay_switch
@@ -233,4 +234,4 @@ def reads_multiplier(network: fx.GraphModule) -> fx.Node | None:
 
 def weights_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """`graph` with the modules it calls, taken from `parameters`."""
-    return fx.GraphModule(parameters, graph, class_name="WeightsNetwork")
+    return GraphNetwork(parameters, graph, class_name="WeightsNetwork")

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from dualview.errors import PrimalFilterError
 from dualview.gated_network import GatedNetwork
+from dualview.graph_network import GraphNetwork
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.source_lines import describe, module_of
 from dualview.tracing import drop_dead_code
@@ -39,7 +40,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     """
     _check_kind(net)
     layer = _checked_layer(net, layer)
-    network = fx.GraphModule(net.gating_network, _layer_graph(net.gating_network, layer))
+    network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
     _check_modes(network)
     _check_finite(network, layer)
     return copy.deepcopy(network).requires_grad_(False)
