@@ -1,13 +1,14 @@
 """A folder or the hub, without a connection.
 
 - Folder: network, card and what it returns; a card of the user's own stays.
-- Hub name: what the hub's library has kept is loaded, through its mixin; pushing uploads the three
-  files. Names that are neither, a hub that does not answer, damaged downloads, and a library that
-  is missing give one clear error within seconds.
+- Hub name: what the hub's library has kept is loaded, its size checked before it is parsed; pushing
+  uploads the three files. Names that are neither, a hub that does not answer, damaged downloads,
+  and a library that is missing give one clear error within seconds.
 - Importing the package imports nothing of the hub.
 """
 
 import importlib
+import json
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from huggingface_hub import ModelCard
 
 import dualview as dv
 from dualview.errors import MissingExtraError, SavedNetworkError
+from dualview.sharing.config import MOST_BYTES
 from dualview.sharing.hub import shared_network_class
 from dualview.training import MODEL
 
@@ -99,6 +101,19 @@ def test_damaged_downloads(tmp_path, text):
     options, snapshot = kept(tmp_path, small_fc())
     (snapshot / "config.json").write_text(text)
     with pytest.raises(SavedNetworkError):
+        dv.GatedNetwork.from_pretrained(NAME, **options)
+
+
+def test_a_large_config_is_not_parsed(tmp_path, monkeypatch):
+    options, snapshot = kept(tmp_path, small_fc())
+    (snapshot / "config.json").write_text('"' + "a" * MOST_BYTES + '"')
+
+    def parsed(*arguments, **more):
+        raise AssertionError("parsed before its size was checked")
+
+    for name in ("load", "loads"):
+        monkeypatch.setattr(json, name, parsed)
+    with pytest.raises(SavedNetworkError, match=f"at most {MOST_BYTES:,} bytes"):
         dv.GatedNetwork.from_pretrained(NAME, **options)
 
 

@@ -1,10 +1,10 @@
 """A folder or the Hugging Face hub: where networks are saved to and loaded from (extra `hub`).
 
-The card, uploads and loading by a hub name go through `huggingface_hub.ModelHubMixin`. It is no
-base class of `GatedNetwork`, because then importing that would need `huggingface_hub`, and plain
-conversion needs PyTorch and NumPy alone; it is the base of a small class made here, when first
-used, that holds a network. A local folder is read and written without it: it would open files
-before they are checked, and delete an earlier config before a new one is there.
+The card and uploads go through `huggingface_hub.ModelHubMixin`. It is no base class of
+`GatedNetwork`, because then importing that would need `huggingface_hub`, and plain conversion needs
+PyTorch and NumPy alone; it is the base of a small class made here, when first used, that holds a
+network. Downloads and a local folder are read and written without it: it would parse a config
+before its size is checked, and delete an earlier one before a new one is there.
 """
 
 from __future__ import annotations
@@ -73,20 +73,19 @@ def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNet
             f"{name}: expected the folder of a saved network, or a hub name such as "
             f"organisation/name; got {'a file' if folder.exists() else 'no such folder'}"
         )
-    shared_network = shared_network_class()
+    hub = need("huggingface_hub", "hub", "the Hugging Face hub")
     if not download.get("local_files_only"):
         _expect_hub(str(name))
     try:
-        shared = shared_network.from_pretrained(str(name), model=model, **download)
-    except DualviewError:
-        raise
+        config, parameters = (
+            Path(hub.hf_hub_download(str(name), file, **download)) for file in (CONFIG, MODEL)
+        )
     except Exception as error:  # the library raises many types: not found, gated, offline, full
         raise SavedNetworkError(
             f"{name}: no such folder here, and the network cannot be loaded from the hub: "
             f"{type(error).__name__}: {error}"
         ) from error
-    assert isinstance(shared.net, GatedNetwork)
-    return shared.net
+    return load_files(config, parameters, model)
 
 
 def _expect_hub(name: str) -> None:
@@ -110,31 +109,16 @@ def shared_network_class() -> Any:
     hub = need("huggingface_hub", "hub", "saving a network and the Hugging Face hub")
 
     class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER):  # type: ignore[name-defined, call-arg]
-        """A network and its config, as the mixin writes, uploads and downloads them."""
+        """A network and its config, as the mixin writes and uploads them."""
 
-        def __init__(
-            self, net: GatedNetwork | None = None, saved: SavedConfig | None = None
-        ) -> None:
+        def __init__(self, net: GatedNetwork, saved: SavedConfig) -> None:
             self.net = net
             self.saved = saved
 
         def _save_pretrained(self, save_directory: Path) -> None:
-            assert self.net is not None
-            assert self.saved is not None
             write_files(self.net, self.saved, save_directory)
 
-        @classmethod
-        def _from_pretrained(
-            cls, *, model_id: str, model: nn.Module | None, **download: Any
-        ) -> Any:
-            files = [
-                Path(hub.hf_hub_download(model_id, name, **download)) for name in (CONFIG, MODEL)
-            ]
-            return cls(load_files(files[0], files[1], model))
-
         def generate_model_card(self, **options: Any) -> Any:
-            assert self.net is not None
-            assert self.saved is not None
             count = sum(parameter.numel() for parameter in self.net.parameters())
             data = self._hub_mixin_info.model_card_data.to_yaml()
             return hub.ModelCard(f"---\n{data}\n---\n\n{card_text(self.saved, count)}")
