@@ -1,6 +1,7 @@
 """The package's face.
 
 - Every public name is there; importing the package imports no heavy library, not even PyTorch.
+- Every module can be imported, or says which extra it needs.
 - A missing name is a plain AttributeError.
 - With PyTorch and NumPy alone a network is converted, trained by hand and looked into; every public
   name is there, or says which extra it needs, and so do functions and commands.
@@ -124,10 +125,29 @@ for name, call in calls.items():
         call()
     except MissingExtraError as error:
         print(name, str(error).partition("pip install ")[2])
-try:
-    import dualview.cli
-except SystemExit as error:
-    print("dualview", str(error).partition("pip install ")[2])
+from contextlib import redirect_stderr
+from io import StringIO
+from dualview.cli import main
+with redirect_stderr(StringIO()) as said:
+    assert main([]) == 1
+assert said.getvalue().startswith("dualview: error: the command line needs 'jsonargparse'")
+print("dualview", said.getvalue().strip().partition("pip install ")[2])
+"""
+
+EVERY_MODULE = """
+import importlib
+from pkgutil import walk_packages
+import dualview
+from dualview.errors import MissingExtraError
+
+for found in walk_packages(dualview.__path__, "dualview.", onerror=lambda name: None):
+    if found.name.endswith(".__main__"):
+        continue
+    try:
+        importlib.import_module(found.name)
+    except MissingExtraError as error:
+        assert "pip install 'dualview[" in str(error), (found.name, error)
+        print(found.name)
 """
 
 EXTRA_OF = {
@@ -149,3 +169,14 @@ def test_pytorch_and_numpy_are_enough():
     assert done.returncode == 0, done.stderr
     named = [f"{what} 'dualview[{extra}]'" for what, extra in EXTRA_OF.items()]
     assert done.stdout.splitlines() == named
+
+
+def test_every_module_is_imported_or_names_its_extra():
+    blocked = modules("train", "kernel", "hub", "tensorboard")
+    code = WITHOUT.replace("{blocked}", repr(blocked)) + EVERY_MODULE
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    refused = set(done.stdout.split())
+    trainers = {f"dualview.training.{name}" for name in ("checkpoints", "module", "watching")}
+    assert trainers | {"dualview.cli.parser", "dualview.path_kernel.ridge"} <= refused
+    assert not refused & {"dualview.cli", "dualview.training", "dualview.path_kernel"}

@@ -4,7 +4,7 @@ import os
 from typing import Any
 from unittest import mock
 
-from dualview.cli import COMMANDS, build_parser
+from dualview.cli.commands import COMMANDS, build_parser
 
 MARK = "<!-- help of every command -->"
 

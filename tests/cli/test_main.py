@@ -22,6 +22,7 @@ from importlib.metadata import version
 import pytest
 
 from dualview import cli
+from dualview.cli.commands import COMMANDS
 from dualview.cli.compare import default_folder
 from dualview.errors import DualviewWarning, RunError
 from dualview.experiments.progress import TerminalProgress
@@ -166,7 +167,7 @@ def test_options_from_a_file(tmp_path, capsys):
     assert (first.config["crop"], first.width, first.epochs) == (1, 8, 1)
 
 
-@pytest.mark.parametrize("command", [command.NAME for command in cli.COMMANDS])
+@pytest.mark.parametrize("command", [command.NAME for command in COMMANDS])
 def test_help_is_quick_and_has_examples(command):
     code = (
         "import sys\nfrom dualview.cli import main\n"

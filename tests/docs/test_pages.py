@@ -13,7 +13,7 @@ from fnmatch import fnmatch
 
 import pytest
 
-from dualview.cli import build_parser
+from dualview.cli.commands import build_parser
 from tests.docs.pages import PAGES, ROOT, blocks_of, name_of, with_blocks
 
 

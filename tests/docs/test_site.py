@@ -18,7 +18,7 @@ import pytest
 
 import dualview as dv
 from dualview import errors
-from dualview.cli import COMMANDS
+from dualview.cli.commands import COMMANDS
 from tests.docs.pages import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra 'docs' is not installed")

@@ -1,83 +1,16 @@
-"""The command line, `dualview COMMAND ...`.
-
-A command is a module with NAME, HELP, DESCRIPTION, EPILOG, `add_options(parser)` and
-`run(options, again) -> exit status`, and with USAGE where it takes more than options; list it in
-`COMMANDS`. What is heavy is imported in `run`, so that help is quick.
+"""The command line, `dualview COMMAND ...`; `commands` lists the commands.
 
 Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
 
-import shlex
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Sequence
 
-from dualview.cli import compare, demo, explain, explore, kernel, reproduce, results, theory
-from dualview.cli.parser import WRONG_USE, Parser, die
-from dualview.errors import DualviewError, DualviewWarning
-from dualview.training import SettingsError
+from dualview.errors import MissingExtraError
 
 FAILED = 1
-INTERRUPTED = 130
-
-DESCRIPTION = """\
-The dual view of ReLU networks: take a network apart into what decides its gates and what
-the gates multiply, and compare the parts on data."""
-EPILOG = """\
-start with:
-  dualview demo                 see it work, in a few minutes, without a download
-  dualview compare --help       the same on data and networks of your own"""
-
-
-class Command(Protocol):
-    """What a module in this package offers."""
-
-    NAME: str
-    HELP: str
-    DESCRIPTION: str
-    EPILOG: str
-
-    @property
-    def add_options(self) -> Callable[[Any], None]:
-        """Adds the command's options to its parser."""
-
-    @property
-    def run(self) -> Callable[[Any, str], int]:
-        """Does it, given the options and the command line that would repeat it."""
-
-
-COMMANDS = tuple(
-    cast(Command, module)
-    for module in (demo, compare, explore, explain, reproduce, results, kernel, theory)
-)
-
-
-def build_parser() -> Parser:
-    """The parser of all commands."""
-    parser = Parser(
-        prog="dualview",
-        usage="dualview COMMAND [OPTION ...]",
-        version=_version(),
-        description=DESCRIPTION,
-        epilog=EPILOG,
-    )
-    commands = parser.add_subcommands(title="commands", metavar="COMMAND", dest="command")
-    for command in COMMANDS:
-        sub = Parser(
-            usage=getattr(command, "USAGE", f"dualview {command.NAME} [OPTION ...]"),
-            description=command.DESCRIPTION,
-            epilog=command.EPILOG,
-        )
-        command.add_options(sub)
-        sub.add_argument(
-            "--debug", action="store_true", help="show where an error came from (a traceback)"
-        )
-        commands.add_subcommand(command.NAME, sub, help=command.HELP)
-        sub.prog = f"dualview {command.NAME}"
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,42 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status. Wrong options, help and version leave through SystemExit.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = build_parser()
-    if not arguments:
-        parser.print_help(sys.stderr)
-        return WRONG_USE
-    options = parser.parse_args(arguments)
-    command = next(command for command in COMMANDS if options.command == command.NAME)
-    name = f"dualview {command.NAME}"
-    # To go on is not to start over.
-    again = shlex.join(["dualview", *(word for word in arguments if word != "--overwrite")])
     try:
-        with warnings.catch_warnings():
-            _plain_warnings()
-            return command.run(options[command.NAME], again)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except (DualviewError, OSError) as error:
-        if options[command.NAME].debug:
-            raise
-        return die(name, str(error), WRONG_USE if isinstance(error, SettingsError) else FAILED)
-
-
-def _plain_warnings() -> None:
-    """Show this package's warnings as one line, others as ever."""
-    show = warnings.showwarning
-
-    def show_plainly(message: Any, category: Any, *rest: Any, **more: Any) -> None:
-        if issubclass(category, DualviewWarning):
-            print(f"dualview: warning: {message}", file=sys.stderr)
-        else:
-            show(message, category, *rest, **more)
-
-    warnings.showwarning = show_plainly
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("dualview")
+        from dualview.cli.commands import run_command
+    except MissingExtraError as error:
+        print(f"dualview: error: {error}", file=sys.stderr)
+        return FAILED
+    return run_command(arguments)

@@ -7,15 +7,15 @@ import re
 import sys
 from typing import Any, NoReturn
 
+from dualview.errors import MissingExtraError
 from dualview.training import did_you_mean
 
 try:
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
 except ModuleNotFoundError as error:
-    # Without it there is no command line that could show an error of this package.
-    raise SystemExit(
-        "dualview: error: the command line needs jsonargparse, which is not installed; "
-        "pip install 'dualview[train]'"
+    raise MissingExtraError(
+        f"the command line needs {error.name!r}, which is not installed: "
+        f"pip install 'dualview[train]'"
     ) from error
 
 WRONG_USE = 2

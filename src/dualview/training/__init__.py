@@ -5,9 +5,9 @@ checkpoint after every epoch and goes on from it when called again.
 
 Each file has one subject: `settings` (options and their checks), `optimisation` (optimisers and
 schedules), `losses`, `module` (what happens in a step and in an epoch), `checkpoints` (what
-survives a kill), `watcher` and `watching` (progress), `metrics` (what was measured), `files`
-(writing whole files), `parameters` (a network's file), `run` (all of it together). Importing this
-package imports neither torch nor Lightning.
+survives a kill), `lightning` (the library, or which extra brings it), `watcher` and `watching`
+(progress), `metrics` (what was measured), `files` (writing whole files), `parameters` (a network's
+file), `run` (all of it together). Importing this package imports neither torch nor Lightning.
 """
 
 from dualview.training.metrics import EpochMetrics, TrainingResult

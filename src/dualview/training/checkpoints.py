@@ -14,13 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Checkpoint
-from pytorch_lightning.plugins.io import CheckpointIO
 
 from dualview.errors import RunError
 from dualview.training.files import write_atomically
+from dualview.training.lightning import Checkpoint, CheckpointIO, lightning
 from dualview.training.metrics import EpochMetrics, write_metrics
 from dualview.training.module import Classifier
 from dualview.training.watcher import Watcher

@@ -14,13 +14,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
+from dualview.training.lightning import lightning
 from dualview.training.losses import LOSS_FUNCTIONS, predictions
 from dualview.training.metrics import EpochMetrics
 from dualview.training.settings import TrainSettings

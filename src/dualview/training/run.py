@@ -187,7 +187,7 @@ def require_lightning() -> None:
     """
     if importlib.util.find_spec("pytorch_lightning") is None:
         raise MissingExtraError(
-            "training needs PyTorch Lightning, which is not installed; "
+            "training needs PyTorch Lightning, which is not installed: "
             "pip install 'dualview[train]'"
         )
 

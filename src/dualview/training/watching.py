@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytorch_lightning as lightning
-
+from dualview.training.lightning import lightning
 from dualview.training.module import Classifier
 from dualview.training.watcher import Watcher
 
