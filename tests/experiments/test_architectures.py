@@ -1,6 +1,7 @@
 """Properties proved here.
 
-1. Which architectures are planned by preset and size of the data, or asked for.
+1. Which architectures are planned by preset and size of the data, or asked for, and of which
+   kinds.
 2. The widened DNN has the parameters closest to the DLGN's of all widths; its records stand beside
    the narrow DNN's, with its own width in the config.
 3. Recovered accuracies are divided seed by seed, by the DNN's and by the wide DNN's.
@@ -48,6 +49,17 @@ def test_unknown_choices(tmp_path):
         plan(Request(arch="resnet21"), DATA, tmp_path)
     with pytest.raises(SettingsError, match="did you mean 'dnn-wide'"):
         plan(Request(kinds=("dnn-wid",)), DATA, tmp_path)
+
+
+def test_without_a_dlgn_there_are_dnn_and_dgn(tmp_path):
+    jobs = plan(Request(width=4, seeds=2, arch="vit"), DATA, tmp_path)
+    assert [(job.kind, job.seed) for job in jobs] == [
+        ("dnn", 0),
+        ("dgn", 0),
+        ("dnn", 1),
+        ("dgn", 1),
+    ]
+    assert jobs[0].config["arch"] == "vit"
 
 
 def test_some_kinds_seed_by_seed(tmp_path):

@@ -28,16 +28,34 @@ def colour(n: int = 6) -> Dataset:
     return Dataset(split, split, split, ("a", "b"), (0.5,) * 3, (0.5,) * 3, "black")
 
 
-@pytest.mark.parametrize("arch", ARCHITECTURE_NAMES)
-@pytest.mark.parametrize("preset", ["cpu", "paper"])
-def test_every_recipe_is_built(arch, preset, monkeypatch):
-    one = setting("trial", arch, Request(preset=preset, width=2), DIGITS)
+RECIPES = [("cpu", arch) for arch in recipes.SMALL] + [("paper", arch) for arch in recipes.PAPER]
+
+
+@pytest.mark.parametrize(("preset", "arch"), RECIPES)
+def test_every_recipe_is_built(preset, arch, monkeypatch):
+    one = setting("trial", arch, Request(preset=preset, width=4), DIGITS)
     assert one.comparison.experiment == "trial"
     assert build_network(one.comparison, "dnn", 0, one.data) is not None
     assert min(one.data.input_shape[1:]) >= (16 if arch == "vgg16" else 8)
     assert one.enlarged == (2 if arch == "vgg16" else 1)
+
+
+@pytest.mark.parametrize("arch", recipes.LARGE)
+def test_every_recipe_on_large_data(arch, monkeypatch):
     monkeypatch.setattr(recipes, "is_small", lambda data: False)
-    assert setting("trial", arch, Request(preset=preset, width=2), DIGITS).scale > 0
+    assert setting("trial", arch, Request(width=2), DIGITS).scale > 0
+
+
+@pytest.mark.parametrize("request_", [Request(preset="paper"), Request()], ids=["paper", "large"])
+def test_no_recipe_in_this_preset(request_, monkeypatch):
+    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    with pytest.raises(SettingsError, match=r"arch: expected one of fc, c4gap, .*got 'vit'"):
+        setting("trial", "vit", request_, DIGITS)
+
+
+def test_names():
+    assert set(ARCHITECTURE_NAMES) == set(recipes.SMALL)
+    assert set(ARCHITECTURE_NAMES) >= {*recipes.LARGE, *recipes.PAPER}
 
 
 def test_the_papers_settings():

@@ -1,6 +1,7 @@
 """Experiment `architectures`: how much of the DNN's accuracy do DGN and DLGN recover, at what cost?
 
-DNN, DGN and DLGN (reading the data, and the constant 1) of C4GAP, VGG-16, ResNet-20 and ResNet-110.
+DNN, DGN and DLGN (reading the data, and the constant 1) of C4GAP, VGG-16, ResNet-20 and ResNet-110;
+DNN and DGN of the vision transformer, of which there is no DLGN, where it is asked for.
 A DGN or DLGN consists of two networks, so beside the DNN of the same width stands one widened until
 it has as many parameters as the DLGN.
 
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from dualview.architectures import WITHOUT_DLGN
 from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Experiment, Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 NAME = "architectures"
 WIDE = "dnn-wide"
 KINDS = ("dnn", WIDE, "dgn", "dlgn", "dlgn-ones")
+OF_ALL = ("dnn", "dgn")
+"""Kinds that any architecture has; the widened DNN is as large as a DLGN."""
 CLAIMED = ("dlgn", "dlgn-ones")
 """Kinds that the published claim is about."""
 
@@ -53,11 +57,10 @@ IN_PAPER = ("c4gap", "vgg16", "resnet20", "resnet110")
 
 def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """Every kind of every architecture with every seed, seed by seed over all architectures."""
-    kinds = chosen_kinds(request, KINDS)
     jobs: list[Job] = []
     for arch in _architectures(request, data):
         one = setting(NAME, arch, request, data)
-        variants = [_variant(one, kind) for kind in kinds]
+        variants = [_variant(one, kind) for kind in _kinds(request, arch)]
         jobs += classifier_jobs(
             one.comparison, variants, out, one.data, prefix=f"{arch}-", scale=one.scale
         )
@@ -70,6 +73,14 @@ def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
     if request.preset == "paper":
         return IN_PAPER
     return ON_SMALL if is_small(data) else ON_LARGE
+
+
+def _kinds(request: Request, arch: str) -> tuple[str, ...]:
+    """The kinds asked for, else all there are of the architecture."""
+    kinds = chosen_kinds(request, KINDS)
+    if request.kinds is not None or arch not in WITHOUT_DLGN:
+        return kinds
+    return tuple(kind for kind in kinds if kind in OF_ALL)
 
 
 def _variant(one: Setting, kind: str) -> Variant:

@@ -25,8 +25,9 @@ ARCHITECTURE_NAMES: Mapping[str, str] = {
     "vgg16": "VGG-16",
     "resnet20": "ResNet-20",
     "resnet110": "ResNet-110",
+    "vit": "ViT",
 }
-"""How tables write an architecture; those that have recipes."""
+"""How tables write an architecture; those that have a recipe in some preset."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ SMALL: Mapping[str, Recipe] = {
     "vgg16": Recipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
     "resnet20": Recipe(4, _DIGITS, scale=3.0),
     "resnet110": Recipe(4, _DIGITS, scale=16.0),
+    "vit": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=3.0),
 }
 
 _CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3)
@@ -121,10 +123,10 @@ def setting(
         epochs: in place of the recipe's, where none were asked for.
 
     Raises:
-        SettingsError: the architecture has no recipe.
+        SettingsError: the architecture has no recipe in this preset, on data of this size.
     """
-    choose("arch", arch, ARCHITECTURE_NAMES)
     table = PAPER if request.preset == "paper" else SMALL if is_small(data) else LARGE
+    choose("arch", arch, table)
     recipe = table[arch]
     training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
     if recipe.augmented and data.input_shape[0] == 3:
