@@ -81,7 +81,7 @@ def _section(name: str, record: BenchmarkRecord | None) -> str:
 def _table(record: BenchmarkRecord) -> Table:
     columns = ("Of", "Quantity", "Measured", "n", "Claim")
     rows = tuple(_row(m) for m in record.measurements)
-    return Table(record.name, TITLES[record.name], columns, rows)
+    return Table(record.name, TITLES[record.name], columns, rows, texts=("Quantity", "Claim"))
 
 
 def _row(m: Measurement) -> tuple[str, ...]:

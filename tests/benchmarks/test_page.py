@@ -100,6 +100,7 @@ def check_page(record: BenchmarkRecord):
     start = text.index(f"## {page.TITLES[record.name]}\n")
     section = text[start:].split("\n## ")[0]
     assert record.claim in section
+    assert "| Of | Quantity | Measured | n | Claim |\n| --- | --- | ---: | ---: | --- |" in section
     for m in record.measurements:
         assert math.isfinite(m.value)
         assert m.n >= 1

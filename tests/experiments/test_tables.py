@@ -2,7 +2,7 @@
 
 1. A row of another length is refused.
 2. Text is aligned: all lines of the table are as long as its rule or shorter, columns stand one
-   below another, notes are wrapped.
+   below another, words to the left and figures to the right, notes are wrapped.
 3. Markdown has one line for each row, and bars and line breaks in cells do not break it.
 4. CSV read back gives columns and rows, whatever is in the cells.
 """
@@ -41,6 +41,14 @@ def test_text():
         "bcdefg  100",
     ]
     assert all(len(line) <= NOTE_WIDTH for line in to_text(HOSTILE).splitlines())
+
+
+def test_columns_of_words_stand_to_the_left():
+    table = Table("t", "", ("of", "n", "why"), (("a", "1", "so"), ("b", "10", "")), texts=("why",))
+    assert to_text(table).splitlines()[2:] == ["of   n  why", "──  ──  ───", "a    1  so", "b   10"]
+    assert to_markdown(table).splitlines()[1] == "| --- | ---: | --- |"
+    with pytest.raises(ValueError, match=r"expected columns of it in `texts`, got \{'who'\}"):
+        Table("t", "", ("of", "n"), (), texts=("who",))
 
 
 def test_markdown():

@@ -14,10 +14,11 @@ NOTE_WIDTH = 98
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text cells; the first column names the row.
+    """Rows of text cells; the first column names the row, others hold figures but for `texts`.
 
     Raises:
-        ValueError: a row has another number of cells than there are columns.
+        ValueError: a row has another number of cells than there are columns, or a column of words
+            is none of them.
     """
 
     name: str
@@ -27,8 +28,12 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     """What must be known to read it; a paragraph each."""
+    texts: tuple[str, ...] = ()
+    """Columns of words, which stand to the left as the first does; figures stand to the right."""
 
     def __post_init__(self) -> None:
+        if unknown := set(self.texts) - set(self.columns):
+            raise ValueError(f"{self.name}: expected columns of it in `texts`, got {unknown}")
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(
@@ -48,22 +53,24 @@ def to_text(table: Table) -> str:
     a     1.50
     bc      12
     """
-    lines = align(table.columns, table.rows)
+    lines = align(table.columns, table.rows, table.texts)
     notes = [line for note in table.notes for line in ("", textwrap.fill(note, NOTE_WIDTH))]
     return "\n".join([table.title, "", *lines, *notes])
 
 
-def align(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Header, rule and rows as lines; the first column to the left, others to the right."""
+def align(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str] = ()
+) -> list[str]:
+    """Header, rule and rows as lines; the first column and `texts` to the left, others right."""
     widths = [max(len(line[i]) for line in (columns, *rows)) for i in range(len(columns))]
     rule = "  ".join("─" * width for width in widths)
-    return [_line(columns, widths), rule, *(_line(row, widths) for row in rows)]
+    left = [k == 0 or column in texts for k, column in enumerate(columns)]
+    return [_line(columns, widths, left), rule, *(_line(row, widths, left) for row in rows)]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    first = cells[0].ljust(widths[0])
-    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return "  ".join([first, *rest]).rstrip()
+def _line(cells: Sequence[str], widths: Sequence[int], left: Sequence[bool]) -> str:
+    placed = zip(cells, widths, left, strict=True)
+    return "  ".join(c.ljust(w) if words else c.rjust(w) for c, w, words in placed).rstrip()
 
 
 def to_markdown(table: Table) -> str:
@@ -74,7 +81,7 @@ def to_markdown(table: Table) -> str:
     | --- | ---: |
     | a\|b | 1.50 |
     """
-    rules = ["---", *("---:" for _ in table.columns[1:])]
+    rules = ["---", *("---" if c in table.texts else "---:" for c in table.columns[1:])]
     lines = [_cells(table.columns), _cells(rules), *(_cells(row) for row in table.rows)]
     for note in table.notes:
         lines += ["", note]
