@@ -3,6 +3,8 @@
   epochs ends;
 - a weights network has its stage's gates, hard, and the same fresh weights at every stage;
 - the kernel machine's accuracy is that of ridge regression on those gates' kernel on the subset;
+- the recorded overlap with the initial gates is that of the models' own activations on the kernel
+  machine's test examples, layer by layer, and 1 at stage 0;
 - what was interrupted goes on to the same numbers;
 - where the gates' training diverged, later stages are recorded as diverged, and stage 0 is there.
 """
@@ -116,6 +118,27 @@ def test_kernel_accuracy_is_that_of_ridge_regression(tmp_path: Path) -> None:
     accuracy = (scores.argmax(1) == DATA.test.labels[others].numpy()).mean()
     assert found["kernel_accuracy"] == pytest.approx(accuracy)
     assert (found["kernel_n_train"], found["kernel_n_test"]) == (20, 10)
+
+
+def test_overlap_with_the_initial_gates(tmp_path: Path) -> None:
+    records = done(tmp_path)
+    assert records["weights", 0].measurements["initial_overlap"] == [1.0] * 6
+    rows = torch.randperm(len(DATA.test), generator=torch.Generator().manual_seed(0))[:10]
+    x = DATA.test.images[rows] / 255
+    models = [drawn(SETTING.draw, 0) for _ in range(2)]
+    load_trained(models[1], tmp_path / "gconv-gates-stage2-seed0" / MODEL)
+    found = records["weights", 2].measurements["initial_overlap"]
+    expected = []
+    for before, now in zip(*(dv.disentangle(m, "dnn").gates(x) for m in models), strict=True):
+        cosines = [
+            float(g @ h) / (float(g @ g) * float(h @ h)) ** 0.5
+            if g.any() and h.any()
+            else float(bool(g.any()) == bool(h.any()))
+            for g, h in zip(before.flatten(1), now.flatten(1), strict=True)
+        ]
+        expected.append(sum(cosines) / len(cosines))
+    assert found == pytest.approx(expected)
+    assert min(found) < 1
 
 
 def test_small_data_bounds_the_subset() -> None:

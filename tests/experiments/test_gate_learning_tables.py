@@ -2,10 +2,13 @@
 - a row for each stage with weights network, kernel machine, the gates' own network and the
   published number, means ± sd over seeds; the published cells stand at their stages;
 - stage 0 has no network of its own; diverged runs are in no mean;
-- several settings give several tables.
+- several settings give several tables;
+- overlaps with the initial gates have a table, of the records that have them, and none without.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from dualview.experiments.gate_learning_tables import by_stage, tables
 from dualview.experiments.published import CNTK, GATE_LEARNING
@@ -76,3 +79,26 @@ def test_a_table_for_each_setting() -> None:
         "gate-learning-1",
         "gate-learning-2",
     ]
+
+
+def moved(record: RunRecord) -> RunRecord:
+    """The same with overlaps of two layers."""
+    if record.kind != "weights":
+        return record
+    stage = record.config["stage"]
+    overlap = [1 - 0.01 * stage, 1 - 0.1 * stage - 0.02 * record.seed]
+    return replace(record, measurements={**record.measurements, "initial_overlap": overlap})
+
+
+def test_overlaps_with_the_initial_gates() -> None:
+    accuracy, overlap = tables(list(map(moved, RECORDS)))
+    assert accuracy == tables(RECORDS)[0]
+    assert overlap.name == "gate-overlap"
+    assert overlap.columns[2:] == ("Gate 1", "Gate 2")
+    assert overlap.rows[3] == ("3", "30", "97.00 ± 0.00", "69.00 ± 1.41")
+
+
+def test_early_records_have_no_overlaps() -> None:
+    assert [table.name for table in tables(RECORDS)] == ["gate-learning"]
+    (_, overlap) = tables([moved(r) if r.config["stage"] > 4 else r for r in RECORDS])
+    assert [row[0] for row in overlap.rows] == ["5", "6"]

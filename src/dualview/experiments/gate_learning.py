@@ -3,6 +3,7 @@
 A ReLU network is trained in stages. At its initialisation (stage 0) and after each stage its gates
 are copied and frozen, hard, and two learners get them: a fresh weights network, trained by gradient
 descent, and kernel regression on the neural path kernel of those gates, on a subset of the data.
+Recorded, too, is how far the gates have moved from the initial ones, layer by layer.
 
 The stages are one training run, cut into pieces: each goes on from the last one's checkpoint, with
 the optimiser's memory and an order of the data that no earlier epoch had. So the network at the end

@@ -1,8 +1,8 @@
 """The jobs of `gate-learning`: for each seed and stage the gates' training, then the learners.
 
 Kinds: "gates" is the ReLU network, of which stage 0 is the initialisation and has no job; "weights"
-is the fresh weights network on a stage's frozen gates, with the kernel machine's accuracy among its
-measurements.
+is the fresh weights network on a stage's frozen gates, with the kernel machine's accuracy and how
+far the gates have moved from the initial ones among its measurements.
 """
 
 from __future__ import annotations
@@ -207,7 +207,29 @@ def weights_network(setting: Setting, seed: int, trained: Path | None) -> GatedN
 
 def _measure(plan: _Plan, stage: int, seed: int, net: nn.Module) -> dict[str, Any]:
     assert isinstance(net, GatedNetwork)
-    return {"stage": stage, **kernel_accuracy(net, plan.setting.data, plan.kernel, seed)}
+    data = plan.setting.data
+    return {
+        "stage": stage,
+        **kernel_accuracy(net, data, plan.kernel, seed),
+        "initial_overlap": gates_kept(net, plan.setting, plan.kernel.n_test, seed),
+    }
+
+
+def gates_kept(net: GatedNetwork, setting: Setting, count: int, seed: int) -> list[float]:
+    """Overlap of a stage's gates with the initial ones, a number from 0 to 1 for each gated layer.
+
+    Args:
+        net: a network with the stage's gates.
+        setting: of the experiment.
+        count: test examples it is taken on; those of the kernel machine.
+        seed: that the ReLU network was drawn with; picks the examples.
+    """
+    from dualview.primal import initial_overlap
+
+    x = torch.from_numpy(_sample(setting.data.test, count, seed)[0])
+    like = next(net.gating_network.parameters())
+    initial = weights_network(setting, seed, None).to(like)
+    return list(initial_overlap(net, initial, x.to(like)))
 
 
 def kernel_accuracy(

@@ -5,9 +5,10 @@ Source of the published numbers: arXiv 2006.10529, section 5 (continuous gate le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import Any
 
 from dualview.experiments.published import CNTK, GATE_LEARNING, NPK_PAPER
 from dualview.experiments.records import RunRecord
@@ -34,6 +35,8 @@ class Stage:
     """The same, highest of any epoch."""
     kernel: tuple[float, ...]
     """Of kernel regression on the subset."""
+    overlap: tuple[tuple[float, ...], ...] = ()
+    """With the initial gates, of each seed a number for each layer; empty where not recorded."""
 
 
 def by_stage(records: Sequence[RunRecord]) -> list[Stage]:
@@ -59,11 +62,12 @@ def _stage(number: int, records: Sequence[RunRecord]) -> Stage:
         tuple(_known(record.test_accuracy for record in weights)),
         tuple(_known(record.max_test_accuracy_over_epochs for record in weights)),
         tuple(_known(record.measurements.get("kernel_accuracy") for record in weights)),
+        tuple(map(tuple, _known(record.measurements.get("initial_overlap") for record in weights))),
     )
 
 
-def _known(values: object) -> list[float]:
-    return [value for value in values if value is not None]  # type: ignore[attr-defined]
+def _known(values: Iterable[Any]) -> list[Any]:
+    return [value for value in values if value is not None]
 
 
 def settings(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
@@ -82,11 +86,16 @@ def heading(record: RunRecord) -> str:
 
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
-    """One table for each setting, a row for each stage."""
+    """One table for each setting, a row for each stage; and one of how far the gates moved.
+
+    The latter for settings of which it was recorded; early records have no overlaps.
+    """
     groups = settings(records)
-    names = [f"gate-learning-{i + 1}" for i in range(len(groups))]
-    names = ["gate-learning"] if len(groups) == 1 else names
-    return [_table(name, group) for name, group in zip(names, groups, strict=True)]
+    numbers = [""] if len(groups) == 1 else [f"-{i + 1}" for i in range(len(groups))]
+    numbered = list(zip(numbers, groups, strict=True))
+    accuracies = [_table(f"gate-learning{number}", group) for number, group in numbered]
+    moved = [_overlap_table(f"gate-overlap{number}", group) for number, group in numbered]
+    return accuracies + [table for table in moved if table.rows]
 
 
 def _table(name: str, records: Sequence[RunRecord]) -> Table:
@@ -116,6 +125,29 @@ def _table(name: str, records: Sequence[RunRecord]) -> Table:
         ),
         rows,
         _notes(records),
+    )
+
+
+def _overlap_table(name: str, records: Sequence[RunRecord]) -> Table:
+    stages = [stage for stage in by_stage(records) if stage.overlap]
+    layers = len(stages[0].overlap[0]) if stages else 0
+    rows = tuple(
+        (
+            str(stage.number),
+            str(stage.gate_epochs),
+            *(_cell(column) for column in zip(*stage.overlap, strict=True)),
+        )
+        for stage in stages
+    )
+    return Table(
+        name,
+        f"Overlap of the gates of each stage with the initial ones, {heading(records[0])}, %",
+        ("Stage", "Epochs of the gates", *(f"Gate {layer + 1}" for layer in range(layers))),
+        rows,
+        (
+            "Mean ± sample standard deviation over seeds of ⟨G, G₀⟩ / (‖G‖ ‖G₀‖), averaged over "
+            "the test examples of kernel regression: 100 where all gates are as they were.",
+        ),
     )
 
 
