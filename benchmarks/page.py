@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 TITLES = {
     "train_step": "A training step",
     "path_kernel": "The neural path kernel",
+    "kernel_machine": "Kernel machines",
     "explain": "Filters, paths and the explorer's page",
     "loader": "The data loader",
     "import_time": "Import",

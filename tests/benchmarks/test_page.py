@@ -48,6 +48,13 @@ SIZES = {
             "memory_in_new_process": no_memory,
         },
     ),
+    "kernel_machine": (
+        [
+            *("--data", "digits", "--seeds", "2", "--epochs", "1", "--width", "2"),
+            *("--features", "8", "--threads", str(torch.get_num_threads())),
+        ],
+        {"SIZES": (20, 40), "N_TEST": 30, "HIDDEN": 4},
+    ),
     "explain": (
         ["--quick"],
         {
