@@ -4,7 +4,8 @@
 2. Their `dualview` commands are understood by the command line, `make` targets exist, and other
    commands that name a file of the repository name one that is there.
 3. Every file of the repository that they name exists.
-4. CONTRIBUTING.md places every room of the package, and no other.
+4. Means with their spread are those of the page of results, which is made of records.
+5. CONTRIBUTING.md places every room of the package, and no other.
 """
 
 import re
@@ -57,6 +58,13 @@ FILE = re.compile(r"`((?:src|tests|docs|benchmarks|results|\.ci)/[\w./-]+)`")
 def test_files_exist(page):
     named = FILE.findall(page.read_text(encoding="utf-8"))
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_means_are_those_of_the_records(page):
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    given = re.findall(r"\d+\.\d+ ± \d+\.\d+", page.read_text(encoding="utf-8"))
+    assert [mean for mean in given if mean not in results] == []
 
 
 def test_every_room_has_its_place():
