@@ -10,7 +10,8 @@
 4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
 5. Channels lie last in memory while a network trains, and before it is saved as they were; a
    compiled network trains like the plain one.
-6. What Lightning cannot serve here is refused; a missing Lightning is named.
+6. Without validation the validation split is not looked at, and all else is as it was.
+7. What Lightning cannot serve here is refused; a missing Lightning is named.
 """
 
 import importlib.util
@@ -296,3 +297,19 @@ def test_only_one_process_writes(name, monkeypatch):
     assert is_main_process()
     monkeypatch.setenv(name, "1")
     assert not is_main_process()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_without_validation(tmp_path, interrupted):
+    unseen, folder = replace(DATA, validation=None), tmp_path / "without"
+    if interrupted:
+        watcher = _Signals(STEPS + 1)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny_net(), unseen, SETTINGS, folder, watcher=watcher, validate=False)
+    without = train(tiny_net(), unseen, SETTINGS, folder, validate=False)
+    with_it = train(tiny_net(), DATA, SETTINGS, tmp_path / "with")
+    assert _exact(without) == [
+        replace(epoch, validation_loss=None, validation_accuracy=None) for epoch in _exact(with_it)
+    ]
+    models = [(tmp_path / name / MODEL).read_bytes() for name in ("with", "without")]
+    assert models[0] == models[1]

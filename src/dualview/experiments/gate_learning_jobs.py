@@ -22,7 +22,7 @@ from dualview.experiments.gate_learning_tables import GATES, WEIGHTS
 from dualview.experiments.jobs import Job, record, training_config, training_job
 from dualview.experiments.networks import example_input
 from dualview.experiments.records import RunRecord
-from dualview.experiments.regime_jobs import Setting, without_validation
+from dualview.experiments.regime_jobs import Setting
 from dualview.experiments.regime_networks import drawn, frozen_gates, load_trained
 from dualview.gated_network import GatedNetwork
 from dualview.training import CHECKPOINT, MODEL, TrainingResult, TrainSettings, Watcher
@@ -125,8 +125,8 @@ def _gates_job(plan: _Plan, stage: int, seed: int) -> Job:
         build=partial(drawn, plan.setting.draw, seed),
         data=plan.setting.data,
         training=training,
+        validate=plan.setting.validate,
     )
-    train = job.perform if plan.setting.validate else without_validation(job.perform)
     before = plan.folder(GATES, stage - 1, seed) if stage > 1 else None
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
@@ -134,7 +134,7 @@ def _gates_job(plan: _Plan, stage: int, seed: int) -> Job:
             return _left_out(job, f"{before.name} left no network to go on from")
         if before is not None and not (where / CHECKPOINT).exists():
             _copy(before / STAGE_END, where / CHECKPOINT)
-        done = train(where, watcher)
+        done = job.perform(where, watcher)
         if done.status == "finished":
             _copy(where / CHECKPOINT, where / STAGE_END)
         return replace(done, measurements={"stage": stage})
@@ -183,13 +183,13 @@ def _weights_job(plan: _Plan, stage: int, seed: int) -> Job:
         data=plan.setting.data,
         training=training,
         measure=partial(_measure, plan, stage, seed),
+        validate=plan.setting.validate,
     )
-    train = job.perform if plan.setting.validate else without_validation(job.perform)
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
         if trained is not None and not trained.exists():
             return _left_out(job, f"{trained.parent.name} left no gates to copy")
-        return train(where, watcher)
+        return job.perform(where, watcher)
 
     return replace(job, perform=perform)
 

@@ -173,6 +173,7 @@ def training_job(
     data: Dataset,
     training: TrainSettings,
     measure: Callable[[nn.Module], dict[str, Any]] | None = None,
+    validate: bool = True,
 ) -> Job:
     """A job that trains one classifier.
 
@@ -189,11 +190,12 @@ def training_job(
         training: resolved.
         measure: called with the trained network; gives the record's measurements. Not called where
             training diverged.
+        validate: as `train` takes it.
     """
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
         net = build()
-        result = train(net, data, training, where, watcher=watcher)
+        result = train(net, data, training, where, watcher=watcher, validate=validate)
         finished = result.status == "finished"
         measurements = measure(net) if measure and finished else None
         return record(config["experiment"], config, kind, seed, result, measurements)

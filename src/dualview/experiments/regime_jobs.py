@@ -162,9 +162,9 @@ def _job(
         build=partial(setting.network, regime, seed, trained),
         data=setting.data,
         training=training,
+        validate=setting.validate,
     )
-    perform = job.perform if setting.validate else without_validation(job.perform)
-    return replace(job, perform=_given(trained, job, perform))
+    return replace(job, perform=_given(trained, job, job.perform))
 
 
 def _config(
@@ -188,19 +188,6 @@ def _config(
 def _parameters(setting: Setting, regime: str) -> int:
     """Numbers that are trained; FLNPF trains as many as the other regimes with frozen gates."""
     return count_parameters(setting.network("frnpf-ii" if regime == "flnpf" else regime, 0))
-
-
-def without_validation(perform: Perform) -> Perform:
-    """Leave out what was measured on a validation split that is part of the train split."""
-
-    def stripped(where: Path, watcher: Watcher) -> RunRecord:
-        done = perform(where, watcher)
-        curve = (
-            replace(epoch, validation_loss=None, validation_accuracy=None) for epoch in done.curve
-        )
-        return replace(done, curve=tuple(curve))
-
-    return stripped
 
 
 def _given(trained: Path | None, job: Job, perform: Perform) -> Perform:

@@ -94,6 +94,7 @@ class Classifier(lightning.LightningModule):
         data: all three splits.
         settings: resolved.
         measure: as `train` takes it.
+        validate: as `train` takes it.
 
     Attributes:
         curve: metrics of the completed epochs; travels in the checkpoint.
@@ -101,7 +102,13 @@ class Classifier(lightning.LightningModule):
     """
 
     def __init__(
-        self, net: nn.Module, data: Dataset, settings: TrainSettings, measure: Measure | None = None
+        self,
+        net: nn.Module,
+        data: Dataset,
+        settings: TrainSettings,
+        measure: Measure | None = None,
+        *,
+        validate: bool = True,
     ) -> None:
         super().__init__()
         self.net = net
@@ -110,10 +117,11 @@ class Classifier(lightning.LightningModule):
         self.data = data
         self.settings = settings
         self.measure = measure
+        self.evaluated = (data.test, data.validation) if validate else (data.test,)
         self.curve: list[EpochMetrics] = []
         self.measurements: list[Any] = []
         self._train = Tally()
-        self._evaluated = (Tally(), Tally())
+        self._tallies: tuple[Tally, ...] = ()
         self._started = 0.0
 
     @property
@@ -152,8 +160,8 @@ class Classifier(lightning.LightningModule):
         return Loader(batches, lambda: self.current_epoch)
 
     def val_dataloader(self) -> list[Loader]:
-        """The validation and the test split; every process evaluates all of both."""
-        return [self._evaluation(self.data.validation), self._evaluation(self.data.test)]
+        """The test split, and the validation split if it is looked at; every process does all."""
+        return [self._evaluation(split) for split in self.evaluated]
 
     def _evaluation(self, split: Split) -> Loader:
         device = self.trainer.strategy.root_device
@@ -203,13 +211,13 @@ class Classifier(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Fresh sums."""
-        self._evaluated = (Tally(), Tally())
+        self._tallies = tuple(Tally() for _ in self.evaluated)
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch to the sums of its split."""
         images, labels = batch
         logits = self._logits(images)
-        self._evaluated[dataloader_idx].add(self._loss(logits, labels), logits, labels)
+        self._tallies[dataloader_idx].add(self._loss(logits, labels), logits, labels)
 
     def _logits(self, images: Tensor) -> Tensor:
         """Of a batch, in the memory format of the parameters; see `run.train`."""
@@ -226,8 +234,10 @@ class Classifier(lightning.LightningModule):
             DivergenceError: a loss of this epoch was not finite.
         """
         train_loss, train_accuracy = self._finite_means(self._train, "train")
-        validation, test = self._evaluated
-        validation_loss, validation_accuracy = self._finite_means(validation, "validation")
+        test, *validation = self._tallies
+        validation_loss, validation_accuracy = (
+            self._finite_means(validation[0], "validation") if validation else (None, None)
+        )
         test_loss, test_accuracy = self._finite_means(test, "test")
         last_step = self.global_step - 1
         self.curve.append(

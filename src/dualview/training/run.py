@@ -47,6 +47,7 @@ def train(
     *,
     watcher: Watcher | None = None,
     measure: Measure | None = None,
+    validate: bool = True,
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
@@ -67,6 +68,7 @@ def train(
             evaluation mode and without gradients. What it returns (numbers, texts, lists and
             dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
+        validate: False leaves the validation split alone, for runs that train on it.
 
     Returns:
         The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
@@ -95,7 +97,9 @@ def train(
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
-        module, status, message = _fit(net, data, settings, folder, watcher or Unwatched(), measure)
+        module, status, message = _fit(
+            _classifier(net, data, settings, measure, validate), folder, watcher or Unwatched()
+        )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     if module.trainer.is_global_zero:
@@ -113,26 +117,29 @@ def train(
     )
 
 
-def _fit(
+def _classifier(
     net: nn.Module,
     data: Dataset,
     settings: TrainSettings,
-    folder: Path,
-    watcher: Watcher,
     measure: Measure | None,
-) -> tuple[Classifier, str, str]:
-    """Let Lightning train: the module with its curve and measurements, status and message."""
-    from dualview.training.checkpoints import curve_of, measurements_of, read_checkpoint
+    validate: bool,
+) -> Classifier:
     from dualview.training.module import Classifier
 
+    return Classifier(net, data, settings, measure, validate=validate)
+
+
+def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
+    """Let Lightning train: the module with its curve and measurements, status and message."""
+    from dualview.training.checkpoints import curve_of, measurements_of, read_checkpoint
+
     checkpoint = folder / CHECKPOINT
-    module = Classifier(net, data, settings, measure)
     if checkpoint.exists():
         earlier = read_checkpoint(checkpoint)
         module.curve, module.measurements = curve_of(earlier), measurements_of(earlier)
-    trainer = _trainer(settings, folder, len(module.curve), watcher)
+    trainer = _trainer(module.settings, folder, len(module.curve), watcher)
     status, message = "finished", ""
-    net.train()
+    module.net.train()
     with _interruptible():
         try:
             trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None)
