@@ -9,7 +9,7 @@
 4. Options come from a YAML file, and `--print_config` writes one that means the same.
 5. Each command has help with examples, which loads neither torch nor Lightning; the version is the
    package's.
-6. Warnings of this package are one line.
+6. Warnings of this package are one line, each text once a command.
 """
 
 import os
@@ -196,6 +196,16 @@ def test_warnings_of_the_package_are_one_line(capsys, monkeypatch):
         warnings.simplefilter("default")
         assert cli.main(["demo"]) == 0
     assert capsys.readouterr().err == "dualview: warning: look out\n"
+
+
+def test_a_warning_is_shown_once_a_command(tmp_path, capsys):
+    few = ["--kinds", "dlgn-ones", "--batch-norm", "--arch", "c4gap", "--width", "2"]
+    small = ["--epochs", "1", "--seeds", "3", "--threads", "1"]
+    for folder in ("a", "b"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", DualviewWarning)
+            assert cli.main(["compare", *few, *small, "--out", folder]) == 0
+        assert capsys.readouterr().err.count("with a constant-1 input this batch norm") == 1
 
 
 @pytest.mark.parametrize(

@@ -111,12 +111,15 @@ def run_command(arguments: Sequence[str] | None = None) -> int:
 
 
 def _plain_warnings() -> None:
-    """Show this package's warnings as one line, others as ever."""
+    """Show this package's warnings as one line, each text once, others as ever."""
     show = warnings.showwarning
+    shown: set[str] = set()  # Python's own record is lost whenever filters change: at every run
 
     def show_plainly(message: Any, category: Any, *rest: Any, **more: Any) -> None:
         if issubclass(category, DualviewWarning):
-            print(f"dualview: warning: {message}", file=sys.stderr)
+            if str(message) not in shown:
+                shown.add(str(message))
+                print(f"dualview: warning: {message}", file=sys.stderr)
         else:
             show(message, category, *rest, **more)
 
