@@ -26,6 +26,7 @@ TITLES = {
     "explain": "Filters, paths and the explorer's page",
     "loader": "The data loader",
     "import_time": "Import",
+    "soak": "What many runs leave behind",
 }
 """Script -> heading, in the order of the page."""
 

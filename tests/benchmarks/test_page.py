@@ -73,6 +73,7 @@ SIZES = {
         {},
     ),
     "import_time": (["--rounds", "2"], {"seconds_of": no_process}),
+    "soak": (["--runs", "1", "--warm-up", "0"], {}),
 }
 """Script -> options, and what stands in for what is large."""
 
