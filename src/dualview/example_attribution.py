@@ -20,7 +20,8 @@ from torch import Tensor
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.kernel import Gates, npk
+from dualview.path_kernel.examples import Gates
+from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.machines import NPKClassifier
 
 

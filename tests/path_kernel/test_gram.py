@@ -378,7 +378,7 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
         ({"dtype": "float16"}, "dtype: expected float32 or float64, got 'float16'"),
-        ({"x2": torch.ones(2, 5)}, r"x2: expected the shape \(n2, 6\)"),
+        ({"x2": torch.ones(2, 5)}, r"x2: expected .*\(6,\).* as in x"),
         ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got torch.int32"),
         ({"x2": np.ones((2, 6), np.uint8)}, "x2: expected .* floating-point numbers, got uint8"),
         ({"x2": [[1.0]]}, "x2: expected .* floating-point numbers, got list"),

@@ -444,21 +444,6 @@ def test_refusals(case):
         dv.npk(dv.disentangle(model, "dgn"), torch.randn(2, *shape))
 
 
-@pytest.mark.parametrize(
-    ("x", "message"),
-    [
-        (torch.tensor([[1.0, 2, math.nan]]), "NaN or inf in row 0"),
-        (torch.ones(2, 3, dtype=torch.int64), "floating-point"),
-        ([[1.0]], "expected a floating-point tensor"),
-        (torch.ones(0, 3), "examples on axis 0"),
-    ],
-)
-def test_bad_examples(x, message):
-    net = dv.disentangle(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), "dgn")
-    with pytest.raises(PathKernelError, match=message):
-        dv.npk(net, x)
-
-
 def test_overflow_is_said():
     model = fc(input_shape=(1, 1, 10), width=100, depth=25)
     net = dv.disentangle(model, "dgn", gate=dv.SoftGate(1e-6))

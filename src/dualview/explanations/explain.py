@@ -36,7 +36,7 @@ from dualview.explanations.records import (
 )
 from dualview.gated_network import GatedNetwork
 from dualview.path_attribution import InputContributions, input_contributions
-from dualview.path_kernel.kernel import Gates
+from dualview.path_kernel.examples import Gates
 
 Item = TypeVar("Item")
 

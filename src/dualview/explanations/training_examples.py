@@ -21,7 +21,8 @@ from dualview.example_attribution import KernelAttribution, kernel_attributions
 from dualview.explanations.inputs import inputs, spread_rows
 from dualview.explanations.records import Machine, MachineParts
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.kernel import Gates, npk
+from dualview.path_kernel.examples import Gates
+from dualview.path_kernel.kernel import npk
 
 if TYPE_CHECKING:
     from dualview.path_kernel.machines import NPKClassifier

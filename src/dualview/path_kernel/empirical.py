@@ -10,7 +10,8 @@ from torch.func import functional_call, grad, vmap
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.kernel import Gates, Side, side
+from dualview.path_kernel.examples import Gates, check_examples
+from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
 from dualview.tracing import evaluation_mode
 
@@ -46,8 +47,9 @@ def empirical_ntk(
         Kernel (n1, n2).
 
     Raises:
-        PathKernelError: the logit does not exist.
+        PathKernelError: as `npk`; or the logit does not exist.
     """
+    check_examples(net, gates, x1=x1, x2=x2)
     network = net.weights_network
     own = dict(network.named_parameters())
     parameters = {name: (weights or own).get(name, own[name]).detach() for name in own}

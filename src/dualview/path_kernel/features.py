@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.kernel import Gates, check_examples
+from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
@@ -51,7 +51,7 @@ def npk_features(
         Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)`.
 
     Raises:
-        PathKernelError: no features asked for, or the output is not one tensor.
+        PathKernelError: as `npk`; no features asked for; or the output is not one tensor.
 
     >>> import dualview as dv
     >>> model = torch.nn.Sequential(
@@ -65,7 +65,7 @@ def npk_features(
         raise PathKernelError(
             f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
         )
-    check_examples(x, None, gates)
+    check_examples(net, gates, x=x)
     network = bare_weights_network(net)
     widen_output(network, per_draw)
     parts = []

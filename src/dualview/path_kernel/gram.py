@@ -19,11 +19,11 @@ from torch import Tensor
 
 from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
 from dualview.gated_network import GatedNetwork
+from dualview.path_kernel.examples import Gates, check_examples, check_network
 from dualview.path_kernel.gram_block import Job, default_block, frozen
 from dualview.path_kernel.gram_identity import identity
 from dualview.path_kernel.gram_schedule import compute
 from dualview.path_kernel.gram_store import GramStore, cannot_write, stored_attributes
-from dualview.path_kernel.kernel import Gates, check_examples
 
 if TYPE_CHECKING:
     import zarr
@@ -148,6 +148,7 @@ def _job(
     options: dict[str, Any],
 ) -> Job:
     """Network and data as the blocks take them."""
+    check_network(net)
     own = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     precision = own if dtype is None else getattr(torch, dtype)
     if precision not in (torch.float32, torch.float64):
@@ -157,16 +158,9 @@ def _job(
         )
     rows = _examples("x", x, precision)
     columns = None if x2 is None else _examples("x2", x2, precision)
-    try:
-        check_examples(rows, columns, options["gates"])
-    except PathKernelError as error:
-        raise PathKernelError(str(error).replace("x1:", "x:", 1)) from None
-    if columns is not None and (columns.device, columns.shape[1:]) != (rows.device, rows.shape[1:]):
-        raise PathKernelError(
-            f"x2: expected the shape (n2, {', '.join(map(str, rows.shape[1:]))}) on {rows.device} "
-            f"like x, got {tuple(columns.shape)} on {columns.device}"
-        )
-    return Job(frozen(net, rows), rows, columns, options)
+    network = frozen(net, rows)
+    check_examples(network, options["gates"], x=rows, x2=columns)
+    return Job(network, rows, columns, options)
 
 
 def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Tensor:

@@ -15,14 +15,13 @@ from torch import Tensor
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
+from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.rules import Setting, fan_in
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
-
-Gates = Literal["model", "hard"]
 
 TEMPORARIES = 4
 """How many kernels of the largest size a rule may hold beside those that live in the graph."""
@@ -60,8 +59,9 @@ def npk(
         Kernel (n1, n2), of x1's type and on its device.
 
     Raises:
-        PathKernelError: an operation has no exact rule, weights are tied, x has NaN, or the result
-            overflows (only with normalise=False).
+        PathKernelError: `net` was not made by `disentangle` or does not take the examples, x has
+            NaN, an operation has no exact rule, weights are tied, or the result overflows (only
+            with normalise=False).
 
     Source: arXiv 2006.10529, section 3; arXiv 2110.03403; the rules for general graphs are this
     project's.
@@ -75,6 +75,7 @@ def npk(
     >>> bool(torch.allclose(dv.npk(net, x), (x @ x.T) / 4 * (g @ g.T) / 8))
     True
     """
+    check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
     setting = Setting(variances, 1.0 if biases else 0.0, batch_norm == "scale")
     return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
@@ -114,6 +115,7 @@ def expected_ntk(
 
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
+    check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
     scales = dict.fromkeys(layers, float(c)) if isinstance(c, int | float) else dict(c)
     if set(scales) != set(layers) or min(scales.values()) <= 0:
@@ -146,7 +148,6 @@ def _kernel(
     repair: str,
 ) -> Tensor:
     """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
-    check_examples(x1, x2, gates)
     other = x1 if x2 is None else x2
     out = x1.new_zeros(2 if setting.ntk else 1, len(x1), len(other))
     plan = fast_plan(net, x1, setting, gates)
@@ -215,24 +216,3 @@ def _tile_size(
     pair = propagate(net.weights_network, one, other, setting).peak_elements
     pairs = memory / (pair * x1.element_size() * TEMPORARIES)
     return max(1, min(int(math.sqrt(pairs)), TILE))
-
-
-def check_examples(x1: Tensor, x2: Tensor | None, gates: str) -> None:
-    """Refuse what no kernel can be computed of.
-
-    Raises:
-        PathKernelError: not floating-point, no examples, not finite, or unknown gates.
-    """
-    if gates not in ("model", "hard"):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
-    for name, x in (("x1", x1), ("x2", x2)):
-        if x is None:
-            continue
-        if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
-            got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise PathKernelError(
-                f"{name}: expected a floating-point tensor with examples on axis 0, got {got}"
-            )
-        if not x.isfinite().all():
-            bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
-            raise PathKernelError(f"{name}: expected finite values, got NaN or inf in row {bad}")

@@ -23,8 +23,9 @@ from torch import Tensor
 from dualview.architectures import fc
 from dualview.errors import MissingExtraError, PathKernelError
 from dualview.gated_network import GatedNetwork, disentangle
+from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.features import npk_features
-from dualview.path_kernel.kernel import Gates, npk
+from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
 from dualview.tracing import evaluation_mode
 

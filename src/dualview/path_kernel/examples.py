@@ -1,0 +1,97 @@
+"""Are these a gated network and examples that it takes? A kernel of others would be a number still.
+
+Examples are on axis 0. The path kernel reads gates and the graph, and never runs the weights
+network: without these checks, a network would be given a kernel of images that it cannot take.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from dualview.errors import DualviewError, PathKernelError
+from dualview.gated_network import GatedNetwork
+from dualview.tracing import evaluation_mode
+
+Gates = Literal["model", "hard"]
+
+
+def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
+    """Refuse what no kernel can be computed of.
+
+    Args:
+        net: the network.
+        gates: the option of that name.
+        examples: first and second examples by the caller's names; None: left out.
+
+    Raises:
+        PathKernelError: no gated network; unknown gates; or examples that are not floating-point,
+            none, not finite, not alike, or that the network does not take.
+    """
+    check_network(net)
+    if gates not in get_args(Gates):
+        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
+    given = {name: x for name, x in examples.items() if x is not None}
+    for name, x in given.items():
+        _check_values(name, x)
+    _check_alike(given)
+    for name, x in given.items():
+        _check_fits(net, name, x)
+
+
+def check_network(net: GatedNetwork) -> None:
+    """Refuse what was not taken apart.
+
+    Raises:
+        PathKernelError: no gated network.
+    """
+    if not isinstance(net, GatedNetwork):
+        raise PathKernelError(
+            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
+            f"dualview.disentangle(model, kind='dnn')"
+        )
+
+
+def _check_values(name: str, x: Tensor) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        raise PathKernelError(
+            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}"
+        )
+    if not x.isfinite().all():
+        bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
+        raise PathKernelError(f"{name}: expected finite values, got NaN or inf in row {bad}")
+
+
+def _check_alike(given: dict[str, Tensor]) -> None:
+    """A fully convolutional network takes images of any size, a kernel only pairs of one."""
+    if len(given) < 2:
+        return
+    (first, x1), (second, x2) = given.items()
+    if (x1.shape[1:], x1.dtype, x1.device) != (x2.shape[1:], x2.dtype, x2.device):
+        raise PathKernelError(f"{second}: expected {_said(x1)}, as in {first}, got {_said(x2)}")
+
+
+def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
+    """Run the network on the first example."""
+    repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
+    try:
+        with evaluation_mode(net), torch.no_grad():
+            out = net(x[:1])
+    except DualviewError:
+        raise
+    except Exception as error:  # whatever a layer raises
+        raise PathKernelError(
+            f"{name}: the network does not take {_said(x)} ({error}). {repair}"
+        ) from error
+    if isinstance(out, Tensor) and (out.dim() == 0 or len(out) != 1):
+        raise PathKernelError(
+            f"{name}: expected one output for an example, got an output of shape "
+            f"{tuple(out.shape)} for {_said(x[:1])}. {repair}"
+        )
+
+
+def _said(x: Tensor) -> str:
+    return f"{x.dtype} examples of shape {tuple(x.shape[1:])} on {x.device}"

@@ -1,0 +1,107 @@
+"""Every kernel refuses what is no gated network, and examples that the network does not take."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import dualview as dv
+from dualview.architectures import c4gap
+from dualview.errors import GateOrderError, PathKernelError
+from dualview.path_kernel.empirical import empirical_ntk
+from dualview.path_kernel.features import npk_features
+
+KERNELS = {
+    "npk": dv.npk,
+    "expected_ntk": dv.expected_ntk,
+    "empirical_ntk": empirical_ntk,
+    "npk_features": lambda net, x: npk_features(net, x, 4),
+    "npk_gram": lambda net, x: dv.npk_gram(net, x, "never-written.zarr"),
+}
+
+
+@pytest.fixture(params=KERNELS)
+def kernel(request, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    yield KERNELS[request.param]
+    assert not any(tmp_path.iterdir()), "what is refused leaves nothing on disk"
+
+
+@pytest.fixture(scope="module")
+def images():
+    """A network for images of 1 channel and 8 x 8 pixels."""
+    return dv.disentangle(
+        nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(128, 2)),
+        "dgn",
+    )
+
+
+UNFIT = {
+    "larger image": (3, 1, 9, 9),
+    "more channels": (3, 3, 8, 8),
+    "no axis of channels": (3, 8, 8),
+    "no axis of examples": (1, 8, 8),
+    "one axis": (3, 64),
+}
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_examples_that_the_network_does_not_take(kernel, images, case):
+    with pytest.raises(PathKernelError, match=r"x1?: the network does not take .*Repair: .*x\[N"):
+        kernel(images, torch.randn(UNFIT[case]))
+
+
+def test_a_model_that_was_not_taken_apart(kernel):
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
+    with pytest.raises(PathKernelError, match=r"net: expected a GatedNetwork, got Seq.*Repair"):
+        kernel(model, torch.randn(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.tensor([[1.0, 2, math.nan]]), "NaN or inf in row 0"),
+        (torch.ones(2, 3, dtype=torch.int64), "floating-point"),
+        ([[1.0]], "expected a .*floating-point"),
+        (torch.ones(0, 3), "examples on axis 0"),
+        (torch.ones(3), "examples on axis 0"),
+    ],
+)
+def test_bad_examples(kernel, x, message):
+    net = dv.disentangle(nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)), "dgn")
+    with pytest.raises(PathKernelError, match=message):
+        kernel(net, x)
+
+
+@pytest.mark.parametrize("name", ["npk", "expected_ntk", "empirical_ntk"])
+def test_second_examples_are_of_the_shape_of_the_first(name):
+    net = dv.disentangle(c4gap(width=2, input_shape=(1, 8, 8)), "dgn")
+    with pytest.raises(PathKernelError, match=r"x2: expected .*\(1, 8, 8\).* as in x1, got .*9, 9"):
+        KERNELS[name](net, torch.randn(2, 1, 8, 8), x2=torch.randn(2, 1, 9, 9))
+    with pytest.raises(PathKernelError, match=r"x2: expected .*float32.*got .*float64"):
+        KERNELS[name](net, torch.randn(2, 1, 8, 8), x2=torch.randn(2, 1, 8, 8).double())
+
+
+def test_an_output_without_an_axis_of_examples():
+    class Summed(nn.Module):
+        def forward(self, x):
+            return torch.relu(x).sum()
+
+    with pytest.raises(PathKernelError, match=r"one output for an example, got .*shape \(\)"):
+        dv.npk(dv.disentangle(Summed(), "dgn"), torch.randn(2, 3))
+
+
+def test_errors_of_the_network_itself_stay_as_they_are():
+    net = dv.disentangle(c4gap(width=2, input_shape=(1, 8, 8)), "dgn")
+    net.gate_order = (3, 1, 2, 0)
+    net.gating_network = nn.Module()  # a network put together by hand
+    net.gating_network.forward = lambda x: [torch.ones(1, n + 1) for n in range(4)]
+    with pytest.raises(GateOrderError):
+        dv.npk(net, torch.randn(1, 1, 8, 8))
+
+
+def test_the_mode_of_the_network_comes_back(images):
+    images.train()
+    dv.npk(images, torch.randn(2, 1, 8, 8))
+    assert all(module.training for module in images.modules())
