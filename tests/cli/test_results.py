@@ -33,6 +33,15 @@ def test_collect_and_rebuild(tmp_path, capsys):
     assert list((tmp_path / "docs" / "images").glob("shallow-digits-mine-*.svg"))
 
 
+def test_kept_records_are_replaced_on_request(tmp_path, capsys):
+    run_folder(tmp_path / "a")
+    run_folder(tmp_path / "b", seconds=0.5)
+    assert cli.main(["results", "--collect", "a"]) == 0
+    assert cli.main(["results", "--collect", "b"]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.main(["results", "--collect", "b", "--overwrite"]) == 0
+
+
 def test_other_folders(tmp_path, capsys):
     run_folder(tmp_path / "runs")
     assert cli.main(["results", "--collect", "runs", "--records", "kept", "--docs", "site"]) == 0

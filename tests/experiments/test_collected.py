@@ -3,8 +3,8 @@
 1. Collected records are the runs' own, measured floats rounded; scores and options to the bit.
 2. A file is one line, and smaller than the run's own record.
 3. Experiments come back in the order in which they are listed, records in that of their names.
-4. Collected again: the same files. With other settings: refused, nothing written, unless a suffix
-   keeps them apart. The paper preset has a folder of its own.
+4. Collected again: the same files. Another run, of other or the same settings: refused, nothing
+   written, unless a suffix keeps them apart or the earlier one is to be overwritten. The paper preset has a folder of its own.
 5. A folder that is no finished experiment, and a folder of an unknown one, are refused by name.
 """
 
@@ -88,6 +88,19 @@ def test_again_and_with_other_settings(tmp_path):
         "digits-long",
         "digits-paper",
     }
+
+
+def test_another_run_of_the_same_settings(tmp_path):
+    results = tmp_path / "results"
+    collect(run_folder(tmp_path / "runs"), results)
+    before = _files(results)
+    other = run_folder(tmp_path / "other", seconds=0.5)
+    with pytest.raises(RunError, match="another run, of the same settings.*--suffix.*--overwrite"):
+        collect(other, results)
+    assert _files(results) == before
+    collect(other, results, overwrite=True)
+    assert _files(results).keys() == before.keys()
+    assert {r.seconds for r in read_collected(results)["architectures"]["digits"]} == {0.5}
 
 
 def test_no_finished_experiment(tmp_path):

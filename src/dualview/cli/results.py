@@ -17,12 +17,12 @@ EPILOG = """\
 examples:
   dualview results
       rebuild docs/results.md and docs/images/
-  dualview results --collect runs/architectures-digits
-      add the records of that run folder, then rebuild
+  dualview results --collect runs/architectures-digits --suffix mine
+      add the records of that run folder, beside those that are kept, then rebuild
   dualview results --collect runs/architectures-cifar10-paper
       the same; records of the paper preset stand beside those of the cpu preset
-  dualview results --collect runs/mine --suffix wide
-      beside them, under a name of its own"""
+  dualview results --collect runs/architectures-digits --overwrite
+      in place of the records that are kept, if there are any"""
 
 
 def add_options(parser: Any) -> None:
@@ -46,6 +46,9 @@ def add_options(parser: Any) -> None:
         type=str | None,
         help="behind the data's name, to keep several runs of one experiment apart",
     )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace kept records of the same name"
+    )
 
 
 def run(options: Any, again: str) -> int:
@@ -55,7 +58,7 @@ def run(options: Any, again: str) -> int:
 
     records = Path(options.records)
     for folder in options.collect or ():
-        written = collect(Path(folder), records, options.suffix or "")
+        written = collect(Path(folder), records, options.suffix or "", overwrite=options.overwrite)
         print(f"{len(written)} records of {folder} -> {written[0].parent}")
     page, *figures = write_results(records, Path(options.docs))
     print(f"Page:    {page}")

@@ -28,7 +28,9 @@ Collected = Mapping[str, Mapping[str, list[RunRecord]]]
 """Experiment -> folder of the data -> records, in the order of their names."""
 
 
-def collect(run_folder: Path, results: Path, suffix: str = "") -> list[Path]:
+def collect(
+    run_folder: Path, results: Path, suffix: str = "", *, overwrite: bool = False
+) -> list[Path]:
     """Copy the records of the runs in `run_folder` to `results`, as small JSON.
 
     Args:
@@ -36,13 +38,14 @@ def collect(run_folder: Path, results: Path, suffix: str = "") -> list[Path]:
         results: the folder of all collected records.
         suffix: behind the folder's name (data, and preset if it is not cpu), to keep several runs
             of one experiment apart.
+        overwrite: replace records of the same name.
 
     Returns:
         The files written.
 
     Raises:
-        RunError: the folder's runs are not all done, or `results` holds a record of the same name
-            with other settings; nothing was written.
+        RunError: the folder's runs are not all done, or `results` holds another record of the
+            same name and `overwrite` is not set; nothing was written.
     """
     experiment, data = _done(Path(run_folder))
     target = Path(results) / experiment / "-".join(filter(None, (data, suffix)))
@@ -51,7 +54,8 @@ def collect(run_folder: Path, results: Path, suffix: str = "") -> list[Path]:
         for source in sorted(Path(run_folder).glob(f"*/{RECORD}"))
     }
     for path, record in copies.items():
-        _expect_same_settings(record, path)
+        if not overwrite:
+            _expect_no_other(record, path)
     target.mkdir(parents=True, exist_ok=True)
     for path, record in copies.items():
         write_small(record, path)
@@ -82,24 +86,28 @@ def _known(experiment: str, where: Path) -> None:
         )
 
 
-def _expect_same_settings(record: RunRecord, target: Path) -> None:
-    if not target.exists():
+def _expect_no_other(record: RunRecord, target: Path) -> None:
+    """Records are kept as evidence: another run of the same name does not replace one unasked."""
+    if not target.exists() or target.read_text(encoding="utf-8") == _small(record):
         return
     changes = differences(load_record(target).config, record.config)
-    if changes:
-        raise RunError(
-            f"{target}: holds a run with other settings: {'; '.join(changes)}. Repair: give "
-            "--suffix, to keep both, or delete the earlier record"
-        )
+    kept = f"with other settings: {'; '.join(changes)}" if changes else "of the same settings"
+    raise RunError(
+        f"{target}: holds another run, {kept}. Repair: --suffix WORD, to keep both, or --overwrite"
+    )
 
 
 def write_small(record: RunRecord, path: Path) -> None:
     """Write a record in one line, with measured values rounded to `DIGITS` digits."""
+    text = _small(record)
+    write_atomically(path, lambda part: _write_text(part, text))
+
+
+def _small(record: RunRecord) -> str:
     fields = asdict(record)
     for name in ("curve", "measurements", "seconds"):
         fields[name] = _rounded(fields[name])
-    text = json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
-    write_atomically(path, lambda part: _write_text(part, text))
+    return json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _write_text(path: Path, text: str) -> None:
