@@ -4,7 +4,8 @@
 2. A file is one line, and smaller than the run's own record.
 3. Experiments come back in the order in which they are listed, records in that of their names.
 4. Collected again: the same files. Another run, of other or the same settings: refused, nothing
-   written, unless a suffix keeps them apart or the earlier one is to be overwritten. The paper preset has a folder of its own.
+   written, unless a suffix keeps them apart or the earlier one is to be overwritten. The paper
+   preset has a folder of its own.
 5. A folder that is no finished experiment, and a folder of an unknown one, are refused by name.
 """
 
@@ -95,7 +96,7 @@ def test_another_run_of_the_same_settings(tmp_path):
     collect(run_folder(tmp_path / "runs"), results)
     before = _files(results)
     other = run_folder(tmp_path / "other", seconds=0.5)
-    with pytest.raises(RunError, match="another run, of the same settings.*--suffix.*--overwrite"):
+    with pytest.raises(RunError, match=r"another run, of the same settings.*--suffix.*--overwrite"):
         collect(other, results)
     assert _files(results) == before
     collect(other, results, overwrite=True)
