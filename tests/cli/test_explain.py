@@ -3,10 +3,12 @@
 - It writes a page about the examples asked for, each once, in their order, with a kernel machine of
   the size asked for, and says where it is.
 - Wrong use ends with status 2, a run or an index that cannot be used with 1, each in one line.
+- Ctrl-C says that there is no page.
 """
 
 import pytest
 
+from dualview.cli import explain as module
 from dualview.cli import main
 
 from .explored import data_of, train
@@ -74,3 +76,13 @@ def test_page_that_is_a_folder(run, tmp_path, capsys):
 def test_no_run(tmp_path, capsys):
     assert explain(tmp_path / "none", tmp_path / "page.html", "--index", 1) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_interrupted(run, tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "explained", interrupt)
+    assert explain(run, tmp_path / "page.html", "--index", 0) == 130
+    assert capsys.readouterr().err == "\nInterrupted; no page was written\n"
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 - It writes a page about so many examples, spread over the split, and never about more than there
   are.
 - The number of examples is checked before anything is loaded.
+- Ctrl-C says that there is no page.
 """
 
 import pytest
@@ -43,3 +44,13 @@ def test_no_more_than_there_are(run, tmp_path, monkeypatch):
 def test_no_examples(tmp_path, capsys, count):
     assert explore(tmp_path / "no run", tmp_path / "page.html", "--examples", count) == 2
     assert "examples" in capsys.readouterr().err
+
+
+def test_interrupted(run, tmp_path, monkeypatch, capsys):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "explained", interrupt)
+    assert explore(run, tmp_path / "page.html", "--examples", 3) == 130
+    assert capsys.readouterr().err == "\nInterrupted; no page was written\n"
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@
    and parameters of an uninterrupted comparison (`experiments/test_compare.py` kills elsewhere).
 2. Ctrl-C in the midst of training ends with 130 and the command that goes on, without a traceback,
    and that command ends with the same numbers too.
+3. Ctrl-C and SIGTERM say what is left, once, and go on; other errors, and success, say nothing.
 """
 
 import os
@@ -16,9 +17,10 @@ import time
 import pytest
 
 from dualview.cli import main
+from dualview.cli.interruption import told_if_interrupted
 from dualview.errors import RunError
 from dualview.experiments.records import load_records
-from dualview.training import CHECKPOINT, checkpoints
+from dualview.training import CHECKPOINT, Terminated, checkpoints
 from dualview.training.checkpoints import read_checkpoint
 from tests.experiments.small import exact, parameters
 from tests.processes import start
@@ -88,3 +90,18 @@ def test_killed_while_a_checkpoint_is_written(tmp_path, whole, capsys):
     with pytest.raises(RunError):
         read_checkpoint(checkpoint.with_name(f"{CHECKPOINT}.part"))
     _expect_same(tmp_path, whole, capsys)
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Terminated()])
+def test_what_is_left_is_told(capsys, stop):
+    with pytest.raises(type(stop)), told_if_interrupted("no page was written"):
+        raise stop
+    assert capsys.readouterr().err == "\nInterrupted; no page was written\n"
+
+
+def test_other_errors_and_success_say_nothing(capsys):
+    with told_if_interrupted("no page was written"):
+        pass
+    with pytest.raises(RunError), told_if_interrupted("no page was written"):
+        raise RunError("something else")
+    assert capsys.readouterr().err == ""

@@ -46,7 +46,7 @@ def test_compare_shows_a_table_and_writes_a_report(tmp_path, capsys):
     assert "digits: fc, width 8, 2 epochs, 1,258 train and 359 test examples" in out
     assert "DLGN" in out
     assert "Report:  here/report.html" in out
-    assert len(err.splitlines()) == 2
+    assert len(err.splitlines()) == 4  # each run begins and ends
     assert "<html" in (tmp_path / "here" / "report.html").read_text()
     records = load_records(tmp_path / "here")
     assert {record.kind for record in records} == {"dnn", "dlgn"}

@@ -76,7 +76,7 @@ def test_what_is_left(tmp_path, capsys):
     assert out.count("Test accuracy, %") == 1
     assert "FC, DLGN" in out
     assert "Report:  runs/shallow-digits/report.html" in out
-    assert len(err.splitlines()) == 2
+    assert len(err.splitlines()) == 4  # each run begins and ends
     assert "<html" in (folder / "report.html").read_text()
     assert (folder / "figures" / "fc-recovered.png").stat().st_size > 1000
     assert (folder / "figures" / "fc-recovered.svg").exists()

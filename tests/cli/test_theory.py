@@ -72,10 +72,11 @@ def test_wrong_use(capsys, arguments, message):
     assert err.startswith(f"dualview theory: error: {message}")
 
 
-def test_interrupted(tmp_path, monkeypatch):
+def test_interrupted(tmp_path, monkeypatch, capsys):
     def interrupt(settings):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "STATEMENTS", (replace(FEW[0], compute=interrupt),))
     assert cli.main(["theory"]) == 130
     assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err.endswith("\nInterrupted; no page was written\n")

@@ -1,9 +1,10 @@
 """Properties proved here.
 
-1. Where the output is no terminal: one line for each run, and not a bar.
+1. Where the output is no terminal: a line when a run begins, one when it ends, one a minute in
+   between, and not a bar.
 2. In a terminal: the run's bar counts its epochs; the bar of all runs ends full, resumed and
    skipped runs included, and a gated run weighs as two of the DNN's; the bars are gone at the end.
-3. A run that diverged says so.
+3. A run that diverged says so, and one that goes on says after which epoch, with bars and without.
 """
 
 import io
@@ -33,9 +34,20 @@ def _redraw_always(monkeypatch):
 def test_lines_where_there_is_no_terminal(tmp_path):
     stream = io.StringIO()
     compare(small(), tmp_path, data=DATA, progress=TerminalProgress(stream))
-    first, second = stream.getvalue().splitlines()
-    assert re.fullmatch(r"\[1/2\] DNN, seed 0: test accuracy \d+\.\d\d % in \d+\.\d s", first)
-    assert second.startswith("[2/2] DLGN, seed 0: ")
+    begins, ends, *second = stream.getvalue().splitlines()
+    assert begins == "[1/2] DNN, seed 0: 2 epochs"
+    assert re.fullmatch(r"\[1/2\] DNN, seed 0: test accuracy \d+\.\d\d % in \d+\.\d s", ends)
+    assert [line.startswith("[2/2] DLGN, seed 0: ") for line in second] == [True, True]
+
+
+def test_a_line_now_and_then_where_there_is_no_terminal(tmp_path, monkeypatch):
+    monkeypatch.setattr("dualview.experiments.progress.LINE_SECONDS", -1.0)
+    stream = io.StringIO()
+    compare(small(kinds=("dnn",)), tmp_path, data=DATA, progress=TerminalProgress(stream))
+    between = stream.getvalue().splitlines()[1:-1]
+    for epoch, line in enumerate(between, 1):
+        assert re.fullmatch(rf"\[1/1\] DNN, seed 0: epoch {epoch}/2, test .* %, loss .*", line)
+    assert len(between) == 2
 
 
 def test_lines_of_runs_that_were_finished(tmp_path):
@@ -99,9 +111,28 @@ def test_bars_count_what_was_done_before(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         compare(settings, tmp_path, data=DATA, progress=Stops(_Terminal()))
-    progress = _Recorded(_Terminal())
+    stream = _Terminal()
+    progress = _Recorded(stream)
     compare(settings, tmp_path, data=DATA, progress=progress)
     assert progress.all == pytest.approx([3, 5])
+    assert "[2/3] DGN, seed 0: goes on after epoch 1 of 2" in stream.getvalue()
+
+
+def test_a_run_that_goes_on_says_so_where_there_is_no_terminal(tmp_path):
+    class Stops(TerminalProgress):
+        def watcher(self, job):
+            watcher = super().watcher(job)
+            watcher.epoch_done = self.stop
+            return watcher
+
+        def stop(self, metrics):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compare(small(), tmp_path, data=DATA, progress=Stops(io.StringIO()))
+    stream = io.StringIO()
+    compare(small(), tmp_path, data=DATA, progress=TerminalProgress(stream))
+    assert stream.getvalue().startswith("[1/2] DNN, seed 0: goes on after epoch 1 of 2\n")
 
 
 def test_gated_networks_cost_two():

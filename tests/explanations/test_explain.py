@@ -180,6 +180,6 @@ class Told(module.Unwatched):
 def test_watcher():
     told = Told()
     explain(network("dense"), small_data(), [0, 1], n_train=6, watcher=told)
-    assert told.titles == [("norms of filters", 2), ("examples", 2), ("filters", 2)]
+    assert told.titles == [("norms of filters", 2), ("predictions", 2), ("filters shown", 2)]
     assert "of the test split" in told.notes[0]
     assert "6 training examples" in told.notes[1]

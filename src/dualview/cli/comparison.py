@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dualview.cli.interruption import told_if_interrupted
 from dualview.experiments.settings import ComparisonSettings
-from dualview.training import Terminated, is_main_process
+from dualview.training import is_main_process
 
 if TYPE_CHECKING:
     from dualview.experiments.records import RunRecord
@@ -38,12 +38,8 @@ def run_comparison(
     from dualview.experiments.compare import compare
     from dualview.experiments.progress import TerminalProgress
 
-    try:
+    with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):
         records = compare(settings, out, overwrite=overwrite, progress=TerminalProgress())
-    except (KeyboardInterrupt, Terminated):
-        if is_main_process():
-            print(f"\nInterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
-        raise
     if not is_main_process():
         return 0
     print(result_text(records))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dualview.cli.explaining import add_run_options, explained, load_run, page_path, write_page
+from dualview.cli.interruption import told_if_interrupted
 from dualview.training import SettingsError
 
 NAME = "explain"
@@ -39,6 +40,7 @@ def run(options: Any, again: str) -> int:
     path = page_path(options.out)
     if not options.index:
         raise SettingsError("--index: expected the row of an example or more, as in --index 17")
-    loaded = load_run(options)
-    rows = list(dict.fromkeys(options.index))
-    return write_page(loaded, explained(options, loaded, rows), again, path)
+    with told_if_interrupted("no page was written"):
+        loaded = load_run(options)
+        rows = list(dict.fromkeys(options.index))
+        return write_page(loaded, explained(options, loaded, rows), again, path)

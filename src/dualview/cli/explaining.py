@@ -204,7 +204,7 @@ def _examples_text(found: Explanations) -> str:
 
 
 class TerminalWatcher:
-    """A bar in a terminal, on standard error; elsewhere one line a step."""
+    """A bar in a terminal, on standard error; elsewhere a line at the start of each step."""
 
     def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
         """The items, with a bar that goes away at its end."""
@@ -212,7 +212,7 @@ class TerminalWatcher:
 
         if not sys.stderr.isatty():
             if items:
-                self.note(f"{len(items):,} {title}")
+                self.note(title)
             return items
         return self._bar(tqdm(items, title, leave=False, dynamic_ncols=True))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dualview.cli.explaining import add_run_options, explained, load_run, page_path, write_page
+from dualview.cli.interruption import told_if_interrupted
 from dualview.training import at_least
 
 NAME = "explore"
@@ -40,6 +41,7 @@ def run(options: Any, again: str) -> int:
 
     path = page_path(options.out)
     at_least("examples", options.examples, 1)
-    loaded = load_run(options)
-    rows = spread_rows(options.examples, len(getattr(loaded.data, options.split)))
-    return write_page(loaded, explained(options, loaded, rows), again, path)
+    with told_if_interrupted("no page was written"):
+        loaded = load_run(options)
+        rows = spread_rows(options.examples, len(getattr(loaded.data, options.split)))
+        return write_page(loaded, explained(options, loaded, rows), again, path)

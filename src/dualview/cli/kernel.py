@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
@@ -160,21 +161,17 @@ def run(options: Any, again: str) -> int:
     net = gated_network(settings, kind, seed, data, options.run_folder, config)
     x = examples(data, options.split, options.n)
     start = time.perf_counter()
-    try:
-        with _log_shown():
-            gram = npk_gram(
-                net,
-                x,
-                options.out,
-                block=options.block,
-                scheduler=options.scheduler,
-                workers=options.workers,
-                gates=options.gates,
-                overwrite=options.overwrite,
-            )
-    except KeyboardInterrupt:
-        print(f"\nInterrupted; finished blocks are kept. To go on: {again}", file=sys.stderr)
-        raise
+    with told_if_interrupted(f"finished blocks are kept. To go on: {again}"), _log_shown():
+        gram = npk_gram(
+            net,
+            x,
+            options.out,
+            block=options.block,
+            scheduler=options.scheduler,
+            workers=options.workers,
+            gates=options.gates,
+            overwrite=options.overwrite,
+        )
     print(result_text(gram.shape[0], time.perf_counter() - start, Path(options.out)))
     return 0
 

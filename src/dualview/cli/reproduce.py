@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
     ARCHITECTURE_NAMES,
     add_data_options,
     add_machine_options,
     data_settings,
 )
-from dualview.training import OPTIMIZERS, Terminated, choose, is_main_process
+from dualview.training import OPTIMIZERS, choose, is_main_process
 
 if TYPE_CHECKING:
     from dualview.experiments.experiment import Experiment, Request
@@ -195,14 +195,10 @@ def run_experiment(
     from dualview.experiments.progress import TerminalProgress
     from dualview.experiments.reproduce import reproduce
 
-    try:
+    with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):
         records = reproduce(
             experiment, request, out, overwrite=overwrite, progress=TerminalProgress()
         )
-    except (KeyboardInterrupt, Terminated):
-        if is_main_process():
-            print(f"\nInterrupted; finished epochs are kept. To go on: {again}", file=sys.stderr)
-        raise
     if not is_main_process():
         return 0
     print(result_text(experiment, records))

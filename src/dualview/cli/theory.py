@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dualview.cli.interruption import told_if_interrupted
 from dualview.training import SettingsError, at_least
 
 NAME = "theory"
@@ -55,7 +56,8 @@ def run(options: Any, again: str) -> int:
 
     print(text.header(), flush=True)
     settings = Settings(options.seed, options.quick)
-    record = run_theory(settings, started=_show_progress, done=show)
+    with told_if_interrupted("no page was written"):
+        record = run_theory(settings, started=_show_progress, done=show)
     print(text.summary(record))
     numbers = page.with_suffix(".json")
     write_page(record, page)

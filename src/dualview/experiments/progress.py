@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dualview.experiments.records import RunRecord
-from dualview.training import EpochMetrics, Unwatched, Watcher
+from dualview.training import EpochMetrics, Watcher
 
 if TYPE_CHECKING:
     from dualview.experiments.jobs import Job
 
 REDRAW_SECONDS = 0.1
 """Steps between redraws are only counted, so that watching costs next to nothing."""
+
+LINE_SECONDS = 60.0
+"""Between lines about a run, where the output is no terminal."""
 
 RUN_FORMAT = "{desc:<22} |{bar:24}| {postfix[0]}"
 ALL_FORMAT = "{desc:<22} |{bar:24}| {elapsed} gone, {remaining} left"
@@ -25,8 +28,8 @@ class TerminalProgress:
     """Shows how the jobs go, on standard error.
 
     In a terminal: a bar over the epochs of the current run, a bar over all runs with the time left
-    (by the jobs' costs), and a line for each finished run. Where the
-    output is no terminal: the lines only.
+    (by the jobs' costs), and a line for each finished run. Where the output is no terminal: a line
+    when a run begins, one a minute while it trains, and that when it is finished.
 
     Args:
         stream: where to write; standard error if None.
@@ -69,38 +72,76 @@ class TerminalProgress:
     def watcher(self, job: Job) -> Watcher:
         """The bar of a run that begins."""
         if not self.bars:
-            return Unwatched()
+            return RunLines(self, job)
         title = f"all runs, {self._finished} of {self._count}"
-        return RunBar(self._run, self._all, job, title, self._work)
+        return RunBar(self._run, self._all, job, title, self._work, self.say)
 
     def done(self, job: Job, record: RunRecord) -> None:
         """Write the run's line."""
         took = f" in {record.seconds:.1f} s" if record.status == "finished" else ""
         self._line(job, outcome(record) + took)
 
-    def _line(self, job: Job, text: str) -> None:
+    def say(self, job: Job, text: str) -> None:
+        """Write a line about the run that is under way, above the bars where there are any."""
         from tqdm import tqdm
 
-        self._finished += 1
+        number = f"[{self._finished + 1:>{len(str(self._count))}}/{self._count}]"
+        tqdm.write(f"{number} {job.title}: {text}", file=self.stream)
+        self.stream.flush()
+
+    def _line(self, job: Job, text: str) -> None:
         self._work += job.cost
         if self.bars:
             self._all.n = self._work
-        number = f"[{self._finished:>{len(str(self._count))}}/{self._count}]"
-        tqdm.write(f"{number} {job.title}: {text}", file=self.stream)
-        self.stream.flush()
+        self.say(job, text)
+        self._finished += 1
+
+
+class RunLines:
+    """Watches one run where there is no terminal: lines, of which a log does not get too many."""
+
+    def __init__(self, progress: TerminalProgress, job: Job) -> None:
+        self.progress = progress
+        self.job = job
+        self.epochs = 0
+        self._said = 0.0
+
+    def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
+        """Say where the run begins."""
+        self.epochs = epochs
+        self._said = time.monotonic()
+        self.progress.say(self.job, beginning(epochs_done, epochs))
+
+    def stepped(self) -> None:
+        """Nothing to say."""
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        """Say how far it is, once a minute."""
+        now = time.monotonic()
+        if now - self._said > LINE_SECONDS:
+            self._said = now
+            epoch = f"epoch {metrics.epoch + 1}/{self.epochs}"
+            self.progress.say(self.job, epoch + reached(metrics))
 
 
 class RunBar:
     """Watches one run, on the two bars of a `TerminalProgress`."""
 
     def __init__(
-        self, run_bar: Any, all_bar: Any, job: Job, title: str, work_before: float
+        self,
+        run_bar: Any,
+        all_bar: Any,
+        job: Job,
+        title: str,
+        work_before: float,
+        say: Callable[[Job, str], None],
     ) -> None:
         self.run_bar = run_bar
         self.all_bar = all_bar
         self.job = job
         self.title = title
         self.work_before = work_before
+        self.say = say
         self.epochs = 0
         self.steps = 0
         self.result = ""
@@ -108,6 +149,8 @@ class RunBar:
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Begin the run's bar, where it was interrupted."""
+        if epochs_done:
+            self.say(self.job, beginning(epochs_done, epochs))
         self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
         self.run_bar.reset(epochs * steps_per_epoch)
         # Work of an earlier call tells nothing about the speed of this one.
@@ -126,7 +169,7 @@ class RunBar:
 
     def epoch_done(self, metrics: EpochMetrics) -> None:
         """Show the epoch's test accuracy."""
-        self.result = f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
+        self.result = reached(metrics)
 
     def _draw(self) -> None:
         total = self.run_bar.total
@@ -136,6 +179,16 @@ class RunBar:
         self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
         self.run_bar.refresh()
         self.all_bar.refresh()
+
+
+def beginning(epochs_done: int, epochs: int) -> str:
+    """Where a run begins, in a few words."""
+    return f"goes on after epoch {epochs_done} of {epochs}" if epochs_done else f"{epochs} epochs"
+
+
+def reached(metrics: EpochMetrics) -> str:
+    """What an epoch ended with, behind its number."""
+    return f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
 
 
 def outcome(record: RunRecord) -> str:

@@ -119,11 +119,11 @@ def explain(
     )
     examples = [
         explainer.explain(row, image.double(), part)
-        for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "examples")
+        for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "predictions")
     ]
     filters: list[LayerFilters | None] = [
         layer_filters(found, channels_shown(examples, layer))
-        for layer, found in enumerate(watcher.over(found_filters, "filters"))
+        for layer, found in enumerate(watcher.over(found_filters, "filters shown"))
     ]
     watcher.note(f"how often gates are on, by class, of the {split} split")
     rates = rates_of(net, data, part)

@@ -125,16 +125,15 @@ def seconds_for(net: GatedNetwork, x: Tensor, train: Tensor, gates: Gates) -> fl
     Raises:
         PathKernelError: the kernel has no exact rule for this network.
     """
-    npk(net, x[:1], train[:1], gates=gates)  # compiles, the first time
+    npk(net, train[:1], x[:1], gates=gates)  # compiles, the first time
     for side in PROBES:
-        tile = (x[:side], train[:side])
+        tile = train[:side]
         start = time.perf_counter()
-        npk(net, *tile, gates=gates)
+        npk(net, tile, tile, gates=gates)
         seconds = time.perf_counter() - start
         if seconds > ENOUGH_SECONDS:
             break
-    pair = seconds / (len(tile[0]) * len(tile[1]))
-    return pair * len(train) * (len(train) / 2 + len(x))
+    return seconds / len(tile) ** 2 * len(train) * (len(train) / 2 + len(x))
 
 
 def machine_parts(found: KernelAttribution, label: int) -> MachineParts | None:
