@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dualview.architectures import ARCHITECTURES, BasicBlock, build, c4gap, fc
+from dualview.errors import ArchitectureError
 from tests.cases import ARCHITECTURE_CASES, SMALL, small_architecture, small_input
 
 # Weight layers of the published networks (He et al. 2015 for ResNet; VGG with one dense layer; the
@@ -83,12 +84,12 @@ def test_reset_parameters_draws_anew():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "c4gab"}, "did you mean c4gap"),
+        ({"name": "c4gab"}, "did you mean 'c4gap'"),
         ({"name": "c4gap", "width": 0}, "at least 1 channel"),
         ({"name": "fc", "batch_norm": True}, "no batch norm"),
         ({"name": "vgg16", "input_shape": (3, 8, 8)}, "at least 16x16"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         build(**{"num_classes": 2, "input_shape": (1, 8, 8), **options})

@@ -308,10 +308,11 @@ def test_hard_gates_of_relu_are_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "dgln"}, "kind: expected one of"),
+        ({"kind": "dgln"}, "kind: expected one of .*did you mean 'dgn'"),
         ({"weights_input": "one"}, "weights_input: expected one of"),
         ({"max_pool": "max"}, "max_pool: expected one of"),
         ({"gate": "relu"}, "gate: expected"),
+        ({"gate": "sotf"}, "gate: expected .*did you mean 'soft'"),
         ({"seed": -3}, "seed: expected"),
         ({"kind": "dlgn-sf", "max_pool": "switch"}, "no pool whose choice"),
     ],

@@ -15,7 +15,7 @@ from torch import nn
 
 from dualview import disentangle
 from dualview.architectures import WITHOUT_DLGN, build
-from dualview.errors import UnsupportedOperationError
+from dualview.errors import ArchitectureError, UnsupportedOperationError
 from dualview.vision_transformer import HEADS, SelfAttention, vit
 from tests.cases import enliven, relative_error, small_architecture, small_input
 
@@ -163,7 +163,7 @@ def test_default_size():
     ],
 )
 def test_what_it_cannot_be_is_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ArchitectureError, match=message):
         build("vit", **{"num_classes": 2, "input_shape": (1, 8, 8), **options})
 
 

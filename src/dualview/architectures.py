@@ -12,7 +12,6 @@ He et al. 2015 (the CIFAR residual networks).
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -22,6 +21,8 @@ from torch.nn import functional as F
 
 from dualview.architecture_record import recorded
 from dualview.drawing import reset
+from dualview.errors import ArchitectureError
+from dualview.nearest import did_you_mean
 from dualview.vision_transformer import vit
 
 Shape = tuple[int, int, int]
@@ -58,9 +59,9 @@ def fc(
     167818
     """
     if batch_norm:
-        raise ValueError("fc has no batch norm; expected batch_norm=False")
+        raise ArchitectureError("fc has no batch norm; expected batch_norm=False")
     if depth < 2:
-        raise ValueError(f"depth: expected at least 2 weight layers, got {depth}")
+        raise ArchitectureError(f"depth: expected at least 2 weight layers, got {depth}")
     widths = [math.prod(input_shape)] + [width or 128] * (depth - 1)
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(widths):
@@ -123,7 +124,7 @@ def vgg16(
 ) -> nn.Module:
     """Thirteen 3x3 convolutions, max pooling, global average pooling, one dense layer."""
     if min(input_shape[1:]) < 16:
-        raise ValueError(
+        raise ArchitectureError(
             f"vgg16 halves the image four times: expected at least 16x16 positions, got "
             f"{input_shape[1]}x{input_shape[2]}; use c4gap or a residual network"
         )
@@ -270,19 +271,20 @@ def build(
     """A reference architecture by name; None means the architecture's own default.
 
     Raises:
-        ValueError: unknown name, no width, or a shape that the architecture cannot take.
+        ArchitectureError: unknown name, no width, or a shape that the architecture cannot take.
 
     >>> type(build("resnet20", num_classes=10, input_shape=(3, 32, 32))).__name__
     'ResNet'
     """
     if name not in ARCHITECTURES:
-        near = difflib.get_close_matches(name, ARCHITECTURES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(
-            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {name!r}{hint}"
+        raise ArchitectureError(
+            f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {name!r}"
+            f"{did_you_mean(name, ARCHITECTURES)}"
         )
     if width is not None and width < 1:
-        raise ValueError(f"width: expected at least 1 channel in the first layer, got {width}")
+        raise ArchitectureError(
+            f"width: expected at least 1 channel in the first layer, got {width}"
+        )
     options = {} if batch_norm is None else {"batch_norm": batch_norm}
     return ARCHITECTURES[name](
         num_classes=num_classes, input_shape=input_shape, width=width, **options

@@ -32,6 +32,10 @@ class ExampleInputError(ConversionError):
     """An example input that the network cannot take, or that is needed and missing."""
 
 
+class ArchitectureError(DualviewError, ValueError):
+    """A reference architecture that does not exist, or options that it cannot take."""
+
+
 class DataError(DualviewError, ValueError):
     """A data set that is missing, damaged or inconsistent; the message names the file."""
 

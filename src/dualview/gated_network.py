@@ -31,6 +31,7 @@ from dualview.errors import (
 from dualview.gates import Gate, HardGate, SoftGate
 from dualview.gating_graph import gating_graph, gating_network
 from dualview.initialisation import Initialiser, derived_seed, redraw
+from dualview.nearest import did_you_mean
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.recipe import OWN, Recipe, describe_gate
 from dualview.shallow_features import shallow_gating_network
@@ -337,7 +338,8 @@ def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
         ("max_pool", max_pool, (None, *get_args(MaxPooling))),
     ):
         if value not in choices:
-            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}")
+            hint = did_you_mean(value, [choice for choice in choices if choice])
+            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}{hint}")
     if kind == "dlgn-sf" and max_pool == "switch":
         raise ConversionError(
             "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
@@ -494,6 +496,7 @@ def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["
     if not isinstance(function, Gate):
         raise ConversionError(
             f"gate: expected 'hard', 'soft', 'own' or a dualview.gates.Gate, got {gate!r}"
+            f"{did_you_mean(gate, [*named, OWN])}"
         )
     return function
 

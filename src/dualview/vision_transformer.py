@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from dualview.architecture_record import recorded
 from dualview.drawing import reset
+from dualview.errors import ArchitectureError
 
 HEADS = 4
 """Heads of each attention; the width is a multiple of it."""
@@ -109,13 +110,15 @@ def vit(
     202186
     """
     if batch_norm:
-        raise ValueError("vit has layer norm in place of batch norm; expected batch_norm=False")
+        raise ArchitectureError(
+            "vit has layer norm in place of batch norm; expected batch_norm=False"
+        )
     width = width or 64
     patch = 4 if min(input_shape[1:]) >= 16 else 2
     if width % HEADS:
-        raise ValueError(f"width: expected a multiple of vit's {HEADS} heads, got {width}")
+        raise ArchitectureError(f"width: expected a multiple of vit's {HEADS} heads, got {width}")
     if any(side % patch for side in input_shape[1:]):
-        raise ValueError(
+        raise ArchitectureError(
             f"vit cuts the image into {patch}x{patch} patches: expected sides that are multiples "
             f"of {patch}, got {input_shape[1]}x{input_shape[2]}"
         )

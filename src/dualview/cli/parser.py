@@ -8,7 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from dualview.errors import MissingExtraError
-from dualview.training import did_you_mean
+from dualview.nearest import did_you_mean
 
 try:
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter

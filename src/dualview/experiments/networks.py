@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dualview.architectures import build
 from dualview.datasets import Batches, Dataset
+from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
 from dualview.gated_network import disentangle
 from dualview.gates import SoftGate
@@ -88,7 +89,7 @@ def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
             width=settings.width,
             batch_norm=settings.batch_norm,
         )
-    except ValueError as error:
+    except ArchitectureError as error:
         raise SettingsError(str(error)) from error
 
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from dualview.architectures import build
 from dualview.datasets import Split
+from dualview.errors import ArchitectureError
 from dualview.experiments import run_folders
 from dualview.experiments.experiment import data_config
 from dualview.experiments.jobs import Job, Perform, record, training_config, training_job
@@ -80,7 +81,7 @@ class Setting:
                 width=self.width,
                 batch_norm=False,
             )
-        except ValueError as error:
+        except ArchitectureError as error:
             raise SettingsError(str(error)) from error
 
     def network(self, regime: str, seed: int, trained: Path | None = None) -> nn.Module:

@@ -31,7 +31,6 @@ from dualview.training.settings import (
     at_least,
     at_most,
     choose,
-    did_you_mean,
     positive,
 )
 from dualview.training.watcher import Unwatched, Watcher
@@ -55,7 +54,6 @@ __all__ = [
     "check_machine",
     "choose",
     "cpu_threads",
-    "did_you_mean",
     "is_main_process",
     "positive",
     "require_lightning",

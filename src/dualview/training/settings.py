@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from dualview.errors import DualviewError
+from dualview.nearest import did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")
@@ -137,12 +137,6 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     raise SettingsError(
         f"{name}: expected one of {', '.join(choices)}, got {value!r}{did_you_mean(value, choices)}"
     )
-
-
-def did_you_mean(value: str, choices: Collection[str]) -> str:
-    """A hint at the nearest choice, to append to a message; empty if none is near."""
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def at_least(name: str, value: int | None, lowest: int) -> None:

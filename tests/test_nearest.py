@@ -1,0 +1,28 @@
+"""The nearest of some names is offered, that which begins alike first, and none if none is near."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualview.architectures import ARCHITECTURES
+from dualview.nearest import did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"),
+    [("resnet21", "resnet20"), ("ResNet110", "resnet110"), ("vgg", "vgg16"), ("c4", "c4gap")],
+)
+def test_nearest(value, nearest):
+    assert did_you_mean(value, ARCHITECTURES) == f"; did you mean {nearest!r}?"
+
+
+@pytest.mark.parametrize("value", ["", "zzz", None, 3])
+def test_nothing_near(value):
+    assert did_you_mean(value, ["resnet20", "vgg16"]) == ""
+    assert did_you_mean(value, []) == ""
+
+
+@given(st.lists(st.text("abc1", min_size=1), min_size=1, unique=True), st.data())
+def test_a_choice_is_nearest_to_itself(choices, data):
+    chosen = data.draw(st.sampled_from(choices))
+    assert did_you_mean(chosen, choices) == f"; did you mean {chosen!r}?"
