@@ -218,6 +218,19 @@ def test_what_is_exact():
                 assert abs(sum(parts) - output.total) <= largest_deviation(found)
 
 
+def test_one_example_is_no_share_of_examples():
+    found = explained("dense")
+    one = dataclasses.replace(found, examples=found.examples[:1])
+    assert "of the examples here" in " ".join(exactness(found))
+    assert "of the examples here" not in " ".join(exactness(one))
+    eyebrow = "One prediction of a DLGN, taken apart"
+    assert eyebrow in ReadPage(render_explorer(one, FACTS)).texts["p"]
+    assert (
+        eyebrow.replace("One prediction", "Predictions")
+        in (ReadPage(render_explorer(found, FACTS)).texts["p"])
+    )
+
+
 def test_what_is_missing():
     found = explained("dense", "dgn", n_train=0)
     text = " ".join(exactness(found))

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -81,6 +82,10 @@ def test_success(record, read):
     assert "The numbers contradict" not in read.texts["main"][0]
     assert "1.6 standard errors" in read.texts["header"][0]
     assert "3e-16" in read.texts["header"][0]
+    numbers = re.findall(
+        r"(\d+) (?:statements are|are means|say that|are held)", read.texts["header"][0]
+    )
+    assert sum(map(int, numbers)) == len(record.statements)
 
 
 @pytest.mark.parametrize(("names", "verb"), [(["a"], "does"), (["a", "b"], "do")])

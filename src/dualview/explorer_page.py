@@ -111,7 +111,7 @@ def exactness(found: Explanations) -> tuple[str, ...]:
         f"{found.split} split, in convolutional layers over all positions too.",
         *_exact_paths(found),
         *_exact_filters(found),
-        *_exact_machine(found.machine),
+        *_exact_machine(found.machine, len(found.examples)),
         "Numbers are shown with three to five digits. Pictures of gates, filters and pixels are "
         "rounded to 256 steps; larger ones are averaged down. Every filter and every map of "
         "pixels has a colour scale of its own.",
@@ -153,16 +153,21 @@ def _exact_filters(found: Explanations) -> tuple[str, ...]:
     )
 
 
-def _exact_machine(machine: Machine | None) -> tuple[str, ...]:
+def _exact_machine(machine: Machine | None, examples: int) -> tuple[str, ...]:
     if machine is None:
         return ()
+    compared = (
+        ""
+        if examples == 1
+        else f": of the examples here it classifies {machine.accuracy:.0%} rightly, the network "
+        f"{machine.network_accuracy:.0%}, and both agree on {machine.agreement:.0%}"
+    )
     gates = "the network’s own gates" if machine.gates == "model" else "hard gates, 1 where q > 0"
     return (
         f"The kernel machine is ridge regression (ridge {machine.ridge:.3g}, chosen by exact "
         f"leave-one-out) on the neural path kernel of {gates}, with {len(machine.rows):,} examples "
         f"spread over the train split. Its parts sum to its own score, exactly. It is not the "
-        f"network: of the examples here it classifies {machine.accuracy:.0%} rightly, the network "
-        f"{machine.network_accuracy:.0%}, and both agree on {machine.agreement:.0%}.",
+        f"network{compared}.",
     )
 
 

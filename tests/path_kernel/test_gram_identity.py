@@ -100,8 +100,12 @@ def test_mode_and_memory_do_not_count():
 
 
 def test_data_count():
-    for now in (X.double(), X.view(6, 3), torch.cat([X, X]), torch.nextafter(X, X + 1)):
+    for now in (X.double(), X.view(3, 2, 3), torch.nextafter(X, X + 1)):
         assert changes(dense(), dense(), x_now=now) == ["another data x"]
+    assert changes(dense(), dense(), x_now=torch.cat([X, X])) == [
+        "another data x",
+        "3 x 3 examples, not 6 x 6",
+    ]
 
 
 def test_other_versions_are_warned_of(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import time
@@ -84,8 +85,7 @@ def _add_network_options(parser: Any) -> None:
     )
     group.add_argument(
         "--batch-norm",
-        type=bool | None,
-        metavar="true|false",
+        action=argparse.BooleanOptionalAction,
         help="batch norm before convolutional activations (default: as in the papers)",
     )
     group.add_argument(

@@ -63,6 +63,13 @@ class LayerContributions:
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
         return [(_coordinates(i, self.units.shape), float(flat[i])) for i in order]
 
+    def __repr__(self) -> str:
+        return (
+            f"LayerContributions(output {self.output}: {self.total:.6g} = {self.through:.6g} by "
+            f"the units {self.units.shape} of layer {self.layer} + {self.skips:.6g} by skips + "
+            f"{self.biases:.6g} from biases)"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class InputContributions:
@@ -90,6 +97,13 @@ class InputContributions:
     def from_biases(self) -> float:
         """The sum over all biases."""
         return math.fsum(self.biases.values())
+
+    def __repr__(self) -> str:
+        return (
+            f"InputContributions(output {self.output}: {self.total:.6g} = {self.from_input:.6g} "
+            f"from the input {self.coordinates.shape} + {self.from_biases:.6g} from the biases of "
+            f"{len(self.biases)} layers)"
+        )
 
 
 def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:

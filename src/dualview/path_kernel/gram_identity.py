@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -59,11 +59,17 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
         for name, value in expected["fingerprints"].items()
         if found["fingerprints"].get(name) != value
     ]
+    if found["shape"] != expected["shape"]:
+        changes.append(f"{_of(found['shape'])} examples, not {_of(expected['shape'])}")
     return changes + [
         f"{name}={found['options'].get(name)!r}, not {value!r}"
         for name, value in expected["options"].items()
         if found["options"].get(name) != value
     ]
+
+
+def _of(shape: Sequence[int]) -> str:
+    return " x ".join(f"{n:,}" for n in shape)
 
 
 def version_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, str]:

@@ -212,7 +212,7 @@ STATEMENTS = (
     Statement(
         name="zero-gate",
         section="1",
-        title="G(0) = 0",
+        title="G(q) = 1{q > 0}: closed at 0",
         text="The hard gate is 1{q > 0}: closed at 0 and at −0, open at the smallest number above.",
         source="convention",
         left="the library’s hard gate",

@@ -13,7 +13,7 @@ HOW_TO_READ = """\
 left, right  one entry in two independent ways: the largest; if the sides disagree, the worst
 error        largest deviation of any entry, relative to the largest entry
 bound        tolerance (≤), least difference (≥), or standard error (±)
-se           standard errors by which the worst entry of a Monte Carlo mean is off"""
+se           standard errors by which the worst entry of a Monte Carlo mean is off; at most 5"""
 
 
 def header() -> str:

@@ -66,7 +66,10 @@ function layerGates(layer, i, open) {
   const { on, nearest } = current().gates;
   const rest = parts.channels.reduce((sum, [, value]) => sum - value, parts.adding + parts.taking);
   const about = element("div", { role: "status" });
-  const tiles = parts.channels.map((channel, j) => unitTile(i, j, channel, about));
+  const tiles = parts.channels
+    .map((channel, j) => [channel, j])
+    .sort(([[, a]], [[, b]]) => Math.abs(b) - Math.abs(a))
+    .map(([channel, j]) => unitTile(i, j, channel, about));
   const dense = isDense(layer);
   const few = data.layers.length <= OPEN_LAYERS;
   const size = dense

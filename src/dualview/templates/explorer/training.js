@@ -15,7 +15,9 @@ function renderTraining() {
   $("training").replaceChildren(
     element("p", { class: "how" },
       `By kernel regression on the neural path kernel, with ${data.machine.n.toLocaleString("en")} training images. ` +
-      `This machine is not the network: they agree on ${percent(data.machine.agreement)} of the examples here.`),
+      "This machine is not the network" + (data.examples.length === 1
+        ? "."
+        : `: they agree on ${percent(data.machine.agreement)} of the examples here.`)),
     element("p", { class: "sum-line" },
       element("strong", {},
         `Here it predicts ${className(best)}${same ? ", as the network does" : `; the network, ${className(predicted(current()))}`}. `),
