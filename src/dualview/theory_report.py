@@ -88,14 +88,14 @@ def standfirst(record: TheoryRecord) -> str:
     drawn = [r for r in record.statements if r.comparison == "mean"]
     differ = [r for r in record.statements if r.comparison == "differ"]
     others = len(record.statements) - len(exact) - len(drawn) - len(differ)
+    wider = f"To a wider tolerance: {others}. " if others else ""
     worst = max((r.error for r in exact if r.error is not None), default=None)
     errors = max((r.standard_errors for r in drawn if r.standard_errors is not None), default=None)
     return (
         f"{len(exact)} statements are compared to rounding: the largest relative error is "
-        f"{share(worst)}. {len(drawn)} are means over random draws: the worst entry is off by "
+        f"{share(worst)}. {wider}{len(drawn)} are means over random draws: the worst entry is off by "
         f"{'–' if errors is None else f'{errors:.1f}'} standard errors. {len(differ)} say that "
-        f"two sides differ. {f'{others} are held to tolerances of their own. ' if others else ''}"
-        f"Seed {record.seed}, "
+        f"two sides differ. Seed {record.seed}, "
         f"{record.seconds:.0f} seconds{', quick' if record.quick else ''}."
     )
 
