@@ -93,8 +93,8 @@ def standfirst(record: TheoryRecord) -> str:
     errors = max((r.standard_errors for r in drawn if r.standard_errors is not None), default=None)
     return (
         f"{len(exact)} statements are compared to rounding: the largest relative error is "
-        f"{share(worst)}. {wider}{len(drawn)} are means over random draws: the worst entry is off by "
-        f"{'–' if errors is None else f'{errors:.1f}'} standard errors. {len(differ)} say that "
+        f"{share(worst)}. {wider}{len(drawn)} are means over random draws: the worst entry is off "
+        f"by {'–' if errors is None else f'{errors:.1f}'} standard errors. {len(differ)} say that "
         f"two sides differ. Seed {record.seed}, "
         f"{record.seconds:.0f} seconds{', quick' if record.quick else ''}."
     )
