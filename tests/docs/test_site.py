@@ -3,9 +3,11 @@
 1. It builds without a warning: links and anchors within it lead somewhere, pages are in the
    navigation, docstrings are understood.
 2. Every public name, every error and every command is in its reference.
-3. Formulas are MathML: no LaTeX is left. Examples of docstrings are code.
+3. Formulas are MathML: no LaTeX is left. Examples of docstrings are code, and their formulas are
+   text: none is taken for a tag.
 4. A page that would load something from elsewhere, a formula that cannot be shown and a link that
-   leads nowhere are each refused.
+   leads nowhere, from a page or from a notebook, are each refused.
+5. A section of the theory that a docstring names is one of the page.
 """
 
 import importlib.util
@@ -70,6 +72,42 @@ def test_formulas_and_examples(site):
     examples = (site / "reference" / "conversion.html").read_text()
     assert "<blockquote>" not in examples
     assert '<span class="gp">&gt;&gt;&gt; </span>' in examples
+
+
+def test_formulas_in_docstrings_are_text(site):
+    filters = (site / "reference/filters.html").read_text()
+    (text,) = re.findall(r"pre-activations .{0,40} \+ c", filters)
+    assert "&lt;F, x&gt;" in text
+    written = {tag for page in site.glob("concepts/*.html") for tag in tags(page)}
+    written |= {"h3", "h4", "b", "small"}  # of headings, labels and marks of the reference
+    assert {tag for page in site.glob("reference/*.html") for tag in tags(page)} <= written
+
+
+def tags(page):
+    """Names of the elements of a page; scripts and styles aside."""
+    html = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text(), flags=re.DOTALL)
+    return set(re.findall(r"<([a-zA-Z][\w-]*)", html))
+
+
+def test_sections_of_the_theory(site):
+    headings = re.findall(r"<h[23] id=\"[\w-]+\">(\d[.\d]*) ", (site / "theory.html").read_text())
+    named = {
+        number
+        for path in ROOT.glob("src/**/*.py")
+        for phrase in re.findall(r"theory,? sections? ([\d. and]+)", path.read_text())
+        for number in re.findall(r"\d(?:\.\d)?", phrase)
+    }
+    assert {"4.5", "5", "6"} <= named <= set(headings)
+
+
+def test_links_of_notebooks(site):
+    links = building("links")
+    html = (site / "tutorials/explain_a_digit.html").read_text()
+    assert any(address.endswith("results.html") for address in links.links(html))
+    page = site / "tutorials" / "page.html"
+    assert links.leads_nowhere(page, "../results.md")
+    for address in ("../results.html#a", "#a", "https://a.org/b", "..", "mailto:a@b"):
+        assert not links.leads_nowhere(page, address)
 
 
 def test_pages_load_nothing_from_elsewhere():

@@ -1,6 +1,6 @@
 """The path kernel of convolutional and fully connected networks on the CPU, hard gates, fast.
 
-For one pair of examples (a, b) with fixed gates (theory section 4.5, one term):
+For one pair of examples (a, b) with fixed gates (theory, section 4.5, one term):
 
     K[p, q]   = <x_a[:, p], x_b[:, q]>                              input channels
     K[p, q] <- sum_d K[s p + d, s q + d]                            a convolution

@@ -186,7 +186,7 @@ class NPKClassifier(_PathKernelClassifier):
         input_shape_: of one example, as the network takes it.
         n_features_in_: numbers per example.
 
-    Source: arXiv 2006.10529, section 6 (kernel regression on the NPK); theory section 5.
+    Source: arXiv 2006.10529, section 6 (kernel regression on the NPK); theory, section 5.
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
@@ -256,7 +256,7 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         classes_, intercept_, ridge_, leave_one_out_errors_, net_, input_shape_, n_features_in_: as
             for `NPKClassifier`.
 
-    Source: theory section 6.
+    Source: theory, section 6.
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)

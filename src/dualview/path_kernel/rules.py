@@ -2,7 +2,7 @@
 
 Every rule takes the node, its arguments (a `Value` where the graph has a tensor that depends on the
 example, plain Python values and tensors elsewhere) and the `Setting`, and returns the node's value.
-`RULES` is the table: module type, function or method name -> rule. Source: theory section 4.5.
+`RULES` is the table: module type, function or method name -> rule. Source: theory, section 4.5.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _with_zero_ntk(kernel: Tensor) -> Tensor:
 
 
 def _weight_term(node: fx.Node, kernel: Tensor, log_scale: float, setting: Setting) -> Term:
-    """The weight layer's term from the mean over its inputs; theory section 4.5, last paragraph."""
+    """The weight layer's term from the mean over its inputs; theory, end of section 4.5."""
     module: Any = module_of(node)
     inputs = fan_in(module)
     variance = 1 / inputs if setting.variances is None else setting.variances[node.name]

@@ -8,7 +8,7 @@ With gates fixed and all weights independent, zero-mean, the covariance of chann
 K_t does not depend on the channel, except through a group g(i) of channels (one group unless
 grouped convolutions or channelwise choices made more); left and right are one factor per example,
 channel and position (products of gates); L_t, usually nothing, are linear maps over positions that
-wait until the channels are summed. Different channels are uncorrelated. Rules: theory section 4.5.
+wait until the channels are summed. Different channels are uncorrelated. Rules: theory, section 4.5.
 
 Axes: kernel (s, n1, n2, g, *p, *q); left (n1, c, *p); right (n2, c, *q).
 """
