@@ -108,7 +108,7 @@ def test_provenance_line():
         "device: cpu (2 threads) and a GPU",
         "machine: Linux x86_64, 2 cores",
         "commit 0123456789ab and abc with uncommitted changes",
-        "finished 2030-01-02 to 2030-01-02",
+        "finished 2030-01-02.",
     ):
         assert text in line
     assert "(1 diverged)" in provenance_line([run_record(status="diverged")])

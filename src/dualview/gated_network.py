@@ -251,11 +251,11 @@ def disentangle(
         model: any module that torch.fx can trace, made of affine operations, self-gated activations
             and max pools. Every call site of an activation is one gated layer. LayerNorm and
             softmax attention are taken apart in "dnn" and "dgn": their scales and attention weights
-            are multipliers that the gating network supplies (`dualview.signal_path` says which
-            spellings).
+            are multipliers that the gating network supplies (the documentation's page
+            about attention says which spellings).
         kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
             average in place of max pooling); "dlgn-sf" (every gated layer reads the input
-            directly).
+            directly; plain chains of layers only).
         gate: a `Gate`, or "hard" (1{q > 0}), "soft" (sigmoid(4 q)), "own" (each activation's own).
             Default: "own" for "dnn", "soft" elsewhere.
         weights_input: what the weights network reads: "data", or "ones" (the constant 1).
@@ -267,7 +267,8 @@ def disentangle(
         example_input: a batch for which shapes are checked now rather than at the first call;
             needed for "dlgn-sf" of a convolutional network.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
-            network) to draw parameters. Default: the modules' own `reset_parameters`.
+            network) to draw all parameters anew, biases too. Default: the modules' own
+            `reset_parameters`.
         seed: for the freshly drawn parameters; the gating and weights networks derive different
             seeds from it. Default: from PyTorch's global random state.
 

@@ -29,6 +29,10 @@ HEAD = """\
 This page is made from the records in `results/` by `dualview results`; comments are those of
 `docs/discussion/`. Numbers called published are the papers'; all others were measured with this
 code, on the machine named below each table. `dualview reproduce NAME` repeats an experiment.
+
+*JPEG re-encoding*: a copy of CIFAR-10 whose images were stored as JPEG, which changes pixels a
+little. *(paper)* behind the name of data: the papers' sizes and settings (`--preset paper`);
+without it, those of the `cpu` preset, for two cores.
 """
 EMPTY = "\nNo records yet.\n"
 
@@ -118,6 +122,10 @@ def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
     return folder
 
 
+def _span(first: str, last: str) -> str:
+    return first if first == last else f"{first} to {last}"
+
+
 def provenance_line(records: Sequence[RunRecord]) -> str:
     """Machine, device, commit and numbers of runs and examples, in one paragraph."""
     origins = [record.provenance for record in records]
@@ -133,7 +141,7 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
         f"machine: {_distinct(origin.machine for origin in origins)}",
         f"PyTorch {_distinct(origin.torch for origin in origins)}",
         f"commit {_distinct(_commit(origin.commit) for origin in origins)}",
-        f"finished {finished[0][:10]} to {finished[-1][:10]}",
+        f"finished {_span(finished[0][:10], finished[-1][:10])}",
     )
     return f"Where this comes from: {'; '.join(facts)}."
 

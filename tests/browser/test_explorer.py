@@ -209,11 +209,13 @@ def test_a_channel_tells_more(opened):
     about = page.locator(".layer").first.locator(".about")
     assert "Every gate of the channel has this filter of 3 × 3 pixels" in about.inner_text()
     data = page_data(explained("convolutional"))
-    channel, _, _, _, q, _, distance = data["examples"][0]["outputs"][0]["layers"][0][-1][0]
+    channels = data["examples"][0]["outputs"][0]["layers"][0][-1]
+    channel, _, _, _, q, _, distance = max(channels, key=lambda shown: abs(shown[1]))
     text = about.inner_text()
     said = re.search(r"is (\S+) away from switching it (on|off)", text)
     assert number(said[1]) == pytest.approx(abs(distance), rel=6e-3)
     assert said[2] == ("off" if q > 0 else "on")
+    assert f"channel {channel}" in unit.inner_text(), "the one that matters most is first"
     rates = data["layers"][0]["rates"]
     shares = rates["percent"][rates["channels"].index(channel)]
     shown = about.locator(".rates .value").all_inner_texts()

@@ -52,6 +52,12 @@ def test_examples_that_the_network_does_not_take(kernel, images, case):
         kernel(images, torch.randn(UNFIT[case]))
 
 
+@pytest.mark.parametrize("name", sorted(set(KERNELS) - {"npk_gram"}))  # which converts
+def test_examples_of_another_type_than_the_parameters(images, name):
+    with pytest.raises(PathKernelError, match=r"Repair: x1?\.to\(torch\.float32\), or net\.to"):
+        KERNELS[name](images, torch.randn(3, 1, 8, 8).double())
+
+
 def test_a_model_that_was_not_taken_apart(kernel):
     model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2))
     with pytest.raises(PathKernelError, match=r"net: expected a GatedNetwork, got Seq.*Repair"):

@@ -27,8 +27,8 @@ The dual view of ReLU networks: take a network apart into what decides its gates
 the gates multiply, and compare the parts on data."""
 EPILOG = """\
 start with:
-  dualview demo                 see it work, in a few minutes, without a download
-  dualview compare --help       the same on data and networks of your own"""
+  dualview demo                 see it work, in a minute or two, without a download
+  dualview compare --help       the same on data of your own, with other architectures"""
 
 
 class Command(Protocol):

@@ -184,7 +184,10 @@ EXPERIMENT = Experiment(
     title="Five regimes of gates",
     question="Is a network as good with the gates it happens to start with, or must its gates be "
     "learnt? And if they must: do learnt gates alone, copied and frozen, give a network with "
-    "fresh weights the accuracy of the one they were learnt in?",
+    "fresh weights the accuracy of the one they were learnt in? The regimes: gates frozen at "
+    "random (FRNPF, fixed random neural path features), drawn independently of the weights (II) "
+    "or equal to theirs (DI); gates learnt beside the weights (DLNPF, decoupled learning); gates "
+    "copied from a trained ReLU network and frozen (FLNPF, fixed learnt); the ReLU network itself.",
     source=f"{NPK_PAPER}, table of test accuracies",
     duration="digits: 3 minutes; MNIST: 25 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
     default_data="digits",

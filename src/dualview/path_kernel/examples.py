@@ -58,7 +58,8 @@ def _check_values(name: str, x: Tensor) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise PathKernelError(
-            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}"
+            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}. Repair: "
+            f"torch.as_tensor(x).float() of NumPy or whole numbers, normalised as for training"
         )
     if not x.isfinite().all():
         bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
@@ -77,6 +78,9 @@ def _check_alike(given: dict[str, Tensor]) -> None:
 def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
     """Run the network on the first example."""
     repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
+    own = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
+    if own != x.dtype:
+        repair = f"Repair: {name}.to({own}), or net.to({x.dtype})"
     try:
         with evaluation_mode(net), torch.no_grad():
             out = net(x[:1])

@@ -102,7 +102,8 @@ def expected_ntk(
         x1: first examples (n1, ...).
         x2: second examples (n2, ...); default: `x1`.
         c: one scale for all weight layers, or one for each by its name in the weights network
-            (`weight_layers(net)` lists them).
+            (`dualview.path_kernel.kernel.weight_layers(net)` lists
+            them).
         gates: "model" or "hard".
         biases: have biases of unit variance, trained too.
         memory: bound, in bytes, on what one tile of pairs may hold.

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dualview.errors import ConversionError, DualviewWarning, SavedNetworkError
+from dualview.errors import ConversionError, DualviewWarning, GateOrderError, SavedNetworkError
 from dualview.gated_network import GatedNetwork, disentangle
 from dualview.recipe import gate_from
 from dualview.sharing.bounds import bounded_architecture, bounded_example
@@ -60,13 +60,23 @@ def rebuilt(
                 seed=0,
             )
         except ConversionError as error:
-            raise SavedNetworkError(
-                f"{type(model).__name__} cannot be taken apart as the config says: {error}"
-            ) from error
+            raise _unfit(model, config, error) from error
     net = net.to(getattr(torch, config.dtype)).eval()
     _compare(network_outline(net), config)
     net.recipe = recipe
     return net
+
+
+def _unfit(model: nn.Module, config: SavedConfig, error: ConversionError) -> SavedNetworkError:
+    """What to say of a model that cannot be taken apart as the config says."""
+    name, order = type(model).__name__, config.gate_order
+    if isinstance(error, GateOrderError) and sorted(order) == list(range(len(order))):
+        return SavedNetworkError(
+            f"{name} is another model than the saved network's, which has {len(order)} gated "
+            f"layers in the order {order}. Repair: pass a model of the class, and with the "
+            f"options, that the network was made of"
+        )
+    return SavedNetworkError(f"{name} cannot be taken apart as the config says: {error}")
 
 
 def network_outline(net: GatedNetwork) -> tuple[str, ...]:
