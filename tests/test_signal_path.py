@@ -219,6 +219,12 @@ def test_anything_else_is_refused(name):
     assert "Repair:" in rest
 
 
+def test_a_layer_of_pytorch_by_itself_is_refused_alike():
+    layer = nn.TransformerEncoderLayer(WIDTH, 2, 4, batch_first=True)
+    with pytest.raises(UnsupportedOperationError, match=r"Repair: write its layers out with nn.La"):
+        dv.disentangle(layer, "dnn")
+
+
 @pytest.mark.parametrize("kind", ["dlgn", "dlgn-sf"])
 @pytest.mark.parametrize("mix", [lambda s, h: h, by_heads])
 def test_a_dlgn_is_refused_with_the_reason(kind, mix):

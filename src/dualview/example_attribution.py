@@ -67,6 +67,16 @@ class KernelAttribution:
     coefficients: np.ndarray
     labels: np.ndarray
 
+    def __repr__(self) -> str:
+        def said(found: list[TrainingExample]) -> str:
+            return ", ".join(f"{e.index} ({e.label}) {e.part:+.3g}" for e in found) or "none"
+
+        return (
+            f"KernelAttribution(predicted {self.predicted!r}: score {self.scores.max():.4g}, of "
+            f"{len(self.labels):,} training examples; most for it: {said(self.top_for(k=3))}; most "
+            f"against: {said(self.top_against(k=3))})"
+        )
+
     @property
     def predicted(self) -> Any:
         """The class with the highest score."""

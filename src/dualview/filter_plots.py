@@ -181,7 +181,8 @@ def _checked(filters: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
     if images.ndim != 4 or images.shape[1] not in channels or not images.size:
         names = " or ".join(map(str, channels))
         raise RunError(
-            f"filters: expected shape (n, {names}, rows, columns), got {images.shape}; choose "
+            f"filters: expected shape (n, {names}, rows, columns), got {images.shape}. "
+            f"Repair: choose one position, filters[:, 0], or channel_kernels of convolutions; and "
             f"input channels, such as filters[:, :1]"
         )
     if not np.isfinite(images).all():

@@ -24,6 +24,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import prune
 from torch.utils import _pytree as pytree
 
+from dualview import operations as ops
 from dualview.errors import (
     DualviewWarning,
     ExampleInputError,
@@ -359,6 +360,10 @@ def _trace_once(own: nn.Module) -> fx.Graph:
             drawn = drawn or before[1] != random.getstate()
             random.setstate(before[1])
     except Exception as error:
+        name = type(own).__name__
+        if type(own).__module__.startswith("torch.nn") and name.lower() in ops.REASONS:
+            reason, repair = ops.REASONS[name.lower()]
+            raise UnsupportedOperationError(f"{name}: {reason}. Repair: {repair}") from error
         line = users_line(error.__traceback__)
         raise TracingError(
             f"{type(own).__name__}: torch.fx cannot follow {line} ({error}). Expected a forward "

@@ -218,8 +218,8 @@ def warn_batch_norm_on_ones(node: fx.Node) -> None:
     warnings.warn(
         f"{describe(node)}: with a constant-1 input this batch norm sees the same value for every "
         f"example. Its variance comes from the padding's border alone, and without padding it is 0 "
-        f"and the layer is dead. Consider weights_input='data', or no batch norm before the first "
-        f"gate",
+        f"and the layer is dead. Consider weights_input='data' (a kind without -ones), or no "
+        f"batch norm before the first gate",
         DualviewWarning,
         stacklevel=2,
     )

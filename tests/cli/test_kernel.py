@@ -26,6 +26,7 @@ from dualview.experiments.compare import compare, load_data
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
+from tests.training.tiny import tiny_data
 
 KINDS = ("dnn", "dgn", "dlgn-ones")
 TRAINED = ComparisonSettings(
@@ -202,3 +203,10 @@ def test_without_the_extra(out, capsys, monkeypatch):
 def test_examples_are_the_first_in_order():
     data = load_data(TRAINED)
     assert torch.equal(examples(data, "train", 9)[:4], examples(data, "train", 4))
+
+
+def test_all_examples_where_there_are_fewer_than_the_default(monkeypatch):
+    data = tiny_data()
+    assert len(examples(data, "validation", None)) == len(data.validation)
+    monkeypatch.setattr("dualview.cli.kernel.EXAMPLES", 3)
+    assert len(examples(data, "train", None)) == 3

@@ -125,7 +125,7 @@ def test_closing_removes_what_only_an_unfinished_run_needs(begun):
 
 def test_differences():
     assert differences(EARLIER, dict(EARLIER)) == []
-    assert differences({"a": None}, {}) == ["a was null, is now not set"]
+    assert differences({"a": None}, {}) == ["a was the default, is now not set"]
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -89,6 +89,20 @@ def test_second_examples_are_of_the_shape_of_the_first(name):
         KERNELS[name](net, torch.randn(2, 1, 8, 8), x2=torch.randn(2, 1, 8, 8).double())
 
 
+@pytest.mark.parametrize("pack", [lambda z: (z, z), lambda z: {"logits": z}])
+def test_several_outputs(kernel, pack):
+    class Several(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return pack(self.layer(torch.relu(x)))
+
+    with pytest.raises(PathKernelError, match=r"one tensor as output, got .*Repair: wrap the model"):
+        kernel(dv.disentangle(Several(), "dgn"), torch.randn(2, 3))
+
+
 def test_an_output_without_an_axis_of_examples():
     class Summed(nn.Module):
         def forward(self, x):

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from torch import nn
 
 import dualview as dv
+from dualview.architectures import c4gap
 from dualview.errors import PrimalFilterError
 from dualview.primal import gate_distances, primal_filters
 from tests.cases import DLGN_CASES, SMALL, small_architecture
@@ -205,6 +206,12 @@ def test_gates_without_a_filter_are_infinitely_far():
         layer.bias.copy_(torch.tensor([2.0, -1.0, 0.0]))
     inf = float("inf")
     assert gate_distances(net, torch.ones(1, 2), 0).tolist() == [[inf, -inf, 0.0]]
+
+
+def test_distances_of_an_example_without_its_axis_say_so():
+    net = dv.disentangle(c4gap(width=2, input_shape=(3, 8, 8)), "dlgn", seed=0).eval()
+    with pytest.raises(PrimalFilterError, match=r"x: expected examples \(n, .*Repair: x\[None\]"):
+        gate_distances(net, torch.randn(3, 8, 8), 0)
 
 
 # Snapshots, modes, types

@@ -42,6 +42,9 @@ examples:
 
 Interrupted, by Ctrl-C or otherwise? The same command computes only what is missing."""
 
+EXAMPLES = 500
+"""Of the kernel, unless asked otherwise."""
+
 NETWORK: dict[str, Any] = {
     "arch": "fc",
     "width": None,
@@ -114,7 +117,10 @@ def _add_network_options(parser: Any) -> None:
 def _add_kernel_options(parser: Any) -> None:
     group = parser.add_argument_group("kernel")
     group.add_argument(
-        "--n", metavar="N", type=int, default=500, help="examples, the first of the split"
+        "--n",
+        metavar="N",
+        type=int | None,
+        help=f"examples, the first of the split (default: {EXAMPLES}, or all if there are fewer)",
     )
     group.add_argument(
         "--split", choices=["train", "validation", "test"], default="train", help="of the data"
@@ -300,8 +306,10 @@ def _load(net: nn.Module, folder: Path) -> None:
         ) from error
 
 
-def examples(data: Dataset, split: str, n: int) -> Tensor:
+def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     """The first `n` examples of a split, normalised as for training: (n, c, h, w) float32.
+
+    None: `EXAMPLES` of them, or all.
 
     Raises:
         SettingsError: the split has fewer.
@@ -309,6 +317,7 @@ def examples(data: Dataset, split: str, n: int) -> Tensor:
     from dualview.datasets import Batches
 
     part = getattr(data, split)
+    n = min(EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
     images, _ = next(iter(Batches(part, n, mean=data.mean, std=data.std)))

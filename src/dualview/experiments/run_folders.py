@@ -64,6 +64,8 @@ def differences(earlier: Config, now: Config) -> list[str]:
 
     >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
     ['epochs was 3, is now 4']
+    >>> differences({"width": 4}, {"width": None})
+    ['width was 4, is now the default']
     """
     names = [*earlier, *(name for name in now if name not in earlier)]
     return [
@@ -74,7 +76,9 @@ def differences(earlier: Config, now: Config) -> list[str]:
 
 
 def _shown(config: Config, name: str) -> str:
-    return json.dumps(config[name]) if name in config else "not set"
+    if name not in config:
+        return "not set"
+    return "the default" if config[name] is None else json.dumps(config[name])
 
 
 def _read_config(path: Path) -> dict[str, Any]:

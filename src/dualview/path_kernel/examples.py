@@ -90,7 +90,12 @@ def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
         raise PathKernelError(
             f"{name}: the network does not take {_said(x)} ({error}). {repair}"
         ) from error
-    if isinstance(out, Tensor) and (out.dim() == 0 or len(out) != 1):
+    if not isinstance(out, Tensor):
+        raise PathKernelError(
+            f"net: expected one tensor as output, got {type(out).__name__}. Repair: wrap the model "
+            f"in a module that returns one of its outputs, and take that apart"
+        )
+    if out.dim() == 0 or len(out) != 1:
         raise PathKernelError(
             f"{name}: expected one output for an example, got an output of shape "
             f"{tuple(out.shape)} for {_said(x[:1])}. {repair}"

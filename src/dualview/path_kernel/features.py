@@ -51,7 +51,7 @@ def npk_features(
         Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)`.
 
     Raises:
-        PathKernelError: as `npk`; no features asked for; or the output is not one tensor.
+        PathKernelError: as `npk`; or no features are asked for.
 
     >>> import dualview as dv
     >>> model = torch.nn.Sequential(

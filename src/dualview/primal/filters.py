@@ -324,7 +324,15 @@ def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 
     tensor([[ 5.0000],
             [-0.8000]])
     """
-    return primal_filters(net, layer, tuple(x.shape[1:]), memory=memory).distances(x)
+    layer_network(net, layer)  # what is no DLGN, or no layer of it, is no fault of the examples
+    try:
+        found = primal_filters(net, layer, tuple(x.shape[1:]), memory=memory)
+    except PrimalFilterError as error:
+        raise PrimalFilterError(
+            f"x: expected examples (n, ...) that the network takes, got shape {tuple(x.shape)}. "
+            f"Repair: x[None] is a batch of one example"
+        ) from error
+    return found.distances(x)
 
 
 def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:

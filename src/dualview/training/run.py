@@ -75,6 +75,7 @@ def train(
 
     Raises:
         RunError: the folder's checkpoint is damaged.
+        SettingsError: the network does not fit the data.
         MissingExtraError: PyTorch Lightning is not installed.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
         Terminated: likewise, by SIGTERM; a SystemExit with status 143.
@@ -90,7 +91,10 @@ def train(
     require_lightning()
     import torch
 
+    from dualview.training.fitting import check_network_fits
+
     settings = settings.resolved(len(data.train))
+    check_network_fits(net, data)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     gpus = list(range(torch.cuda.device_count()))
