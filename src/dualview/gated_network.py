@@ -242,10 +242,11 @@ def disentangle(
     """Take a ReLU network apart into a gating network and a weights network.
 
     The model is copied and never changed. In a DGN or DLGN the gating network starts from the
-    model's own parameters (so the gates of a trained model are kept), and the weights network is
-    drawn afresh; in "dnn", the model's own dual form, both share one copy of the parameters and the
-    output equals the model's (in evaluation mode; with dropout only there, and where no
-    pre-activation is infinite).
+    model's own parameters, and the weights network is drawn afresh. So a DGN of a trained model
+    keeps its gates, to the number with gate="hard"; a DLGN keeps those of the first layer, since
+    what follows has lost its activations. In "dnn", the model's own dual form, both share one copy
+    of the parameters and the output equals the model's (in evaluation mode; with dropout only
+    there, and where no pre-activation is infinite).
 
     Args:
         model: any module that torch.fx can trace, made of affine operations, self-gated activations
@@ -269,8 +270,9 @@ def disentangle(
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too. Default: the modules' own
             `reset_parameters`.
-        seed: for the freshly drawn parameters; the gating and weights networks derive different
-            seeds from it. Default: from PyTorch's global random state.
+        seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
+            gating network, from different seeds derived from it. The model's own parameters are
+            the caller's to seed. Default: from PyTorch's global random state.
 
     Returns:
         The gated network, in the model's mode, on its device, of its dtype.
