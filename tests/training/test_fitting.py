@@ -18,8 +18,8 @@ def flat(*layers):
 def test_networks_that_fit():
     for outputs in (DATA.n_classes, DATA.n_classes + 3):
         net = flat(nn.Linear(SIZE, outputs), nn.Dropout())
-        check_network_fits(net, DATA)
-        check_network_fits(net.double(), DATA)
+        check_network_fits(net, DATA, "32-true")
+        check_network_fits(net.double(), DATA, "64-true")
         assert net.training
 
 
@@ -35,6 +35,7 @@ UNFIT = {
         r"got shape \(1, .*Flat",
     ),
     "too few outputs": (flat(nn.Linear(SIZE, 1)), rf"expected outputs \(b, {DATA.n_classes}\)"),
+    "double": (flat(nn.Linear(SIZE, DATA.n_classes)).double(), r"Repair: .*net\.float\(\)"),
     "two outputs": (Pair(), "got tuple"),
 }
 

@@ -94,7 +94,7 @@ def train(
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
-    check_network_fits(net, data)
+    check_network_fits(net, data, settings.precision)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     gpus = list(range(torch.cuda.device_count()))
