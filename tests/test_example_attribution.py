@@ -58,6 +58,9 @@ def test_several_examples_are_the_same_as_one_by_one():
 def test_examples_for_and_against():
     net, (x, y), (new, _) = network(), problem(30), problem(1, seed=1)
     why = kernel_attribution(net, new, x, y, ridge=0.1)
+    best = why.top_for(k=1)[0]
+    assert f"predicted {int(why.predicted)}: " in repr(why)
+    assert f"most for it: {best.index} ({best.label}) {best.part:+.3g}" in repr(why)
     column = int(why.scores.argmax())
     own = why.parts[:, column]
     best = why.top_for(k=4)

@@ -308,7 +308,7 @@ def test_hard_gates_of_relu_are_its_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "dgln"}, "kind: expected one of .*did you mean 'dgn'"),
+        ({"kind": "dgln"}, "kind: expected one of .*did you mean 'dlgn'"),
         ({"weights_input": "one"}, "weights_input: expected one of"),
         ({"max_pool": "max"}, "max_pool: expected one of"),
         ({"gate": "relu"}, "gate: expected"),

@@ -22,6 +22,10 @@ def test_nothing_near(value):
     assert did_you_mean(value, []) == ""
 
 
+def test_swapped_letters_come_first():
+    assert did_you_mean("dgln", ["dnn", "dgn", "dlgn"]) == "; did you mean 'dlgn'?"
+
+
 @given(st.lists(st.text("abc1", min_size=1), min_size=1, unique=True), st.data())
 def test_a_choice_is_nearest_to_itself(choices, data):
     chosen = data.draw(st.sampled_from(choices))

@@ -28,19 +28,23 @@ def on_post_build(config: Any, **rest: Any) -> None:
         for path in sorted(site.rglob("*.html"))
         if path.name != "404.html"  # its links begin at the server's root
         for address in links(path.read_text(encoding="utf-8"))
-        if leads_nowhere(path, address)
+        if leads_nowhere(site, path, address)
     ]
     if found:
         raise PluginError("expected links that lead somewhere, found\n  " + "\n  ".join(found))
 
 
-def leads_nowhere(page: Path, address: str) -> bool:
-    """Whether a link within the site has no file at its end."""
+def leads_nowhere(site: Path, page: Path, address: str) -> bool:
+    """Whether a link has no file of the site at its end, or the file has no such anchor."""
     parts = urlsplit(address)
-    if parts.scheme or parts.netloc or not parts.path:
+    if parts.scheme or parts.netloc:
         return False
-    target = (page.parent / unquote(parts.path)).resolve()
-    return not (target.is_file() or (target / "index.html").is_file())
+    target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+    target = target / "index.html" if target.is_dir() else target
+    if not (target.is_file() and target.is_relative_to(site.resolve())):
+        return True
+    anchor = f'id="{unquote(parts.fragment)}"'
+    return bool(parts.fragment) and anchor not in target.read_text(encoding="utf-8")
 
 
 def links(html: str) -> list[str]:

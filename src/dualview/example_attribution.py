@@ -72,9 +72,9 @@ class KernelAttribution:
             return ", ".join(f"{e.index} ({e.label}) {e.part:+.3g}" for e in found) or "none"
 
         return (
-            f"KernelAttribution(predicted {self.predicted!r}: score {self.scores.max():.4g}, of "
-            f"{len(self.labels):,} training examples; most for it: {said(self.top_for(k=3))}; most "
-            f"against: {said(self.top_against(k=3))})"
+            f"KernelAttribution(predicted {self.predicted.item()!r}: score "
+            f"{self.scores.max():.4g}, of {len(self.labels):,} training examples; most for it: "
+            f"{said(self.top_for(k=3))}; most against: {said(self.top_against(k=3))})"
         )
 
     @property

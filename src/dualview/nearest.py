@@ -13,21 +13,24 @@ ALIKE = 0.5
 def did_you_mean(value: object, choices: Collection[str]) -> str:
     """A hint at the nearest choice, to append to a message; empty if none is near.
 
-    Of choices as alike, the one that begins alike is meant.
+    First those of the same letters in another order, then by likeness; of choices as alike, the one
+    that begins alike is meant.
 
     >>> did_you_mean("resnet21", ["resnet20", "resnet32", "vgg16"])
     "; did you mean 'resnet20'?"
     >>> did_you_mean("xyz", ["resnet20"])
     ''
     """
-    given = str(value).lower()
+    if not isinstance(value, str):
+        return ""
+    given = value.lower()
 
-    def likeness(choice: str) -> tuple[float, int]:
+    def likeness(choice: str) -> tuple[bool, float, int]:
         ratio = SequenceMatcher(None, choice, given).ratio()
         same = takewhile(lambda pair: pair[0] == pair[1], zip(choice, given, strict=False))
-        return ratio, len(list(same))
+        return sorted(choice) == sorted(given), ratio, len(list(same))
 
     near = max(choices, key=likeness, default=None)
-    if near is None or likeness(near)[0] < ALIKE:
+    if near is None or likeness(near)[1] < ALIKE:
         return ""
     return f"; did you mean {near!r}?"

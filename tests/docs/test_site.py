@@ -104,10 +104,12 @@ def test_links_of_notebooks(site):
     links = building("links")
     html = (site / "tutorials/explain_a_digit.html").read_text()
     assert any(address.endswith("results.html") for address in links.links(html))
-    page = site / "tutorials" / "page.html"
-    assert links.leads_nowhere(page, "../results.md")
-    for address in ("../results.html#a", "#a", "https://a.org/b", "..", "mailto:a@b"):
-        assert not links.leads_nowhere(page, address)
+    page = site / "theory.html"
+    outside = str(ROOT / "LICENSE")
+    for address in ("results.md", "results.html#no-such", "#no-such", outside):
+        assert links.leads_nowhere(site, page, address)
+    for address in ("results.html#results", "#1-gates", "https://a.org/b", ".", "mailto:a@b"):
+        assert not links.leads_nowhere(site, page, address)
 
 
 def test_pages_load_nothing_from_elsewhere():

@@ -99,6 +99,12 @@ def test_another_run_of_the_same_settings(tmp_path):
     with pytest.raises(RunError, match=r"another run, of the same settings.*--suffix.*--overwrite"):
         collect(other, results)
     assert _files(results) == before
+    kept = results / "architectures" / "digits" / "c4gap-dlgn-seed0.json"
+    text = kept.read_bytes()
+    kept.write_bytes(b"\xff\xfe")
+    with pytest.raises(RunError, match=r"c4gap-dlgn-seed0\.json: .*(read|record)"):
+        collect(other, results)
+    kept.write_bytes(text)
     collect(other, results, overwrite=True)
     assert _files(results).keys() == before.keys()
     assert {r.seconds for r in read_collected(results)["architectures"]["digits"]} == {0.5}

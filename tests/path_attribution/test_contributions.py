@@ -167,7 +167,6 @@ def test_modes_without_derivatives_do_not_matter(mode):
     net = gated(PostActivation(), "dlgn")
     x = images(1)
     layer, parts = layer_contributions(net, x, 0, 1), input_contributions(net, x, 0)
-    assert len(repr(layer)) + len(repr(parts)) < 400, "no arrays"
     with mode():
         same, also = layer_contributions(net, x + 0, 0, 1), input_contributions(net, x + 0, 0)
     np.testing.assert_array_equal(layer.units, same.units)
@@ -206,3 +205,13 @@ def test_a_layer_that_the_output_does_not_need_adds_nothing():
     layer = layer_contributions(net, torch.tensor([[2.0, 5.0]]).double(), 0, 2)
     np.testing.assert_array_equal(layer.units, [0.0])
     assert (layer.skips, layer.biases, layer.total) == (6.0, -3.0, 3.0)
+
+
+def test_short_texts():
+    net = gated(PostActivation(), "dlgn")
+    x = images(1)
+    layer, parts = layer_contributions(net, x, 0, 1), input_contributions(net, x, 0)
+    said = repr(layer)
+    assert said.startswith(f"LayerContributions(output 0: {layer.total:.6g} = ")
+    assert "\n" not in said
+    assert repr(parts).startswith(f"InputContributions(output 0: {parts.total:.6g} = ")

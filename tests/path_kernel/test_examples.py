@@ -108,8 +108,21 @@ def test_an_output_without_an_axis_of_examples():
         def forward(self, x):
             return torch.relu(x).sum()
 
-    with pytest.raises(PathKernelError, match=r"one output for an example, got .*shape \(\)"):
+    with pytest.raises(PathKernelError, match=r"one output for each example, got .*shape \(\)"):
         dv.npk(dv.disentangle(Summed(), "dgn"), torch.randn(2, 3))
+
+
+def test_an_output_that_drops_the_axis_of_one_example():
+    class Squeezed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 1)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.first(x))).squeeze()
+
+    net = dv.disentangle(Squeezed(), "dgn", seed=0)
+    assert dv.npk(net, torch.randn(2, 3)).shape == (2, 2)
 
 
 def test_errors_of_the_network_itself_stay_as_they_are():

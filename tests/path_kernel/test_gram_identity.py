@@ -108,6 +108,14 @@ def test_data_count():
     ]
 
 
+@pytest.mark.parametrize("shape", [None, "3", [3], {"n": 3}])
+def test_a_damaged_shape_differs(shape):
+    found = identity(dense(), X, None, {})
+    assert len(differences({**found, "shape": shape}, found)) == 1
+    del found["shape"]
+    assert len(differences(found, identity(dense(), X, None, {}))) == 1
+
+
 def test_other_versions_are_warned_of(tmp_path, monkeypatch):
     x, out = torch.randn(11, 6), tmp_path / "gram.zarr"
     monkeypatch.setattr(GramStore, "write", failing_write(KeyboardInterrupt(), 2))

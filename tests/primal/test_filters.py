@@ -210,8 +210,10 @@ def test_gates_without_a_filter_are_infinitely_far():
 
 def test_distances_of_an_example_without_its_axis_say_so():
     net = dv.disentangle(c4gap(width=2, input_shape=(3, 8, 8)), "dlgn", seed=0).eval()
-    with pytest.raises(PrimalFilterError, match=r"x: expected examples \(n, .*Repair: x\[None\]"):
+    with pytest.raises(PrimalFilterError, match=r"x: expected examples \(n, 3, .*Repair: x\[None"):
         gate_distances(net, torch.randn(3, 8, 8), 0)
+    with pytest.raises(PrimalFilterError, match="cannot take a value of shape"):
+        gate_distances(net, torch.randn(5, 2, 8, 8), 0)
 
 
 # Snapshots, modes, types

@@ -107,7 +107,7 @@ def test_modes_are_right_in_every_epoch(tmp_path, mode):
     train(net, tiny_data(n_train=40, n_other=12), SETTINGS, tmp_path)
     training = [(True, True, 16), (True, True, 16), (True, True, 8)]
     evaluation = [(False, False, 12)] * 2
-    trial = [(False, False, 1)]
+    trial = [(False, False, 2)]
     assert net.calls == trial + (training + evaluation) * SETTINGS.epochs
     assert not net.training
 

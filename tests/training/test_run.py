@@ -165,7 +165,7 @@ class _Layout(torch.nn.Module):
     def forward(self, x):
         hidden = torch.relu(self.first(x))
         form = {"memory_format": torch.channels_last}
-        if len(x) > 1:  # one is tried before
+        if len(x) > 2:  # two are tried before
             self.seen.add((hidden.is_contiguous(**form), self.second.weight.is_contiguous(**form)))
         return self.second(hidden).mean((2, 3))
 

@@ -1,4 +1,4 @@
-"""What a command says when Ctrl-C or SIGTERM ends it."""
+"""What a command says when Ctrl-C, or in training SIGTERM, ends it."""
 
 from __future__ import annotations
 

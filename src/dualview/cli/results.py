@@ -22,7 +22,7 @@ examples:
   dualview results --collect runs/architectures-cifar10-paper
       the same; records of the paper preset stand beside those of the cpu preset
   dualview results --collect runs/architectures-digits --overwrite
-      in place of the records that are kept, if there are any"""
+      in place of kept records of the same names; others stay"""
 
 
 def add_options(parser: Any) -> None:

@@ -58,10 +58,10 @@ def run(options: Any, again: str) -> int:
     settings = Settings(options.seed, options.quick)
     with told_if_interrupted("no page was written"):
         record = run_theory(settings, started=_show_progress, done=show)
-    print(text.summary(record))
-    numbers = page.with_suffix(".json")
-    write_page(record, page)
-    save_theory(record, numbers)
+        print(text.summary(record))
+        numbers = page.with_suffix(".json")
+        write_page(record, page)
+        save_theory(record, numbers)
     print(f"\nPage:    {page}\nNumbers: {numbers}")
     return 1 if record.failed else 0
 

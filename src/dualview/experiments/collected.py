@@ -88,7 +88,7 @@ def _known(experiment: str, where: Path) -> None:
 
 def _expect_no_other(record: RunRecord, target: Path) -> None:
     """Records are kept as evidence: another run of the same name does not replace one unasked."""
-    if not target.exists() or target.read_text(encoding="utf-8") == _small(record):
+    if not target.exists() or target.read_bytes() == _small(record).encode():
         return
     changes = differences(load_record(target).config, record.config)
     kept = f"with other settings: {'; '.join(changes)}" if changes else "of the same settings"

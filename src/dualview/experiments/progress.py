@@ -104,24 +104,30 @@ class RunLines:
         self.progress = progress
         self.job = job
         self.epochs = 0
+        self.steps = 0
+        self.steps_per_epoch = 1
+        self.result = ""
         self._said = 0.0
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Say where the run begins."""
-        self.epochs = epochs
+        self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
+        self.steps = epochs_done * steps_per_epoch
         self._said = time.monotonic()
         self.progress.say(self.job, beginning(epochs_done, epochs))
 
     def stepped(self) -> None:
-        """Nothing to say."""
-
-    def epoch_done(self, metrics: EpochMetrics) -> None:
-        """Say how far it is, once a minute."""
+        """Count; say how far it is, once a minute."""
+        self.steps += 1
         now = time.monotonic()
         if now - self._said > LINE_SECONDS:
             self._said = now
-            epoch = f"epoch {metrics.epoch + 1}/{self.epochs}"
-            self.progress.say(self.job, epoch + reached(metrics))
+            epoch = f"epoch {self.steps // self.steps_per_epoch}/{self.epochs}"
+            self.progress.say(self.job, epoch + self.result)
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        """Keep what the epoch ended with, for the next line."""
+        self.result = reached(metrics)
 
 
 class RunBar:
@@ -183,6 +189,8 @@ class RunBar:
 
 def beginning(epochs_done: int, epochs: int) -> str:
     """Where a run begins, in a few words."""
+    if epochs_done == epochs:
+        return f"all of {epochs} epochs were done earlier"
     return f"goes on after epoch {epochs_done} of {epochs}" if epochs_done else f"{epochs} epochs"
 
 

@@ -76,15 +76,16 @@ def _check_alike(given: dict[str, Tensor]) -> None:
 
 
 def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
-    """Run the network on the first example."""
+    """Run the network on the first example, twice: of one, `squeeze` drops the batch's axis."""
     repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
-    own = next((p.dtype for p in net.parameters() if p.is_floating_point()), x.dtype)
-    if own != x.dtype:
-        repair = f"Repair: {name}.to({own}), or net.to({x.dtype})"
+    types = {p.dtype for p in net.parameters() if p.is_floating_point()}
+    if len(types) == 1 and x.dtype not in types:
+        repair = f"Repair: {name}.to({types.pop()}), or net.to({x.dtype})"
+    two = x[:1].expand(2, *x.shape[1:])
     try:
         with evaluation_mode(net), torch.no_grad():
-            out = net(x[:1])
-    except DualviewError:
+            out = net(two)
+    except (DualviewError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever a layer raises
         raise PathKernelError(
@@ -95,10 +96,10 @@ def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
             f"net: expected one tensor as output, got {type(out).__name__}. Repair: wrap the model "
             f"in a module that returns one of its outputs, and take that apart"
         )
-    if out.dim() == 0 or len(out) != 1:
+    if out.dim() == 0 or len(out) != 2:
         raise PathKernelError(
-            f"{name}: expected one output for an example, got an output of shape "
-            f"{tuple(out.shape)} for {_said(x[:1])}. {repair}"
+            f"{name}: expected one output for each example, got an output of shape "
+            f"{tuple(out.shape)} for two {_said(x)}. {repair}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -59,8 +59,8 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
         for name, value in expected["fingerprints"].items()
         if found["fingerprints"].get(name) != value
     ]
-    if found["shape"] != expected["shape"]:
-        changes.append(f"{_of(found['shape'])} examples, not {_of(expected['shape'])}")
+    if found.get("shape") != expected["shape"]:
+        changes.append(f"{_of(found.get('shape'))} examples, not {_of(expected['shape'])}")
     return changes + [
         f"{name}={found['options'].get(name)!r}, not {value!r}"
         for name, value in expected["options"].items()
@@ -68,8 +68,9 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
     ]
 
 
-def _of(shape: Sequence[int]) -> str:
-    return " x ".join(f"{n:,}" for n in shape)
+def _of(shape: Any) -> str:
+    sizes = shape if isinstance(shape, list) else [shape]  # whatever a damaged store says
+    return " x ".join(map(str, sizes))
 
 
 def version_changes(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, str]:

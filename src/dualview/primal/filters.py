@@ -324,15 +324,24 @@ def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 
     tensor([[ 5.0000],
             [-0.8000]])
     """
-    layer_network(net, layer)  # what is no DLGN, or no layer of it, is no fault of the examples
     try:
         found = primal_filters(net, layer, tuple(x.shape[1:]), memory=memory)
     except PrimalFilterError as error:
+        if not _takes(net, layer, tuple(x.shape)):
+            raise
         raise PrimalFilterError(
-            f"x: expected examples (n, ...) that the network takes, got shape {tuple(x.shape)}. "
-            f"Repair: x[None] is a batch of one example"
+            f"x: expected examples (n, {', '.join(map(str, x.shape))}), got one without their "
+            f"axis. Repair: x[None] is a batch of one example"
         ) from error
     return found.distances(x)
+
+
+def _takes(net: GatedNetwork, layer: int, input_shape: tuple[int, ...]) -> bool:
+    try:
+        primal_filters(net, layer, input_shape)
+    except PrimalFilterError:
+        return False
+    return True
 
 
 def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:

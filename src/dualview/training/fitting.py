@@ -1,4 +1,4 @@
-"""Does a network fit the data? Tried on one example before anything is trained."""
+"""Does a network fit the data and the loss? Tried before anything is trained."""
 
 from __future__ import annotations
 
@@ -7,42 +7,49 @@ from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset
 from dualview.tracing import evaluation_mode
-from dualview.training.settings import SettingsError
+from dualview.training.losses import targets
+from dualview.training.settings import SettingsError, TrainSettings
+
+AS_IT_IS = ("32", "32-true")
+"""Lightning's precisions that convert neither the network nor the images, which are float32."""
 
 
-def check_network_fits(net: nn.Module, data: Dataset, precision: str) -> None:
-    """Run the network on the first training example.
+def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
+    """Run the network on two training examples: of one, `squeeze` would drop the batch's axis.
 
     Args:
         net: as `train` takes it.
         data: as `train` takes it.
-        precision: Lightning's; "64-true" and the like convert network and images.
+        settings: as `train` takes them.
 
     Raises:
-        SettingsError: it does not take the images, or has no output for some class.
+        SettingsError: it does not take the images, or its outputs do not suit the loss.
     """
-    image, _ = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
-    shape, classes = tuple(image.shape[1:]), data.n_classes
-    converts = precision.endswith("-true") and precision != "32-true"
-    like = next((p for p in net.parameters() if p.is_floating_point()), image)
+    images, labels = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
+    images, labels = images[[0, 0]], labels[[0, 0]]
+    like = next((p for p in net.parameters() if p.is_floating_point()), images)
+    dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype
+    shape, classes = tuple(images.shape), data.n_classes
     try:
         with evaluation_mode(net), torch.no_grad():
-            out = net(image.to(like.device, like.dtype if converts else image.dtype))
+            out = net(images.to(like.device, dtype))
     except Exception as error:  # whatever a layer raises
         raise SettingsError(
-            f"net: it does not take this data's images, (b, c, h, w) = (1, {_listed(shape)}): "
-            f"{error}. Repair: a network for float32 images of this shape (net.float()); "
-            f"dense layers want an nn.Flatten() first"
+            f"net: it does not take this data's images, (b, c, h, w) = {shape}: {error}. Repair: a "
+            f"network for float32 images of this shape (net.float()); dense layers want an "
+            f"nn.Flatten() first"
         ) from error
-    got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
-    least = 1 if classes == 2 else classes  # of two the squared loss takes a single output
-    if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 1 or out.shape[1] < least:
+    if not isinstance(out, Tensor) or out.dim() != 2 or len(out) != 2:
+        got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
         raise SettingsError(
             f"net: expected outputs (b, {classes}), one for each class, for images of shape "
-            f"(1, {_listed(shape)}); got {got}. Repair: end in a layer of {classes} outputs; dense "
-            f"layers want an nn.Flatten() first"
+            f"{shape}; got {got}. Repair: end in a layer of {classes} outputs; dense layers want "
+            f"an nn.Flatten() first"
         )
-
-
-def _listed(shape: tuple[int, ...]) -> str:
-    return ", ".join(map(str, shape))
+    if settings.loss == "squared":
+        targets(out, labels, classes)
+    elif out.shape[1] < classes:
+        raise SettingsError(
+            f"net: expected {classes} outputs for {classes} classes, got {out.shape[1]}. Repair: "
+            f"build the network for the classes of the data"
+        )

@@ -94,10 +94,11 @@ def train(
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
-    check_network_fits(net, data, settings.precision)
+    gpus = list(range(torch.cuda.device_count()))
+    with torch.random.fork_rng(devices=gpus):
+        check_network_fits(net, data, settings)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    gpus = list(range(torch.cuda.device_count()))
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
