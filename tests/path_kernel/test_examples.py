@@ -108,7 +108,7 @@ def test_an_output_without_an_axis_of_examples():
         def forward(self, x):
             return torch.relu(x).sum()
 
-    with pytest.raises(PathKernelError, match=r"one output for each example, got .*shape \(\)"):
+    with pytest.raises(PathKernelError, match="one output for each example, got a single"):
         dv.npk(dv.disentangle(Summed(), "dgn"), torch.randn(2, 3))
 
 
