@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 
 from dualview.errors import RunError
 from dualview.experiments.jobs import Job, Silent, run_jobs
+from dualview.experiments.progress import TerminalProgress
 from dualview.experiments.published import REGIMES
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regime_jobs import Setting, all_for_training, regime_jobs, unnormalised
@@ -165,11 +167,13 @@ def test_flnpf_of_a_diverged_network(arch: str, tmp_path: Path) -> None:
 def test_the_first_unfinished_job_works_for_all(tmp_path: Path) -> None:
     jobs = regime_jobs(setting(), ("relu",), tmp_path)
     assert [job.cost for job in jobs] == [4.0, 0.0]
-    assert [job.title for job in jobs] == [
-        "FC, Adam, ReLU, seed 0 (with 1 more)",
-        "FC, Adam, ReLU, seed 1",
-    ]
-    run_jobs(jobs[:1], tmp_path)
+    assert [job.title for job in jobs] == ["FC, Adam, ReLU, seed 0", "FC, Adam, ReLU, seed 1"]
+    assert [job.watched_as for job in jobs] == ["FC, Adam, ReLU, seed 0 (and 1 more: mean)", ""]
+    stream = io.StringIO()
+    run_jobs(jobs[:1], tmp_path, progress=TerminalProgress(stream))
+    begins, ends = stream.getvalue().splitlines()
+    assert begins.startswith("[1/1] FC, Adam, ReLU, seed 0 (and 1 more: mean): ")
+    assert ends.startswith("[1/1] FC, Adam, ReLU, seed 0: test accuracy ")
     assert (jobs[1].folder / CHECKPOINT).exists()
     assert [job.cost for job in regime_jobs(setting(), ("relu",), tmp_path)] == [0.0, 2.0]
 

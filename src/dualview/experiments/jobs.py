@@ -52,6 +52,8 @@ class Job:
     perform: Perform
     parameters: int = 0
     """Numbers it trains, for the disk space that its checkpoint takes."""
+    watched_as: str = ""
+    """Its title while it trains, where others train with it: the numbers shown are their mean."""
 
     @property
     def name(self) -> str:

@@ -81,19 +81,19 @@ class TerminalProgress:
         took = f" in {record.seconds:.1f} s" if record.status == "finished" else ""
         self._line(job, outcome(record) + took)
 
-    def say(self, job: Job, text: str) -> None:
+    def say(self, title: str, text: str) -> None:
         """Write a line about the run that is under way, above the bars where there are any."""
         from tqdm import tqdm
 
         number = f"[{self._finished + 1:>{len(str(self._count))}}/{self._count}]"
-        tqdm.write(f"{number} {job.title}: {text}", file=self.stream)
+        tqdm.write(f"{number} {title}: {text}", file=self.stream)
         self.stream.flush()
 
     def _line(self, job: Job, text: str) -> None:
         self._work += job.cost
         if self.bars:
             self._all.n = self._work
-        self.say(job, text)
+        self.say(job.title, text)
         self._finished += 1
 
 
@@ -102,7 +102,7 @@ class RunLines:
 
     def __init__(self, progress: TerminalProgress, job: Job) -> None:
         self.progress = progress
-        self.job = job
+        self.title = job.watched_as or job.title
         self.epochs = 0
         self.steps = 0
         self.steps_per_epoch = 1
@@ -114,7 +114,7 @@ class RunLines:
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.steps = epochs_done * steps_per_epoch
         self._said = time.monotonic()
-        self.progress.say(self.job, beginning(epochs_done, epochs))
+        self.progress.say(self.title, beginning(epochs_done, epochs))
 
     def stepped(self) -> None:
         """Count; say how far it is, once a minute."""
@@ -123,7 +123,7 @@ class RunLines:
         if now - self._said > LINE_SECONDS:
             self._said = now
             epoch = f"epoch {self.steps // self.steps_per_epoch}/{self.epochs}"
-            self.progress.say(self.job, epoch + self.result)
+            self.progress.say(self.title, epoch + self.result)
 
     def epoch_done(self, metrics: EpochMetrics) -> None:
         """Keep what the epoch ended with, for the next line."""
@@ -140,11 +140,12 @@ class RunBar:
         job: Job,
         title: str,
         work_before: float,
-        say: Callable[[Job, str], None],
+        say: Callable[[str, str], None],
     ) -> None:
         self.run_bar = run_bar
         self.all_bar = all_bar
         self.job = job
+        self.run_title = job.watched_as or job.title
         self.title = title
         self.work_before = work_before
         self.say = say
@@ -156,12 +157,12 @@ class RunBar:
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Begin the run's bar, where it was interrupted."""
         if epochs_done:
-            self.say(self.job, beginning(epochs_done, epochs))
+            self.say(self.run_title, beginning(epochs_done, epochs))
         self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
         self.run_bar.reset(epochs * steps_per_epoch)
         # Work of an earlier call tells nothing about the speed of this one.
         self.all_bar.initial += self.job.cost * epochs_done / epochs
-        self.run_bar.set_description_str(self.job.title, refresh=False)
+        self.run_bar.set_description_str(self.run_title, refresh=False)
         self.all_bar.set_description_str(self.title, refresh=False)
         self._draw()
 

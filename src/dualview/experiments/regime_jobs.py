@@ -215,9 +215,10 @@ def _stacked(setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> l
     for job in jobs:
         works = job in unfinished[:1]  # for all, which is what the time left depends on
         cost = sum(other.cost for other in unfinished) if works else 0.0
-        others = f" (with {len(unfinished) - 1} more)" if works and len(unfinished) > 1 else ""
+        others = len(unfinished) - 1 if works else 0
+        watched_as = f"{job.title} (and {others} more: mean)" if others > 0 else ""
         perform = _given(stack.trained(job), job, partial(stack.perform, job))
-        together.append(replace(job, cost=cost, title=job.title + others, perform=perform))
+        together.append(replace(job, cost=cost, watched_as=watched_as, perform=perform))
     return together
 
 
