@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
-from dualview.errors import DualviewError, PathKernelError
+from dualview.errors import ExampleInputError, PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
+from dualview.trial_run import outputs_of_two
 
 Gates = Literal["model", "hard"]
 
@@ -76,18 +75,14 @@ def _check_alike(given: dict[str, Tensor]) -> None:
 
 
 def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
-    """Run the network on the first example, twice: of one, `squeeze` drops the batch's axis."""
+    """Run the network on the first example."""
     repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
     types = {p.dtype for p in net.parameters() if p.is_floating_point()}
     if len(types) == 1 and x.dtype not in types:
         repair = f"Repair: {name}.to({types.pop()}), or net.to({x.dtype})"
-    two = x[:1].expand(2, *x.shape[1:])
     try:
-        with evaluation_mode(net), torch.no_grad():
-            out = net(two)
-    except (DualviewError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever a layer raises
+        out = outputs_of_two(net, x)
+    except ExampleInputError as error:
         raise PathKernelError(
             f"{name}: the network does not take {_said(x)} ({error}). {repair}"
         ) from error

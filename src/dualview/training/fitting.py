@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset
-from dualview.tracing import evaluation_mode
+from dualview.errors import ExampleInputError
 from dualview.training.losses import targets
 from dualview.training.settings import SettingsError, TrainSettings
+from dualview.trial_run import outputs_of_two
 
 AS_IT_IS = ("32", "32-true")
 """Lightning's precisions that convert neither the network nor the images, which are float32."""
 
 
 def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
-    """Run the network on two training examples: of one, `squeeze` would drop the batch's axis.
+    """Run the network on the first training example.
 
     Args:
         net: as `train` takes it.
@@ -26,14 +26,12 @@ def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -
         SettingsError: it does not take the images, or its outputs do not suit the loss.
     """
     images, labels = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
-    images, labels = images[[0, 0]], labels[[0, 0]]
     like = next((p for p in net.parameters() if p.is_floating_point()), images)
     dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype
-    shape, classes = tuple(images.shape), data.n_classes
+    shape, classes = (2, *images.shape[1:]), data.n_classes
     try:
-        with evaluation_mode(net), torch.no_grad():
-            out = net(images.to(like.device, dtype))
-    except Exception as error:  # whatever a layer raises
+        out = outputs_of_two(net, images.to(like.device, dtype))
+    except ExampleInputError as error:
         raise SettingsError(
             f"net: it does not take this data's images, (b, c, h, w) = {shape}: {error}. Repair: a "
             f"network for float32 images of this shape (net.float()); dense layers want an "
@@ -47,7 +45,7 @@ def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -
             f"an nn.Flatten() first"
         )
     if settings.loss == "squared":
-        targets(out, labels, classes)
+        targets(out, labels[[0, 0]], classes)
     elif out.shape[1] < classes:
         raise SettingsError(
             f"net: expected {classes} outputs for {classes} classes, got {out.shape[1]}. Repair: "
