@@ -16,6 +16,7 @@ from dualview.datasets import Batches
 from dualview.training import TrainSettings, train
 from dualview.training.module import Tally, _mixed
 from dualview.training.optimisation import learning_rate
+from dualview.training.threads import use_threads
 from tests.training.tiny import tiny_data, tiny_net
 
 SETTINGS = TrainSettings(
@@ -74,7 +75,8 @@ def _scores(seen):
 
 def test_training_equals_a_plain_loop(tmp_path):
     data, plain, trained = tiny_data(), tiny_net(), tiny_net()
-    rows = _plain_loop(plain, data, SETTINGS)
+    with use_threads(SETTINGS.threads):  # sums of other threads round otherwise
+        rows = _plain_loop(plain, data, SETTINGS)
     result = train(trained, data, SETTINGS, tmp_path)
     for epoch, (on_train, on_validation, on_test) in zip(result.curve, rows, strict=True):
         assert (epoch.train_loss, epoch.train_accuracy) == pytest.approx(on_train, rel=1e-5)
