@@ -36,8 +36,8 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     for name, x in given.items():
         _check_values(name, x)
     _check_alike(given)
-    for name, x in given.items():
-        _check_fits(net, name, x)
+    first = next(iter(given))
+    _check_fits(net, first, given[first])  # the second are like it
 
 
 def check_network(net: GatedNetwork) -> None:
