@@ -24,8 +24,8 @@ from dualview.experiments.run_folders import (
     locked,
     open_folder,
 )
+from dualview.files.writing import PART
 from dualview.training import CHECKPOINT
-from dualview.training.files import PART
 
 EARLIER = {"epochs": 3, "learning_rate": 0.1, "kind": "dnn"}
 

@@ -18,8 +18,8 @@ from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduce import DONE
 from dualview.experiments.run_folders import RECORD, differences
+from dualview.files.writing import read_json, write_atomically
 from dualview.nearest import did_you_mean
-from dualview.training.files import read_json, write_atomically
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
+from dualview.files.writing import PART, read_json, write_json
 from dualview.training import CHECKPOINT
-from dualview.training.files import PART, read_json, write_json
 
 CONFIG = "config.json"
 RECORD = "record.json"

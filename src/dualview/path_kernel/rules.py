@@ -18,9 +18,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview import operations as ops
+from dualview.conversion import operations as ops
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError
-from dualview.gates import apply_gate
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
 from dualview.path_kernel.terms import (
     Term,
@@ -34,9 +37,6 @@ from dualview.path_kernel.terms import (
     with_channels,
     with_groups,
 )
-from dualview.pooling import replay_switch
-from dualview.source_lines import describe, module_of
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 
 @dataclass(frozen=True)

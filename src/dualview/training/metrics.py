@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 
 
 @dataclass(frozen=True)
