@@ -31,8 +31,9 @@ This page is made from the records in `results/` by `dualview results`; comments
 code, on the machine named below each table. `dualview reproduce NAME` repeats an experiment.
 
 *JPEG re-encoding*: a copy of CIFAR-10 whose images were stored as JPEG, which changes pixels a
-little. *Own split*: the division into train and test is not the original one. *(paper)* behind the name of data: the papers' sizes and settings (`--preset paper`);
-without it, those of the `cpu` preset, for two cores.
+little. *Own split*: the division into train and test is not the original one. *(paper)* behind the
+name of data: the papers' sizes and settings (`--preset paper`); without it, those of the `cpu`
+preset, for two cores.
 """
 EMPTY = "\nNo records yet.\n"
 
