@@ -19,6 +19,7 @@ from dualview.source_lines import module_of
 def map_positions(
     node: fx.Node, value: Value, function: Callable[[Tensor], Tensor], selects: bool
 ) -> Value:
+    """Every term after a linear map over positions; `selects` as in `terms.mapped`."""
     if value.flat:
         refuse(node, "it moves the positions of a flattened image")
     terms = tuple(mapped(t, value, function, node, selects=selects) for t in value.terms)
