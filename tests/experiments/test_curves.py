@@ -33,9 +33,9 @@ from dualview.experiments.curves import (
     learning_curves,
     recovered_accuracy,
     recovered_by_seed,
-    spread,
 )
 from dualview.experiments.summary import kind_name, percent, summarise
+from dualview.pages.axes import spread
 from dualview.pages.style import KIND_STYLES, figure_svg
 from tests.record_cases import KINDS, comparison, diverged, run_record
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.path_kernel.fast.masks import Mask
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 if TYPE_CHECKING:
     from dualview.path_kernel.fast.offset_program import DenseLayer, OffsetProgram

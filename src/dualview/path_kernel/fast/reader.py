@@ -37,7 +37,8 @@ from dualview.path_kernel.fast.offset_program import (
     applies,
 )
 from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, finite_scale, pair
-from dualview.path_kernel.rules import Setting, fan_in
+from dualview.path_kernel.setting import Setting
+from dualview.path_kernel.weight_rules import fan_in
 
 
 @dataclass

@@ -21,7 +21,7 @@ from dualview.errors import DualviewError
 from dualview.path_kernel.fast.plan import fast_plan
 from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.path_kernel.kernel import npk
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 BLOCK_MEMORY = 256e6
 """Bytes that the tiles of one block may hold. Fixed, as the order of sums depends on it."""
