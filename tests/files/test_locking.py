@@ -82,9 +82,7 @@ def test_own_folders_and_files(tmp_path):
     outside.mkdir()
     link = tmp_path / "tables"
     link.symlink_to(outside)
-    with pytest.raises(
-        RunError, match=r"link to .*outside, which is not followed\. Repair: x"
-    ):
+    with pytest.raises(RunError, match=r"link to .*outside, which is not followed\. Repair: x"):
         make_own_folder(link, "x")
     make_own_folder(tmp_path / "a" / "b", "x")
     make_own_folder(tmp_path / "a" / "b", "x")
