@@ -77,4 +77,4 @@ def write_metrics(curve: Sequence[EpochMetrics], path: Path) -> None:
             writer.writeheader()
             writer.writerows(asdict(epoch) for epoch in curve)
 
-    write_atomically(path, write)
+    write_atomically(path, write, flush=False)  # the checkpoint has it too

@@ -24,14 +24,12 @@ from dualview.experiments.jobs import Job, record, training_config, training_job
 from dualview.experiments.networks import example_input
 from dualview.experiments.npk_paper import Setting, drawn, frozen_gates, load_trained
 from dualview.experiments.records import RunRecord
+from dualview.experiments.run_folders import STAGE_END
 from dualview.files.writing import write_atomically
 from dualview.training import CHECKPOINT, MODEL, TrainingResult, TrainSettings, Watcher
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset, Split
-
-STAGE_END = "stage-end.ckpt"
-"""The last checkpoint of a stage, which the next one goes on from."""
 
 FROZEN_COST = 1.35
 """Of a step of a weights network, in steps of the ReLU network."""
