@@ -22,8 +22,7 @@ from torch.nn import functional as F
 from dualview.architectures.drawing import reset
 from dualview.architectures.record import recorded
 from dualview.architectures.vision_transformer import vit
-from dualview.errors import ArchitectureError
-from dualview.nearest import did_you_mean
+from dualview.errors import ArchitectureError, did_you_mean
 
 Shape = tuple[int, int, int]
 

@@ -7,8 +7,7 @@ import re
 import sys
 from typing import Any, NoReturn
 
-from dualview.errors import MissingExtraError
-from dualview.nearest import did_you_mean
+from dualview.errors import MissingExtraError, did_you_mean
 
 try:
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter

@@ -24,8 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dualview.datasets.optional import need
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What Pillow may open: plain pictures, and nothing that starts another program."""
