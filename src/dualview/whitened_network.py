@@ -38,8 +38,6 @@ REGULARISATION = 5e-4
 WHITENING_IMAGES = 5_000
 """So many images say enough: each has hundreds of patches."""
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
-
 
 class WhitenedPatches(nn.Module):
     """2x2 patches along fixed directions: a convolution whose weights are no parameters.
@@ -204,12 +202,13 @@ def c6white(
     input_shape: tuple[int, int, int] = (3, 32, 32),
     width: int | None = None,
     batch_norm: bool = True,
-    activation: str = "relu",
+    gelu: bool = False,
 ) -> nn.Module:
     """Whitened 2x2 patches, three blocks of two 3x3 convolutions (64, 256, 256 channels), dense.
 
     Each block halves the image by a max pool after its first convolution; what is left is pooled
-    to one position. `activation` is "relu" or "gelu". Call `whiten(model, images)` before training.
+    to one position. `gelu` puts GELU in the place of ReLU. Call `whiten(model, images)` before
+    training.
 
     >>> sum(p.numel() for p in c6white().parameters())
     1972992
@@ -220,10 +219,5 @@ def c6white(
             f"{LEAST_SIDE}x{LEAST_SIDE} positions, got {input_shape[1]}x{input_shape[2]}; enlarge "
             f"the images, or use c4gap or a residual network"
         )
-    if activation not in ACTIVATIONS:
-        raise ArchitectureError(
-            f"activation: expected one of {', '.join(ACTIVATIONS)}, got {activation!r}"
-        )
-    return WhitenedNetwork(
-        num_classes, input_shape, width or 64, batch_norm, ACTIVATIONS[activation]
-    )
+    activation = nn.GELU if gelu else nn.ReLU
+    return WhitenedNetwork(num_classes, input_shape, width or 64, batch_norm, activation)

@@ -52,6 +52,54 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
 
 
+def fixed_convolution(
+    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
+) -> Value:
+    """`F.conv2d` and the like with constant weights (a buffer), directly on what the input gives.
+
+    The input's own values, and fixed maps and gates of them, are no random numbers: the convolution
+    is applied to them as it stands. Behind a weight layer it would correlate the channels.
+    """
+    function: Any = node.target
+    value, *rest = args
+    options = {**dict(zip(_OPTIONS, rest, strict=False)), **kwargs}
+    if _reads_parameters(node):
+        refuse(node, "its weights or biases are parameters given to a function, not to a module")
+    if any(term.kernel is not None or term.pending for term in value.terms) or value.flat:
+        refuse(node, "its weights are fixed, and it mixes channels that weights made random")
+    if options.pop("bias", None) is not None and setting.bias_variance > 0:
+        refuse(node, "it adds a constant, whose variance is not given")
+    weight = options["weight"].detach()
+    terms = []
+    for term in value.terms:
+        assert term.left is not None
+        assert term.right is not None
+        left, right = (
+            function(side, **{**options, "weight": weight.to(side)})
+            for side in (term.left, term.right)
+        )
+        terms.append(replace(term, left=left, right=right))
+    return Value(tuple(terms), len(weight), tuple(left.shape[2:]))
+
+
+_OPTIONS = ("weight", "bias", "stride", "padding", "dilation", "groups")
+
+
+def _reads_parameters(node: fx.Node) -> bool:
+    """Whether one of the node's constants is made from parameters, which are weights."""
+    module = node.graph.owning_module
+    assert module is not None
+    parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+
+    def made_of(source: fx.Node) -> bool:
+        if source.op == "get_attr":
+            return str(source.target) in parameters
+        return any(made_of(earlier) for earlier in source.all_input_nodes)
+
+    data = node.kwargs.get("input", node.args[0] if node.args else None)
+    return any(made_of(source) for source in node.all_input_nodes if source is not data)
+
+
 def _combine(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, float]:
     """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
     scale = max(term.log_scale for term in value.terms)

@@ -262,13 +262,12 @@ def precision_here(settings: TrainSettings) -> str:
 
     if settings.precision != AUTO:
         return settings.precision
-    on_cpu = settings.accelerator == "cpu" or not torch.cuda.is_available()
-    fast = _multiplies_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
-    return (
-        "bf16-mixed"
-        if fast and settings.accelerator in ("auto", "cpu", "gpu", "cuda")
-        else "32-true"
-    )
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        others = settings.accelerator == "auto" and torch.backends.mps.is_available()
+        fast = settings.accelerator in ("auto", "cpu") and not others and _multiplies_bfloat16()
+    return "bf16-mixed" if fast else "32-true"
 
 
 def _multiplies_bfloat16() -> bool:
