@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     options.claim = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
     report(__file__, __doc__, measured(options), json_file=options.json)
 

@@ -15,15 +15,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dualview.architectures.whitened import whitening_filters
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import SoftGate
 from dualview.datasets import Batches
 from dualview.errors import ConversionError
 from dualview.experiments.data import enlarged
 from dualview.experiments.networks import build_network, count_parameters, example_input
 from dualview.experiments.settings import KINDS, split_kind
-from dualview.gated_network import GatedNetwork
-from dualview.gates import SoftGate
 from dualview.training import SettingsError
-from dualview.whitened_network import whitening_filters
 from tests.experiments.small import small
 from tests.training.tiny import tiny_data
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dualview import DualviewWarning, GatedNetwork, disentangle
-from dualview.whitened_network import WhitenedPatches
+from dualview.architectures.whitened import WhitenedPatches
 from tests.cases import enliven
 
 

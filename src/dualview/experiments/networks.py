@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
+from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
+from dualview.conversion.gated_network import disentangle
+from dualview.conversion.gates import SoftGate
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
-from dualview.gated_network import disentangle
-from dualview.gates import SoftGate
 from dualview.training import SettingsError
-from dualview.whitened_network import WHITENING_IMAGES, has_whitened_patches, whiten
 
 
 def build_network(
