@@ -211,7 +211,7 @@ def c6white(
     training.
 
     >>> sum(p.numel() for p in c6white().parameters())
-    1972992
+    1972480
     """
     if min(input_shape[1:]) < LEAST_SIDE:
         raise ArchitectureError(
