@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.operations import RESHAPING
+from dualview.conversion.operations import RESHAPING
+from dualview.conversion.source_lines import operation_name
 from dualview.path_kernel.factor_rules import constant_of, operands, scaled
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import ONE, Term, Value, added, some_tensor
-from dualview.source_lines import operation_name
 
 DIFFERENCES = frozenset({operator.sub, torch.sub, "sub"})
 

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from dualview.conversion.source_lines import module_of
 from dualview.path_kernel.addition_rules import constant_value, is_of_the_input
 from dualview.path_kernel.position_rules import map_positions
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import NOWHERE, Term, Value, added, select_channels
-from dualview.source_lines import module_of
 
 
 def padding_function(

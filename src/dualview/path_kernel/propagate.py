@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
+from dualview.conversion.operations import WEIGHT_MODULES
+from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
-from dualview.operations import WEIGHT_MODULES
 from dualview.path_kernel.addition_rules import one_term
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
 from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, channel_mean, combined
-from dualview.source_lines import describe, module_of
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from dualview.conversion.source_lines import module_of
 from dualview.path_kernel.addition_rules import bias_moments, entries_term, origin_of, sum_of
 from dualview.path_kernel.factor_rules import constant_of, multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
@@ -22,7 +23,6 @@ from dualview.path_kernel.terms import (
     diagonal_mean,
     own_channels,
 )
-from dualview.source_lines import module_of
 
 
 def fan_in(module: nn.Module) -> int:
