@@ -124,9 +124,10 @@ def _result(node: fx.Node, value: Any, peak: int) -> Block:
         )
     if not all(_is_the_same_for_every_output(term) for term in value.terms):
         raise PathKernelError(
-            "the network's output: expected the output of weight layers (or of pooling after "
-            "them), times numbers, so that all outputs share one kernel; got gated values, or the "
-            "input. Repair: end the model in a dense layer or a convolution with global pooling"
+            "the network's output: expected the output of a weight layer (or of pooling after "
+            "one), sums of them or multiples, so that all outputs share one kernel; got gated "
+            "values, or the input. Repair: end the model in a dense layer or a convolution with "
+            "global pooling"
         )
     groups = max(1 if term.kernel is None else term.kernel.shape[3] for term in value.terms)
     if math.prod(value.positions) != 1 or groups != 1:
