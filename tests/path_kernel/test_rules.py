@@ -93,6 +93,14 @@ FUNCTIONS = {
     operator.getitem: lambda x: x[:, 1:3, 1:, ::2],
     torch.chunk: lambda x: torch.cat(half(x)[::-1], 1),
     "chunk": lambda x: x.chunk(2, 1)[1],
+    torch.split: lambda x: torch.cat(torch.split(x, [1, 3], 1)[::-1], 1),
+    "split": lambda x: x.split(1, dim=-1)[1],
+    torch.narrow: lambda x: torch.narrow(x, 1, 1, 2),
+    "narrow": lambda x: x.narrow(dim=2, start=0, length=2),
+    torch.roll: lambda x: torch.roll(x, (1, 1), (1, 3)),
+    "roll": lambda x: x.roll(-1, dims=1),
+    torch.flip: lambda x: torch.flip(x, (1, -1)),
+    "flip": lambda x: x.flip(1, 2),
     torch.cat: lambda x: torch.cat([x, F.relu(x)], 1),
     torch.concat: lambda x: torch.concat([x, F.relu(x)], dim=1),
     torch.flatten: lambda x: torch.flatten(x, 1),
@@ -210,25 +218,51 @@ class FixedFirst(nn.Module):
         return self.head(F.relu(self.conv(F.relu(x))).flatten(1))
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("function", FIXED, ids=lambda function: function.__name__)
-def test_fixed_weights(function):
+def test_fixed_weights(function, bias):
     x = torch.randn(shape_of(dims_of(function.__name__)), dtype=torch.float64)
-    assert_exact(FixedFirst(function), x)
+    assert_exact(FixedFirst(function, bias=bias), x)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"parameter": True}, "parameters given to a function"),
-        ({"random_first": True}, "mixes channels that weights made random"),
-        ({"bias": True}, "it adds a constant"),
+        ({"parameter": True}, "its weights are a parameter given to a function"),
+        ({"random_first": True}, "mix what weights or biases made random"),
     ],
 )
 def test_fixed_weights_that_are_none(options, message):
     model, x = FixedFirst(F.conv2d, **options), torch.randn(2, 2, 4, 4)
     model(x)
     with pytest.raises(PathKernelError, match=rf"^conv2d at .*{message}"):
-        dv.npk(dv.disentangle(model, "dgn"), x, biases="bias" in options)
+        dv.npk(dv.disentangle(model, "dgn"), x)
+
+
+class ShiftedPatches(nn.Module):
+    """A convolution of fixed weights and a trained bias, ReLU, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.randn(3, 2, 2, 2))
+        self.bias, self.head = nn.Parameter(torch.randn(3)), nn.Linear(3, 2, bias=False)
+
+    def reset_parameters(self):
+        """The bias alone; the modules in it draw theirs."""
+        nn.init.normal_(self.bias)
+
+    def forward(self, x):
+        return self.head(F.relu(F.conv2d(x, self.weight, self.bias)).mean((2, 3)))
+
+
+def test_a_trained_bias_of_fixed_weights_is_a_bias():
+    net, x = dv.disentangle(ShiftedPatches(), "dgn", seed=0), torch.randn(2, 2, 4, 4)
+    (gates,) = net.gates(x)
+    with torch.no_grad():
+        features = (F.conv2d(x, net.weights_network.weight) * gates).mean((2, 3))
+    torch.testing.assert_close(dv.npk(net, x), features @ features.T / 3)
+    with pytest.raises(PathKernelError, match=r"^conv2d at .*its bias is a parameter"):
+        dv.npk(net, x, biases=True)
 
 
 REFUSED = {
