@@ -49,7 +49,10 @@ def test_missing_name():
     ],
 )
 def test_earlier_names(old, name):
-    code = f"from dualview.{old} import {name} as x; import dualview; print(dualview.{old}.{name} is x)"
+    code = (
+        f"from dualview.{old} import {name} as found; import dualview; "
+        f"print(dualview.{old}.{name} is found)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
 

@@ -108,12 +108,12 @@ _ROOMS = {
 
 
 _MOVED = {
-    "dualview.example_attribution": "dualview.path_kernel.attribution",
-    "dualview.filter_plots": "dualview.primal.figures.filters",
-    "dualview.gate_plots": "dualview.primal.figures.gates",
-    "dualview.operations": "dualview.conversion.operations",
-    "dualview.path_plots": "dualview.path_attribution.figures",
-    "dualview.vision_transformer": "dualview.architectures.vision_transformer",
+    "example_attribution": "path_kernel.attribution",
+    "filter_plots": "primal.figures.filters",
+    "gate_plots": "primal.figures.gates",
+    "operations": "conversion.operations",
+    "path_plots": "path_attribution.figures",
+    "vision_transformer": "architectures.vision_transformer",
 }
 """Modules under the names that earlier documentation gave them -> where they are now."""
 
@@ -122,10 +122,12 @@ class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports a module under an earlier name: a module that hands on what the new one has."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        return importlib.machinery.ModuleSpec(name, self) if name in _MOVED else None
+        package, _, module = name.partition(".")
+        known = package == __name__ and module in _MOVED
+        return importlib.machinery.ModuleSpec(name, self) if known else None
 
     def exec_module(self, module: ModuleType) -> None:
-        now = importlib.import_module(_MOVED[module.__name__])
+        now = importlib.import_module(f"{__name__}.{_MOVED[module.__name__.partition('.')[2]]}")
         module.__doc__ = now.__doc__
         vars(module)["__getattr__"] = now.__getattribute__
 
@@ -134,7 +136,7 @@ sys.meta_path.append(_Moved())
 
 
 def __getattr__(name: str) -> Any:
-    if f"{__name__}.{name}" in _MOVED:
+    if name in _MOVED:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'dualview' has no attribute {name!r}")

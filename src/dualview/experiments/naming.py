@@ -7,6 +7,7 @@ from collections.abc import Mapping
 ARCHITECTURE_NAMES: Mapping[str, str] = {
     "fc": "FC",
     "c4gap": "C4GAP",
+    "c6white": "C6WHITE",
     "vgg16": "VGG-16",
     "resnet20": "ResNet-20",
     "resnet110": "ResNet-110",
