@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dualview.example_attribution import kernel_attribution
     from dualview.gated_network import GatedNetwork, disentangle
     from dualview.gates import Gate, HardGate, SoftGate
+    from dualview.input_transform import InputTransform
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -45,6 +46,7 @@ __all__ = [
     "GateRates",
     "GatedNetwork",
     "HardGate",
+    "InputTransform",
     "NPKClassifier",
     "NPKFeatureClassifier",
     "PathSearch",
@@ -74,6 +76,7 @@ _ROOMS = {
     "Gate": "gates",
     "HardGate": "gates",
     "SoftGate": "gates",
+    "InputTransform": "input_transform",
     "GatedNetwork": "gated_network",
     "disentangle": "gated_network",
     "empirical_ntk": "path_kernel.empirical",

@@ -12,7 +12,7 @@ from torch import nn
 from dualview.errors import SavedNetworkError
 from dualview.gated_network import GatedNetwork
 from dualview.sharing.config import CONFIG, DTYPES, SavedConfig, read_config
-from dualview.sharing.rebuilding import rebuilt
+from dualview.sharing.rebuilding import rebuilt, transform_numbers
 from dualview.training import MODEL
 from dualview.training.parameters import StoredTensor, load_parameters, stored_tensors
 
@@ -37,6 +37,12 @@ def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None)
     except SavedNetworkError as error:
         raise SavedNetworkError(f"{config_file}: {error}") from error
     load_parameters(net, parameter_file)
+    if transform_numbers(net) != config.input_transform:
+        raise SavedNetworkError(
+            f"{parameter_file}: input_transform: expected {config.input_transform}, as the config "
+            f"says, got {transform_numbers(net)}. Repair: give the config and the parameter file "
+            f"that belong together"
+        )
     return net
 
 

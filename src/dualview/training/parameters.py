@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+INPUT_TRANSFORM = ("input_transform.mean", "input_transform.std")
+"""Names of a gated network's input transform, which older files lack."""
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """What a file's header says of one tensor: its shape, and its type as safetensors names it."""
@@ -58,7 +62,8 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
 def load_parameters(net: nn.Module, path: Path) -> None:
     """Put the parameters and buffers of a file into `net`, all of them or none.
 
-    Floating-point numbers may have another precision there than in the network.
+    Floating-point numbers may have another precision there than in the network. A file of before
+    networks carried their input transform has none, and the network keeps its own.
 
     Raises:
         SavedNetworkError: the file is damaged, or holds other tensors than the network has, or a
@@ -93,7 +98,7 @@ def _matched(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> 
     targets, missing = {}, []
     for tensor, names in shared_names(net):
         present = [name for name in names if name in stored]
-        missing += names[:1] if not present else []
+        missing += names[:1] if not present and names[0] not in INPUT_TRANSFORM else []
         targets.update(dict.fromkeys(present[:1], tensor))
     extra = [name for name in stored if name not in targets]
     shapes = [
