@@ -1,6 +1,6 @@
 """A network that carries its input transform:
 
-- has, called on x, the outputs, gates and pre-activations of the one without it on (x - mean) / std;
+- has, on x, the outputs, gates and pre-activations of the one without it on (x - mean) / std;
 - so do kernels, features, empirical NTK, Gram matrices, kernel machines, contributions, strongest
   paths and the oracle's paths; the weights network's "ones" stay ones;
 - has filters, offsets and distances of x itself, at the border too, equal to derivatives;
@@ -226,7 +226,7 @@ def test_a_model_with_the_transform_at_its_front():
         dv.disentangle(front, input_transform=transform)
     with pytest.raises(ConversionError, match="'1': expected an InputTransform at the front"):
         dv.disentangle(nn.Sequential(nn.Linear(3, 3), transform, nn.ReLU()))
-    with pytest.raises(ConversionError, match="expected a dualview.InputTransform"):
+    with pytest.raises(ConversionError, match=r"expected a dualview\.InputTransform"):
         dv.disentangle(model, input_transform=(MEAN, STD))
     net = dv.disentangle(model, input_transform=transform)
     assert net.input_transform is not transform  # a copy: the user's module is never written to

@@ -72,9 +72,8 @@ def test_fresh_network(out, kind):
     assert kernel(out, "--kind", kind, "--width", 12, "--seed", 3, "--gates", "hard") == 0
     settings = replace(TRAINED, kinds=(kind,))
     net = gated_network(settings, kind, 3, load_data(settings))
-    torch.testing.assert_close(
-        read(out), dv.npk(net.without_input_transform(), first(6), gates="hard")
-    )
+    net = net.without_input_transform()
+    torch.testing.assert_close(read(out), dv.npk(net, first(6), gates="hard"))
 
 
 def test_convolutional_network_and_split(out):

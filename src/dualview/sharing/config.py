@@ -58,9 +58,11 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
     """The config as the JSON object that is written."""
     recipe, made = config.recipe, config.recipe.architecture
     assert recipe.gate is not None
-    transform = config.input_transform
     # Without a transform there is no entry, as before networks had one: older readers know none.
-    front = transform and {"input_transform": dict(zip(("mean", "std"), map(list, transform)))}
+    front = {}
+    if config.input_transform is not None:
+        mean, std = config.input_transform
+        front = {"input_transform": {"mean": list(mean), "std": list(std)}}
     return {
         "format": FORMAT,
         "model": recipe.model,
@@ -76,7 +78,7 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "versions": dict(config.versions),
         "sha256": config.sha256,
         "graph": list(config.graph),
-        **(front or {}),
+        **front,
     }
 
 

@@ -86,7 +86,9 @@ def transform_numbers(
 ) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation of the network's input transform, if it has one."""
     own = net.input_transform
-    return own and (tuple(own.mean.tolist()), tuple(own.std.tolist()))
+    if own is None:
+        return None
+    return (tuple(own.mean.tolist()), tuple(own.std.tolist()))
 
 
 def network_outline(net: GatedNetwork) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class Classifier(lightning.LightningModule):
         self.net = net
         # Not a member module: its parameters are `net`'s, under `net`'s names.
         self._run = [torch.compile(fed.core) if settings.compile else fed.core]
-        self._standardise = {"mean": fed.mean, "std": fed.std}
+        self.fed = fed  # no module, so that its modules are no members either
         self.data = data
         self.settings = settings
         self.measure = measure
@@ -153,7 +153,8 @@ class Classifier(lightning.LightningModule):
             self.data.train,
             max(1, options.batch_size // processes),
             device=self.trainer.strategy.root_device,
-            **self._standardise,
+            mean=self.fed.mean,
+            std=self.fed.std,
             shuffle=True,
             seed=options.seed,
             crop=options.crop,
@@ -168,7 +169,9 @@ class Classifier(lightning.LightningModule):
 
     def _evaluation(self, split: Split) -> Loader:
         device = self.trainer.strategy.root_device
-        batches = Batches(split, EVALUATION_BATCH, device=device, **self._standardise)
+        batches = Batches(
+            split, EVALUATION_BATCH, device=device, mean=self.fed.mean, std=self.fed.std
+        )
         return Loader(batches, lambda: 0)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ def train_stacked(
 ) -> list[TrainingResult]:
     """Train all `nets` in place; go on from the folders' checkpoints if an earlier call left some.
 
-    Files and results are those of `train`, for each network by itself, input transforms included. A network that diverges
-    drops out at the end of the epoch, and the others go on.
+    Files and results are those of `train`, for each network by itself, input transforms included. A
+    network that diverges drops out at the end of the epoch, and the others go on.
 
     Args:
         nets: fully connected networks that `stacked_network.stack` takes.
