@@ -121,6 +121,9 @@ def test_provenance_line():
         ("digits-paper", "digits", "digits (paper)"),
         ("cifar-10-jpeg-re-encoding", "CIFAR-10, JPEG re-encoding", "CIFAR-10, JPEG re-encoding"),
         ("mnist-paper", "mnist, 4 against 7", "mnist (paper)"),
+        ("mnist-paper", "MNIST, 4 against 7", "MNIST (paper)"),
+        ("cifar-100-own-split", "CIFAR-100, own split", "CIFAR-100, own split"),
+        ("cifar-100-own-split", "CIFAR-100, own split, a against b", "CIFAR-100, own split"),
         ("elsewhere", "digits", "elsewhere"),
     ],
 )

@@ -31,8 +31,9 @@ This page is made from the records in `results/` by `dualview results`; comments
 code, on the machine named below each table. `dualview reproduce NAME` repeats an experiment.
 
 *JPEG re-encoding*: a copy of CIFAR-10 whose images were stored as JPEG, which changes pixels a
-little. *(paper)* behind the name of data: the papers' sizes and settings (`--preset paper`);
-without it, those of the `cpu` preset, for two cores.
+little. *Own split*: the division into train and test is not the original one. *(paper)* behind the
+name of data: the papers' sizes and settings (`--preset paper`); without it, those of the `cpu`
+preset, for two cores.
 """
 EMPTY = "\nNo records yet.\n"
 
@@ -114,8 +115,8 @@ def _data_text(experiment: Experiment, data: str, records: Sequence[RunRecord]) 
 def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
     """The data as reports name it, with what its folder adds: "digits (paper)"."""
     names = dict.fromkeys(record.data for record in records)
-    # Records may say which part they used: "mnist, 4 against 7".
-    for name in (*names, *(name.split(",")[0] for name in names)):
+    # Records may say which part they used: "MNIST, 4 against 7".
+    for name in (*names, *(name.rpartition(",")[0] for name in names if "," in name)):
         suffix = folder.removeprefix(slug(name))
         if suffix != folder:
             return f"{name} ({suffix.strip('-')})" if suffix else name

@@ -60,7 +60,7 @@ class RunRecord:
 
     experiment: str
     data: str
-    """How reports name the data, for example "digits" or "CIFAR-10, JPEG re-encoding"."""
+    """How reports name the data, for example "digits" or "CIFAR-100, own split"."""
     architecture: str
     width: int | None
     kind: str
