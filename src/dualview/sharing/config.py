@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from dualview.architecture_record import Architecture
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import text_of
 from dualview.gated_network import Kind, MaxPooling, WeightsInput
 from dualview.recipe import Recipe
 
@@ -90,16 +91,8 @@ def read_config(path: Path) -> SavedConfig:
             form than `config_to_json` gives.
     """
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise SavedNetworkError(
-                f"{path}: expected the config of a saved network, at most {MOST_BYTES:,} bytes; "
-                f"got {size:,}. Repair: get the file again"
-            )
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        value = json.loads(text_of(path, MOST_BYTES), parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, SavedNetworkError):
-            raise
         raise SavedNetworkError(
             f"{path}: expected the JSON of a saved network, got {type(error).__name__}: {error}. "
             f"Repair: get the file again"

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import opened
 from dualview.gated_network import GatedNetwork
 from dualview.sharing.config import CONFIG, DTYPES, SavedConfig, read_config
 from dualview.sharing.rebuilding import rebuilt, transform_numbers
@@ -58,7 +59,7 @@ def folder_files(folder: Path) -> tuple[Path, Path]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SavedNetworkError(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dualview.files.opening import text_of
+
 PART = ".part"
 """Ending of a file that is still being written."""
 
@@ -37,7 +39,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it holds no JSON object in UTF-8, or NaN or infinity, which are not JSON.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(text_of(path), parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("lists or objects nested too deeply") from None
     if not isinstance(value, dict):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import expect_file
 from dualview.training.files import write_atomically
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        expect_file(path)
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
