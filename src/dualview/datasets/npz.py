@@ -103,9 +103,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: no memory left to read it; use fewer examples") from error
     except Exception as error:  # damaged zip files raise a dozen unrelated types
         reason = getattr(error, "strerror", None) or error
-        raise DataError(
-            f"{path}: cannot be read as .npz, it may be cut short: {reason}"
-        ) from error
+        raise DataError(f"{path}: cannot be read as .npz, it may be cut short: {reason}") from error
 
 
 def _expect_room(archive: zipfile.ZipFile, path: Path) -> None:

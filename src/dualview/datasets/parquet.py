@@ -135,7 +135,9 @@ def _expect_room(file: Any, column: str, path: Path) -> None:
 
 def _chunks(file: Any, column: str, path: Path) -> Iterator[Any]:
     # A dictionary can make every row as long as the column's whole chunk.
-    largest = max((size for _, _, size in _guard(path, lambda: list(_sizes(file, column)))), default=0)
+    largest = max(
+        (size for _, _, size in _guard(path, lambda: list(_sizes(file, column)))), default=0
+    )
     rows = min(4096, max(1, BATCH_BYTES // max(largest, 1)))
     batches = _guard(path, lambda: file.iter_batches(columns=[column], batch_size=rows))
     while (batch := _guard(path, lambda: next(batches, None))) is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import SavedNetworkError
 from dualview.files.opening import expect_file
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,11 +34,7 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     """
     from safetensors.torch import save_model
 
-    def write(part: Path) -> None:
-        save_model(net, str(part))
-        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors leaves it to the owner alone
-
-    write_atomically(path, write)
+    write_atomically(path, lambda part: save_model(net, str(part)))
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:

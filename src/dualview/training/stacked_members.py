@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dualview.errors import RunError
+from dualview.files.writing import PART
 from dualview.training.feeding import Feed, completed_state
-from dualview.training.files import PART
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
 from dualview.training.parameters import save_parameters
 from dualview.training.run import CHECKPOINT, METRICS, MODEL
