@@ -27,14 +27,14 @@ def expect_small_file(path: str | Path) -> None:
 
 
 def expect_small(text: str) -> None:
-    """See that YAML stands for few values, none of them deep; other faults are passed over.
+    r"""See that YAML stands for few values, none of them deep; other faults are passed over.
 
     Raises:
         ValueError: otherwise.
 
     >>> expect_small("kinds: [dnn, dlgn]")
     >>> lines = ["a0: &a0 [1, 1]"] + [f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]" for k in range(1, 40)]
-    >>> expect_small("\\n".join(lines))
+    >>> expect_small("\n".join(lines))
     Traceback (most recent call last):
     ...
     ValueError: expected options, at most 10,000 values; got aliases that stand for more

@@ -173,10 +173,13 @@ def expect_room(encoded: Encoded, count: int, where: str) -> None:
     """
     pixels = need("PIL.Image", "train")
     try:
-        with _bomb_is_error(pixels), _stream(encoded.content) as stream:
-            with pixels.open(stream, formats=FORMATS) as picture:
-                width, height = picture.size
-                channels = 1 if picture.mode in ("1", "L", "LA") else 3
+        with (
+            _bomb_is_error(pixels),
+            _stream(encoded.content) as stream,
+            pixels.open(stream, formats=FORMATS) as picture,
+        ):
+            width, height = picture.size
+            channels = 1 if picture.mode in ("1", "L", "LA") else 3
     except Exception:  # as in `decode_image`, which says which
         return
     _expect_memory((count, channels, height, width), where)

@@ -11,8 +11,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EFBIG, EINVAL
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MOST_TEXT = 256 * 2**20
 """Bytes of a text (JSON, YAML) that is read at once; the largest record here takes a hundredth."""
@@ -27,7 +27,7 @@ _KINDS = {
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BinaryIO]:
+def opened(path: str | Path) -> Iterator[BufferedReader]:
     """Open a plain file, or a link to one, to read its bytes.
 
     Raises:
@@ -73,8 +73,8 @@ def expect_files_below(folder: str | Path) -> None:
     """
     for parent, _, names in os.walk(folder):
         for name in names:
-            path = os.path.join(parent, name)
-            mode = os.stat(path).st_mode
+            path = Path(parent, name)
+            mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
                 raise _unlike(path, mode)
 
