@@ -192,9 +192,13 @@ def test_copies_and_state_dicts_keep_it():
     again, _, _, _ = pair("c4gap")
     again.load_state_dict(state)
     assert torch.equal(again(x), net(x))
-    with pytest.raises(RuntimeError, match=r"Unexpected key.*input_transform\.mean"):
-        bare.load_state_dict(state)
-    bare.load_state_dict({k: v for k, v in state.items() if "input_transform" not in k})
+    plain = {k: v for k, v in state.items() if "input_transform" not in k}
+    bare.load_state_dict(plain)  # as saved before networks had a transform
+    assert bare.input_transform is None
+    bare.load_state_dict(state)  # a state brings its transform
+    assert torch.equal(bare(x), net(x))
+    with pytest.raises(RuntimeError, match=r"Missing key.*input_transform\.mean"):
+        net.load_state_dict(plain)
     assert net.float().input_transform.mean.dtype == torch.float32
 
 

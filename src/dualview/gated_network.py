@@ -31,7 +31,7 @@ from dualview.errors import (
 from dualview.gates import Gate, HardGate, SoftGate
 from dualview.gating_graph import gating_graph, gating_network
 from dualview.initialisation import Initialiser, derived_seed, redraw
-from dualview.input_transform import InputTransform, taken_off
+from dualview.input_transform import InputTransform, blank_transform, taken_off
 from dualview.nearest import did_you_mean
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.recipe import OWN, Recipe, describe_gate
@@ -119,6 +119,15 @@ class GatedNetwork(nn.Module):
         rest = copy.copy(self)
         rest._modules = {**self._modules, "input_transform": None}
         return rest
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """As every module; a state that has an input transform brings it."""
+        mean = state_dict.get(f"{prefix}input_transform.mean")
+        if self.input_transform is None and isinstance(mean, Tensor):
+            self.input_transform = blank_transform(self, tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""

@@ -96,6 +96,16 @@ class InputTransform(nn.Module):
         return f"mean=({mean}), std=({std})"
 
 
+def blank_transform(net: nn.Module, shape: tuple[int, ...]) -> InputTransform:
+    """A transform that does nothing, where and of the type that `net` is, for numbers to come.
+
+    >>> blank_transform(nn.Linear(2, 2).double(), (3,)).std
+    tensor([1., 1., 1.], dtype=torch.float64)
+    """
+    like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
+    return InputTransform(torch.zeros(shape), torch.ones(shape)).to(like)
+
+
 def taken_off(model: nn.Module) -> tuple[nn.Module, InputTransform | None]:
     """The model behind the transform at its front, and the transform.
 

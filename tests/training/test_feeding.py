@@ -192,6 +192,11 @@ def test_a_parameter_file_of_before_is_read(tmp_path):
     )
     load_parameters(other, tmp_path / MODEL)
     assert other.input_transform.std.tolist() == [2]
+    bare = dv.disentangle(tiny(), "dgn", seed=1)
+    save_file(net.state_dict(), tmp_path / MODEL)
+    load_parameters(bare, tmp_path / MODEL)  # a file of now brings it
+    x = torch.rand(2, 1, 4, 4)
+    assert torch.equal(bare.eval()(x), net.eval()(x))
 
 
 def test_stacks(tmp_path):

@@ -53,7 +53,8 @@ def expect_small(text: str) -> None:
             if isinstance(event, yaml.CollectionEndEvent):
                 anchor, size = open_nodes.pop()
             elif isinstance(event, yaml.AliasEvent):
-                anchor, size = None, known.get(event.anchor, MOST_VALUES)  # of what is still open
+                endless = any(event.anchor == anchor for anchor, _ in open_nodes)
+                anchor, size = None, MOST_VALUES if endless else known.get(event.anchor, 1)
             elif isinstance(event, yaml.ScalarEvent):
                 anchor, size = event.anchor, 1
             else:

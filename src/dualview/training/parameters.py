@@ -61,16 +61,33 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     """Put the parameters and buffers of a file into `net`, all of them or none.
 
     Floating-point numbers may have another precision there than in the network. A file of before
-    networks carried their input transform has none, and the network keeps its own.
+    networks carried their input transform has none, and the network keeps its own; one that has it
+    brings it.
 
     Raises:
         SavedNetworkError: the file is damaged, or holds other tensors than the network has, or a
             number that is not finite; the network is as it was.
     """
+    from dualview.input_transform import blank_transform
+
+    stored = stored_tensors(path)
+    mean = stored.get(INPUT_TRANSFORM[0])
+    if mean is None or getattr(net, "input_transform", mean) is not None:
+        _load(net, stored, path)
+        return
+    net.add_module("input_transform", blank_transform(net, mean.shape))
+    try:
+        _load(net, stored, path)
+    except BaseException:
+        net.add_module("input_transform", None)
+        raise
+
+
+def _load(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> None:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    targets = _matched(net, stored_tensors(path), path)
+    targets = _matched(net, stored, path)
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_tensor(name) for name in targets}
