@@ -22,11 +22,11 @@ from torch import nn
 
 import dualview as dv
 from dualview.architectures import fc
+from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split, load
 from dualview.errors import DataError
 from dualview.training import CHECKPOINT, MODEL, SettingsError, TrainSettings, train
 from dualview.training.feeding import batches_for, feed, transform_of
-from dualview.training.parameters import load_parameters
 from dualview.training.stacked import train_stacked
 from tests.training.tiny import tiny_data
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.input_transform import same_transform
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
-from dualview.gated_network import GatedNetwork
-from dualview.input_transform import same_transform
-from dualview.tracing import evaluation_mode
 
 
 def initial_overlap(
@@ -23,7 +23,7 @@ def initial_overlap(
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
-    a copy that has the data's input transform too; the figure is `gate_plots.gate_training`.
+    a copy that has the data's input transform too; the figure is `figures.gates.gate_training`.
 
     Args:
         net: the network as it is now.

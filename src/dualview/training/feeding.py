@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.input_transform import InputTransform, taken_off
+from dualview.conversion.parameters import INPUT_TRANSFORM
 from dualview.datasets import Batches, Dataset, Split
-from dualview.gated_network import GatedNetwork
-from dualview.input_transform import InputTransform, taken_off
-from dualview.training.parameters import INPUT_TRANSFORM
 
 
 @dataclass(frozen=True, eq=False)
