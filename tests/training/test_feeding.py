@@ -27,7 +27,7 @@ from dualview.datasets import Split, load
 from dualview.errors import DataError
 from dualview.training import CHECKPOINT, MODEL, SettingsError, TrainSettings, train
 from dualview.training.feeding import batches_for, feed, transform_of
-from dualview.training.stacked import train_stacked
+from dualview.training.stacked.run import train_stacked
 from tests.training.tiny import tiny_data
 
 DIGITS = load("digits")

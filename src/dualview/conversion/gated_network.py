@@ -84,10 +84,17 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
-        self.input_transform = input_transform
+        self.register_module("input_transform", input_transform)
         self.training = weights_network.training
         for module in (gating_network, *self.gate_functions.modules()):
             module.training = self.training
+
+    input_transform: InputTransform | None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A network that was pickled before networks had an input transform has none."""
+        super().__setstate__(state)
+        self._modules.setdefault("input_transform", None)
 
     @property
     def n_gates(self) -> int:

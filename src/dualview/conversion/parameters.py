@@ -78,11 +78,11 @@ def load_parameters(net: nn.Module, path: Path) -> None:
     if mean is None or getattr(net, "input_transform", mean) is not None:
         _load(net, stored, path)
         return
-    net.add_module("input_transform", blank_transform(net, mean.shape))
+    net.register_module("input_transform", blank_transform(net, mean.shape))
     try:
         _load(net, stored, path)
     except BaseException:
-        net.add_module("input_transform", None)
+        net.register_module("input_transform", None)
         raise
 
 

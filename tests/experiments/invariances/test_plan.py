@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from dualview.experiments.experiment import Request
+from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.invariances.plan import (
     INPUT_KINDS,
     drop_each,
@@ -26,7 +27,6 @@ from dualview.experiments.invariances.plan import (
     plan,
     tables,
 )
-from dualview.experiments.invariances.plan import plan as invariances
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.recipes import setting
 from tests.experiments.reproduced import few_digits, tiny_records
