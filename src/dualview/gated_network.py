@@ -36,6 +36,7 @@ from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.recipe import OWN, Recipe, describe_gate
 from dualview.shallow_features import shallow_gating_network
 from dualview.source_lines import describe
+from dualview.target_names import speakable
 from dualview.tracing import TracedNetwork, data_argument, gate_of, trace
 from dualview.weights_graph import WeightsGraphBuilder, weights_network
 
@@ -476,11 +477,14 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = dict(_named_tensors(drawn))
+    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
     with torch.no_grad():
         for name, tensor in _named_tensors(fresh):
             if name in sources:
                 tensor.copy_(sources[name])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
 
 
