@@ -110,9 +110,17 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
     inner modules first, so that an outer one has the last word.
 
     Raises:
-        ConversionError: a parameter belongs to no module that knows how to draw it, or came out as
-            it was, which would leave both networks with equal weights.
+        ConversionError: a parameter belongs to no module that knows how to draw it, has no values
+            (on the device meta), or came out as it was, which would leave both networks with equal
+            weights.
     """
+    for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            raise ConversionError(
+                f"parameter '{name}' has no values: it is on the device meta, where nothing can be "
+                f"drawn. Repair: model.to_empty(device='cpu') and load_state_dict, or make the "
+                f"model on a real device"
+            )
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     with seeded(seed), torch.no_grad():
         if initialise is not None:

@@ -369,11 +369,13 @@ def test_another_branch_is_refused_with_the_line_and_a_repair(forward):
 
 def test_random_state_is_that_of_before_after_a_refusal():
     before = (random.getstate(), torch.get_rng_state())
-    for forward in (pythons_random, torchs_random):
+    numpys = np.random.get_state()[1].copy()  # noqa: NPY002
+    for forward in (pythons_random, torchs_random, numpys_random):
         with pytest.raises(ConversionError):
             dv.disentangle(_made(forward), "dnn")
     assert random.getstate() == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
+    assert np.array_equal(np.random.get_state()[1], numpys)  # noqa: NPY002
 
 
 def _made(forward):

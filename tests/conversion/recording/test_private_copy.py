@@ -1,6 +1,6 @@
 """The copy that conversion works on.
 
-- Wrappers, compiled and scripted parts, lazy and meta-device and complex models, and weights that
+- Wrappers, compiled and scripted parts, lazy and complex models, and weights that
   are made anew at each call are refused anywhere in a model, by name and with the repair.
 - The repair of each is followed, and the model then converts to itself.
 - Hooks, of modules and of parameters, are warned of, and not carried over.
@@ -73,11 +73,6 @@ REMADE = {
     ),
     "pruned": (pruned, r"masks its 'bias'", lambda layer: prune.remove(layer, "bias")),
     "lazy": (lazy, r"'0.weight' has no shape yet", built),
-    "meta": (
-        lambda: nn.Linear(4, 4, device="meta"),
-        r"'0.weight' has no values: it is on the device meta",
-        lambda layer: nn.init.eye_(layer.to_empty(device="cpu").weight) is None or layer,
-    ),
     "parallel": (
         lambda: nn.DataParallel(nn.Linear(4, 4)),
         r"module '0' \(DataParallel\) wraps a network",

@@ -141,14 +141,16 @@ def _without_random_numbers(own: nn.Module, name: str) -> _Recording:
 
     Another thread may draw some meanwhile; that it does each time is taken for forward's own doing.
     """
+    first = before = _random_state()
     for _ in range(5):
-        before = _random_state()
         recording = _recording(own, name)
-        if before == _random_state():
+        if _same_state(before, _random_state()):
             return recording
         if threading.active_count() == 1:
             break
-    random.setstate(before[0])
+        before = _random_state()
+    random.setstate(first[0])
+    np.random.set_state(first[1])  # noqa: NPY002
     raise TracingError(
         f"{type(own).__name__}: forward draws random numbers of Python's or NumPy's, which tracing "
         f"would freeze. Repair: use nn.Dropout, or add the noise outside the model"
@@ -183,10 +185,13 @@ def _ambient(*, gradients: bool, autocast: bool) -> Iterator[None]:
                 torch.set_autocast_enabled(device, enabled)
 
 
-def _random_state() -> tuple[Any, ...]:
+def _random_state() -> tuple[Any, Any]:
     """Where Python's and NumPy's random numbers stand; they belong to all threads."""
-    _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002
-    return random.getstate(), np.asarray(keys).tobytes(), rest
+    return random.getstate(), np.random.get_state(legacy=True)  # noqa: NPY002
+
+
+def _same_state(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    return one[0] == other[0] and all(map(np.array_equal, one[1], other[1]))
 
 
 @contextmanager

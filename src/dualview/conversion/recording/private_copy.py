@@ -30,7 +30,7 @@ def private_copy(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         _refuse_wrapper(module, name)
         _refuse_weight_hooks(module, name)
-    _refuse_without_values(model)
+    _refuse_types(model)
     try:
         own = copy.deepcopy(model)
     except Exception as error:
@@ -93,17 +93,12 @@ def _refuse_wrapper(module: nn.Module, name: str) -> None:
         )
 
 
-def _refuse_without_values(model: nn.Module) -> None:
-    """Lazy modules have no shapes yet, those on the device meta no values, complex no gates."""
+def _refuse_types(model: nn.Module) -> None:
+    """Lazy modules have no shapes yet, and complex numbers no gates."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
             raise TracingError(
                 f"'{name}' has no shape yet (a lazy module). Repair: run the model once"
-            )
-        if tensor.is_meta:
-            raise TracingError(
-                f"'{name}' has no values: it is on the device meta. Repair: "
-                f"model.to_empty(device='cpu') and load_state_dict, or build it on a real device"
             )
         if tensor.is_complex():
             raise TracingError(
