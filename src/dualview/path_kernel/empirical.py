@@ -12,7 +12,8 @@ from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.kernel import Side, side
-from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
+from dualview.path_kernel.parameters import roles
+from dualview.path_kernel.random_weights import BatchNorm, kernel_network
 from dualview.tracing import evaluation_mode
 
 
@@ -24,13 +25,15 @@ def empirical_ntk(
     output: int = 0,
     gates: Gates = "model",
     biases: bool = False,
+    batch_norm: BatchNorm = "identity",
     weights: Mapping[str, Tensor] | None = None,
     memory: float = 512e6,
 ) -> Tensor:
     """NTK of one logit of the weights network: <grad f_o(x), grad f_o(x')> over its weights.
 
     One logit at a time, since gradients of a sum of softmax outputs vanish. Its mean over fresh
-    weights is `expected_ntk`, at every width.
+    weights is `expected_ntk` with the same options, at every width. For the network as it is, with
+    its biases and the scales of its batch norms, ask for both.
 
     Args:
         net: the network; gates and weights network are taken in evaluation mode.
@@ -38,7 +41,10 @@ def empirical_ntk(
         x2: second examples (n2, ...); default: `x1`.
         output: the logit.
         gates: "model" or "hard"; they do not depend on the weights differentiated.
-        biases: differentiate by biases and the parameters of normalisation layers too.
+        biases: have the network's biases, and differentiate by them too; else it has none, and adds
+            no constants.
+        batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps), a
+            constant, which is not differentiated by.
         weights: parameters in place of the network's own, by name (see
             `dualview.path_kernel.random_weights.draw_weights`).
         memory: bound, in bytes, on the gradients held at once.
@@ -47,14 +53,19 @@ def empirical_ntk(
         Kernel (n1, n2).
 
     Raises:
-        PathKernelError: as `npk`; or the logit does not exist.
+        PathKernelError: as `npk`; the logit does not exist; or `weights` are not the network's.
     """
     check_examples(net, gates, x1=x1, x2=x2)
-    network = net.weights_network
-    own = dict(network.named_parameters())
-    parameters = {name: (weights or own).get(name, own[name]).detach() for name in own}
-    constants = added_parameters(network) | layer_norm_factors(network)
-    wanted = {n: p for n, p in parameters.items() if biases or (p.dim() > 1 and n not in constants)}
+    network = kernel_network(net, batch_norm=batch_norm, biases=biases)
+    if weights is not None:
+        _check_weights(net.weights_network, weights)
+    parameters = {
+        name: (weights or {}).get(name, parameter).detach()
+        for name, parameter in network.named_parameters()
+    }
+    role = roles(network)
+    counted = {"weight", "bias"} if biases else {"weight"}
+    wanted = {name: value for name, value in parameters.items() if role[name] in counted}
     size = sum(p.numel() * p.element_size() for p in wanted.values())
     rows = max(1, int(memory / (3 * size)))
     with evaluation_mode(net):
@@ -90,6 +101,21 @@ def _gradients(
     inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
     gradients = vmap(grad(logit), (None, *[0] * len(inputs)))(wanted, *inputs)
     return torch.cat([g.flatten(1) for g in gradients.values()], 1)
+
+
+def _check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    shapes = {name: p.shape for name, p in network.named_parameters(remove_duplicate=False)}
+    for name, value in weights.items():
+        if name not in shapes:
+            raise PathKernelError(
+                f"weights: expected parameters of the weights network by name, got {name!r}. "
+                f"Repair: dict(net.weights_network.named_parameters()) lists them"
+            )
+        if value.shape != shapes[name]:
+            raise PathKernelError(
+                f"weights: expected {name!r} of shape {tuple(shapes[name])}, got "
+                f"{tuple(value.shape)}"
+            )
 
 
 def _check_output(net: GatedNetwork, x: Tensor, output: int) -> None:

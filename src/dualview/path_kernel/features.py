@@ -8,7 +8,7 @@ estimate of the NPK for any graph, at a cost linear in the number of examples; i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -17,7 +17,12 @@ from torch.func import functional_call
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
-from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
+from dualview.path_kernel.random_weights import (
+    BatchNorm,
+    draw_of,
+    kernel_network,
+    weight_deviations,
+)
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
 
@@ -29,26 +34,33 @@ def npk_features(
     *,
     seed: int = 0,
     gates: Gates = "model",
+    biases: bool = False,
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     per_draw: int = 32,
     batch_size: int = 128,
 ) -> Tensor:
-    """Features whose inner products estimate the normalised NPK, without bias, for any graph.
+    """Features whose inner products estimate the normalised NPK, unbiased, for any graph.
 
     Args:
         net: the network; its gates (and the multipliers of LayerNorm and attention) are taken in
-            evaluation mode, batch norms as the identity.
+            evaluation mode.
         x: examples (n, ...).
         n_features: number of features; the error of an inner product falls as its inverse square
             root (see `per_draw`).
         seed: for the weights. Features of the same seed agree between calls, so train and test
             examples may be mapped apart, and more features continue fewer.
         gates: "model" or "hard".
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         per_draw: features that one draw of the weights gives, by as many fresh output units. They
             share the lower layers' weights: 1 gives independent features, more are cheaper.
         batch_size: examples at a time.
 
     Returns:
-        Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)`.
+        Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)` with the
+        same options.
 
     Raises:
         PathKernelError: as `npk`; or no features are asked for.
@@ -66,24 +78,30 @@ def npk_features(
             f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
         )
     check_examples(net, gates, x=x)
-    network = bare_weights_network(net)
+    network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     widen_output(network, per_draw)
+    deviations = weight_deviations(network, biases=biases, bias_variance=bias_variance)
     parts = []
     with evaluation_mode(net), torch.no_grad():
         for batch in x.split(batch_size):
             values, switches = net.gates_and_switches(batch, hard=gates == "hard")
-            columns = _columns(network, (batch, *values, *switches), seed, n_features)
+            inputs = (batch, *values, *switches)
+            columns = _columns(network, inputs, deviations, seed, n_features)
             parts.append(torch.cat(list(columns), 1)[:, :n_features])
     return torch.cat(parts) / math.sqrt(n_features)
 
 
 def _columns(
-    network: fx.GraphModule, inputs: tuple[Tensor, ...], seed: int, n_features: int
+    network: fx.GraphModule,
+    inputs: tuple[Tensor, ...],
+    deviations: Mapping[str, float | None],
+    seed: int,
+    n_features: int,
 ) -> Iterator[Tensor]:
     """Outputs (n, outputs) of draw after draw, until there are enough."""
     have, draw = 0, 0
     while have < n_features:
-        weights = draw_weights(network, seed, draw)
+        weights = draw_of(network, deviations, seed, draw)
         out = functional_call(network, weights, inputs)
         if not isinstance(out, Tensor):
             raise PathKernelError(

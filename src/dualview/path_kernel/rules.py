@@ -53,13 +53,13 @@ class Setting:
 
     Attributes:
         variances: weight layer's node name -> variance of its weights; None: 1 / fan-in.
-        bias_variance: variance of the biases; 0 leaves biases out.
+        bias_variance: variance of the biases; None leaves biases out.
         batch_norm_scale: multiply by batch norm's gamma / sqrt(variance + eps)?
         ntk: carry the expected NTK beside the NPK?
     """
 
     variances: Mapping[str, float] | None = None
-    bias_variance: float = 0.0
+    bias_variance: float | None = None
     batch_norm_scale: bool = False
     ntk: bool = False
 
@@ -139,7 +139,7 @@ def _weight_term(node: fx.Node, kernel: Tensor, log_scale: float, setting: Setti
         npk = kernel[:1]
         ntk = npk / variance if len(kernel) == 1 else kernel[1:] + npk / variance
         kernel = torch.cat([npk, ntk])
-    if setting.bias_variance > 0 and module.bias is not None:
+    if setting.bias_variance is not None and module.bias is not None:
         added_here = [setting.bias_variance, 1.0] if setting.ntk else [setting.bias_variance]
         shift = kernel.new_tensor(added_here) * math.exp(-log_scale)
         kernel = kernel + shift.reshape(-1, *(1,) * (kernel.dim() - 1))
@@ -206,7 +206,7 @@ def addition(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Se
     sign = -1.0 if node.target in (operator.sub, torch.sub, "sub") else 1.0
     sign *= kwargs.get("alpha", 1)
     if not (isinstance(left, Value) and isinstance(right, Value)):
-        if setting.bias_variance > 0:
+        if setting.bias_variance is not None:
             refuse(node, "it adds a constant, whose variance is not given")
         return left if isinstance(left, Value) else right
     if sign != 1:
@@ -225,7 +225,7 @@ def batch_norm(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: 
     module: Any = module_of(node)
     if setting.batch_norm_scale:
         value = _normalised(node, value, module)
-    if setting.bias_variance > 0 and module.bias is not None:
+    if setting.bias_variance is not None and module.bias is not None:
         value = replace(value, terms=(*value.terms, _bias_term(node, value, setting)))
     return value
 
@@ -242,6 +242,7 @@ def _normalised(node: fx.Node, value: Value, module: Any) -> Value:
 
 def _bias_term(node: fx.Node, value: Value, setting: Setting) -> Term:
     """One bias a channel, the same at every position, for every example."""
+    assert setting.bias_variance is not None
     moments = [setting.bias_variance, 1.0] if setting.ntk else [setting.bias_variance]
     like = _some_tensor(value)
     kernel = like.new_tensor(moments).reshape(-1, 1, 1, 1, *(1,) * (2 * value.dims))
