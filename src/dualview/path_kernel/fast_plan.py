@@ -20,7 +20,7 @@ from torch import Tensor
 from dualview.gated_network import GatedNetwork
 from dualview.gates import HardGate
 from dualview.path_kernel.fast_masks import Mask
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 if TYPE_CHECKING:
     from dualview.path_kernel.offset_program import DenseLayer, OffsetProgram
@@ -80,7 +80,7 @@ def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: s
         raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
     if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
         raise NotApplicableError("gates are not hard")
-    if setting.bias_variance is not None or setting.batch_norm_scale:
+    if setting.biases or setting.batch_norm_scale:
         raise NotApplicableError("biases or batch-norm scales are asked for")
 
 
