@@ -4,6 +4,6 @@ The rooms, lowest first: `positions` (linear maps over positions), `terms` (the 
 of terms), `rules` (one function per operation), `propagate` (walks the weights network); the CPU
 kernel: `simd_block`, `offset_program`, `offset_kernel`, `fast_tile`, and `fast_masks`, `fast_plan`,
 `fast_reader`, `fast_kernel`, which bring graphs to it; `kernel` (NPK and expected NTK),
-`random_weights`, `features` and `empirical` (NTK), `gram` (dask and zarr), `ridge` and `machines`
+`parameters` (what is drawn), `random_weights`, `features` and `empirical` (NTK), `gram` (dask and zarr), `ridge` and `machines`
 (kernel regression).
 """

@@ -10,10 +10,10 @@ from torch.func import functional_call, grad, vmap
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.examples import Gates, check_examples
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.parameters import roles
-from dualview.path_kernel.random_weights import BatchNorm, kernel_network
+from dualview.path_kernel.random_weights import kernel_network
 from dualview.tracing import evaluation_mode
 
 
@@ -55,16 +55,18 @@ def empirical_ntk(
     Raises:
         PathKernelError: as `npk`; the logit does not exist; or `weights` are not the network's.
     """
+    check_law(biases, 1.0, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     if weights is not None:
         _check_weights(net.weights_network, weights)
-    parameters = {
-        name: (weights or {}).get(name, parameter).detach()
-        for name, parameter in network.named_parameters()
-    }
     role = roles(network)
     counted = {"weight", "bias"} if biases else {"weight"}
+    taken = {"constant", *counted}  # of `weights`: biases that are left out stay so
+    parameters = {
+        name: ((weights or {}).get(name, own) if role[name] in taken else own).detach()
+        for name, own in network.named_parameters()
+    }
     wanted = {name: value for name, value in parameters.items() if role[name] in counted}
     size = sum(p.numel() * p.element_size() for p in wanted.values())
     rows = max(1, int(memory / (3 * size)))

@@ -10,11 +10,13 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from dualview.arguments import flag, number, one_of, require
 from dualview.errors import ExampleInputError, PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.trial_run import outputs_of_two
 
 Gates = Literal["model", "hard"]
+BatchNorm = Literal["identity", "scale"]
 
 
 def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
@@ -38,6 +40,17 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     _check_alike(given)
     first = next(iter(given))
     _check_fits(net, first, given[first])  # the second are like it
+
+
+def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
+    """Refuse what says nothing about the network that the weights are drawn for.
+
+    Raises:
+        PathKernelError: an option of these names is not what it should be.
+    """
+    require("biases", biases, flag, PathKernelError)
+    require("bias_variance", bias_variance, number(least=0), PathKernelError)
+    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
 
 
 def check_network(net: GatedNetwork) -> None:

@@ -16,9 +16,8 @@ from torch.func import functional_call
 
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
-from dualview.path_kernel.examples import Gates, check_examples
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.random_weights import (
-    BatchNorm,
     draw_of,
     kernel_network,
     weight_deviations,
@@ -77,6 +76,7 @@ def npk_features(
         raise PathKernelError(
             f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
         )
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     widen_output(network, per_draw)

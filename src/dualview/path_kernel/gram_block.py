@@ -130,8 +130,8 @@ def rough_seconds(job: Job) -> float:
 
     A layer of p positions holds p^2 pairs of them, whatever its channels.
     """
-    biases = 1.0 if job.options["biases"] else 0.0
-    setting = Setting(None, biases, job.options["batch_norm"] == "scale")
+    law = (job.options[name] for name in ("biases", "bias_variance", "batch_norm"))
+    setting = Setting.of(*law)
     fast = fast_plan(job.net, job.x, setting, job.options["gates"]) is not None
     with torch.no_grad():
         gates = job.net.gates(job.x[:1])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from torch import Tensor
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
-from dualview.path_kernel.examples import Gates, check_examples
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
@@ -36,12 +35,13 @@ def npk(
     normalise: bool = True,
     gates: Gates = "model",
     biases: bool = False,
-    batch_norm: Literal["identity", "scale"] = "identity",
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     memory: float = 512e6,
 ) -> Tensor:
     """Neural path kernel NPK(x, x') = <phi(x), phi(x')>, exactly.
 
-    It equals the covariance of one output over independent zero-mean weights of unit variance.
+    It equals the mean of f(x) f(x') for one output f over independent zero-mean weights.
 
     Args:
         net: the network; its gates are taken in evaluation mode.
@@ -52,8 +52,11 @@ def npk(
             <x, x'> / n * prod_l <G_l, G_l'> / width_l. Otherwise weights have variance 1, and
             values grow with the product of the widths.
         gates: "model": as the network applies them (soft ones included); "hard": 1{q > 0}.
-        biases: count paths that start at a bias (of unit variance) too.
-        batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps).
+        biases: count paths that start at a bias too; else there are none. A bias is whatever
+            parameter is added, batch norm's among them.
+        bias_variance: of the biases.
+        batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps), a
+            constant. The running mean plays no part.
         memory: bound, in bytes, on what one tile of pairs may hold.
 
     Returns:
@@ -76,9 +79,10 @@ def npk(
     >>> bool(torch.allclose(dv.npk(net, x), (x @ x.T) / 4 * (g @ g.T) / 8))
     True
     """
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
-    setting = Setting(variances, 1.0 if biases else 0.0, batch_norm == "scale")
+    setting = Setting.of(biases, bias_variance, batch_norm, variances)
     return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
 
 
@@ -90,6 +94,8 @@ def expected_ntk(
     c: float | Mapping[str, float] = 1.0,
     gates: Gates = "model",
     biases: bool = False,
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     memory: float = 512e6,
 ) -> Tensor:
     """Expected NTK of one output of the weights network over fresh weights, gates fixed.
@@ -106,7 +112,9 @@ def expected_ntk(
             (`dualview.path_kernel.kernel.weight_layers(net)` lists
             them).
         gates: "model" or "hard".
-        biases: have biases of unit variance, trained too.
+        biases: have biases, trained too; else there are none.
+        bias_variance: of the biases; 0 for biases that start at 0, and are trained.
+        batch_norm: as `npk`; its scale is not trained.
         memory: bound, in bytes, on what one tile of pairs may hold.
 
     Returns:
@@ -117,6 +125,7 @@ def expected_ntk(
 
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
     scales = dict.fromkeys(layers, float(c)) if isinstance(c, int | float) else dict(c)
@@ -126,7 +135,7 @@ def expected_ntk(
             f"{c}"
         )
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
-    setting = Setting(variances, 1.0 if biases else 0.0, ntk=True)
+    setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
     return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
 
 

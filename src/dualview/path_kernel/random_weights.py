@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,10 +15,9 @@ from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.leaf import leaf
 from dualview.operations import BATCH_NORM_MODULES
+from dualview.path_kernel.examples import BatchNorm
 from dualview.path_kernel.parameters import addends, check_drawable, fan_ins, roles
 from dualview.source_lines import module_of
-
-BatchNorm = Literal["identity", "scale"]
 
 
 def kernel_network(

@@ -108,7 +108,9 @@ def _normalised(node: fx.Node, value: Value, module: Any) -> Value:
 def _bias_term(node: fx.Node, value: Value, setting: Setting) -> Term:
     """One bias a channel, the same at every position, for every example."""
     like = some_tensor(value)
-    kernel = like.new_tensor(_moments_of_bias(setting)).reshape(-1, 1, 1, 1, *(1,) * (2 * value.dims))
+    kernel = like.new_tensor(_moments_of_bias(setting)).reshape(
+        -1, 1, 1, 1, *(1,) * (2 * value.dims)
+    )
     kernel = kernel.expand(-1, -1, -1, -1, *value.positions, *value.positions)
     return Term(kernel, None, None, 0.0, node, frozenset({node}))
 
