@@ -5,6 +5,8 @@
 - Tiles do not change a value, whatever the number of examples and wherever they stand.
 """
 
+import math
+
 import pytest
 import torch
 
@@ -33,9 +35,9 @@ def kernel(left, right, plan):
 
 def test_blocks(packed):
     net, x, plan, examples = packed
-    whole = kernel(examples, None, plan) * plan.scale
+    whole = kernel(examples, None, plan) * math.exp(plan.log_scale)
     assert torch.equal(dv.npk(net, x), whole.triu() + whole.triu(1).mT)
-    part = kernel(examples[3:8], examples[5:40], plan) * plan.scale
+    part = kernel(examples[3:8], examples[5:40], plan) * math.exp(plan.log_scale)
     torch.testing.assert_close(part, dv.npk(net, x)[3:8, 5:40], rtol=1e-6, atol=0)
 
 

@@ -39,7 +39,7 @@ class Packed:
 def fast_kernel(
     net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float, out: Tensor
 ) -> None:
-    """Write the kernel, before `plan.scale`, to `out` (n1, n2); `net` is in evaluation mode.
+    """Write the kernel, before `plan.log_scale`, to `out` (n1, n2); `net` is in evaluation mode.
 
     Gates are packed once where the memory bound allows, else once for every block of rows. Without
     `x2` only the upper triangle of tiles is written.
@@ -57,9 +57,10 @@ def fast_kernel(
 
 
 def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Tensor) -> None:
-    """Write the kernel, before `plan.scale`, of examples whose gates are packed to `out` (n1, n2).
+    """Write the kernel of examples whose gates are packed, before `plan.log_scale`, to `out`.
 
-    Without `right`, that of `left` with itself; then only its upper triangle of tiles is written.
+    It is (n1, n2). Without `right`, that of `left` with itself; then only its upper triangle of
+    tiles is written.
     """
     other = left if right is None else right
     for rows in slices(len(left), TILE):

@@ -6,7 +6,8 @@ Gates are those of the network in evaluation mode, whatever its mode. Examples a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
-from dualview.path_kernel.fast_plan import fast_plan
+from dualview.path_kernel.fast_plan import FastPlan, fast_plan
 from dualview.path_kernel.propagate import Side, propagate
+from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 from dualview.source_lines import module_of
@@ -64,8 +66,8 @@ def npk(
 
     Raises:
         PathKernelError: `net` was not made by `disentangle` or does not take the examples, x has
-            NaN, an operation has no exact rule, weights are tied, or the result overflows (only
-            with normalise=False).
+            NaN, an operation has no exact rule, weights are tied, or a value is too large or too
+            small for x1's type.
 
     Source: arXiv 2006.10529, section 3; arXiv 2110.03403; the rules for general graphs are this
     project's.
@@ -83,7 +85,9 @@ def npk(
     check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
     setting = Setting.of(biases, bias_variance, batch_norm, variances)
-    return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
+    smaller = "examples normalised as for training" if normalise else "normalise=True"
+    larger = "normalise=False" if normalise else "larger examples"
+    return _kernel(net, x1, x2, setting, gates, memory, Reader(x1.dtype, smaller, larger))
 
 
 def expected_ntk(
@@ -136,7 +140,8 @@ def expected_ntk(
         )
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
     setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
-    return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
+    reader = Reader(x1.dtype, "a smaller c", "a larger c")
+    return _kernel(net, x1, x2, setting, gates, memory, reader)
 
 
 def weight_layers(net: GatedNetwork) -> dict[str, int]:
@@ -156,61 +161,112 @@ def _kernel(
     setting: Setting,
     gates: Gates,
     memory: float,
-    repair: str,
+    reader: Reader,
 ) -> Tensor:
-    """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
-    other = x1 if x2 is None else x2
-    out = x1.new_zeros(2 if setting.ntk else 1, len(x1), len(other))
-    plan = fast_plan(net, x1, setting, gates)
+    """Kernel (n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
+    request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
+    out = x1.new_zeros(len(x1), len(request.x2))
+    plan = None if _is_extreme(x1, request.x2) else fast_plan(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
         if plan is not None:
-            fast_kernel(net, x1, x2, plan, memory, out[0])
-            if setting.ntk:
-                assert plan.ntk is not None
-                torch.mul(out[0], plan.scale * plan.ntk, out=out[1])
-            out[0] *= plan.scale
+            fast_kernel(net, x1, x2, plan, memory, out)
+            _finish_fast(request, plan, x2 is None, out)
         else:
-            _fill(net, x1, x2, setting, gates, memory, out)
-    return _checked(out, x2 is None, repair)
-
-
-def _fill(
-    net: GatedNetwork,
-    x1: Tensor,
-    x2: Tensor | None,
-    setting: Setting,
-    gates: Gates,
-    memory: float,
-    out: Tensor,
-) -> None:
-    """By the general rules, tile by tile; without x2 the upper triangle of tiles only."""
-    other = x1 if x2 is None else x2
-    size = _tile_size(net, x1, other, setting, gates, memory)
-    for rows in slices(len(x1), size):
-        left = side(net, x1[rows], gates)
-        for columns in slices(len(other), size):
-            if x2 is None and columns.start < rows.start:
-                continue
-            right = side(net, other[columns], gates)
-            block = propagate(net.weights_network, left, right, setting)
-            out[:, rows, columns] = block.kernel * _scale(block.log_scale)
-
-
-def _checked(out: Tensor, symmetric: bool, repair: str) -> Tensor:
-    """Mirror the upper triangle where the kernel is symmetric: in place, since it may be large."""
-    if symmetric:  # to the last bit
-        for rows in slices(out.shape[1], TILE):
-            corner = out[:, rows, rows]
-            corner.copy_(corner.triu() + corner.triu(1).mT)
-            right = slice(rows.stop, None)
-            out[:, right, rows] = out[:, rows, right].mT
-    if not all(out[:, rows].isfinite().all() for rows in slices(out.shape[1], TILE)):
-        raise PathKernelError(f"the kernel overflows {out.dtype}. Repair: use {repair}, or float64")
+            rows, columns = range(len(x1)), range(len(request.x2))
+            _fill(request, rows, columns, x2 is None, out)
+    if x2 is None:
+        _mirror(out)
     return out
 
 
-def _scale(log_scale: float) -> float:
-    return math.exp(log_scale) if log_scale < 709 else math.inf
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for, and how the result is to be read."""
+
+    net: GatedNetwork
+    x1: Tensor
+    x2: Tensor
+    setting: Setting
+    gates: Gates
+    memory: float
+    reader: Reader
+
+
+def _fill(
+    request: _Request, rows: Sequence[int], columns: Sequence[int], symmetric: bool, out: Tensor
+) -> None:
+    """Write some rows and columns by the general rules; of a symmetric one the upper tiles only."""
+    net, gates = request.net, request.gates
+    double = _is_extreme(request.x1, request.x2)
+    size = _tile_size(request, double)
+    for high in slices(len(rows), size):
+        left = _sides(net, request.x1[list(rows[high])], gates, double)
+        for wide in slices(len(columns), size):
+            if symmetric and wide.start < high.start:
+                continue
+            right = _sides(net, request.x2[list(columns[wide])], gates, double)
+            block = propagate(net.weights_network, left, right, request.setting)
+            out[high, wide] = request.reader(
+                block.kernel[-1], block.log_scale, rows[high], columns[wide]
+            )
+
+
+DOUBTFUL = 1e-28
+"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
+
+
+def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor) -> None:
+    """Give a fast kernel its scale, and compute by the rules what float32 may have lost on the way.
+
+    The fast kernel works with no scale of its own: in a deep network it ends in 0.
+    """
+    log_scale = plan.log_scale
+    if request.setting.ntk:
+        assert plan.ntk is not None
+        log_scale += math.log(plan.ntk)
+    zero_is_doubtful = plan.log_smallest < math.log(DOUBTFUL)
+    for rows in slices(len(request.x1), TILE):
+        for columns in slices(len(request.x2), TILE):
+            if symmetric and columns.start < rows.start:
+                continue
+            tile = out[rows, columns]
+            sure = tile.abs() > DOUBTFUL
+            if not zero_is_doubtful:
+                sure |= tile == 0
+            doubtful = ~(sure & tile.isfinite())
+            numbers = range(rows.start, rows.stop), range(columns.start, columns.stop)
+            if not doubtful.any():
+                tile.copy_(request.reader(tile, log_scale, *numbers))
+                continue
+            tile.copy_(request.reader(tile.masked_fill(doubtful, 0), log_scale, *numbers))
+            again = [doubtful.any(axis).nonzero().flatten() for axis in (1, 0)]
+            high, wide = ([n[k] for k in a.tolist()] for n, a in zip(numbers, again, strict=True))
+            values = tile.new_empty(len(high), len(wide))
+            _fill(request, high, wide, False, values)
+            tile[again[0][:, None], again[1]] = values
+
+
+def _is_extreme(*examples: Tensor) -> bool:
+    """Whether products of the examples' values may leave their type's range."""
+    return any(not within_middle(x) for x in examples)
+
+
+def _mirror(out: Tensor) -> None:
+    """Mirror the upper triangle, to the last bit: in place, since the kernel may be large."""
+    for rows in slices(len(out), TILE):
+        corner = out[rows, rows]
+        corner.copy_(corner.triu() + corner.triu(1).mT)
+        right = slice(rows.stop, None)
+        out[right, rows] = out[rows, right].mT
+
+
+def _sides(net: GatedNetwork, x: Tensor, gates: Gates, double: bool) -> Side:
+    """The examples and their gates; in float64 on request, the gates computed in x's type."""
+    made = side(net, x, gates)
+    if not double:
+        return made
+    switches = [s.double() if s.is_floating_point() else s for s in made.switches]
+    return Side(made.x.double(), [g.double() for g in made.gates], switches)
 
 
 def side(net: GatedNetwork, x: Tensor, gates: Gates) -> Side:
@@ -219,11 +275,10 @@ def side(net: GatedNetwork, x: Tensor, gates: Gates) -> Side:
     return Side(x, values, switches)
 
 
-def _tile_size(
-    net: GatedNetwork, x1: Tensor, x2: Tensor, setting: Setting, gates: Gates, memory: float
-) -> int:
+def _tile_size(request: _Request, double: bool) -> int:
     """Examples on each side of a tile, from what one pair holds."""
-    one, other = side(net, x1[:1], gates), side(net, x2[:1], gates)
-    pair = propagate(net.weights_network, one, other, setting).peak_elements
-    pairs = memory / (pair * x1.element_size() * TEMPORARIES)
+    net, gates = request.net, request.gates
+    one, other = (_sides(net, x[:1], gates, double) for x in (request.x1, request.x2))
+    pair = propagate(net.weights_network, one, other, request.setting).peak_elements
+    pairs = request.memory / (pair * one.x.element_size() * TEMPORARIES)
     return max(1, min(int(math.sqrt(pairs)), TILE))

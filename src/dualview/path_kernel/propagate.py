@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from dualview.errors import PathKernelError
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
+from dualview.path_kernel.scale import LogScale
 from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value
 from dualview.source_lines import describe, module_of
@@ -31,7 +32,7 @@ class Block:
     """Result of one walk: the kernel (s, n1, n2), its scale, and how much it held at once."""
 
     kernel: Tensor
-    log_scale: float
+    log_scale: LogScale
     peak_elements: int
 
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from dualview.path_kernel.positions import LEADING, PositionMap, apply_map, diagonal_sum
+from dualview.path_kernel.scale import LogScale
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Term:
         kernel: K_t / exp(log_scale), or None for 1 everywhere (the input itself).
         left: the first example's factor, or None for 1.
         right: the second example's.
-        log_scale: natural logarithm of the factor that `kernel` leaves out.
+        log_scale: natural logarithm of the factor that `kernel` leaves out, for all pairs of
+            examples or for each (n1, n2).
         source: names K_t. Terms of one source are the same random values times other factors.
         roots: the weight layers, inputs and biases whose values the term is linear in. Terms with
             no root in common are uncorrelated.
@@ -43,7 +45,7 @@ class Term:
     kernel: Tensor | None
     left: Tensor | None
     right: Tensor | None
-    log_scale: float
+    log_scale: LogScale
     source: Hashable
     roots: frozenset[Hashable]
     pending: tuple[PositionMap, ...] = ()

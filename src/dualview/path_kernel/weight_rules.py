@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dualview.path_kernel.factor_rules import multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
+from dualview.path_kernel.scale import LogScale, balanced, summed
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, channel_mean, diagonal_mean, some_tensor
 from dualview.source_lines import module_of
@@ -52,35 +53,33 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
 
 
-def _combine(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, float]:
+def _combine(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, LogScale]:
     """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
-    scale = max(term.log_scale for term in value.terms)
-    parts = [reduce(term) * math.exp(term.log_scale - scale) for term in value.terms]
-    total = parts[0]
-    for part in parts[1:]:
-        if part.shape[0] != total.shape[0]:  # an input term has no NTK yet
-            part, total = (p if p.shape[0] == 2 else _with_zero_ntk(p) for p in (part, total))
-        total = total + part
-    return total, scale
+    parts = [reduce(term) for term in value.terms]
+    if max(len(part) for part in parts) == 2:  # an input term has no NTK yet
+        parts = [part if len(part) == 2 else _with_zero_ntk(part) for part in parts]
+    scales = [term.log_scale for term in value.terms]
+    return summed(list(zip(parts, scales, strict=True)))
 
 
 def _with_zero_ntk(kernel: Tensor) -> Tensor:
     return torch.cat([kernel, torch.zeros_like(kernel)])
 
 
-def _weight_term(node: fx.Node, kernel: Tensor, log_scale: float, setting: Setting) -> Term:
+def _weight_term(node: fx.Node, kernel: Tensor, log_scale: LogScale, setting: Setting) -> Term:
     """The weight layer's term from the mean over its inputs; theory, end of section 4.5."""
     module: Any = module_of(node)
     inputs = fan_in(module)
     variance = 1 / inputs if setting.variances is None else setting.variances[node.name]
-    log_scale += math.log(inputs * variance)
+    log_scale = log_scale + math.log(inputs * variance)
     if setting.ntk:
         npk = kernel[:1]
         ntk = npk / variance if len(kernel) == 1 else kernel[1:] + npk / variance
         kernel = torch.cat([npk, ntk])
     if setting.biases and module.bias is not None:
-        shift = kernel.new_tensor(_moments_of_bias(setting)) * math.exp(-log_scale)
-        kernel = kernel + shift.reshape(-1, *(1,) * (kernel.dim() - 1))
+        bias = kernel.new_tensor(_moments_of_bias(setting)).reshape(-1, *(1,) * (kernel.dim() - 1))
+        kernel, log_scale = summed([(kernel, log_scale), (bias, 0.0)])
+    kernel, log_scale = balanced(kernel, log_scale)
     return Term(kernel, None, None, log_scale, node, frozenset({node}))
 
 
