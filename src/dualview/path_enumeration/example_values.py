@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx
 
 from dualview.errors import PathKernelError, UnsupportedOperationError
+from dualview.finite import check_examples, check_network, preactivation_check
 from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit
 from dualview.pooling import max_pool_switch
@@ -35,16 +36,19 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates.
+        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     _refuse_multipliers(net)
+    check_network(net, PathKernelError)
+    check_examples("x", x, PathKernelError)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
     with torch.no_grad():
-        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+        check = preactivation_check("x", PathKernelError)
+        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,9 +13,11 @@ from torch.func import functional_call, grad, vmap
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.fast_kernel import slices
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.parameters import roles
 from dualview.path_kernel.random_weights import kernel_network
+from dualview.path_kernel.scale import Reader, lost_rows
 from dualview.tracing import evaluation_mode
 
 
@@ -69,22 +73,56 @@ def empirical_ntk(
     }
     wanted = {name: value for name, value in parameters.items() if role[name] in counted}
     size = sum(p.numel() * p.element_size() for p in wanted.values())
-    rows = max(1, int(memory / (3 * size)))
+    if not size:
+        raise PathKernelError(
+            "net: expected a weights network with weights to differentiate by, got none"
+        )
+    at_once = max(1, int(memory / (3 * size)))
+    second = x1 if x2 is None else x2
+    reader = Reader(x1.dtype, "smaller examples or weights", "larger examples or weights")
+    out = x1.new_empty(len(x1), len(second))
     with evaluation_mode(net):
         _check_output(net, x1, output)
-        return torch.cat(
-            [
-                torch.cat(
-                    [
-                        _gradients(network, parameters, wanted, side(net, a, gates), output)
-                        @ _gradients(network, parameters, wanted, side(net, b, gates), output).mT
-                        for b in (x1 if x2 is None else x2).split(rows)
-                    ],
-                    1,
-                )
-                for a in x1.split(rows)
-            ]
-        )
+
+        def gradients(x: Tensor, name: str, rows: slice) -> tuple[Tensor, Tensor]:
+            numbers = range(rows.start, rows.stop)
+            examples = side(net, x[rows], gates, name, numbers)
+            return _gradients_near_1(network, parameters, wanted, examples, output)
+
+        for rows in slices(len(x1), at_once):
+            left, left_log = gradients(x1, "x1", rows)
+            for columns in slices(len(second), at_once):
+                right, right_log = gradients(second, "x2", columns)
+                dtype = torch.promote_types(left.dtype, right.dtype)
+                block = left.to(dtype) @ right.to(dtype).mT
+                scale = left_log[:, None] + right_log
+                numbers = [range(s.start, s.stop) for s in (rows, columns)]
+                out[rows, columns] = reader(block, scale, *numbers)
+    return out
+
+
+def _gradients_near_1(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    wanted: dict[str, Tensor],
+    examples: Side,
+    output: int,
+) -> tuple[Tensor, Tensor]:
+    """Gradients, one row per example, each divided by a power of two; its logarithm (n,).
+
+    In float64 where they leave the type's range on the way.
+    """
+    rows = _gradients(network, parameters, wanted, examples, output)
+    if rows.dtype != torch.float64 and lost_rows(rows).any():
+        switches = [s.double() if s.is_floating_point() else s for s in examples.switches]
+        examples = Side(examples.x.double(), [g.double() for g in examples.gates], switches)
+        exact = {name: value.double() for name, value in parameters.items()}
+        network = copy.deepcopy(network).double()
+        rows = _gradients(network, exact, {n: exact[n] for n in wanted}, examples, output)
+    _, exponent = torch.frexp(rows.abs().amax(1))
+    for part in (exponent // 2, exponent - exponent // 2):
+        rows = rows * torch.ldexp(torch.ones_like(rows[:, 0]), -part)[:, None]
+    return rows, exponent.double() * math.log(2)
 
 
 def _gradients(
@@ -118,6 +156,8 @@ def _check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
                 f"weights: expected {name!r} of shape {tuple(shapes[name])}, got "
                 f"{tuple(value.shape)}"
             )
+        if not value.isfinite().all():
+            raise PathKernelError(f"weights: expected finite numbers in {name!r}, got NaN or inf")
 
 
 def _check_output(net: GatedNetwork, x: Tensor, output: int) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dualview.errors import PathKernelError
+from dualview.finite import preactivation_check
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.fast_plan import FastPlan
 
@@ -47,12 +49,12 @@ def fast_kernel(
     other = x1 if x2 is None else x2
     size = _block_size(net, x1, plan, memory)
     for rows in slices(len(x1), size):
-        left = pack(net, x1[rows], plan)
+        left = pack(net, x1[rows], plan, "x1", rows.start)
         for columns in slices(len(other), size):
             if x2 is None and columns.start < rows.start:
                 continue
             same = x2 is None and columns == rows
-            right = None if same else pack(net, other[columns], plan)
+            right = None if same else pack(net, other[columns], plan, "x2", columns.start)
             kernel_of_packed(left, right, plan, out[rows, columns])
 
 
@@ -72,15 +74,22 @@ def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Te
             out[rows, columns] = torch.from_numpy(tile)
 
 
-def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
-    """Inputs and packed masks of the examples `x`: the program's, then the dense layers'."""
+def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: int = 0) -> Packed:
+    """Inputs and packed masks of the examples `x`: the program's, then the dense layers'.
+
+    Raises:
+        PathKernelError: pre-activations overflow; the message calls the examples by their name, and
+            counts them from `first`.
+    """
     import numpy as np
 
     from dualview.path_kernel.fast_tile import pack_gates
 
     parts = []
-    for batch in x.split(GATING_BATCH):
-        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True)[0]]
+    for start, batch in enumerate(x.split(GATING_BATCH)):
+        numbers = range(first + start * GATING_BATCH, first + len(x))
+        check = preactivation_check(name, PathKernelError, numbers)
+        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True, check=check)[0]]
         dense = gates[plan.first_dense : plan.first_dense + len(plan.dense)]
         masks = [mask.pack(gates) for mask in plan.masks]
         parts.append([*masks, *(pack_gates(gate.numpy()) for gate in dense)])

@@ -7,6 +7,7 @@ estimate of the NPK for any graph, at a cost linear in the number of examples; i
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 
@@ -15,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from dualview.errors import PathKernelError
+from dualview.finite import preactivation_check
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.random_weights import (
@@ -22,6 +24,7 @@ from dualview.path_kernel.random_weights import (
     kernel_network,
     weight_deviations,
 )
+from dualview.path_kernel.scale import lost_rows, out_of_range
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
 
@@ -83,12 +86,44 @@ def npk_features(
     deviations = weight_deviations(network, biases=biases, bias_variance=bias_variance)
     parts = []
     with evaluation_mode(net), torch.no_grad():
-        for batch in x.split(batch_size):
-            values, switches = net.gates_and_switches(batch, hard=gates == "hard")
+        for start in range(0, len(x), batch_size):
+            numbers = range(start, min(start + batch_size, len(x)))
+            check = preactivation_check("x", PathKernelError, numbers)
+            batch = x[start : start + batch_size]
+            values, switches = net.gates_and_switches(batch, hard=gates == "hard", check=check)
             inputs = (batch, *values, *switches)
-            columns = _columns(network, inputs, deviations, seed, n_features)
-            parts.append(torch.cat(list(columns), 1)[:, :n_features])
+            parts.append(_outputs(network, inputs, deviations, seed, n_features, numbers))
     return torch.cat(parts) / math.sqrt(n_features)
+
+
+def _outputs(
+    network: fx.GraphModule,
+    inputs: tuple[Tensor, ...],
+    deviations: Mapping[str, float | None],
+    seed: int,
+    n_features: int,
+    numbers: range,
+) -> Tensor:
+    """Outputs (n, n_features) of all draws, those that leave the type's range on the way too."""
+    columns = list(_columns(network, inputs, deviations, seed, n_features))
+    out = torch.cat(columns, 1)[:, :n_features]
+    lost = lost_rows(out)
+    if not lost.any():
+        return out
+    if out.dtype != torch.float64:
+        double = copy.deepcopy(network).double()
+        again = tuple(v[lost].double() if v.is_floating_point() else v[lost] for v in inputs)
+        columns = list(_columns(double, again, deviations, seed, n_features))
+        exact = torch.cat(columns, 1)[:, :n_features]
+    else:
+        exact = out[lost]
+    info, numbers_lost = torch.finfo(out.dtype), lost.nonzero().flatten().tolist()
+    for row, peak in zip(numbers_lost, exact.abs().amax(1).tolist(), strict=True):
+        if peak != 0 and not info.tiny <= peak <= info.max:
+            log = math.log(peak) if math.isfinite(peak) else math.inf
+            raise out_of_range(f"the features of x[{numbers[row]}]", log, out.dtype)
+    out[lost] = exact.to(out.dtype)
+    return out
 
 
 def _columns(

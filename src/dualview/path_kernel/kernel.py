@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dualview.errors import PathKernelError
+from dualview.finite import preactivation_check
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
@@ -200,11 +201,11 @@ def _fill(
     double = _is_extreme(request.x1, request.x2)
     size = _tile_size(request, double)
     for high in slices(len(rows), size):
-        left = _sides(net, request.x1[list(rows[high])], gates, double)
+        left = _sides(net, request.x1, rows[high], gates, double)
         for wide in slices(len(columns), size):
             if symmetric and wide.start < high.start:
                 continue
-            right = _sides(net, request.x2[list(columns[wide])], gates, double)
+            right = _sides(net, request.x2, columns[wide], gates, double, "x2")
             block = propagate(net.weights_network, left, right, request.setting)
             out[high, wide] = request.reader(
                 block.kernel[-1], block.log_scale, rows[high], columns[wide]
@@ -260,25 +261,44 @@ def _mirror(out: Tensor) -> None:
         out[right, rows] = out[rows, right].mT
 
 
-def _sides(net: GatedNetwork, x: Tensor, gates: Gates, double: bool) -> Side:
-    """The examples and their gates; in float64 on request, the gates computed in x's type."""
-    made = side(net, x, gates)
+def _sides(
+    net: GatedNetwork,
+    x: Tensor,
+    numbers: Sequence[int],
+    gates: Gates,
+    double: bool,
+    name: str = "x1",
+) -> Side:
+    """Some examples and their gates; in float64 on request, the gates computed in x's type."""
+    made = side(net, x[list(numbers)], gates, name, numbers)
     if not double:
         return made
     switches = [s.double() if s.is_floating_point() else s for s in made.switches]
     return Side(made.x.double(), [g.double() for g in made.gates], switches)
 
 
-def side(net: GatedNetwork, x: Tensor, gates: Gates) -> Side:
-    """The examples with the gates and switches that the network gives them."""
-    values, switches = net.gates_and_switches(x, hard=gates == "hard")
+def side(
+    net: GatedNetwork,
+    x: Tensor,
+    gates: Gates,
+    name: str = "x1",
+    numbers: Sequence[int] | None = None,
+) -> Side:
+    """The examples with the gates and switches that the network gives them.
+
+    Raises:
+        PathKernelError: pre-activations overflow; the message calls the examples by their name and
+            numbers.
+    """
+    check = preactivation_check(name, PathKernelError, numbers)
+    values, switches = net.gates_and_switches(x, hard=gates == "hard", check=check)
     return Side(x, values, switches)
 
 
 def _tile_size(request: _Request, double: bool) -> int:
     """Examples on each side of a tile, from what one pair holds."""
     net, gates = request.net, request.gates
-    one, other = (_sides(net, x[:1], gates, double) for x in (request.x1, request.x2))
+    one, other = (_sides(net, x, [0], gates, double) for x in (request.x1, request.x2))
     pair = propagate(net.weights_network, one, other, request.setting).peak_elements
     pairs = request.memory / (pair * one.x.element_size() * TEMPORARIES)
     return max(1, min(int(math.sqrt(pairs)), TILE))

@@ -23,7 +23,7 @@ from torch import Tensor
 from dualview.architectures import fc
 from dualview.errors import MissingExtraError, PathKernelError
 from dualview.gated_network import GatedNetwork, disentangle
-from dualview.path_kernel.examples import BatchNorm, Gates, check_law
+from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
@@ -83,6 +83,7 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
         self.input_shape_ = self._shape_for_network(shape)
         self.net_ = self._network()
         x = self._tensor(rows)
+        check_computable(self.net_)
         _check_takes(self.net_, x)
         ridges = _candidates(self.ridge)
         fit = self._regress(x, rows, np.eye(len(self.classes_))[labels], ridges)

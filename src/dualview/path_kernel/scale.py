@@ -134,14 +134,26 @@ class Reader:
         if not wrong.any():
             return
         i, j = wrong.nonzero()[0].tolist()
-        decade = float(logs[i, j]) / math.log(10)
-        narrow = self.dtype != torch.float64 and abs(decade) < math.log10(sys.float_info.max)
-        size = f"about 1e{decade:.0f}" if math.isfinite(decade) else "more on the way"
-        info = torch.finfo(self.dtype)
-        name = str(self.dtype).removeprefix("torch.")
-        wide = ", or net.double() and x.double()" if narrow else ""
-        raise PathKernelError(
-            f"the kernel of x1[{at[0][i]}] and x2[{at[1][j]}]: expected 0 or a number from "
-            f"{info.tiny:.1e} to {info.max:.1e}, which {name} holds, got {size}. Repair: "
-            f"{repair}{wide}"
-        )
+        what = f"the kernel of x1[{at[0][i]}] and x2[{at[1][j]}]"
+        raise out_of_range(what, float(logs[i, j]), self.dtype, repair)
+
+
+def out_of_range(what: str, log: float, dtype: torch.dtype, repair: str = "") -> PathKernelError:
+    """The error for a number that is not 0 and that a type does not hold; `log`: its logarithm."""
+    decade = log / math.log(10)
+    size = f"about 1e{decade:.0f}" if math.isfinite(decade) else "more on the way"
+    info = torch.finfo(dtype)
+    double = dtype != torch.float64 and abs(decade) < math.log10(sys.float_info.max)
+    repairs = [repair, "net.double() and x.double()" if double else ""]
+    return PathKernelError(
+        f"{what}: expected 0 or a number from {info.tiny:.1e} to {info.max:.1e}, which "
+        f"{str(dtype).removeprefix('torch.')} holds, got {size}. Repair: "
+        f"{', or '.join(part for part in repairs if part) or 'examples of another size'}"
+    )
+
+
+def lost_rows(rows: Tensor) -> Tensor:
+    """Rows (n, numbers), as (n,), that are 0, too small or too large for all to be right."""
+    peak = rows.abs().amax(1)
+    info = torch.finfo(rows.dtype)
+    return ~((peak > info.tiny / info.eps) & (peak < info.max * info.eps))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.errors import PrimalFilterError
+from dualview.finite import check_network
 from dualview.gated_network import GatedNetwork
 from dualview.graph_network import GraphNetwork
 from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
@@ -42,7 +43,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     layer = _checked_layer(net, layer)
     network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
     _check_modes(network)
-    _check_finite(network, layer)
+    check_network(network, PrimalFilterError)
     return copy.deepcopy(network).requires_grad_(False)
 
 
@@ -140,13 +141,3 @@ def _refuse_training(node: fx.Node, reason: str) -> None:
         f"{describe(node)}: in training mode {reason}, so gates have no fixed filters; expected "
         f"the network in evaluation mode. Repair: net.eval()"
     )
-
-
-def _check_finite(network: fx.GraphModule, layer: int) -> None:
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if not tensor.isfinite().all():
-            raise PrimalFilterError(
-                f"'{name}' of the gating network: expected finite numbers, got NaN or infinity, "
-                f"and layer {layer} depends on it. Repair: load a checkpoint from before training "
-                f"diverged"
-            )
