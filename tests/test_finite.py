@@ -1,4 +1,4 @@
-"""What no number can be computed from is refused by all public functions that compute with a network.
+"""What no number can be computed from is refused by all that compute with a network.
 
 - NaN or infinite parameters and batch-norm statistics, NaN buffers; infinite buffers may be masks.
 - Batch norms without running statistics.
@@ -153,9 +153,9 @@ def test_the_example_that_overflows_is_named():
     for gates in ("model", "hard"):
         with pytest.raises(PathKernelError, match=message):
             dv.npk(net, x, gates=gates)
-    with pytest.raises(PathKernelError, match="x2: .* for row 4"):
+    with pytest.raises(PathKernelError, match=r"x2: .* for row 4"):
         dv.npk(net, X, x)
-    with pytest.raises(PathKernelError, match="x: .* for row 4"):
+    with pytest.raises(PathKernelError, match=r"x: .* for row 4"):
         dv.npk_features(net, x, 4, batch_size=3)
 
 
