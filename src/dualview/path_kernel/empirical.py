@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
-from dualview.path_kernel.fast_kernel import slices
+from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.parameters import roles
 from dualview.path_kernel.random_weights import kernel_network
 from dualview.path_kernel.scale import Reader, lost_rows
-from dualview.tracing import evaluation_mode
 
 
 def empirical_ntk(

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from dualview.conversion.finite import preactivation_check
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.finite import preactivation_check
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.random_weights import (
     draw_of,
@@ -25,8 +27,6 @@ from dualview.path_kernel.random_weights import (
     weight_deviations,
 )
 from dualview.path_kernel.scale import lost_rows, out_of_range
-from dualview.source_lines import module_of
-from dualview.tracing import evaluation_mode
 
 
 def npk_features(

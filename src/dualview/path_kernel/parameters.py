@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview import operations as ops
+from dualview.conversion import operations as ops
+from dualview.conversion.multipliers import replay_layer_norm
+from dualview.conversion.source_lines import describe, module_of, operation_name
+from dualview.conversion.verification import ValueKind, is_shape_query, value_kinds
 from dualview.errors import PathKernelError
-from dualview.multipliers import replay_layer_norm
-from dualview.source_lines import describe, module_of, operation_name
-from dualview.verification import ValueKind, is_shape_query, value_kinds
 
 Role = Literal["weight", "bias", "constant"]
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.leaf import leaf
+from dualview.conversion.operations import BATCH_NORM_MODULES
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
-from dualview.leaf import leaf
-from dualview.operations import BATCH_NORM_MODULES
 from dualview.path_kernel.examples import BatchNorm
 from dualview.path_kernel.parameters import addends, check_drawable, fan_ins, roles
-from dualview.source_lines import module_of
 
 
 def kernel_network(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dualview.conversion.finite import check_examples, check_network, check_preactivations
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
-from dualview.finite import check_examples, check_network, check_preactivations
-from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
 
 
 @dataclass(frozen=True, eq=False)
