@@ -5,6 +5,8 @@ biases is exact. What is drawn is written down here by hand for every network.
 
 - The mean of `empirical_ntk` is `expected_ntk`; the mean of f f' is `npk`: for all combinations of
   biases, their variance and batch norm.
+- So too with constants and biases on either side, before and behind the first weights, and with
+  norms that two branches share.
 - `npk_features` are unbiased for the same options.
 - Constants (gamma, LayerScale, learnable scalars, slopes of PReLU) are neither drawn nor trained;
   `requires_grad` plays no part.
@@ -13,17 +15,18 @@ biases is exact. What is drawn is written down here by hand for every network.
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import functional_call, grad, vmap
 
 import dualview as dv
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
-from dualview.path_kernel.random_weights import kernel_network
+from dualview.path_kernel.random_weights import kernel_network, weight_deviations
 from tests.cases import enliven, relative_error
 
 pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
@@ -159,6 +162,79 @@ def test_mean_of_empirical_ntk_is_the_expected_one(name, options):
         for k in range(count)
     ]
     assert relative_error(dv.expected_ntk(net, x, **options), sum(draws) / count) < 1e-12
+
+
+class Spelled(nn.Module):
+    """Constants, biases and shared norms between two convolutions, as `use` puts them."""
+
+    def __init__(self, use):
+        super().__init__()
+        self.use = use
+        self.first, self.second = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1, bias=False)
+        self.norm, self.head = nn.BatchNorm2d(2), nn.Linear(1, 1, bias=False)
+        self.positions = nn.Parameter(torch.randn(1, 1, 2))
+        self.channels = nn.Parameter(torch.randn(2, 1, 1))
+
+    def forward(self, x):
+        return self.head(self.use(self, x).mean((2, 3)))
+
+
+leaky = partial(nn.functional.leaky_relu, negative_slope=0.2)
+
+SPELLED = {
+    "normalised input": lambda m, x: m.second(leaky(m.first((x - 0.5) / 0.25))),
+    "constant on the left": lambda m, x: m.second(1 - leaky(m.first(x))),
+    "constant on the right": lambda m, x: m.second(leaky(m.first(x)) * 2 + 0.3),
+    "alpha": lambda m, x: m.second(torch.add(2.0, leaky(m.first(x)), alpha=3)),
+    "method": lambda m, x: m.second(leaky(m.first(x)).sub(3, alpha=2)),
+    "positions": lambda m, x: m.second(leaky(m.first(x + m.positions))),
+    "channels": lambda m, x: m.second(leaky(m.first(x)) + m.channels),
+    "scale": lambda m, x: m.second(m.channels * leaky(m.first(x))),
+    "constant output": lambda m, x: 1 - m.second(leaky(m.first(x))),
+    "norm of the input": lambda m, x: m.second(
+        leaky(m.first(m.norm(torch.cat([x, 2 * x], 1))[:, :1]))
+    ),
+    "shared norm": lambda m, x: m.second(leaky(m.norm(m.first(x))) + m.norm(m.first(x * 2))),
+}
+
+
+def all_random(model):
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", SPELLED)
+def test_spellings(name, options):
+    """Exactly, over the signs of all that `weight_deviations` draws."""
+    torch.manual_seed(3)
+    kind = "dgn" if name == "shared norm" else "dnn"
+    model = Spelled(SPELLED[name]).double()
+    net = dv.disentangle(enliven(model), kind, initialise=all_random).eval()
+    x = torch.randn(3, 1, 1, 2, dtype=torch.float64)
+    own = kernel_network(net, batch_norm=options["batch_norm"], biases=options["biases"])
+    law = {k: v for k, v in options.items() if k != "batch_norm"}
+    sigma = {n: s for n, s in weight_deviations(own, **law).items() if s}
+    shapes = {n: own.get_parameter(n).shape for n in sigma}
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    patterns = torch.tensor(list(itertools.product((1.0, -1.0), repeat=sum(sizes)))).double()
+    parts = zip(sigma, patterns.split(sizes, 1), strict=True)
+    drawn = {n: sigma[n] * part.view(-1, *shapes[n]) for n, part in parts}
+    gates, switches = net.gates_and_switches(x)
+    given = (x, *gates, *switches)
+
+    def one(weights, *example):
+        return functional_call(own, weights, tuple(v[None] for v in example))[0, 0]
+
+    axes = (None, *[0] * len(given))
+    values = vmap(lambda w: vmap(one, axes)(w, *given))(drawn)
+    slopes = vmap(lambda w: vmap(grad(one), axes)(w, *given))(drawn)
+    flat = torch.cat([slope.flatten(2) for slope in slopes.values()], 2)  # (patterns, n, weights)
+    npk = values.T @ values / len(values)
+    ntk = torch.einsum("pif,pjf->ij", flat, flat) / len(values)
+    assert npk.abs().max() > 1e-6
+    assert relative_error(dv.npk(net, x, **options), npk.detach()) < 1e-12
+    assert relative_error(dv.expected_ntk(net, x, **options), ntk.detach()) < 1e-12
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)

@@ -157,6 +157,43 @@ def test_pairs_without_a_common_path_are_0():
         assert torch.equal(kernel == 0, expected == 0)
 
 
+def kaiming(net):
+    """Weights of variance 2 / fan-in for `empirical_ntk`, so that only its square is small."""
+    return {n: p for n, p in net.weights_network.named_parameters() if p.dim() > 1}
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.8, 0.55])
+def test_empirical_ntk_in_float32_equals_float64(shrink):
+    net = dv.disentangle(dense(100), "dnn").eval()
+    weights = {name: p.detach() * shrink for name, p in kaiming(net).items()}
+    if shrink < 0.6:  # about 1e-50
+        with pytest.raises(PathKernelError, match=r"about 1e-\d\d, .*|about 1e-\d\d\. Repair"):
+            dv.empirical_ntk(net, X, weights=weights)
+        return
+    got = dv.empirical_ntk(net, X, weights=weights)
+    double = {name: value.double() for name, value in weights.items()}
+    expected = dv.empirical_ntk(net.double(), X.double(), weights=double)
+    assert expected.abs().max() < 10 if shrink < 1 else expected.abs().max() > 10
+    assert_alike(got, expected)
+
+
+@pytest.mark.parametrize("depth", [100, 210])
+def test_features_in_float32_equal_float64(depth):
+    net = dv.disentangle(dense(depth), "dnn").eval()
+    got = dv.npk_features(net, X, 8)
+    expected = dv.npk_features(net.double(), X.double(), 8)
+    assert expected.abs().max() < 1e-10
+    scale = expected.abs().amax(1, keepdim=True)
+    torch.testing.assert_close(got.double() / scale, expected / scale, rtol=0, atol=1e-3)
+
+
+def test_features_that_float32_cannot_hold_are_refused():
+    net = dv.disentangle(dense(330), "dnn").eval()
+    with pytest.raises(PathKernelError, match=r"the features of x\[0\]: .* about 1e-\d\d\. Repair"):
+        dv.npk_features(net, X, 4)
+    assert dv.npk_features(net.double(), X.double(), 4).abs().amin() > 0
+
+
 # The pieces
 
 
