@@ -181,6 +181,11 @@ class Spelled(nn.Module):
 
 leaky = partial(nn.functional.leaky_relu, negative_slope=0.2)
 
+
+def twice(m, h):
+    return m.second(leaky(m.norm(h)) + m.norm(2 * h))
+
+
 SPELLED = {
     "normalised input": lambda m, x: m.second(leaky(m.first((x - 0.5) / 0.25))),
     "constant on the left": lambda m, x: m.second(1 - leaky(m.first(x))),
@@ -194,7 +199,7 @@ SPELLED = {
     "norm of the input": lambda m, x: m.second(
         leaky(m.first(m.norm(torch.cat([x, 2 * x], 1))[:, :1]))
     ),
-    "shared norm": lambda m, x: m.second(leaky(m.norm(m.first(x))) + m.norm(m.first(x * 2))),
+    "shared norm": lambda m, x: twice(m, m.first(x)),
 }
 
 

@@ -91,7 +91,7 @@ def npk_features(
             check = preactivation_check("x", PathKernelError, numbers)
             batch = x[start : start + batch_size]
             values, switches = net.gates_and_switches(batch, hard=gates == "hard", check=check)
-            inputs = (batch, *values, *switches)
+            inputs = (net.transformed(batch), *values, *switches)
             parts.append(_outputs(network, inputs, deviations, seed, n_features, numbers))
     return torch.cat(parts) / math.sqrt(n_features)
 

@@ -167,7 +167,8 @@ def _kernel(
     """Kernel (n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
     request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
     out = x1.new_zeros(len(x1), len(request.x2))
-    plan = None if _is_extreme(x1, request.x2) else fast_plan(net, x1, setting, gates)
+    extreme = _is_extreme(request)
+    plan = None if extreme else fast_plan(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
         if plan is not None:
             fast_kernel(net, x1, x2, plan, memory, out)
@@ -198,7 +199,7 @@ def _fill(
 ) -> None:
     """Write some rows and columns by the general rules; of a symmetric one the upper tiles only."""
     net, gates = request.net, request.gates
-    double = _is_extreme(request.x1, request.x2)
+    double = _is_extreme(request)
     size = _tile_size(request, double)
     for high in slices(len(rows), size):
         left = _sides(net, request.x1, rows[high], gates, double)
@@ -247,9 +248,10 @@ def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor
             tile[again[0][:, None], again[1]] = values
 
 
-def _is_extreme(*examples: Tensor) -> bool:
+def _is_extreme(request: _Request) -> bool:
     """Whether products of the examples' values may leave their type's range."""
-    return any(not within_middle(x) for x in examples)
+    examples = (request.x1, request.x2)
+    return not all(within_middle(request.net.transformed(x)) for x in examples)
 
 
 def _mirror(out: Tensor) -> None:
@@ -292,7 +294,7 @@ def side(
     """
     check = preactivation_check(name, PathKernelError, numbers)
     values, switches = net.gates_and_switches(x, hard=gates == "hard", check=check)
-    return Side(x, values, switches)
+    return Side(net.transformed(x), values, switches)
 
 
 def _tile_size(request: _Request, double: bool) -> int:

@@ -294,8 +294,8 @@ def _behind_weights(graph: fx.Graph, facts: _Facts) -> set[fx.Node]:
         if node.op == "call_module":
             weighs = isinstance(module_of(node), ops.WEIGHT_MODULES)
         else:
-            fixed = [n for n in node.all_input_nodes if not facts.data(n)]
-            weighs = facts.data(node) and any(_role_in(node, n) == "weight" for n in fixed)
+            own = [n for n in node.all_input_nodes if n in facts.made]
+            weighs = facts.data(node) and any(_role_in(node, n) == "weight" for n in own)
         if weighs or behind.intersection(node.all_input_nodes):
             behind.add(node)
     return behind
