@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
 from dualview.datasets.decode import MOST_ENCODED, too_long
-from dualview.datasets.optional import need
 from dualview.datasets.tables import Columns, Table, read_tables
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 from dualview.files.opening import expect_file
 from dualview.files.room import room, said
 
