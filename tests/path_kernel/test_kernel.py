@@ -600,7 +600,7 @@ def test_a_factor_beyond_float32_does_no_harm_where_the_product_fits():
     x = torch.randn(2, 1, 1, 10)
     kernel = dv.npk(net, x, normalise=False)
     exact = dv.npk(net.double(), x.double(), normalise=False)
-    assert exact.abs().max() > 1e35
+    assert exact.abs().max() > 1e33
     torch.testing.assert_close(kernel.double(), exact, rtol=1e-4, atol=0)
 
 
