@@ -22,7 +22,7 @@ from safetensors.torch import load_model
 import dualview as dv
 from dualview.cli import main
 from dualview.cli.kernel import examples, gated_network
-from dualview.experiments.compare import compare, load_data
+from dualview.experiments.comparison import compare, load_data
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings

@@ -38,8 +38,8 @@ from dualview.errors import (
     DualviewWarning,
     GateOrderError,
     UnsupportedOperationError,
+    did_you_mean,
 )
-from dualview.nearest import did_you_mean
 
 Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
 WeightsInput = Literal["data", "ones"]

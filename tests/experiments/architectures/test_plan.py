@@ -16,8 +16,10 @@ from dataclasses import replace
 
 import pytest
 
+from dualview.experiments.architectures import EXPERIMENT
 from dualview.experiments.architectures import plan as architectures
-from dualview.experiments.architectures.plan import EXPERIMENT, KINDS, of_wide, plan, tables
+from dualview.experiments.architectures.plan import plan
+from dualview.experiments.architectures.tables import KINDS, of_wide, tables
 from dualview.experiments.experiment import Request
 from dualview.experiments.networks import parameters_of_width, width_of_size
 from dualview.experiments.recipes import setting
