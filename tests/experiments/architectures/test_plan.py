@@ -150,5 +150,5 @@ def test_missing_and_diverged_runs():
 
 def test_enlarged_images_are_told_of():
     accuracy, _ = EXPERIMENT.tables(tiny_records("architectures"))
-    assert any("VGG-16 halves images" in note and "2 × 2" in note for note in accuracy.notes)
+    assert any("VGG-16 halves its images" in note and "2 × 2" in note for note in accuracy.notes)
     assert len(accuracy.rows) == 15

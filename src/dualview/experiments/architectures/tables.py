@@ -98,7 +98,8 @@ def _enlarged_note(groups: Sequence[tuple[str, list[RunRecord]]]) -> tuple[str, 
         if "enlarged" in run.config
     }
     return tuple(
-        f"{arch} halves images four times, so each pixel is repeated {factor} × {factor} times."
+        f"{arch} halves its images more often than these allow, so each pixel is repeated "
+        f"{factor} × {factor} times."
         for arch, factor in factors.items()
     )
 
