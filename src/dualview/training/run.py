@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.conversion.parameters import MODEL, save_parameters
-from dualview.errors import DivergenceError, MissingExtraError
+from dualview.errors import DivergenceError, need
 from dualview.training.metrics import TrainingResult, write_metrics
 from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
@@ -216,11 +216,7 @@ def require_lightning() -> None:
     Raises:
         MissingExtraError: it is; the message names the extra.
     """
-    if importlib.util.find_spec("pytorch_lightning") is None:
-        raise MissingExtraError(
-            "training needs PyTorch Lightning, which is not installed: "
-            "pip install 'dualview[train]'"
-        )
+    need("pytorch_lightning", "train", "training")
 
 
 def check_machine(settings: TrainSettings) -> None:

@@ -7,7 +7,6 @@ are on axis 0; rows of the Gram matrix are examples of `x`, columns those of `x2
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
+from dualview.errors import DualviewWarning, PathKernelError, need
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
@@ -182,12 +181,8 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
 
 
 def _require_libraries() -> None:
-    needed = ("dask", "distributed", "zarr", "tqdm")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"npk_gram needs {', '.join(missing)}. Repair: pip install 'dualview[kernel]'"
-        )
+    for library in ("dask", "distributed", "zarr", "tqdm"):
+        need(library, "kernel", "npk_gram")
 
 
 def _check_options(
