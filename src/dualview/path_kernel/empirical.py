@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dualview.arguments import byte_count, flag, takes, whole
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
@@ -16,6 +17,7 @@ from dualview.path_kernel.random_weights import added_parameters, layer_norm_fac
 from dualview.tracing import evaluation_mode
 
 
+@takes(PathKernelError, output=whole(0), biases=flag, memory=byte_count)
 def empirical_ntk(
     net: GatedNetwork,
     x1: Tensor,

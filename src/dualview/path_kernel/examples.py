@@ -10,7 +10,9 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from dualview.arguments import one_of, require
 from dualview.errors import ExampleInputError, PathKernelError
+from dualview.examples import batch, gated
 from dualview.gated_network import GatedNetwork
 from dualview.trial_run import outputs_of_two
 
@@ -23,20 +25,20 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     Args:
         net: the network.
         gates: the option of that name.
-        examples: first and second examples by the caller's names; None: left out.
+        examples: first and second examples by the caller's names; None for the second: left out.
 
     Raises:
         PathKernelError: no gated network; unknown gates; or examples that are not floating-point,
             none, not finite, not alike, or that the network does not take.
     """
     check_network(net)
-    if gates not in get_args(Gates):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
-    given = {name: x for name, x in examples.items() if x is not None}
-    for name, x in given.items():
-        _check_values(name, x)
+    require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
+    (first, x1), *rest = examples.items()
+    given: dict[str, Tensor] = {first: require(first, x1, batch, PathKernelError)}
+    for name, x in rest:
+        if x is not None:
+            given[name] = require(name, x, batch, PathKernelError)
     _check_alike(given)
-    first = next(iter(given))
     _check_fits(net, first, given[first])  # the second are like it
 
 
@@ -46,23 +48,7 @@ def check_network(net: GatedNetwork) -> None:
     Raises:
         PathKernelError: no gated network.
     """
-    if not isinstance(net, GatedNetwork):
-        raise PathKernelError(
-            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model, kind='dnn')"
-        )
-
-
-def _check_values(name: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise PathKernelError(
-            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}. Repair: "
-            f"torch.as_tensor(x).float() of NumPy or whole numbers, normalised as for training"
-        )
-    if not x.isfinite().all():
-        bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
-        raise PathKernelError(f"{name}: expected finite values, got NaN or inf in row {bad}")
+    require("net", net, gated, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:

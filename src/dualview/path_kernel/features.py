@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from dualview.arguments import seed_number, takes, whole
 from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
@@ -22,6 +23,9 @@ from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
 
 
+@takes(
+    PathKernelError, n_features=whole(1), seed=seed_number, per_draw=whole(1), batch_size=whole(1)
+)
 def npk_features(
     net: GatedNetwork,
     x: Tensor,
@@ -61,10 +65,6 @@ def npk_features(
     >>> features.shape
     torch.Size([3, 100])
     """
-    if n_features < 1 or per_draw < 1:
-        raise PathKernelError(
-            f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
-        )
     check_examples(net, gates, x=x)
     network = bare_weights_network(net)
     widen_output(network, per_draw)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
 from dualview.errors import PathKernelError
+from dualview.examples import gated
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import Gates, check_examples
@@ -23,10 +25,13 @@ from dualview.path_kernel.rules import Setting, fan_in
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
 
+BATCH_NORM = one_of("identity", "scale")
+
 TEMPORARIES = 4
 """How many kernels of the largest size a rule may hold beside those that live in the graph."""
 
 
+@takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -81,6 +86,7 @@ def npk(
     return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
 
 
+@takes(PathKernelError, biases=flag, memory=byte_count)
 def expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -118,19 +124,33 @@ def expected_ntk(
     """
     check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
-    scales = dict.fromkeys(layers, float(c)) if isinstance(c, int | float) else dict(c)
-    if set(scales) != set(layers) or min(scales.values()) <= 0:
-        raise PathKernelError(
-            f"c: expected a positive number for each of the weight layers {', '.join(layers)}, got "
-            f"{c}"
-        )
+    scales = _scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
     setting = Setting(variances, 1.0 if biases else 0.0, ntk=True)
     return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
 
 
+def _scales(c: Any, layers: Mapping[str, int]) -> dict[str, float]:
+    """One scale for each weight layer."""
+    if not isinstance(c, Mapping):
+        return dict.fromkeys(layers, require("c", c, number(above=0), PathKernelError))
+    if set(c) != set(layers):
+        raise PathKernelError(
+            f"c: expected a positive number for each of the weight layers {', '.join(layers)}, got "
+            f"{said(c)}"
+        )
+    return {
+        name: require(f"c[{name!r}]", c[name], number(above=0), PathKernelError) for name in layers
+    }
+
+
+@takes(PathKernelError, net=gated)
 def weight_layers(net: GatedNetwork) -> dict[str, int]:
-    """Name of each weight layer's node in the weights network -> its fan-in."""
+    """Name of each weight layer's node in the weights network -> its fan-in.
+
+    Raises:
+        PathKernelError: `net` was not made by `disentangle`.
+    """
     kinds = (*DENSE_MODULES, *CONVOLUTION_MODULES)
     return {
         node.name: fan_in(module_of(node))

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import flag, instance_of, seed_number, takes, whole
+from dualview.errors import PathKernelError
 from dualview.gated_network import GatedNetwork
 from dualview.multipliers import replay_layer_norm
 from dualview.operations import (
@@ -33,6 +35,13 @@ def bare_weights_network(net: GatedNetwork) -> fx.GraphModule:
     return network
 
 
+@takes(
+    PathKernelError,
+    network=instance_of(nn.Module),
+    seed=seed_number,
+    draw=whole(0),
+    biases=flag,
+)
 def draw_weights(
     network: nn.Module,
     seed: int,

@@ -10,14 +10,13 @@ first. Everything is numpy float64.
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from dualview.arguments import array, flag, number, require, sequence, takes
 from dualview.errors import MissingExtraError, PathKernelError
 
 try:
@@ -34,6 +33,7 @@ ROWS_AT_ONCE = 1024
 """Rows of a large matrix for which a temporary copy is made."""
 
 
+@takes(PathKernelError, gram=array, targets=array)
 def fit_kernel_regression(gram: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
     """Coefficients alpha of kernel ridge regression: (K + ridge * mean(diag K) I) alpha = targets.
 
@@ -83,6 +83,7 @@ class RidgePath:
         return self.offset + np.asarray(cross, dtype=np.float64) @ self.coefficients
 
 
+@takes(PathKernelError, gram=array, targets=array, centre=flag)
 def kernel_regression_path(
     gram: np.ndarray,
     targets: np.ndarray,
@@ -232,14 +233,10 @@ def checked_ridges(ridges: Iterable[Any]) -> tuple[float, ...]:
     Raises:
         PathKernelError: otherwise.
     """
-    checked = tuple(ridges)
-    for ridge in checked:
-        number = isinstance(ridge, numbers.Real) and not isinstance(ridge, bool)
-        if not number or not 0 <= ridge < math.inf:
-            raise PathKernelError(f"ridge: expected a finite number from 0 on, got {ridge!r}")
+    checked = require("ridge", ridges, sequence, PathKernelError)
     if not checked:
         raise PathKernelError("ridge: expected at least one candidate, got none")
-    return tuple(float(ridge) for ridge in checked)
+    return tuple(require("ridge", ridge, number(least=0), PathKernelError) for ridge in checked)
 
 
 def _mean_diagonal(gram: np.ndarray) -> float:
