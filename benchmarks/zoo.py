@@ -36,8 +36,8 @@ from dualview import disentangle
 from dualview.errors import ConversionError
 from dualview.experiments.records import Provenance, provenance
 from dualview.experiments.tables import Table, to_markdown
+from dualview.files.writing import write_json
 from dualview.operations import BATCH_NORM_MODULES
-from dualview.training.files import write_json
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "results" / "zoo.json"

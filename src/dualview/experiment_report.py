@@ -17,15 +17,17 @@ from dualview.experiments.experiment import Experiment
 from dualview.experiments.records import RunRecord
 from dualview.experiments.tables import Table, to_csv, to_markdown
 from dualview.figure_style import figure_svg, save_figure
+from dualview.files.locking import make_own_folder
+from dualview.files.writing import write_text
 from dualview.page import Block, Figures, Notice, Page, Panel, Prose, Row, Section, write_page
 from dualview.page import Table as PageTable
 from dualview.report import provenance_section, runs_section
-from dualview.training.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 REPORT = "report.html"
+REPAIR = "take the link away, or choose another folder"
 
 
 def write_outputs(experiment: Experiment, records: Sequence[RunRecord], out: Path) -> Path:
@@ -55,18 +57,18 @@ def figures_of(experiment: Experiment, records: Sequence[RunRecord]) -> Mapping[
 
 def write_tables(tables: Sequence[Table], folder: Path) -> None:
     """Each table as Markdown and as CSV."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_own_folder(folder, REPAIR)
     for table in tables:
         title = f"# {table.title}\n\n"
-        _write(folder / f"{table.name}.md", title + to_markdown(table) + "\n")
-        _write(folder / f"{table.name}.csv", to_csv(table))
+        write_text(folder / f"{table.name}.md", title + to_markdown(table) + "\n")
+        write_text(folder / f"{table.name}.csv", to_csv(table))
 
 
 def write_figures(
     figures: Mapping[str, Figure], folder: Path, formats: Sequence[str], prefix: str = ""
 ) -> list[Path]:
     """Each figure in each format, in the light scheme."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_own_folder(folder, REPAIR)
     return [
         save_figure(figure, folder / f"{prefix}{name}.{suffix}")
         for name, figure in figures.items()
@@ -135,11 +137,3 @@ def _require_records(experiment: Experiment, records: Sequence[RunRecord]) -> No
             f"{experiment.name}: expected at least one run record, got none; run `dualview "
             f"reproduce {experiment.name}` first"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda part: _write_text(part, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -31,8 +31,8 @@ from dualview.explanations.records import (
 from dualview.explorer_images import Sprite, masks, photographs, signed
 from dualview.explorer_paths import path_stops, round_digits
 from dualview.figure_style import css_variables
+from dualview.files.writing import write_text
 from dualview.page import environment
-from dualview.training.files import write_atomically
 
 if TYPE_CHECKING:
     from dualview.path_attribution import TopPaths
@@ -64,7 +64,7 @@ def write_explorer(found: Explanations, facts: PageFacts, path: Path) -> Path:
     """
     html = render_explorer(found, facts)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda part: _write(part, html))
+    write_text(path, html)
     return path
 
 
@@ -89,10 +89,6 @@ def script_json(data: Any) -> str:
     """
     text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------- the words

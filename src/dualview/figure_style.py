@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.errors import MissingExtraError, RunError
+from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -187,8 +188,12 @@ def figure_svg(figure: Figure, name: str, label: str) -> str:
 
 def save_figure(figure: Figure, path: Path, dpi: int = 200) -> Path:
     """Write `figure` in the light scheme, on a page-coloured ground; the suffix is the format."""
+
+    def write(part: Path) -> None:
+        figure.savefig(part, dpi=dpi, facecolor=LIGHT["page"], metadata=_no_date(path))
+
     with house_style():
-        figure.savefig(path, dpi=dpi, facecolor=LIGHT["page"], metadata=_no_date(path))
+        write_atomically(path, write, flush=False)
     return path
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from dualview.errors import MissingExtraError
 from dualview.figure_style import css_variables
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -172,17 +172,13 @@ def write_page(page: Page, path: Path) -> Path:
     """Write `page` to `path`, whose folder is made; the file appears whole or not at all."""
     html = render(page)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, lambda part: _write_text(part, html))
+    write_text(path, html)
     return path
 
 
 def drawing(name: str) -> str:
     """The drawing `name`.svg that comes with the package, for a `Panel`."""
     return environment().get_template(f"{name}.svg").render()
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def environment() -> Environment:

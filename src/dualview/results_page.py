@@ -17,7 +17,7 @@ from dualview.experiments.experiment import Experiment
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.tables import to_markdown
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_text
 
 PAGE = "results.md"
 IMAGES = "images"
@@ -63,12 +63,8 @@ def write_results(results: Path, docs: Path) -> list[Path]:
         )
     ]
     text = results_text(collected, docs)
-    write_atomically(docs / PAGE, lambda part: _write_text(part, text))
+    write_text(docs / PAGE, text)
     return [docs / PAGE, *figures]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def results_text(collected: Collected, docs: Path) -> str:

@@ -12,7 +12,7 @@ import dualview as dv
 from dualview.path_kernel import fast_kernel
 from dualview.path_kernel.fast_kernel import kernel_of_packed, pack
 from dualview.path_kernel.fast_plan import fast_plan
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 from tests.cases import small_architecture, small_input
 
 

@@ -18,7 +18,7 @@ import dualview as dv
 from dualview.architectures import ARCHITECTURES, fc
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast_plan import fast_plan
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 from tests.cases import DLGN_ARCHITECTURES, SMALL, relative_error, small_architecture, small_input
 from tests.path_kernel.test_kernel import MEETINGS, Branches, circular
 from tests.random_networks import Features, random_networks

@@ -179,6 +179,35 @@ def test_parts_of_a_killed_process_are_swept_away(x, tmp_path):
     assert not any(part.exists() for part in parts)
 
 
+@pytest.mark.parametrize("name", ["gram", "gram/done", "gram/lock", "gram/c", "gram/zarr.json"])
+def test_links_out_of_a_store_are_not_followed(x, tmp_path, undamaged, name):
+    store, outside = tmp_path / "store", tmp_path / "outside"
+    shutil.copytree(undamaged, store)
+    (store / name).rename(outside)
+    (store / name).symlink_to(outside)
+    before = {path: path.is_file() and path.read_bytes() for path in outside.rglob("*")}
+    for overwrite in (False, True):
+        with pytest.raises(RunError, match="a link or device"):
+            dv.npk_gram(dense(), x, store, block=BLOCK, overwrite=overwrite)
+    assert {path: path.is_file() and path.read_bytes() for path in outside.rglob("*")} == before
+
+
+def test_links_made_meanwhile_are_not_followed(tmp_path):
+    store, outside = tmp_path / "s", tmp_path / "outside"
+    outside.write_text("mine")
+    filling = GramStore(store, (1, 1), 1, symmetric=True, dtype="float32")
+    with filling.locked():
+        filling.create({"format": room.FORMAT})
+        (store / "gram/done/0-0").symlink_to(outside)
+        with pytest.raises(OSError, match="symbolic link"):
+            filling.write((0, 0), np.ones((1, 1), np.float32))
+    (store / "gram/lock").unlink()
+    (store / "gram/lock").symlink_to(outside)
+    with pytest.raises(RunError, match="got a link"), filling.locked():
+        pass
+    assert outside.read_text() == "mine"
+
+
 def test_mark_comes_after_the_flushed_chunks(tmp_path, monkeypatch):
     store = GramStore(tmp_path / "s", (2, 2), 1, symmetric=True, dtype="float32")
     done, events = tmp_path / "s/gram/done", []

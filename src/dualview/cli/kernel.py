@@ -237,7 +237,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         RunError: `folder` is not that of a finished run.
     """
     from dualview.experiments.run_folders import CONFIG, RECORD
-    from dualview.training.files import read_json
+    from dualview.files.writing import read_json
     from dualview.training.run import MODEL
 
     for name in (CONFIG, RECORD, MODEL):

@@ -24,15 +24,13 @@ from dualview.experiments.networks import example_input
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regime_jobs import Setting
 from dualview.experiments.regime_networks import drawn, frozen_gates, load_trained
+from dualview.experiments.run_folders import STAGE_END
+from dualview.files.writing import write_atomically
 from dualview.gated_network import GatedNetwork
 from dualview.training import CHECKPOINT, MODEL, TrainingResult, TrainSettings, Watcher
-from dualview.training.files import write_atomically
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset, Split
-
-STAGE_END = "stage-end.ckpt"
-"""The last checkpoint of a stage, which the next one goes on from."""
 
 FROZEN_COST = 1.35
 """Of a step of a weights network, in steps of the ReLU network."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from dualview.errors import RunError
 from dualview.experiments.json_fields import from_json
-from dualview.training.files import read_json, write_json
+from dualview.files.writing import read_json, write_json
 from dualview.training.metrics import EpochMetrics
 
 __all__ = [

@@ -27,8 +27,8 @@ from dualview.experiments.spectrum_targets import (
     train_points,
     unseen_points,
 )
+from dualview.files.writing import write_atomically
 from dualview.training import CHECKPOINT, Watcher
-from dualview.training.files import write_atomically
 from dualview.training.optimisation import cosine
 from dualview.training.threads import use_threads
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from dualview.gated_network import GatedNetwork
 from dualview.gates import HardGate
 from dualview.path_kernel.fast_masks import Mask
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 if TYPE_CHECKING:
     from dualview.path_kernel.offset_program import DenseLayer, OffsetProgram

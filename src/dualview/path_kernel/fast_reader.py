@@ -34,7 +34,8 @@ from dualview.path_kernel.offset_program import (
     Window,
     applies,
 )
-from dualview.path_kernel.rules import Setting, fan_in
+from dualview.path_kernel.setting import Setting
+from dualview.path_kernel.weight_rules import fan_in
 from dualview.source_lines import describe, module_of
 from dualview.verification import is_shape_query
 from dualview.weights_graph import one_row_of_ones, spread_over_batch

@@ -21,7 +21,7 @@ from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.gram_store import Block, GramStore
 from dualview.path_kernel.kernel import npk
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 BLOCK_MEMORY = 256e6
 """Bytes that the tiles of one block may hold. Fixed, as the order of sums depends on it."""

@@ -12,11 +12,12 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from dualview.errors import PathKernelError, RunError
+from dualview.files.locking import expect_no_link, locked, touch
 from dualview.path_kernel.gram_identity import FORMAT, differences, version_changes
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ DONE = "done"
 LOCK = "lock"
 PART = ".partial"
 """Ending of what zarr writes before it renames; a process that is killed leaves it behind."""
+REPAIR = "choose another `out`"
 CHECKSUM_BYTES = 4
 """Behind each chunk."""
 
@@ -151,40 +153,18 @@ class GramStore:
         for chunk in self._chunks(block):
             _flush(chunk)
             _flush(chunk.parent)
-        (self._done / f"{i}-{j}").touch()
+        touch(self._done / f"{i}-{j}")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the store for this process; the operating system lets go when the process ends.
 
         Raises:
-            RunError: another process holds it, or the path cannot be written to.
+            RunError: another process holds it, the path cannot be written to, or there is a link.
         """
-        import fcntl
-
-        try:
-            (self.path / ARRAY).mkdir(parents=True, exist_ok=True)
-            stream = (self.path / ARRAY / LOCK).open("ab+", buffering=0)
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: expected a folder to write to, got {type(error).__name__}: "
-                f"{error.strerror}. Repair: choose another `out`"
-            ) from error
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"{self.path}: process {_owner(stream)} is writing here. Repair: "
-                    "wait for it, or choose another `out`"
-                ) from error
-            stream.truncate(0)
-            with suppress(OSError):  # a full disk: the number is a courtesy
-                stream.write(f"{os.getpid()}\n".encode())
-            try:
-                yield
-            finally:
-                stream.truncate(0)
+        expect_no_link(self.path / ARRAY, REPAIR)
+        with locked(self.path / ARRAY, "is writing here", REPAIR, LOCK):
+            yield
 
     def check(self, expected: Mapping[str, Any]) -> dict[str, str]:
         """See that the path is free, or holds a Gram matrix of exactly this.
@@ -283,6 +263,8 @@ def stored_attributes(path: Path) -> dict[str, Any] | None:
         return None
     if not path.is_dir():
         raise _foreign(path, "a file")
+    for odd in _odd_entries(path):
+        raise _foreign(path, f"one with {Path(odd).relative_to(path)}, a link or device")
     entries = {entry.name for entry in path.iterdir() if entry.suffix != PART}
     if entries <= {ARRAY} and _only_lock(path / ARRAY):
         return None
@@ -296,6 +278,15 @@ def stored_attributes(path: Path) -> dict[str, Any] | None:
     if not all(isinstance(attributes.get(name), dict) for name in forms):
         raise _foreign(path, f"one without its {', '.join(forms)}")
     return attributes
+
+
+def _odd_entries(folder: Path | str) -> Iterator[str]:
+    """What is neither a folder nor a file, at any depth: a link would lead out of the store."""
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            yield from _odd_entries(entry.path)
+        elif not entry.is_file(follow_symlinks=False):
+            yield entry.path
 
 
 def _only_lock(folder: Path) -> bool:
@@ -344,8 +335,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _owner(stream: BinaryIO) -> str:
-    stream.seek(0)
-    return stream.read().decode(errors="replace").strip() or "?"

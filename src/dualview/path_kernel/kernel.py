@@ -21,7 +21,8 @@ from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast_plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
-from dualview.path_kernel.rules import Setting, fan_in
+from dualview.path_kernel.setting import Setting
+from dualview.path_kernel.weight_rules import fan_in
 from dualview.source_lines import module_of
 from dualview.tracing import evaluation_mode
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualview.errors import SavedNetworkError
+from dualview.files.writing import write_json
 from dualview.gated_network import GatedNetwork
 from dualview.sharing.config import CONFIG, SavedConfig, config_to_json, read_config
 from dualview.sharing.loading import file_digest
 from dualview.training import MODEL
-from dualview.training.files import write_json
 from dualview.training.parameters import save_parameters
 
 CARD = "README.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.errors import SavedNetworkError
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,11 +29,7 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     """
     from safetensors.torch import save_model
 
-    def write(part: Path) -> None:
-        save_model(net, str(part))
-        part.chmod(path.parent.stat().st_mode & 0o666)  # safetensors leaves it to the owner alone
-
-    write_atomically(path, write)
+    write_atomically(path, lambda part: save_model(net, str(part)))
 
 
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:

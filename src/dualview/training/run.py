@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 MODEL = "model.safetensors"
+TENSORBOARD = "tensorboard"
 
 
 class Terminated(SystemExit):
@@ -187,7 +188,7 @@ def _tensorboard(folder: Path, epochs_done: int) -> Any:
 
     # What an interrupted process logged beyond its last checkpoint is hidden by purge_step.
     return TensorBoardLogger(
-        save_dir=folder, name="", version="", sub_dir="tensorboard", purge_step=epochs_done
+        save_dir=folder, name="", version="", sub_dir=TENSORBOARD, purge_step=epochs_done
     )
 
 

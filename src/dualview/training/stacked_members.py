@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dualview.errors import RunError
-from dualview.training.files import PART
+from dualview.files.writing import PART
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
 from dualview.training.parameters import save_parameters
 from dualview.training.run import CHECKPOINT, METRICS, MODEL

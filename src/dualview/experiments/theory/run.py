@@ -29,7 +29,7 @@ from dualview.experiments.theory.measurement import (
     curve_record,
 )
 from dualview.experiments.theory.statement import Settings, Statement, StatementRecord, judge
-from dualview.training.files import read_json, write_json
+from dualview.files.writing import read_json, write_json
 
 VERSION = 1
 
