@@ -159,8 +159,8 @@ def test_a_large_number_is_told_its_bound():
 
 
 def test_values_are_said_shortly():
-    assert said(torch.zeros(2, 3)) == "Tensor of torch.float32 (2, 3)"
-    assert said(np.zeros(2)) == "ndarray of float64 (2,)"
+    assert said(torch.zeros(2, 3)) == "torch.float32 (2, 3)"
+    assert said(np.zeros(2)) == "an array of float64 (2,)"
     assert said(dict) == "the class dict"
     assert said(Odd()) == "Odd"
     assert said([Odd()]) == "list"

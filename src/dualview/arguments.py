@@ -127,7 +127,8 @@ def said(value: Any) -> str:
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if dtype is not None and shape is not None:
         try:
-            return f"{type(value).__name__} of {dtype} {tuple(shape)}"
+            of_torch = str(dtype).startswith("torch.")
+            return f"{'' if of_torch else 'an array of '}{dtype} {tuple(shape)}"
         except Exception:  # a foreign type with such names
             return type(value).__name__
     if isinstance(value, os.PathLike | range | numbers.Number):
@@ -420,10 +421,8 @@ def shape(axes: int | None = None) -> Check:
 
 
 def _whole_of(value: Any, lowest: int, highest: int) -> int:
-    if highest >= LARGEST_COUNT:
-        wanted = f"a whole number from {lowest} on"
-    else:
-        wanted = f"a whole number from {lowest} to {highest}"
+    unbounded = highest >= LARGEST_COUNT
+    wanted = f"a whole number from {lowest} {'on' if unbounded else f'to {highest}'}"
     plain = _plain(value)
     if isinstance(plain, bool):
         raise UnfitError(wanted)
@@ -432,7 +431,8 @@ def _whole_of(value: Any, lowest: int, highest: int) -> int:
     except Exception:  # of a foreign type, whatever its __index__ raises
         raise UnfitError(wanted) from None
     if not lowest <= found <= highest:
-        raise UnfitError(wanted if found < lowest else f"{wanted}, and up to {highest:,}")
+        too_large = unbounded and found > highest
+        raise UnfitError(f"{wanted}, and up to {highest:,}" if too_large else wanted)
     return found
 
 

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.arguments import UnfitError
+from dualview.errors import DualviewError
 from dualview.gated_network import GatedNetwork
+from dualview.tracing import evaluation_mode
+from dualview.trial_run import REFUSALS
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types that networks compute in. There are smaller ones, which hardly any operation takes."""
@@ -55,6 +58,28 @@ def example(value: Any) -> Tensor:
     if not value.isfinite().all():
         raise UnfitError("finite values", got="NaN or inf")
     return value
+
+
+def check_takes(net: GatedNetwork, name: str, x: Tensor, error: type[DualviewError]) -> None:
+    """Run the gating network on two copies of the first example.
+
+    Raises:
+        DualviewError: of the class given; the network does not take it.
+    """
+    try:
+        with evaluation_mode(net), torch.no_grad():  # two, as a batch of one may pass by accident
+            values = net.preactivations(x[:1].expand(2, *x.shape[1:]))
+    except REFUSALS as problem:
+        reason = str(problem)
+    else:
+        wrong = [tuple(q.shape) for q in values if len(q) != 2]
+        reason = f"pre-activations of shape {wrong[0]} for two examples" if wrong else ""
+    if reason:
+        raise error(
+            f"{name}: expected examples that the network takes, got {x.dtype} of shape "
+            f"{tuple(x.shape[1:])} on {x.device} ({reason}). Repair: examples as the model was "
+            f"trained on; x[None] is a batch of one example"
+        )
 
 
 def is_floating(value: Any) -> bool:

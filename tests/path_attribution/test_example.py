@@ -67,7 +67,7 @@ def test_an_example_that_can_be_read_in_two_ways_is_a_batch_of_one():
         (torch.tensor([1.0, float("nan"), 0.0]), "finite"),
         (torch.tensor([1, 2, 3]), r"floating-point tensor, got torch\.int64"),
         (torch.tensor(1.0), r"got torch\.float32 \(\)"),
-        ([1.0, 2.0, 3.0], "got list"),
+        ([1.0, 2.0, 3.0], r"got \[1.0, 2.0, 3.0\]"),
     ],
     ids=["batch", "none", "shape", "nan", "integers", "scalar", "list"],
 )

@@ -379,10 +379,10 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
         ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', or None, got 'float16'"),
         ({"x2": torch.ones(2, 5)}, r"x2: expected .*\(6,\).* as in x"),
-        ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got Tensor"),
+        ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got torch.int32"),
         (
             {"x2": np.ones((2, 6), np.uint8)},
-            "x2: expected .* floating-point numbers, got ndarray of uint8",
+            "x2: expected .* floating-point numbers, got an array of uint8",
         ),
         ({"x2": [[1.0]]}, r"x2: expected .* floating-point numbers, got \[\[1.0\]\]"),
     ],

@@ -71,7 +71,7 @@ def test_networks_with_activations_before_their_gates_are_refused(kind):
 
 
 def test_other_objects_are_refused():
-    with pytest.raises(PrimalFilterError, match=r"expected a dualview.GatedNetwork, got Linear"):
+    with pytest.raises(PrimalFilterError, match=r"expected a GatedNetwork, got Linear"):
         layer_network(nn.Linear(1, 1), 0)  # type: ignore[arg-type]
 
 

@@ -18,24 +18,28 @@ from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit
 from dualview.pooling import max_pool_switch
 from dualview.source_lines import describe
+from dualview.trial_run import REFUSALS
 from dualview.weights_graph import reads_multiplier
 
 GateMode = Literal["model", "hard"]
 
 
-def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") -> dict[str, Tensor]:
+def evaluated_inputs(
+    net: GatedNetwork, x: Tensor, gates: GateMode = "model", *, name: str = "x"
+) -> dict[str, Tensor]:
     """The weights network's inputs by placeholder: x, gate_1 ..., switch_1 ....
 
     Args:
         net: a gated network.
         x: examples, (n, ...).
         gates: the network's own, or "hard": 1{q > 0} of its pre-activations.
+        name: of what the caller was given, for messages.
 
     Returns:
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates.
+        PathKernelError: unknown gates, or examples that the network does not take.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
@@ -43,8 +47,14 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
     _refuse_multipliers(net)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
-    with torch.no_grad():
-        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+    try:
+        with torch.no_grad():
+            of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+    except REFUSALS as error:
+        raise PathKernelError(
+            f"{name}: expected what the network takes, got one example of shape "
+            f"{tuple(x.shape[1:])} ({error})"
+        ) from error
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import UnfitError, flag, number, one_of, optional, takes, whole
 from dualview.errors import PathKernelError
+from dualview.examples import batch, gated
 from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.bundles import (
     Monomial,
@@ -20,12 +22,42 @@ from dualview.path_enumeration.bundles import (
 )
 from dualview.path_enumeration.edges import ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs
-from dualview.path_enumeration.paths import PATH_LIMIT, Path, graph_of, refuse_more_than, walk
+from dualview.path_enumeration.paths import (
+    LIMIT,
+    PATH_LIMIT,
+    Path,
+    graph_of,
+    refuse_more_than,
+    walk,
+)
 
 Variances = float | Mapping[str, float]
 KernelBatchNorm = Literal["scale", "identity"]
 
 
+def checked_variances(value: Any) -> Variances:
+    """One variance, or one for each parameter by its name; a check as `dualview.arguments` has."""
+    variance = number(least=0)
+    if not isinstance(value, Mapping):
+        found: float = variance(value)
+        return found
+    if not all(isinstance(name, str) for name in value):
+        raise UnfitError("a finite number from 0 on, or one for each parameter by its name")
+    return {name: variance(one) for name, one in value.items()}
+
+
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=optional(whole(0)),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+    limit=LIMIT,
+)
 def enumerated_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -80,6 +112,18 @@ def enumerated_npk(
     return _weighted_gram(net, (x1, x1 if x2 is None else x2), gates, bundles.values(), factors)
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=optional(whole(0)),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+    limit=LIMIT,
+)
 def enumerated_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,

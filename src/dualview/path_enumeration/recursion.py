@@ -18,18 +18,37 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import flag, one_of, optional, takes, whole
 from dualview.errors import PathKernelError
+from dualview.examples import batch, gated
 from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs, gate_column
-from dualview.path_enumeration.kernels import KernelBatchNorm, Variances, variance_of
+from dualview.path_enumeration.kernels import (
+    KernelBatchNorm,
+    Variances,
+    checked_variances,
+    variance_of,
+)
 from dualview.path_enumeration.paths import graph_of
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=whole(0),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+)
 def recursive_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -61,6 +80,17 @@ def recursive_npk(
     return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[0]
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=whole(0),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+)
 def recursive_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,

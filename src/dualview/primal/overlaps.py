@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.arguments import takes, whole
 from dualview.errors import PrimalFilterError
+from dualview.examples import batch, check_takes, gated
 from dualview.gated_network import GatedNetwork
 from dualview.tracing import evaluation_mode
 
 
+@takes(PrimalFilterError, net=gated, initial=gated, x=batch, batch_size=whole(1))
 def initial_overlap(
     net: GatedNetwork, initial: GatedNetwork, x: Tensor, *, batch_size: int = 256
 ) -> tuple[float, ...]:
@@ -46,11 +49,8 @@ def initial_overlap(
     >>> initial_overlap(net, copy.deepcopy(net), torch.randn(5, 2))
     (1.0,)
     """
-    if not len(x) or not x.isfinite().all():
-        raise PrimalFilterError(
-            f"x: expected finite examples, at least one, got shape {tuple(x.shape)}"
-            + (" with NaN or infinity" if len(x) else "")
-        )
+    for network in (net, initial):
+        check_takes(network, "x", x, PrimalFilterError)
     sums: list[float] = [0.0] * net.n_gates
     with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():
         for part in x.split(batch_size):
