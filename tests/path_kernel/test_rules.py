@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError
-from dualview.gates import apply_gate
 from dualview.path_kernel.rules import RULES
-from dualview.pooling import replay_switch
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
+from tests.conversion.test_verification import build_module
 from tests.path_kernel.second_moments import second_moments
-from tests.test_verification import build_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 
@@ -92,6 +92,14 @@ FUNCTIONS = {
     operator.getitem: lambda x: x[:, 1:3, 1:, ::2],
     torch.chunk: lambda x: torch.cat(half(x)[::-1], 1),
     "chunk": lambda x: x.chunk(2, 1)[1],
+    torch.split: lambda x: torch.cat(torch.split(x, [1, 3], 1)[::-1], 1),
+    "split": lambda x: x.split(1, dim=-1)[1],
+    torch.narrow: lambda x: torch.narrow(x, 1, 1, 2),
+    "narrow": lambda x: x.narrow(dim=2, start=0, length=2),
+    torch.roll: lambda x: torch.roll(x, (1, 1), (1, 3)),
+    "roll": lambda x: x.roll(-1, dims=1),
+    torch.flip: lambda x: torch.flip(x, (1, -1)),
+    "flip": lambda x: x.flip(1, 2),
     torch.cat: lambda x: torch.cat([x, F.relu(x)], 1),
     torch.concat: lambda x: torch.concat([x, F.relu(x)], dim=1),
     torch.flatten: lambda x: torch.flatten(x, 1),

@@ -18,8 +18,6 @@ from torch import Tensor, fx
 
 from dualview.arguments import require, whole
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
-from dualview.gates import apply_gate
 from dualview.path_attribution.affine_run import AffineRun, offsets, value_with
 from dualview.path_attribution.example import OneExample, one_example
 

@@ -25,8 +25,6 @@ from torch.utils import _pytree as pytree
 from dualview import operations as ops
 from dualview.arguments import LARGEST_SEED, one_of, takes, whole
 from dualview.errors import PathKernelError, TooManyPathsError
-from dualview.gated_network import GatedNetwork
-from dualview.gates import apply_gate
 from dualview.path_attribution.building import data_nodes, recorded_values, run_node
 from dualview.path_attribution.example import (
     OneExample,
@@ -34,9 +32,6 @@ from dualview.path_attribution.example import (
     one_example,
     output_node,
 )
-from dualview.pooling import replay_switch
-from dualview.source_lines import module_of
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 MEMBER_LIMIT = 1024
 """Most sub-networks that are told apart unless asked otherwise."""

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dualview.arguments import require, whole
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_attribution.evaluation import best_prefixes, totals
 from dualview.path_attribution.example import checked_output, one_example
 from dualview.path_attribution.paths import NodeKind, Path, PathNode, TopPaths

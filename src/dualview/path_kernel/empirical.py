@@ -10,11 +10,9 @@ from torch.func import functional_call, grad, vmap
 
 from dualview.arguments import byte_count, flag, takes, whole
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
-from dualview.tracing import evaluation_mode
 
 
 @takes(PathKernelError, output=whole(0), biases=flag, memory=byte_count)

@@ -16,11 +16,8 @@ from torch.func import functional_call
 
 from dualview.arguments import seed_number, takes, whole
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
-from dualview.source_lines import module_of
-from dualview.tracing import evaluation_mode
 
 
 @takes(

@@ -18,13 +18,11 @@ from dualview.examples import gated
 from dualview.gated_network import GatedNetwork
 from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import Gates, check_examples
-from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
-from dualview.path_kernel.fast_plan import fast_plan
+from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
+from dualview.path_kernel.fast.plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
-from dualview.source_lines import module_of
-from dualview.tracing import evaluation_mode
 
 BATCH_NORM = one_of("identity", "scale")
 
@@ -83,7 +81,7 @@ def npk(
     """
     check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
-    setting = Setting(variances, 1.0 if biases else 0.0, batch_norm == "scale")
+    setting = Setting(variances, 1.0 if biases else None, batch_norm == "scale")
     return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
 
 
@@ -127,7 +125,7 @@ def expected_ntk(
     layers = weight_layers(net)
     scales = _scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
-    setting = Setting(variances, 1.0 if biases else 0.0, ntk=True)
+    setting = Setting(variances, 1.0 if biases else None, ntk=True)
     return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
 
 

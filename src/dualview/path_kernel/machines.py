@@ -42,7 +42,6 @@ from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
-from dualview.tracing import evaluation_mode
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

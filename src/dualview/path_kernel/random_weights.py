@@ -20,7 +20,7 @@ from dualview.operations import (
     BATCH_NORM_MODULES,
     RESHAPING,
 )
-from dualview.source_lines import operation_name
+from dualview.conversion.source_lines import operation_name
 
 ADDING = ADDITIVE_FUNCTIONS | ADDITIVE_METHODS | {torch.cat, torch.concat, torch.stack}
 

@@ -28,7 +28,6 @@ from dualview.primal.affine import layer_network
 from dualview.primal.composition import walk
 from dualview.primal.local_maps import LocalMap
 from dualview.primal.norms import filter_norms, filters_of
-from dualview.source_lines import module_of
 
 TEMPORARIES = 2
 """How often differentiation may hold the values of one example."""

@@ -25,7 +25,7 @@ def initial_overlap(
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
-    a copy; the figure is `gate_plots.gate_training`.
+    a copy; the figure is `figures.gates.gate_training`.
 
     Args:
         net: the network as it is now.
