@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, fx
 
 from dualview.arguments import require, whole
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import AffineRun, offsets, value_with
 from dualview.path_attribution.example import OneExample, one_example

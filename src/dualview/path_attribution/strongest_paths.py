@@ -11,6 +11,7 @@ import math
 from torch import Tensor
 
 from dualview.arguments import require, whole
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import best_prefixes, totals
 from dualview.path_attribution.example import checked_output, one_example

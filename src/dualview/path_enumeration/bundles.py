@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dualview.arguments import optional, shape, takes
+from dualview.conversion.examples import batch, gated
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.examples import batch, gated
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit, Weight
 from dualview.path_enumeration.example_values import entry_column, evaluated_inputs, gate_column
 from dualview.path_enumeration.paths import (

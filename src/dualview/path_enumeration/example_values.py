@@ -16,13 +16,10 @@ from torch import Tensor, fx
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
+from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import reads_multiplier
 from dualview.errors import PathKernelError, UnsupportedOperationError
 from dualview.path_enumeration.edges import GateUnit
-from dualview.pooling import max_pool_switch
-from dualview.source_lines import describe
-from dualview.trial_run import REFUSALS
-from dualview.weights_graph import reads_multiplier
 
 GateMode = Literal["model", "hard"]
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import UnfitError, flag, number, one_of, optional, takes, whole
+from dualview.conversion.examples import batch, gated
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.examples import batch, gated
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.bundles import (
     Monomial,
     by_monomial,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from dualview.arguments import LARGEST_SEED, shape, takes, whole
+from dualview.conversion.examples import gated
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError, TooManyPathsError
-from dualview.examples import gated
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import Entry, GateUnit, ScalarGraph, Weight, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs, switch_windows
 from dualview.path_enumeration.random_run import BatchNormMode

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import flag, one_of, optional, takes, whole
+from dualview.conversion.examples import batch, gated
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.examples import batch, gated
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs, gate_column
 from dualview.path_enumeration.kernels import (

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dualview.arguments import array as array_of
 from dualview.arguments import require, said, whole
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.kernel import npk

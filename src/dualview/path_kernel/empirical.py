@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from dualview.arguments import byte_count, flag, takes, whole
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.kernel import Side, side

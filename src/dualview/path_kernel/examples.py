@@ -11,10 +11,10 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from dualview.arguments import one_of, require
+from dualview.conversion.examples import batch, gated
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
-from dualview.examples import batch, gated
-from dualview.gated_network import GatedNetwork
-from dualview.trial_run import outputs_of_two
 
 Gates = Literal["model", "hard"]
 

@@ -15,6 +15,9 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from dualview.arguments import seed_number, takes, whole
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.random_weights import bare_weights_network, draw_weights

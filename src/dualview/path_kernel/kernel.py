@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
+from dualview.conversion.examples import gated
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.examples import gated
-from dualview.gated_network import GatedNetwork
-from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast.plan import fast_plan

@@ -35,9 +35,10 @@ from dualview.arguments import (
     whole,
 )
 from dualview.arguments import shape as shape_of
+from dualview.conversion.examples import gated
+from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import DualviewError, MissingExtraError, PathKernelError
-from dualview.examples import gated
-from dualview.gated_network import GatedNetwork, disentangle
 from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk

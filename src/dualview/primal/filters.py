@@ -20,10 +20,11 @@ from torch import Tensor, fx, nn
 
 from dualview.arguments import byte_count, optional, require, sequence, takes, whole
 from dualview.arguments import shape as shape_of
+from dualview.conversion.examples import example, gated
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import WEIGHT_MODULES
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PrimalFilterError
-from dualview.examples import example, gated
-from dualview.gated_network import GatedNetwork
-from dualview.operations import WEIGHT_MODULES
 from dualview.primal.affine import layer_network
 from dualview.primal.composition import walk
 from dualview.primal.local_maps import LocalMap

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import takes, whole
+from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
-from dualview.examples import batch, check_takes, gated
-from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
 
 
 @takes(PrimalFilterError, net=gated, initial=gated, x=batch, batch_size=whole(1))

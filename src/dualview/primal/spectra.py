@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import require, shape
+from dualview.conversion.examples import batch
 from dualview.errors import PrimalFilterError
-from dualview.examples import batch
 from dualview.primal.filters import PrimalFilters
 
 

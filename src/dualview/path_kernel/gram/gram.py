@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
+from dualview.conversion.examples import is_floating
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
-from dualview.examples import is_floating
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples, check_network
-from dualview.path_kernel.gram_block import Job, default_block, frozen
-from dualview.path_kernel.gram_identity import identity
-from dualview.path_kernel.gram_schedule import compute
-from dualview.path_kernel.gram_store import GramStore, cannot_write, stored_attributes
+from dualview.path_kernel.gram.block import Job, default_block, frozen
+from dualview.path_kernel.gram.identity import identity
+from dualview.path_kernel.gram.schedule import compute
+from dualview.path_kernel.gram.store import GramStore, cannot_write, stored_attributes
 from dualview.path_kernel.kernel import BATCH_NORM
 
 if TYPE_CHECKING:

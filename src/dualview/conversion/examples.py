@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.arguments import UnfitError
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.trial_run import REFUSALS
 from dualview.errors import DualviewError
-from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
-from dualview.trial_run import REFUSALS
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types that networks compute in. There are smaller ones, which hardly any operation takes."""
