@@ -275,7 +275,7 @@ def one_of(*choices: str) -> Check:
     return check
 
 
-def whole(lowest: int = 0, highest: int = LARGEST_COUNT) -> Check:
+def whole(lowest: float = 0, highest: float = LARGEST_COUNT) -> Check:
     """A whole number within bounds: Python's, NumPy's, or one of PyTorch, but no True and no 2.0.
 
     >>> require("k", 2.0, whole(1), DualviewError)
@@ -420,7 +420,7 @@ def shape(axes: int | None = None) -> Check:
 # --------------------------------------------------------------------------------------------------
 
 
-def _whole_of(value: Any, lowest: int, highest: int) -> int:
+def _whole_of(value: Any, lowest: float, highest: float) -> int:
     unbounded = highest >= LARGEST_COUNT
     wanted = f"a whole number from {lowest} {'on' if unbounded else f'to {highest}'}"
     plain = _plain(value)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import instance_of, optional, require_fields, several, text_value
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
@@ -37,6 +38,10 @@ class Machine:
     precision: str = "32-true"
     compile: bool = False
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        TrainSettings(**dataclasses.asdict(self))
 
 
 @dataclass(frozen=True)
@@ -71,12 +76,18 @@ class Request:
         choose("preset", self.preset, PRESETS)
         for name in ("width", "seeds", "epochs"):
             at_least(name, getattr(self, name), 1)
-        if self.kinds is not None:
-            object.__setattr__(self, "kinds", tuple(self.kinds))
-            if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-                raise SettingsError(
-                    f"kinds: expected some, each once, got {' '.join(self.kinds) or 'none'}"
-                )
+        require_fields(
+            self,
+            SettingsError,
+            data=optional(instance_of(DataSettings)),
+            arch=optional(text_value),
+            optimizer=optional(text_value),
+            kinds=optional(several(text_value, "names, each once", empty=True)),
+            machine=instance_of(Machine),
+        )
+        kinds = self.kinds
+        if kinds is not None and (not kinds or len(set(kinds)) < len(kinds)):
+            raise SettingsError(f"kinds: expected some, each once, got {' '.join(kinds) or 'none'}")
 
     def applied(self, preset: TrainSettings) -> TrainSettings:
         """The preset's training with the epochs and the machine that were asked for."""

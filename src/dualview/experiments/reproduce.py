@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
 from dualview.experiments.jobs import Progress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
 from dualview.files.writing import write_json
-from dualview.training import TrainSettings, check_machine, is_main_process, require_lightning
+from dualview.training import (
+    SettingsError,
+    TrainSettings,
+    check_machine,
+    is_main_process,
+    require_lightning,
+)
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
+
+
+def _dataset(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a data set. PyTorch is imported here."""
+    from dualview.datasets import Dataset
+
+    return instance_of(Dataset)(value)
+
 
 DONE = "experiment.json"
 """Experiment, data and preset of a folder whose runs are all done."""
 
 
+@takes(
+    SettingsError,
+    experiment=instance_of(Experiment),
+    request=instance_of(Request),
+    out=file_path,
+    data=optional(_dataset),
+    overwrite=flag,
+    progress=optional(offering("over", "skipped", "watcher", "done")),
+)
 def reproduce(
     experiment: Experiment,
     request: Request,

@@ -25,6 +25,17 @@ def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -
     Raises:
         SettingsError: it does not take the images, or its outputs do not suit the loss.
     """
+    parameters = list(net.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise SettingsError(
+            "net: expected a network with parameters to train, got none. Repair: "
+            "net.requires_grad_(True), or a network that has some"
+        )
+    if any(p.is_meta for p in parameters):
+        raise SettingsError(
+            "net: expected parameters that hold numbers, got some on the meta device. Repair: "
+            "net.to_empty(device='cpu'), then draw or load them"
+        )
     images, labels = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
     like = next((p for p in net.parameters() if p.is_floating_point()), images)
     dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype

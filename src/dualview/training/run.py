@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import calling, file_path, flag, instance_of, offering, optional, takes
 from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.metrics import TrainingResult, write_metrics
@@ -32,6 +33,20 @@ METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
 
 
+def _module(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a network. PyTorch is imported when it is asked."""
+    from torch import nn
+
+    return instance_of(nn.Module)(value)
+
+
+def _dataset(value: Any) -> Any:
+    """Likewise: a data set."""
+    from dualview.datasets import Dataset
+
+    return instance_of(Dataset, repair="dualview.datasets.load('digits')")(value)
+
+
 class Terminated(SystemExit):
     """The process was asked to end (SIGTERM) and does so, with the status that shells expect."""
 
@@ -39,6 +54,16 @@ class Terminated(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
 
+@takes(
+    SettingsError,
+    net=_module,
+    data=_dataset,
+    settings=instance_of(TrainSettings),
+    folder=file_path,
+    watcher=optional(offering("started", "stepped", "epoch_done")),
+    measure=optional(calling(2)),
+    validate=flag,
+)
 def train(
     net: nn.Module,
     data: Dataset,
@@ -204,6 +229,7 @@ def require_lightning() -> None:
         )
 
 
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def check_machine(settings: TrainSettings) -> None:
     """See that Lightning can serve accelerator, devices and precision here.
 
@@ -238,6 +264,7 @@ def is_main_process() -> bool:
     return all(rank in ("", "0") for rank in ranks)
 
 
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def cpu_threads(settings: TrainSettings) -> int | None:
     """Threads that sums on the CPU depend on in their last bits; None where a GPU trains."""
     import torch
