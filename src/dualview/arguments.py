@@ -368,6 +368,26 @@ def several(check: Check, what: str, *, length: int | None = None, empty: bool =
     return checked
 
 
+def named(check: Check, what: str) -> Check:
+    """A mapping from names to values that pass a check, as a dict.
+
+    >>> require("c", {"fc": -1}, named(number(above=0), "a scale by layer"), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: c: expected a scale by layer, got {'fc': -1}
+    """
+
+    def checked(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise UnfitError(what)
+        try:
+            return {name: check(one) for name, one in value.items()}
+        except UnfitError:
+            raise UnfitError(what) from None
+
+    return checked
+
+
 def calling(arguments: int) -> Check:
     """A function that takes so many arguments.
 

@@ -27,6 +27,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "depth": whole(1),
         "batch_norm": flag,
         "bias": flag,
+        "gelu": flag,
     }
 )
 """What the options that factories share may be."""

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from dualview.arguments import UnfitError
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
-from dualview.conversion.trial_run import REFUSALS
-from dualview.errors import DualviewError
+from dualview.errors import DualviewError, ExampleInputError
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """Types that networks compute in. There are smaller ones, which hardly any operation takes."""
@@ -69,7 +68,7 @@ def check_takes(net: GatedNetwork, name: str, x: Tensor, error: type[DualviewErr
     try:
         with evaluation_mode(net), torch.no_grad():  # two, as a batch of one may pass by accident
             values = net.preactivations(x[:1].expand(2, *x.shape[1:]))
-    except REFUSALS as problem:
+    except ExampleInputError as problem:
         reason = str(problem)
     else:
         wrong = [tuple(q.shape) for q in values if len(q) != 2]

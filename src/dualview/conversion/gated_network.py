@@ -11,11 +11,12 @@ activations have: (n, units) or (n, channels, positions...).
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, fx, nn
@@ -29,6 +30,7 @@ from dualview.arguments import (
     instance_of,
     one_of,
     optional,
+    require,
     said,
     seed_number,
     several,
@@ -44,10 +46,13 @@ from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
+from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
+    DualviewError,
     DualviewWarning,
+    ExampleInputError,
     GateOrderError,
     SavedNetworkError,
     UnsupportedOperationError,
@@ -57,6 +62,9 @@ Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
 WeightsInput = Literal["data", "ones"]
 MaxPooling = Literal["average", "switch"]
 GateChoice = Literal["hard", "soft", "own"]
+
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
 
 
 def _gate(value: Any) -> Any:
@@ -75,6 +83,31 @@ def _token(value: Any) -> str | bool | None:
     if value is None or isinstance(value, bool | str):
         return value
     raise UnfitError("a text, True, False or None", got=type(value).__name__)  # it may be secret
+
+
+def says_what_it_takes(
+    method: Callable[Concatenate[Any, Tensor, Options], Result],
+) -> Callable[Concatenate[Any, Tensor, Options], Result]:
+    """Decorate a method of examples: what a layer says of those it does not take comes as ours.
+
+    Tried only where something fails, so that shapes and types stay the layers' own business.
+    """
+
+    @functools.wraps(method)
+    def called(net: Any, x: Tensor, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        for name, value in kwargs.items():
+            require(name, value, flag, ExampleInputError)
+        try:
+            return method(net, x, *args, **kwargs)
+        except (DualviewError, torch.OutOfMemoryError):
+            raise
+        except REFUSALS as error:
+            raise ExampleInputError(
+                f"x: expected examples that the network takes, got {said(x)} ({error}). Repair: "
+                f"examples as the model was trained on, in its type and on its device"
+            ) from error
+
+    return called
 
 
 class GatedNetwork(nn.Module):
@@ -134,17 +167,20 @@ class GatedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`: what the model returned."""
-        gates, switches = self.gates_and_switches(x)
+        gates, switches = self._gates_and_switches(x)
         return self.weights_network(x, *gates, *switches)
 
+    @says_what_it_takes
     def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
         return tuple(self.gating_network(x)[: self.n_gates])
 
+    @says_what_it_takes
     def gates(self, x: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
         return self.gates_and_switches(x)[0]
 
+    @says_what_it_takes
     def gates_and_switches(
         self, x: Tensor, *, hard: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -155,7 +191,13 @@ class GatedNetwork(nn.Module):
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
+            ExampleInputError: the network does not take `x`.
         """
+        return self._gates_and_switches(x, hard=hard)
+
+    def _gates_and_switches(
+        self, x: Tensor, *, hard: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         values = self.gating_network(x)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def reproduce(
     """
     check_options(experiment, request)
     require_lightning()
-    check_machine(TrainSettings(**dataclasses.asdict(request.machine)))
+    check_machine(request.applied(TrainSettings()))
     if data is None and (experiment.needs_data or request.data is not None):
         data = load_settings(request.data or DataSettings(experiment.default_data))
     out = Path(out)

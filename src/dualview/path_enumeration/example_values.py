@@ -16,9 +16,8 @@ from torch import Tensor, fx
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
-from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import reads_multiplier
-from dualview.errors import PathKernelError, UnsupportedOperationError
+from dualview.errors import ExampleInputError, PathKernelError, UnsupportedOperationError
 from dualview.path_enumeration.edges import GateUnit
 
 GateMode = Literal["model", "hard"]
@@ -50,7 +49,7 @@ def evaluated_inputs(
     try:
         with torch.no_grad():
             of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
-    except REFUSALS as error:
+    except ExampleInputError as error:
         raise PathKernelError(
             f"{name}: expected what the network takes, got one example of shape "
             f"{tuple(x.shape[1:])} ({error})"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from dualview.arguments import byte_count, flag, takes, whole
+from dualview.arguments import byte_count, flag, instance_of, named, optional, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
@@ -17,7 +17,13 @@ from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
 
 
-@takes(PathKernelError, output=whole(0), biases=flag, memory=byte_count)
+@takes(
+    PathKernelError,
+    output=whole(0),
+    biases=flag,
+    weights=optional(named(instance_of(Tensor), "parameters as tensors, by their names")),
+    memory=byte_count,
+)
 def empirical_ntk(
     net: GatedNetwork,
     x1: Tensor,

@@ -38,7 +38,7 @@ from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.tracing import evaluation_mode
-from dualview.errors import DualviewError, MissingExtraError, PathKernelError
+from dualview.errors import DualviewError, ExampleInputError, MissingExtraError, PathKernelError
 from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
@@ -444,7 +444,7 @@ def _check_takes(net: GatedNetwork, x: Tensor) -> None:
         try:
             with evaluation_mode(net), torch.no_grad():
                 gates = net.gates(batch)
-        except RuntimeError as error:
+        except (RuntimeError, ExampleInputError) as error:
             problem = str(error)
         else:  # a convolution takes a flat batch for the channels of one example
             wrong = [tuple(gate.shape) for gate in gates if len(gate) != len(batch)]

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import flag, instance_of, seed_number, takes, whole
+from dualview.arguments import (
+    flag,
+    instance_of,
+    named,
+    number,
+    optional,
+    seed_number,
+    takes,
+    whole,
+)
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.multipliers import replay_layer_norm
 from dualview.conversion.operations import (
@@ -40,6 +49,7 @@ def bare_weights_network(net: GatedNetwork) -> fx.GraphModule:
     network=instance_of(nn.Module),
     seed=seed_number,
     draw=whole(0),
+    variances=optional(named(number(least=0), "a variance for each parameter, by its name")),
     biases=flag,
 )
 def draw_weights(
@@ -70,7 +80,9 @@ def draw_weights(
         if name in added:
             deviation = float(biases)
         elif parameter.dim() > 1 and name not in factors:
-            variance = 1 / fan_in(network, name) if variances is None else variances[name]
+            variance = (
+                1 / fan_in(network, name) if variances is None else _variance(variances, name)
+            )
             deviation = math.sqrt(variance)
         elif name.rpartition(".")[2] == "bias":
             deviation = float(biases)
@@ -81,6 +93,14 @@ def draw_weights(
         values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         drawn[name] = (values * deviation).to(parameter)
     return drawn
+
+
+def _variance(variances: dict[str, float], name: str) -> float:
+    if name not in variances:
+        raise PathKernelError(
+            f"variances: expected one for each weight by its name, got none for {name!r}"
+        )
+    return variances[name]
 
 
 def added_parameters(network: nn.Module) -> frozenset[str]:

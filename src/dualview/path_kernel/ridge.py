@@ -29,6 +29,9 @@ except ModuleNotFoundError as error:  # pragma: no cover - where the extra is mi
 RIDGES = tuple(float(10**exponent) for exponent in np.arange(-6, 2.1, 0.5))
 """Candidates of ridge="auto": 1e-6 to 1e2, two a decade."""
 
+MOST_RIDGES = 10_000
+"""Candidates that are compared at most: each keeps all coefficients."""
+
 ROWS_AT_ONCE = 1024
 """Rows of a large matrix for which a temporary copy is made."""
 
@@ -221,6 +224,8 @@ def _check_targets(targets: np.ndarray, n: int, axes: int | None = None) -> None
         raise PathKernelError(
             f"targets: expected {shapes} for n = {n} examples, got shape {targets.shape}"
         )
+    if not targets.size:
+        raise PathKernelError(f"targets: expected at least one a row, got shape {targets.shape}")
     if axes == 2 and n < 2:
         raise PathKernelError("targets: expected at least 2 examples to leave one out, got 1")
     if not np.isfinite(targets).all():
@@ -234,6 +239,10 @@ def checked_ridges(ridges: Iterable[Any]) -> tuple[float, ...]:
         PathKernelError: otherwise.
     """
     checked = require("ridge", ridges, sequence, PathKernelError)
+    if len(checked) > MOST_RIDGES:
+        raise PathKernelError(
+            f"ridge: expected at most {MOST_RIDGES:,} candidates, got {len(checked):,}"
+        )
     if not checked:
         raise PathKernelError("ridge: expected at least one candidate, got none")
     return tuple(require("ridge", ridge, number(least=0), PathKernelError) for ridge in checked)

@@ -39,7 +39,7 @@ from dualview.arguments import (
 from dualview.datasets import Dataset
 from dualview.training import optimisation
 from dualview.training.metrics import EpochMetrics, TrainingResult
-from dualview.training.run import Terminated, device_name
+from dualview.training.run import Terminated, device_name, make_folder
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.stacked.examples import Examples, epoch_order
 from dualview.training.stacked.members import Member, hand_out, keep, mean_metrics, take_in
@@ -105,7 +105,7 @@ def train_stacked(
     device = _device(first)
     members = []
     for net, own, folder in zip(nets, settings, folders, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         member = Member(net.to(device, DTYPES[first.precision]).train(), own, folder)
         member.resume()
         members.append(member)
@@ -313,6 +313,8 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         ("devices", (1, "1", "auto")),
         ("flip", (False,)),
         ("crop", (0,)),
+        ("decayed", ("all",)),
+        ("label_smoothing", (0.0,)),
     ):
         if getattr(first, name) not in known:
             raise SettingsError(
