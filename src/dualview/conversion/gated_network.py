@@ -41,6 +41,7 @@ from dualview.arguments import (
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
+from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
@@ -62,6 +63,8 @@ Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
 WeightsInput = Literal["data", "ones"]
 MaxPooling = Literal["average", "switch"]
 GateChoice = Literal["hard", "soft", "own"]
+
+TRANSFORM = "dualview.InputTransform(mean, std)"
 
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
@@ -101,7 +104,9 @@ def says_what_it_takes(
             return method(net, x, *args, **kwargs)
         except (DualviewError, torch.OutOfMemoryError):
             raise
-        except REFUSALS as error:
+        except (*REFUSALS, AttributeError) as error:
+            if isinstance(error, AttributeError) and isinstance(x, Tensor):
+                raise  # a fault of the network's own code
             raise ExampleInputError(
                 f"x: expected examples that the network takes, got {said(x)} ({error}). Repair: "
                 f"examples as the model was trained on, in its type and on its device"
@@ -124,6 +129,9 @@ class GatedNetwork(nn.Module):
         weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
             outputs.
         recipe: the model and the options it was made with; None: put together by hand.
+        input_transform: what is done to an input before all else, or None. All methods, and all
+            functions of this package, take inputs as they are before it; the two networks by
+            themselves take what comes after it.
     """
 
     @takes(
@@ -135,6 +143,7 @@ class GatedNetwork(nn.Module):
         weights_input=one_of(*get_args(WeightsInput)),
         gate_order=several(whole(0), "a permutation of the layers"),
         recipe=optional(instance_of(Recipe)),
+        input_transform=optional(instance_of(InputTransform)),
     )
     def __init__(
         self,
@@ -145,6 +154,7 @@ class GatedNetwork(nn.Module):
         weights_input: WeightsInput,
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
+        input_transform: InputTransform | None = None,
     ) -> None:
         if sorted(gate_order) != list(range(len(gate_functions))):
             raise _no_permutation(gate_order, len(gate_functions))
@@ -156,9 +166,17 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
+        self.register_module("input_transform", input_transform)
         self.training = weights_network.training
         for module in (gating_network, *self.gate_functions.modules()):
             module.training = self.training
+
+    input_transform: InputTransform | None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A network that was pickled before networks had an input transform has none."""
+        super().__setstate__(state)
+        self._modules.setdefault("input_transform", None)
 
     @property
     def n_gates(self) -> int:
@@ -167,13 +185,43 @@ class GatedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`: what the model returned."""
-        gates, switches = self._gates_and_switches(x)
-        return self.weights_network(x, *gates, *switches)
+        z = self.transformed(x)
+        gates, switches = self._gates_and_switches(z)
+        return self.weights_network(z, *gates, *switches)
+
+    def transformed(self, x: Tensor) -> Tensor:
+        """What the two networks read: `x` after the input transform, if there is one."""
+        return x if self.input_transform is None else self.input_transform(x)
+
+    def without_input_transform(self) -> GatedNetwork:
+        """The same network, sharing every module, for inputs that are transformed already.
+
+        >>> from dualview.conversion.input_transform import InputTransform
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = disentangle(model, "dnn", input_transform=InputTransform(0.5, 0.25))
+        >>> x = torch.rand(3, 4)
+        >>> torch.equal(net(x), net.without_input_transform()((x - 0.5) / 0.25))
+        True
+        """
+        if self.input_transform is None:
+            return self
+        rest = copy.copy(self)
+        rest._modules = {**self._modules, "input_transform": None}
+        return rest
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """As every module; a state that has an input transform brings it."""
+        mean = state_dict.get(f"{prefix}input_transform.mean")
+        if self.input_transform is None and isinstance(mean, Tensor):
+            self.input_transform = blank_transform(self, tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @says_what_it_takes
     def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(x)[: self.n_gates])
+        return tuple(self.gating_network(self.transformed(x))[: self.n_gates])
 
     @says_what_it_takes
     def gates(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -193,12 +241,12 @@ class GatedNetwork(nn.Module):
             GateOrderError: the gate order joins layers of different shapes.
             ExampleInputError: the network does not take `x`.
         """
-        return self._gates_and_switches(x, hard=hard)
+        return self._gates_and_switches(self.transformed(x), hard=hard)
 
     def _gates_and_switches(
-        self, x: Tensor, *, hard: bool = False
+        self, z: Tensor, *, hard: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        values = self.gating_network(x)
+        values = self.gating_network(z)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
@@ -332,6 +380,7 @@ class GatedNetwork(nn.Module):
     max_pool=optional(one_of(*get_args(MaxPooling))),
     initialise=optional(calling(1)),
     seed=optional(seed_number),
+    input_transform=optional(instance_of(InputTransform, repair=TRANSFORM)),
 )
 def disentangle(
     model: nn.Module,
@@ -344,6 +393,7 @@ def disentangle(
     example_input: Tensor | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
+    input_transform: InputTransform | None = None,
 ) -> GatedNetwork:
     """Take a ReLU network apart into a gating network and a weights network.
 
@@ -379,6 +429,10 @@ def disentangle(
         seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
             gating network, from different seeds derived from it. The model's own parameters are
             the caller's to seed. Default: from PyTorch's global random state.
+        input_transform: what is done to inputs before the model sees them, such as the mean and
+            standard deviation that it was trained with; the network then takes inputs as they are
+            before it. Default: one at the model's front, `nn.Sequential(InputTransform(...), ...)`,
+            or none.
 
     Returns:
         The gated network, in the model's mode, on its device, of its dtype.
@@ -395,6 +449,9 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     _refuse_switch(kind, max_pool)
+    model, transform = _front(model, input_transform)
+    if transform is not None and isinstance(example_input, Tensor):
+        example_input = transform(example_input)
     traced = trace(model, example_input)
     _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
@@ -429,7 +486,25 @@ def disentangle(
         weights_input,
         order,
         recipe,
+        transform,
     )
+
+
+def _front(
+    model: nn.Module, given: InputTransform | None
+) -> tuple[nn.Module, InputTransform | None]:
+    """The model without its input transform, and a copy of that where and of the type it is."""
+    model, own = taken_off(model)
+    if given is not None and own is not None:
+        raise ConversionError(
+            "input_transform: expected none for a model that begins with one, got another. Repair: "
+            "leave one of them out"
+        )
+    transform = own if given is None else given
+    if transform is None:
+        return model, None
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return model, copy.deepcopy(transform).to(like)
 
 
 _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {

@@ -54,6 +54,9 @@ def evaluated_inputs(
             f"{name}: expected what the network takes, got one example of shape "
             f"{tuple(x.shape[1:])} ({error})"
         ) from error
+    if own.input_transform is not None:
+        axes = (1, -1, *(1,) * (x.dim() - 2))
+        x = (x - own.input_transform.mean.reshape(axes)) / own.input_transform.std.reshape(axes)
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}

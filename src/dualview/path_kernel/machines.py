@@ -419,7 +419,7 @@ def _seed(random_state: Any) -> int:
     """A seed for torch: a whole number as it is, else drawn as scikit-learn does."""
     try:
         state = check_random_state(random_state)
-    except (ValueError, TypeError) as error:
+    except Exception as error:  # scikit-learn's, or of its message's making
         raise PathKernelError(
             f"random_state: expected a whole number from 0 to {2**32 - 1}, a "
             f"numpy.random.RandomState or None, got {said(random_state)}"

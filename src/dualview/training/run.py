@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
 
 CHECKPOINT = "last.ckpt"
@@ -86,6 +87,11 @@ def train(
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
+    The images are standardised by the mean and standard deviation of each channel over the train
+    split. **A gated network carries this as its `input_transform` from then on, and is called on
+    images as they are, pixels from 0 to 1; a plain module cannot, and the result's `network` is the
+    transform with the module behind it.** A network that has an input transform keeps it.
+
     On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
     uninterrupted one. The caller sees to it that net, data and settings are those of the first
     call. The folder gets `metrics.csv` (one row an epoch) and, when the last epoch is done,
@@ -94,19 +100,22 @@ def train(
 
     Args:
         net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
-            classes to one output (b, 1). It ends in evaluation mode.
+            classes to one output (b, 1): standardised images, or, where it carries an input
+            transform, images as they are. It ends in evaluation mode.
         data: train, validation and test split.
         settings: options; what is None is chosen by the number of train examples.
         folder: where the run's files go; made if missing.
         watcher: told of every step and epoch.
         measure: called as `measure(net, epochs_done)` before the first epoch and after each, in
-            evaluation mode and without gradients. What it returns (numbers, texts, lists and
-            dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
+            evaluation mode and without gradients: a gated network takes images as they are there,
+            a plain module standardised ones. What it returns (numbers, texts, lists and dicts) is
+            kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
         validate: False leaves the validation split alone, for runs that train on it.
 
     Returns:
-        The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
+        The curve, what became of the run ("finished", or "diverged" where a loss was not finite),
+        and the network that takes images as they are.
 
     Raises:
         RunError: the folder's checkpoint is damaged.
@@ -122,24 +131,30 @@ def train(
     ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=9), Path(folder))
     >>> result.status, len(result.curve), result.test_accuracy > 0.5
     ('finished', 9, True)
+    >>> test = datasets.load("digits").test
+    >>> hits = result.network(test.pixels).argmax(1) == test.labels
+    >>> bool(hits.float().mean() == result.test_accuracy)
+    True
     """
     require_lightning()
     import torch
 
+    from dualview.training.feeding import feed
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
     settings = replace(settings, precision=precision_here(settings))
     gpus = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=gpus):
-        check_network_fits(net, data, settings)
+        fed = feed(net, data)
+        check_network_fits(fed, data, settings)
     folder = Path(folder)
     make_folder(folder)
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
         module, status, message = _fit(
-            _classifier(net, data, settings, measure, validate), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -155,6 +170,7 @@ def train(
         parameters,
         device,
         tuple(module.measurements),
+        fed.whole.eval(),
     )
 
 
@@ -175,6 +191,7 @@ def make_folder(folder: Path) -> None:
 
 def _classifier(
     net: nn.Module,
+    fed: Feed,
     data: Dataset,
     settings: TrainSettings,
     measure: Measure | None,
@@ -182,7 +199,7 @@ def _classifier(
 ) -> Classifier:
     from dualview.training.module import Classifier
 
-    return Classifier(net, data, settings, measure, validate=validate)
+    return Classifier(net, fed, data, settings, measure, validate=validate)
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
