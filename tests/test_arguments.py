@@ -95,7 +95,7 @@ REFUSED = [
     (whole(0, 5), [6, -1]),
     (number(above=0), [0, -1.0, math.inf, "1", True, 1j, 10**400, "nan", *NOTHING]),
     (number(least=0, below=1), [-0.1, 1]),
-    (arguments.seed_number, [-1, 1.5, 2**63, "0", True, *NOTHING]),
+    (arguments.seed_number, [-1, 1.5, 2**64, "0", True, *NOTHING]),
     (arguments.byte_count, [0, -1, math.inf, "1GB", True, *NOTHING]),
     (arguments.probability, [-0.1, 1.1, "0.5", *NOTHING]),
     (arguments.fraction, [0, 1, *NOTHING]),

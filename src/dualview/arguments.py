@@ -27,7 +27,7 @@ Check = Callable[[Any], Any]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**64 - 1
 """PyTorch's generators take no larger one."""
 
 LARGEST_COUNT = 2**31 - 1

@@ -37,11 +37,6 @@ def _source(value: Any) -> str:
     return str(value)
 
 
-def _any(value: Any) -> Any:
-    """Anything; what it is, is checked one by one."""
-    return value
-
-
 @dataclass(frozen=True)
 class DataSettings:
     """Which data, and how it is read; see `dualview.datasets.load`.
@@ -119,7 +114,7 @@ class ComparisonSettings:
             data=instance_of(DataSettings),
             arch=text_value,
             batch_norm=optional(flag),
-            kinds=several(_any, f"some of {', '.join(KINDS)}", empty=True),
+            kinds=several(text_value, f"some of {', '.join(KINDS)}", empty=True),
             training=instance_of(TrainSettings),
             experiment=text_value,
         )

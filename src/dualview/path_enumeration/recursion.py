@@ -32,6 +32,7 @@ from dualview.path_enumeration.example_values import GateMode, evaluated_inputs,
 from dualview.path_enumeration.kernels import (
     KernelBatchNorm,
     Variances,
+    check_alike,
     checked_variances,
     variance_of,
 )
@@ -76,6 +77,7 @@ def recursive_npk(
     >>> bool(torch.allclose(recursive_npk(net, x), enumerated_npk(net, x)))
     True
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[0]
 
@@ -107,6 +109,7 @@ def recursive_expected_ntk(
     Arguments are those of `enumerated_expected_ntk`, and so is the result. Errors: see
     `recursive_npk`.
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[1]
 

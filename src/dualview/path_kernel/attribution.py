@@ -108,7 +108,7 @@ class KernelAttribution:
         if label is None:
             return int(self.scores.argmax())
         classes = self.classes.tolist()
-        plain = getattr(label, "item", lambda: label)() if not np.ndim(label) else None
+        plain = getattr(label, "item", lambda: label)() if not getattr(label, "ndim", 0) else None
         found = [i for i, c in enumerate(classes) if type(c) is type(plain) and c == plain]
         if len(found) != 1:
             raise PathKernelError(

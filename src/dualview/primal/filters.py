@@ -222,8 +222,12 @@ class PrimalFilters:
         places = [
             tuple(require("positions", place, sequence, PrimalFilterError)) for place in given
         ]
+        if not spatial:
+            raise PrimalFilterError(
+                f"positions: expected none for layer {self.layer}, which is dense, got some"
+            )
         for place in places:
-            if len(place) != len(spatial) or not spatial:
+            if len(place) != len(spatial):
                 raise PrimalFilterError(
                     f"positions: expected {len(spatial)} numbers each, for the positions "
                     f"{spatial} of layer {self.layer}, got {place}"

@@ -28,17 +28,6 @@ def check_network_fits(fed: Feed, data: Dataset, settings: TrainSettings) -> Non
     """
     images, labels = next(iter(Batches(data.train, 1, mean=fed.mean, std=fed.std)))
     net = fed.core
-    parameters = list(net.parameters())
-    if not any(p.requires_grad for p in parameters):
-        raise SettingsError(
-            "net: expected a network with parameters to train, got none. Repair: "
-            "net.requires_grad_(True), or a network that has some"
-        )
-    if any(p.is_meta for p in parameters):
-        raise SettingsError(
-            "net: expected parameters that hold numbers, got some on the meta device. Repair: "
-            "net.to_empty(device='cpu'), then draw or load them"
-        )
     like = next((p for p in net.parameters() if p.is_floating_point()), images)
     dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype
     shape, classes = (2, *images.shape[1:]), data.n_classes
@@ -63,4 +52,19 @@ def check_network_fits(fed: Feed, data: Dataset, settings: TrainSettings) -> Non
         raise SettingsError(
             f"net: expected {classes} outputs for {classes} classes, got {out.shape[1]}. Repair: "
             f"build the network for the classes of the data"
+        )
+    _check_parameters(net)
+
+
+def _check_parameters(net: nn.Module) -> None:
+    parameters = list(net.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise SettingsError(
+            "net: expected a network with parameters to train, got none. Repair: "
+            "net.requires_grad_(True), or a network that has some"
+        )
+    if any(p.is_meta for p in parameters):
+        raise SettingsError(
+            "net: expected parameters that hold numbers, got some on the meta device. Repair: "
+            "net.to_empty(device='cpu'), then draw or load them"
         )

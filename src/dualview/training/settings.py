@@ -214,7 +214,8 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
 
 def at_least(name: str, value: int | None, lowest: int) -> None:
     """Refuse a value that is no whole number or too small; None passes."""
-    require(name, value, optional(whole(lowest, math.inf)), SettingsError)
+    if value is not None:
+        require(name, value, whole(lowest, math.inf), SettingsError)
 
 
 def at_most(name: str, value: int | None, highest: int) -> None:
