@@ -47,6 +47,14 @@ def test_every_recipe_on_large_data(arch, monkeypatch):
     assert setting("trial", arch, Request(width=2), DIGITS).scale > 0
 
 
+def test_precision_on_large_data(monkeypatch):
+    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    for arch in recipes.LARGE:
+        assert setting("trial", arch, Request(), DIGITS).comparison.training.precision == "auto"
+    asked = Request(machine=Machine(precision="32-true"))
+    assert setting("trial", "c4gap", asked, DIGITS).comparison.training.precision == "32-true"
+
+
 @pytest.mark.parametrize("request_", [Request(preset="paper"), Request()], ids=["paper", "large"])
 def test_no_recipe_in_this_preset(request_, monkeypatch):
     monkeypatch.setattr(recipes, "is_small", lambda data: False)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dualview.arguments import UnfitError
+from dualview.conversion.finite import first_wrong
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import DualviewError, ExampleInputError
@@ -40,9 +41,8 @@ def batch(value: Any) -> Tensor:
         raise UnfitError(wanted, NORMALISED)
     if value.is_meta:
         raise UnfitError(wanted, got="a meta tensor, which holds no numbers")
-    finite = value.isfinite()
-    if not finite.all():
-        bad = int((~finite.flatten(1).all(1)).nonzero()[0, 0])
+    bad = first_wrong(value)
+    if bad is not None:
         raise UnfitError("finite values", got=f"NaN or inf in row {bad}")
     return value
 
@@ -54,8 +54,9 @@ def example(value: Any) -> Tensor:
         raise UnfitError(wanted, NORMALISED)
     if value.is_meta:
         raise UnfitError(wanted, got="a meta tensor, which holds no numbers")
-    if not value.isfinite().all():
-        raise UnfitError("finite values", got="NaN or inf")
+    bad = first_wrong(value if value.dim() > 1 else value[None])
+    if bad is not None:
+        raise UnfitError("finite values", got=f"NaN or inf in row {bad}")
     return value
 
 

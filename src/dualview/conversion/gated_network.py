@@ -44,6 +44,7 @@ from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
 from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import Recipe, describe_gate
+from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
@@ -98,8 +99,7 @@ def says_what_it_takes(
 
     @functools.wraps(method)
     def called(net: Any, x: Tensor, *args: Options.args, **kwargs: Options.kwargs) -> Result:
-        for name, value in kwargs.items():
-            require(name, value, flag, ExampleInputError)
+        require("hard", kwargs.get("hard", False), flag, ExampleInputError)
         try:
             return method(net, x, *args, **kwargs)
         except (DualviewError, torch.OutOfMemoryError):
@@ -230,23 +230,34 @@ class GatedNetwork(nn.Module):
 
     @says_what_it_takes
     def gates_and_switches(
-        self, x: Tensor, *, hard: bool = False
+        self,
+        x: Tensor,
+        *,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All that the weights network needs beside its input: gates, and what is replayed as is.
 
         That is max-pool switches, then the multipliers of LayerNorm and attention. `hard` takes
-        1{q > 0} in place of the network's own gate functions.
+        1{q > 0} in place of the network's own gate functions. `check` is called with all that the
+        gating network gives, since a gate of NaN may look like any other.
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
             ExampleInputError: the network does not take `x`.
         """
-        return self._gates_and_switches(self.transformed(x), hard=hard)
+        return self._gates_and_switches(self.transformed(x), hard=hard, check=check)
 
     def _gates_and_switches(
-        self, z: Tensor, *, hard: bool = False
+        self,
+        z: Tensor,
+        *,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         values = self.gating_network(z)
+        if check is not None:
+            check(values)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
@@ -655,11 +666,14 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = dict(_named_tensors(drawn))
+    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
     with torch.no_grad():
         for name, tensor in _named_tensors(fresh):
             if name in sources:
                 tensor.copy_(sources[name])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
 
 

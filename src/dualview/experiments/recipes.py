@@ -2,7 +2,7 @@
 
 The paper preset is that of arXiv 2110.03403 and the papers it builds on. The cpu preset trains
 narrow networks for a few epochs: on small data (the digits) in seconds a run, on CIFAR-10 in
-minutes.
+minutes, with bfloat16 where the machine is faster with it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ SMALL: Mapping[str, Recipe] = {
     "vit": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=3.0),
 }
 
-_CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3)
+_CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3, precision="auto")
 _STRONG = TrainSettings(
     epochs=12,
     batch_size=500,

@@ -10,13 +10,15 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-from dualview.arguments import one_of, require
+from dualview.arguments import flag, number, one_of, require
+from dualview.conversion import finite
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
 
 Gates = Literal["model", "hard"]
+BatchNorm = Literal["identity", "scale"]
 
 
 def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
@@ -28,10 +30,12 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
         examples: first and second examples by the caller's names; None for the second: left out.
 
     Raises:
-        PathKernelError: no gated network; unknown gates; or examples that are not floating-point,
-            none, not finite, not alike, or that the network does not take.
+        PathKernelError: no gated network, or one that is not finite or has gates that depend on
+            the batch; unknown gates; or examples that are not floating-point, none, not finite, not
+            alike, or that the network does not take.
     """
     check_network(net)
+    check_computable(net)
     require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
     (first, x1), *rest = examples.items()
     given: dict[str, Tensor] = {first: require(first, x1, batch, PathKernelError)}
@@ -40,6 +44,29 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
             given[name] = require(name, x, batch, PathKernelError)
     _check_alike(given)
     _check_fits(net, first, given[first])  # the second are like it
+
+
+def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
+    """Refuse what says nothing about the network that the weights are drawn for.
+
+    Raises:
+        PathKernelError: an option of these names is not what it should be.
+    """
+    require("biases", biases, flag, PathKernelError)
+    require("bias_variance", bias_variance, number(least=0), PathKernelError)
+    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
+
+
+def check_computable(net: GatedNetwork) -> None:
+    """Refuse a network whose gates are of no meaning, or that holds NaN.
+
+    The weights network's batch norms matter only where their scales are asked for.
+
+    Raises:
+        PathKernelError: it is not finite, or its gates depend on the batch.
+    """
+    finite.check_network(net, PathKernelError, statistics=False)
+    finite.check_network(net.gating_network, PathKernelError)
 
 
 def check_network(net: GatedNetwork) -> None:

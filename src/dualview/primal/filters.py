@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 from dualview.arguments import byte_count, optional, require, sequence, takes, whole
 from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import example, gated
+from dualview.conversion.finite import check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
@@ -155,11 +156,13 @@ class PrimalFilters:
         """The layer's pre-activations <F, x> + c of examples (n, *input shape).
 
         Raises:
-            PrimalFilterError: another shape or type, or values that are not finite.
+            PrimalFilterError: another shape or type, values that are not finite, or overflow.
         """
         self._check_examples(x)
         with torch.no_grad():
-            return torch.cat([self._network(part) for part in x.split(self._block)])
+            values = torch.cat([self._network(part) for part in x.split(self._block)])
+        check_preactivations("x", [values], PrimalFilterError)
+        return values
 
     def distances(self, x: Tensor) -> Tensor:
         """Signed Euclidean distance of examples (n, *input shape) to the hyperplane of every gate.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dualview.arguments import takes, whole
 from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import same_transform
 from dualview.conversion.tracing import evaluation_mode
@@ -39,8 +40,8 @@ def initial_overlap(
         either network, the overlap is 1.
 
     Raises:
-        PrimalFilterError: no examples, values that are not finite, or networks of other layers or
-            with another input transform.
+        PrimalFilterError: no examples, values, parameters or pre-activations that are not finite,
+            or networks of other layers or with another input transform.
 
     Source: arXiv 2006.10529, section 5, on gates that are learnt; this normalisation of their
     overlap is the project's own.
@@ -52,6 +53,7 @@ def initial_overlap(
     (1.0,)
     """
     for network in (net, initial):
+        check_network(network.gating_network, PrimalFilterError)
         check_takes(network, "x", x, PrimalFilterError)
     if not same_transform(net.input_transform, initial.input_transform):
         raise PrimalFilterError(
@@ -59,10 +61,14 @@ def initial_overlap(
             "network without one that of its data). Repair: initial.input_transform = "
             "net.input_transform"
         )
+    start = 0
     sums: list[float] = [0.0] * net.n_gates
     with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():
         for part in x.split(batch_size):
             now, before = net.preactivations(part), initial.preactivations(part)
+            for values in (now, before):
+                check_preactivations("x", values, PrimalFilterError, range(start, len(x)))
+            start += len(part)
             shapes = [[tuple(q.shape[1:]) for q in layers] for layers in (now, before)]
             if shapes[0] != shapes[1]:
                 raise PrimalFilterError(

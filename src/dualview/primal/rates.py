@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dualview.arguments import require, said, takes, whole
 from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
@@ -59,7 +60,8 @@ def gate_rates(
         batch_size: examples at a time, with examples as a tensor.
 
     Raises:
-        PrimalFilterError: no examples, labels that do not fit them, or values that are not finite.
+        PrimalFilterError: no examples, labels that do not fit them, or values, parameters or
+            pre-activations that are not finite.
 
     >>> import dualview as dv
     >>> net = dv.disentangle(torch.nn.Sequential(
@@ -68,12 +70,15 @@ def gate_rates(
     >>> rates.classes, rates.counts.tolist(), rates.by_class[0].shape
     ((0, 1), [5, 5], torch.Size([2, 3]))
     """
+    check_network(net.gating_network, PrimalFilterError)
     counts: dict[int, int] = {}
     totals: dict[int, list[Tensor]] = {}
     with evaluation_mode(net), torch.no_grad():
         for examples, classes in _batches(data, labels, batch_size):
             _check(net, examples, classes)
-            on = [q > 0 for q in net.preactivations(examples)]
+            values = net.preactivations(examples)
+            check_preactivations("data", values, PrimalFilterError)
+            on = [q > 0 for q in values]
             for label in classes.unique().tolist():
                 chosen = classes == label
                 sums = [gate[chosen.to(gate.device)].sum(0, dtype=torch.int32) for gate in on]

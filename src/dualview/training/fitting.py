@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.datasets import Batches, Dataset

@@ -333,11 +333,11 @@ def precision_here(settings: TrainSettings) -> str:
         fast = torch.cuda.is_bf16_supported()
     else:
         others = settings.accelerator == "auto" and torch.backends.mps.is_available()
-        fast = settings.accelerator in ("auto", "cpu") and not others and _multiplies_bfloat16()
+        fast = settings.accelerator in ("auto", "cpu") and not others and multiplies_bfloat16()
     return "bf16-mixed" if fast else "32-true"
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for it; without them it is slower than float32."""
     import torch
 
