@@ -178,7 +178,7 @@ def probability(value: Any) -> float:
 
 def text_value(value: Any) -> str:
     """A text that is not empty and can be written as UTF-8."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise UnfitError("a text")
     try:
         value.encode()
@@ -240,7 +240,8 @@ def array(value: Any) -> Any:
 
     if hasattr(value, "detach"):  # a tensor, wherever it lies
         try:
-            value = value.detach().cpu().double().numpy()
+            value = value.detach().cpu()
+            value = value.numpy() if value.is_complex() else value.double().numpy()
         except Exception:  # sparse, complex, without numbers
             raise UnfitError("an array of real numbers") from None
     try:

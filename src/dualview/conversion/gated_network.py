@@ -505,6 +505,8 @@ def _front(
     model: nn.Module, given: InputTransform | None
 ) -> tuple[nn.Module, InputTransform | None]:
     """The model without its input transform, and a copy of that where and of the type it is."""
+    if not isinstance(model, nn.Module):
+        return model, None  # for the tracer to refuse
     model, own = taken_off(model)
     if given is not None and own is not None:
         raise ConversionError(

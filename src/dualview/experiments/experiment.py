@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.arguments import instance_of, optional, require_fields, several, text_value
+from dualview.arguments import instance_of, optional, require_fields, several, text_value, whole
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
-from dualview.experiments.settings import DataSettings
+from dualview.experiments.settings import MOST_SEEDS, DataSettings
 from dualview.experiments.tables import Table
 from dualview.training import (
     SettingsError,
     TrainSettings,
-    at_least,
     choose,
     on_this_machine,
 )
@@ -84,13 +83,14 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         choose("preset", self.preset, PRESETS)
-        for name in ("width", "seeds", "epochs"):
-            at_least(name, getattr(self, name), 1)
         require_fields(
             self,
             SettingsError,
             data=optional(instance_of(DataSettings)),
             arch=optional(text_value),
+            width=optional(whole(1)),
+            seeds=optional(whole(1, MOST_SEEDS)),
+            epochs=optional(whole(1, 10**6)),
             optimizer=optional(text_value),
             kinds=optional(several(text_value, "names, each once", empty=True)),
             machine=instance_of(Machine),

@@ -11,13 +11,15 @@ from dualview.arguments import (
     flag,
     fraction,
     instance_of,
+    number,
     optional,
     require_fields,
     seed_number,
     several,
     text_value,
+    whole,
 )
-from dualview.training import SettingsError, TrainSettings, at_least, at_most, choose, positive
+from dualview.training import SettingsError, TrainSettings, choose
 
 ONES = "-ones"
 """Ending of a kind whose weights network reads the constant 1."""
@@ -113,6 +115,9 @@ class ComparisonSettings:
             SettingsError,
             data=instance_of(DataSettings),
             arch=text_value,
+            width=optional(whole(1)),
+            seeds=whole(1, MOST_SEEDS),
+            beta=number(above=0),
             batch_norm=optional(flag),
             kinds=several(text_value, f"some of {', '.join(KINDS)}", empty=True),
             training=instance_of(TrainSettings),
@@ -124,10 +129,6 @@ class ComparisonSettings:
             _check_kind(kind)
         if len(set(self.kinds)) < len(self.kinds):
             raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
-        at_least("width", self.width, 1)
-        at_least("seeds", self.seeds, 1)
-        at_most("seeds", self.seeds, MOST_SEEDS)
-        positive("beta", self.beta)
         if self.max_pool is not None:
             choose("max_pool", self.max_pool, MAX_POOLING)
 

@@ -394,7 +394,7 @@ def _candidates(ridge: Any) -> tuple[float, ...]:
         several = list(ridge)
     except Exception:  # one number, or what no iteration is known of
         several = [ridge]
-    if isinstance(ridge, Mapping | Set):
+    if isinstance(ridge, Mapping | Set | bytes):
         several = [ridge]
     return checked_ridges(several)
 

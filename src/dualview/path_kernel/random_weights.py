@@ -125,6 +125,7 @@ def _put(network: nn.Module, name: str, module: nn.Module) -> None:
     draw=whole(0),
     variances=optional(named(number(least=0), "a variance for each parameter, by its name")),
     biases=flag,
+    bias_variance=number(least=0),
 )
 def draw_weights(
     network: nn.Module,

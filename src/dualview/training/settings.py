@@ -51,8 +51,8 @@ class SettingsError(DualviewError, ValueError):
 
 def _devices(value: Any) -> int | str:
     """A number of devices, or which, as Lightning takes them."""
-    if isinstance(value, str) and value:
-        return value
+    if isinstance(value, str):
+        return text_value(value)
     try:
         found: int = whole(1)(value)
     except UnfitError as unfit:
