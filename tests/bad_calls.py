@@ -24,7 +24,7 @@ from torch import nn
 import dualview as dv
 from dualview import architectures, datasets, path_enumeration, training
 from dualview.experiments import compare as comparison
-from dualview.experiments import reproduce as reproduction
+from dualview.experiments import reproduction
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.settings import ComparisonSettings, DataSettings

@@ -24,8 +24,7 @@ from dualview.architectures.record import recorded
 from dualview.architectures.vision_transformer import vit
 from dualview.architectures.whitened import c6white
 from dualview.arguments import flag, optional, shape, takes, text_value, whole
-from dualview.errors import ArchitectureError
-from dualview.nearest import did_you_mean
+from dualview.errors import ArchitectureError, did_you_mean
 
 Shape = tuple[int, int, int]
 

@@ -179,7 +179,7 @@ def _add_kernel_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Compute, and say where it is; `again` is the command that goes on after an interruption."""
-    from dualview.experiments.compare import load_data
+    from dualview.experiments.comparison import load_data
     from dualview.path_kernel.gram.gram import npk_gram
 
     at_least("n", options.n, 1)

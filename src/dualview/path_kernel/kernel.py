@@ -62,7 +62,9 @@ def npk(
             values grow with the product of the widths.
         gates: "model": as the network applies them (soft ones included); "hard": 1{q > 0}.
         biases: count paths that start at a bias too; else there are none. A bias is whatever
-            parameter is added, batch norm's among them.
+            parameter is added, batch norm's among them. A number or buffer that is added counts
+            with the biases behind a weight layer, as a path that starts at it; before the first
+            one it belongs to the input, as in (x - 0.5) / 0.25.
         bias_variance: of the biases.
         batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps), a
             constant. The running mean plays no part.

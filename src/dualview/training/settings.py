@@ -20,8 +20,7 @@ from dualview.arguments import (
     text_value,
     whole,
 )
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.errors import DualviewError, did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")
