@@ -23,8 +23,7 @@ from torch import nn
 
 import dualview as dv
 from dualview import architectures, datasets, path_enumeration, training
-from dualview.experiments import compare as comparison
-from dualview.experiments import reproduction
+from dualview.experiments import compare, reproduce
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.settings import ComparisonSettings, DataSettings
@@ -193,8 +192,8 @@ def _targets() -> Iterator[Target]:
         ridge.fit_kernel_regression,
         ridge.kernel_regression_path,
         stacked.train_stacked,
-        comparison.compare,
-        reproduction.reproduce,
+        compare,
+        reproduce,
     ):
         yield _of(function.__name__, function)
     for settings in (ComparisonSettings, DataSettings, Request, Machine):

@@ -106,7 +106,7 @@ def test_input_node():
 
 def test_outputs_are_counted_flat():
     assert checked_output(5, (1, 2, 3)) == 5
-    with pytest.raises(PathKernelError, match=r"0 \.\.\. 5 .*shape \(2, 3\), counted flat"):
+    with pytest.raises(PathKernelError, match=r"from 0 to 5 .*shape \(2, 3\), counted flat"):
         checked_output(6, (1, 2, 3))
     network = gated(dense(3, 4, 2), "dlgn").weights_network
     assert output_node(network).target == "2"
