@@ -10,6 +10,7 @@ gates of the other self-gated activations follow from `G(q) = a(q) / q`.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 import torch
@@ -48,10 +49,10 @@ class SoftGate(Gate):
 
     def __init__(self, beta: float = 4.0, eps: float = 0.0) -> None:
         super().__init__()
-        if not (math.isfinite(beta) and beta > 0):
-            raise ValueError(f"beta: expected a finite number above 0, got {beta}")
-        if not (math.isfinite(eps) and eps > -1):
-            raise ValueError(f"eps: expected a finite number above -1, got {eps}")
+        if not 0 < beta <= sys.float_info.max:
+            raise ValueError(f"beta: expected a finite number above 0, got {_short(beta)}")
+        if not -1 < eps <= sys.float_info.max:
+            raise ValueError(f"eps: expected a finite number above -1, got {_short(eps)}")
         self.beta = float(beta)
         self.eps = float(eps)
 
@@ -63,6 +64,11 @@ class SoftGate(Gate):
     def extra_repr(self) -> str:
         """What `print` shows of it."""
         return f"beta={self.beta:g}, eps={self.eps:g}"
+
+
+def _short(number: float) -> str:
+    """The number as text; of a whole number of many digits its size."""
+    return f"about 2 ** {number.bit_length()}" if isinstance(number, int) else f"{number}"
 
 
 class LeakyGate(Gate):

@@ -8,6 +8,7 @@
 """
 
 import collections
+import dataclasses
 import random
 import time
 import warnings
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
+from torch.utils._pytree import tree_flatten
 from torch.utils.checkpoint import checkpoint
 
 import dualview as dv
@@ -500,3 +502,39 @@ def _with_parameters_of(model, weights):
             if name in own and own[name] is not parameter:
                 parameter.copy_(own[name])
     return model
+
+
+Pair = collections.namedtuple("Pair", ["first", "second"])
+
+
+@dataclasses.dataclass
+class Record:
+    value: Tensor
+
+
+class Sorted(dict):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: Pair(y, y), Record, lambda y: Sorted(a=y), lambda y: [Pair(y, y)], slice]
+)
+def test_outputs_of_other_classes_are_refused_by_name(wrap):
+    with pytest.raises(ConversionError, match=r"forward returns a \w+.*plain tuple, list or dict"):
+        dv.disentangle(Net(lambda s, x: wrap(then(s, x))), "dnn")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        *(lambda y: (y,), lambda y: [y, 2 * y], lambda y: {"a": y, "b": (y, None)}),
+        lambda y: collections.OrderedDict(a=y),
+    ],
+)
+def test_plain_containers_are_returned_as_they_are(wrap):
+    model = Net(lambda s, x: wrap(then(s, x))).double()
+    got, wanted = dv.disentangle(model, "dnn")(inputs()), model(inputs())
+    leaves, tree = tree_flatten(got if isinstance(got, list | tuple) else dict(got))
+    expected, other = tree_flatten(wanted if isinstance(wanted, list | tuple) else dict(wanted))
+    assert tree == other
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(leaves, expected, strict=True))
