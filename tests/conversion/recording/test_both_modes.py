@@ -91,6 +91,12 @@ def not_compiled(s, x):
     return then(s, x if compiled or torch.onnx.is_in_onnx_export() else 2 * x)
 
 
+def sizes_as_arguments(s, x):
+    n = x.shape[0]
+    h = torch.reshape(x, (n, x.size(1)))
+    return then(s, torch.reshape(h, [n, -1]).narrow(1, 0, x.shape[1]).expand(n, 4))
+
+
 def text_of_shape(s, x):
     assert "shape" in f"shape of {x.shape}, {x!r}"
     return then(s, x)
@@ -124,7 +130,14 @@ def list_made_once(s, x):
 RIGHT = [
     *(is_instance, is_instance_of_several, is_tensor, is_instance_deep_inside, is_parameter),
     *(class_attribute, match_class, is_a_size, is_a_tuple, has_attribute, not_compiled),
-    *(text_of_shape, module_made_in_forward, parameters_by_name, checkpointed, mask_made_once),
+    *(
+        sizes_as_arguments,
+        text_of_shape,
+        module_made_in_forward,
+        parameters_by_name,
+        checkpointed,
+        mask_made_once,
+    ),
     list_made_once,
 ]
 
@@ -319,7 +332,26 @@ def dropout_of_a_parameter(s, x):
     return F.linear(torch.relu(s.a(x)), F.dropout(s.b.weight, 0.5))
 
 
+def catches_a_count(s, x):
+    try:
+        for _ in range(x.shape[1]):
+            x = 2 * x
+    except TypeError:
+        x = x + 1
+    return then(s, x)
+
+
+def catches_an_index(s, x):
+    try:
+        x = [2, 3, 4, 5, 6][x.shape[1]] * x
+    except TypeError:
+        x = x + 1
+    return then(s, x)
+
+
 REFUSED = {
+    catches_a_count: r"counts by a value or size of its input \(range\)",
+    catches_an_index: r"counts by a value or size of its input \(BINARY_SUBSCR\)",
     gradients_on: r"another thing when gradients are off",
     autocast_on: r"another thing when gradients are off or autocast is on",
     in_autocast: r"runs under torch.autocast",
