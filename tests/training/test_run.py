@@ -3,8 +3,7 @@
 1. The same seed gives the same numbers whatever is random outside, another seed others; PyTorch's
    random state, its thread count and the handling of Ctrl-C are as before, also when interrupted.
 2. Ctrl-C in the midst of an epoch leaves as KeyboardInterrupt, and the run goes on to the numbers
-   and parameters of an uninterrupted one, whatever network it is given; SIGTERM leaves with its
-   own status.
+   and parameters of an uninterrupted one, whatever network it is given.
 3. A loss that is not finite ends the run as "diverged", with the epochs before it, and within 50
    steps.
 4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
@@ -32,12 +31,10 @@ from dualview.training import (
     METRICS,
     MODEL,
     SettingsError,
-    Terminated,
     TrainSettings,
     Unwatched,
     check_machine,
     cpu_threads,
-    is_main_process,
     require_lightning,
     train,
 )
@@ -103,16 +100,6 @@ def test_ctrl_c(tmp_path, steps):
     assert _exact(resumed) == _exact(whole)
     models = [(tmp_path / name / MODEL).read_bytes() for name in "ab"]
     assert models[0] == models[1]
-
-
-def test_sigterm_is_no_success(tmp_path):
-    """Lightning alone would leave with status 0."""
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated) as stop:
-        train(tiny_net(), DATA, SETTINGS, tmp_path, watcher=_Signals(STEPS + 1, signal.SIGTERM))
-    assert stop.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert (tmp_path / CHECKPOINT).exists()
 
 
 def test_other_exits_stay_as_they_are(tmp_path):
@@ -287,17 +274,6 @@ def test_machine_that_is_there():
     check_machine(SETTINGS)
     assert cpu_threads(SETTINGS) == torch.get_num_threads()
     assert cpu_threads(replace(SETTINGS, threads=3)) == 3
-
-
-@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_only_one_process_writes(name, monkeypatch):
-    for other in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(other, raising=False)
-    assert is_main_process()
-    monkeypatch.setenv(name, "0")
-    assert is_main_process()
-    monkeypatch.setenv(name, "1")
-    assert not is_main_process()
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

@@ -275,7 +275,7 @@ def gated_network(
     Raises:
         RunError: the run was trained on other data, or its model file does not fit.
     """
-    from dualview.experiments.data import data_fingerprint
+    from dualview.datasets.fingerprint import data_fingerprint
     from dualview.experiments.networks import build_network, example_input
     from dualview.gated_network import disentangle
 

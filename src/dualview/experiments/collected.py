@@ -17,9 +17,10 @@ from dualview.errors import RunError
 from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduce import DONE
-from dualview.experiments.run_folders import RECORD, differences
+from dualview.experiments.run_folders import RECORD
 from dualview.files.writing import read_json, write_text
 from dualview.nearest import did_you_mean
+from dualview.training.settings import differences
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""

@@ -5,9 +5,10 @@ from dualview.training.run import require_lightning
 try:
     import pytorch_lightning as lightning
     from pytorch_lightning.callbacks import Checkpoint
+    from pytorch_lightning.plugins.environments import LightningEnvironment
     from pytorch_lightning.plugins.io import CheckpointIO
 except ModuleNotFoundError:
     require_lightning()
     raise  # Lightning is there, and something of its own is not
 
-__all__ = ["Checkpoint", "CheckpointIO", "lightning"]
+__all__ = ["Checkpoint", "CheckpointIO", "LightningEnvironment", "lightning"]
