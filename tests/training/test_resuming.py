@@ -24,10 +24,10 @@ from torch import nn
 
 from dualview.architectures import fc
 from dualview.errors import RunError
-from dualview.experiments.spectrum_networks import function_network
-from dualview.experiments.spectrum_regression import Fit, fit
+from dualview.experiments.spectrum.networks import function_network
+from dualview.experiments.spectrum.regression import Fit, fit
 from dualview.training import CHECKPOINT, TrainSettings, Unwatched, train
-from dualview.training.stacked import train_stacked
+from dualview.training.stacked.run import train_stacked
 from tests.training.tiny import tiny_data
 
 SETTINGS = TrainSettings(

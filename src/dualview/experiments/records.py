@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
-from dualview.experiments.json_fields import from_json
+from dualview.files.json_fields import from_json
 from dualview.files.writing import read_json, write_json
 from dualview.training.metrics import EpochMetrics
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.source_lines import module_of
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, mapped, settled, some_tensor, with_groups
-from dualview.source_lines import module_of
 
 
 def map_positions(

@@ -14,15 +14,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dualview import operations as ops
-from dualview.gates import apply_gate
+from dualview.conversion import operations as ops
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.path_kernel import channel_rules as channels
 from dualview.path_kernel import factor_rules as factors
 from dualview.path_kernel import position_rules as positions
 from dualview.path_kernel import weight_rules as weights
 from dualview.path_kernel.setting import Rule
-from dualview.pooling import replay_switch
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 RULES: dict[Any, Rule] = {
     nn.Linear: weights.dense,

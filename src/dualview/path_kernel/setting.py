@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
+from dualview.conversion.source_lines import describe
 from dualview.errors import PathKernelError
-from dualview.source_lines import describe
 
 
 @dataclass(frozen=True)

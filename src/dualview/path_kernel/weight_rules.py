@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from dualview.conversion.source_lines import module_of
 from dualview.path_kernel.factor_rules import multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, channel_mean, diagonal_mean, some_tensor
-from dualview.source_lines import module_of
 
 
 def fan_in(module: nn.Module) -> int:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.environment import settings_alone_decide, start_a_group
 from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
-from dualview.training.parameters import save_parameters
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
-MODEL = "model.safetensors"
 TENSORBOARD = "tensorboard"
 
 

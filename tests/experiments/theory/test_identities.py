@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from dualview import gated_network
+from dualview.conversion import gated_network
+from dualview.conversion.gates import GATE_OF_MODULE, Gate, SiLUGate
 from dualview.experiments.theory import identities
-from dualview.gates import GATE_OF_MODULE, Gate, SiLUGate
 from tests.experiments.theory.checking import all_fail, tried
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import GATE_OF_MODULE, HardGate
 from dualview.experiments.theory.models import chain, enliven, gated, normal
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
-from dualview.gates import GATE_OF_MODULE, HardGate
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 
