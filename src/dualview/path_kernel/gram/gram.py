@@ -103,7 +103,7 @@ def npk_gram(
     >>> bool(torch.allclose(torch.from_numpy(gram), dv.npk(net, x)))
     True
     """
-    _require_libraries()
+    _require_libraries(scheduler)
     _check_options(block, scheduler, workers, dtype)
     kernel_options = {
         "normalise": normalise,
@@ -177,8 +177,10 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
     return values.detach().to(dtype)
 
 
-def _require_libraries() -> None:
-    needed = ("dask", "distributed", "zarr", "tqdm")
+def _require_libraries(scheduler: str) -> None:
+    needed = ["dask", "distributed", "zarr", "tqdm"]
+    if scheduler == "processes":
+        needed.append("cryptography")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingExtraError(
