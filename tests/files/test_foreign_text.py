@@ -60,7 +60,7 @@ def test_spreadsheet(text):
     cell = spreadsheet_text(text)
     assert cell in (text, f"'{text}")
     if cell.lstrip()[:1] in tuple("=+-@") or cell[:1] in tuple("\t\r\n"):
-        assert re.fullmatch(r"[-+][\d.,\s]+.*", cell)
+        assert re.fullmatch(r"[-+][\d.,eE+ %±-]+", cell)
 
 
 @pytest.mark.parametrize(

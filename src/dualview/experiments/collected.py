@@ -50,7 +50,7 @@ def collect(
         RunError: the folder's runs are not all done, or `results` holds another record of the
             same name and `overwrite` is not set; nothing was written.
     """
-    if suffix and slug(suffix) != suffix.lower():
+    if suffix and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", suffix):
         raise SettingsError(
             f"suffix: expected a word of letters, digits and hyphens, got {suffix!r}. Repair: "
             f"{slug(suffix)!r}"

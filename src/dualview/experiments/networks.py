@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
+from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
 from dualview.conversion.gated_network import disentangle
 from dualview.conversion.gates import SoftGate
-from dualview.datasets import Batches, Dataset
+from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
 from dualview.training import SettingsError
@@ -40,6 +41,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(settings, data)
+        _whiten(model, data)
         if kind == "dnn":
             return model
         base, weights_input = split_kind(kind)
@@ -53,6 +55,19 @@ def build_network(
             gate_order=gate_order,
             **options,
         ).train()
+
+
+def _whiten(model: nn.Module, data: Dataset) -> None:
+    """Give a network that looks at whitened patches the training images they are whitened by."""
+    if has_whitened_patches(model):
+        whiten(model, _normalised(data.train, WHITENING_IMAGES, data))
+
+
+def _normalised(split: Split, count: int, data: Dataset) -> Tensor:
+    """At most `count` images, evenly spread over the split, as a network meets them."""
+    step = max(1, len(split) // count)
+    some = Split(split.images[::step][:count], split.labels[::step][:count])
+    return torch.cat([x for x, _ in Batches(some, 512, mean=data.mean, std=data.std)])
 
 
 def _check_size(settings: ComparisonSettings, data: Dataset) -> None:

@@ -16,7 +16,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 _ENTITIES = re.compile(r"&(?=#?\w)")
 
-_NUMBER = re.compile(r"[-+]?[\d.,\s]+([eE][-+]?\d+)?(\s?%)?(\s±\s[\d.,]+)?")
+_NUMBER = re.compile(r"[-+]?\.?\d[\d.,]*([eE][-+]?\d+)?( ?%)?( ± [\d.,]+)?")
 
 
 def markdown_text(text: str) -> str:

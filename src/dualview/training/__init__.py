@@ -22,10 +22,12 @@ from dualview.training.run import (
     TENSORBOARD,
     check_machine,
     cpu_threads,
+    on_this_machine,
     require_lightning,
     train,
 )
 from dualview.training.settings import (
+    DECAYED,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
@@ -40,6 +42,7 @@ from dualview.training.watcher import Unwatched, Watcher
 
 __all__ = [
     "CHECKPOINT",
+    "DECAYED",
     "LOSSES",
     "METRICS",
     "MODEL",
@@ -59,6 +62,7 @@ __all__ = [
     "choose",
     "cpu_threads",
     "is_main_process",
+    "on_this_machine",
     "positive",
     "require_lightning",
     "train",

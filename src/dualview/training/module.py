@@ -201,7 +201,7 @@ class Classifier(lightning.LightningModule):
         """
         images, labels = batch
         logits = self._logits(images)
-        loss = self._loss(logits, labels)
+        loss = self._loss(logits, labels, self.settings.label_smoothing)
         self._train.add(loss, logits, labels)
         if batch_idx % CHECK_EVERY == CHECK_EVERY - 1:
             self._finite_means(self._train, "train")
@@ -224,8 +224,11 @@ class Classifier(lightning.LightningModule):
         (run,) = self._run
         return run(images.contiguous(memory_format=torch.channels_last))
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return LOSS_FUNCTIONS[self.settings.loss](logits, labels, self.data.n_classes)
+    def _loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        loss = LOSS_FUNCTIONS[self.settings.loss]
+        # bfloat16 is too coarse for it; float64 stays.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return loss(logits, labels, self.data.n_classes, label_smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Put the epoch's metrics on the curve (validation has run by now).

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.environment import settings_alone_decide, start_a_group
 from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
-from dualview.training.settings import SettingsError, TrainSettings
+from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
@@ -92,6 +93,7 @@ def train(
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
+    settings = replace(settings, precision=precision_here(settings))
     gpus = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=gpus):
         check_network_fits(net, data, settings)
@@ -242,7 +244,7 @@ def _machine(settings: TrainSettings, *plugins: Any) -> dict[str, Any]:
     return {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
-        "precision": settings.precision,
+        "precision": precision_here(settings),
         "plugins": [OwnProcesses(), *plugins],
     }
 
@@ -255,6 +257,34 @@ def cpu_threads(settings: TrainSettings) -> int | None:
     if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpu):
         return settings.threads or torch.get_num_threads()
     return settings.threads
+
+
+def on_this_machine(settings: TrainSettings) -> TrainSettings:
+    """The settings with the threads and the precision that they mean here, as records keep them."""
+    return replace(settings, threads=cpu_threads(settings), precision=precision_here(settings))
+
+
+def precision_here(settings: TrainSettings) -> str:
+    """Lightning's name of the precision: the settings' own, or what "auto" stands for here."""
+    import torch
+
+    if settings.precision != AUTO:
+        return settings.precision
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        others = settings.accelerator == "auto" and torch.backends.mps.is_available()
+        fast = settings.accelerator in ("auto", "cpu") and not others and _multiplies_bfloat16()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is slower than float32."""
+    import torch
+
+    # A public question since PyTorch 2.10; earlier releases keep to float32.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def device_name(device: Any) -> str:

@@ -274,6 +274,8 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         ("devices", (1, "1", "auto")),
         ("flip", (False,)),
         ("crop", (0,)),
+        ("decayed", ("all",)),
+        ("label_smoothing", (0.0,)),
     ):
         if getattr(first, name) not in known:
             raise SettingsError(
