@@ -264,6 +264,7 @@ def test_without_lightning(tmp_path, monkeypatch):
     ("options", "named"),
     [
         ({"accelerator": "gqu"}, "accelerator='gqu'"),
+        ({"accelerator": "tpu"}, "accelerator='tpu'.* not possible here"),
         ({"devices": 0}, "devices=0"),
         ({"devices": "a,b"}, "devices='a,b'"),
         ({"precision": "31-true"}, "precision='31-true'"),

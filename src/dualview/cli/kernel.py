@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
-from dualview.training import SettingsError, at_least
+from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -222,6 +223,7 @@ def _network_settings(options: Any) -> tuple[ComparisonSettings, str, int, dict[
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")
     at_least("seed", seed, 0)
+    at_most("seed", seed, LARGEST_SEED)
     return (
         ComparisonSettings(data=data_settings(options), kinds=(kind,), **network),
         kind,
@@ -278,6 +280,7 @@ def gated_network(
     from dualview.conversion.gated_network import disentangle
     from dualview.datasets.fingerprint import data_fingerprint
     from dualview.experiments.networks import build_network, example_input
+    from dualview.training.feeding import transform_of
 
     order = None if config is None else config.get("gate_order")
     net = build_network(settings, kind, seed, data, gate_order=order)
@@ -289,7 +292,12 @@ def gated_network(
             )
         _load(net, Path(folder))
     if kind == "dnn":
-        return disentangle(net.eval(), kind="dnn", example_input=example_input(data))
+        return disentangle(
+            net.eval(),
+            kind="dnn",
+            example_input=example_input(data),
+            input_transform=transform_of(data),
+        )
     return net  # type: ignore[return-value]
 
 
@@ -307,7 +315,7 @@ def _load(net: nn.Module, folder: Path) -> None:
 
 
 def examples(data: Dataset, split: str, n: int | None) -> Tensor:
-    """The first `n` examples of a split, normalised as for training: (n, c, h, w) float32.
+    """The first `n` examples of a split as they are, pixels from 0 to 1: (n, c, h, w) float32.
 
     None: `EXAMPLES` of them, or all.
 
@@ -320,5 +328,5 @@ def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     n = min(EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
-    images, _ = next(iter(Batches(part, n, mean=data.mean, std=data.std)))
+    images, _ = next(iter(Batches(part, n, normalise=False)))
     return images

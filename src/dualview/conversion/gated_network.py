@@ -25,8 +25,10 @@ from dualview.architectures.record import architecture_of
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
+from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import OWN, Recipe, describe_gate
+from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
@@ -59,6 +61,9 @@ class GatedNetwork(nn.Module):
         weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
             outputs.
         recipe: the model and the options it was made with; None: put together by hand.
+        input_transform: what is done to an input before all else, or None. All methods, and all
+            functions of this package, take inputs as they are before it; the two networks by
+            themselves take what comes after it.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class GatedNetwork(nn.Module):
         weights_input: WeightsInput,
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
+        input_transform: InputTransform | None = None,
     ) -> None:
         super().__init__()
         self.gating_network = gating_network
@@ -79,9 +85,17 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
+        self.register_module("input_transform", input_transform)
         self.training = weights_network.training
         for module in (gating_network, *self.gate_functions.modules()):
             module.training = self.training
+
+    input_transform: InputTransform | None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A network that was pickled before networks had an input transform has none."""
+        super().__setstate__(state)
+        self._modules.setdefault("input_transform", None)
 
     @property
     def n_gates(self) -> int:
@@ -90,12 +104,42 @@ class GatedNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`: what the model returned."""
-        gates, switches = self.gates_and_switches(x)
-        return self.weights_network(x, *gates, *switches)
+        z = self.transformed(x)
+        gates, switches = self._gates_and_switches(z)
+        return self.weights_network(z, *gates, *switches)
+
+    def transformed(self, x: Tensor) -> Tensor:
+        """What the two networks read: `x` after the input transform, if there is one."""
+        return x if self.input_transform is None else self.input_transform(x)
+
+    def without_input_transform(self) -> GatedNetwork:
+        """The same network, sharing every module, for inputs that are transformed already.
+
+        >>> from dualview.conversion.input_transform import InputTransform
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = disentangle(model, "dnn", input_transform=InputTransform(0.5, 0.25))
+        >>> x = torch.rand(3, 4)
+        >>> torch.equal(net(x), net.without_input_transform()((x - 0.5) / 0.25))
+        True
+        """
+        if self.input_transform is None:
+            return self
+        rest = copy.copy(self)
+        rest._modules = {**self._modules, "input_transform": None}
+        return rest
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """As every module; a state that has an input transform brings it."""
+        mean = state_dict.get(f"{prefix}input_transform.mean")
+        if self.input_transform is None and isinstance(mean, Tensor):
+            self.input_transform = blank_transform(self, tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(x)[: self.n_gates])
+        return tuple(self.gating_network(self.transformed(x))[: self.n_gates])
 
     def gates(self, x: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
@@ -112,7 +156,12 @@ class GatedNetwork(nn.Module):
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
         """
-        values = self.gating_network(x)
+        return self._gates_and_switches(self.transformed(x), hard=hard)
+
+    def _gates_and_switches(
+        self, z: Tensor, *, hard: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values = self.gating_network(z)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
@@ -238,6 +287,7 @@ def disentangle(
     example_input: Tensor | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
+    input_transform: InputTransform | None = None,
 ) -> GatedNetwork:
     """Take a ReLU network apart into a gating network and a weights network.
 
@@ -273,6 +323,10 @@ def disentangle(
         seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
             gating network, from different seeds derived from it. The model's own parameters are
             the caller's to seed. Default: from PyTorch's global random state.
+        input_transform: what is done to inputs before the model sees them, such as the mean and
+            standard deviation that it was trained with; the network then takes inputs as they are
+            before it. Default: one at the model's front, `nn.Sequential(InputTransform(...), ...)`,
+            or none.
 
     Returns:
         The gated network, in the model's mode, on its device, of its dtype.
@@ -289,6 +343,9 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     _check_choices(kind, weights_input, max_pool)
+    model, transform = _front(model, input_transform)
+    if transform is not None and example_input is not None:
+        example_input = transform(example_input)
     traced = trace(model, example_input)
     _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
@@ -323,7 +380,30 @@ def disentangle(
         weights_input,
         order,
         recipe,
+        transform,
     )
+
+
+def _front(
+    model: nn.Module, given: InputTransform | None
+) -> tuple[nn.Module, InputTransform | None]:
+    """The model without its input transform, and a copy of that where and of the type it is."""
+    model, own = taken_off(model)
+    if given is not None and own is not None:
+        raise ConversionError(
+            "input_transform: expected none for a model that begins with one, got another. Repair: "
+            "leave one of them out"
+        )
+    transform = own if given is None else given
+    if transform is None:
+        return model, None
+    if not isinstance(transform, InputTransform):
+        raise ConversionError(
+            f"input_transform: expected a dualview.InputTransform(mean, std), got "
+            f"{type(transform).__name__}"
+        )
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return model, copy.deepcopy(transform).to(like)
 
 
 _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
@@ -476,11 +556,14 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = dict(_named_tensors(drawn))
+    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
     with torch.no_grad():
         for name, tensor in _named_tensors(fresh):
             if name in sources:
                 tensor.copy_(sources[name])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
 
 

@@ -18,6 +18,7 @@ from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
 from dualview.training import SettingsError
+from dualview.training.feeding import batches_for, transform_of
 
 
 def build_network(
@@ -31,7 +32,9 @@ def build_network(
     """The untrained network of a kind; the same seed draws the same one, whatever else is random.
 
     With one seed, the gating network of a DGN starts from the DNN's initial parameters; its weights
-    network is drawn independently of them. `gate_order` is as `disentangle` takes it.
+    network is drawn independently of them. `gate_order` is as `disentangle` takes it. Gated
+    networks carry the data's input transform and take images as they are; a "dnn" is a plain module
+    that takes standardised ones.
 
     Raises:
         SettingsError: the architecture cannot be built so.
@@ -53,6 +56,7 @@ def build_network(
             example_input=example_input(data),
             seed=seed,
             gate_order=gate_order,
+            input_transform=transform_of(data),
             **options,
         ).train()
 
@@ -109,13 +113,15 @@ def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
 
 
 def example_input(data: Dataset) -> Tensor:
-    """One training example as the network meets it: (1, c, h, w) float32."""
-    first, _ = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
+    """One training example, as it is: (1, c, h, w) float32."""
+    first, _ = next(iter(Batches(data.train, 1, normalise=False)))
     return first
 
 
 def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int = 512) -> float:
     """Share of a split that the network classifies rightly, in evaluation mode, where it lies.
+
+    It is called on images as they are if it carries an input transform, else on standardised ones.
 
     >>> from dualview.datasets import load
     >>> data, net = load("digits"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -124,7 +130,7 @@ def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int
     """
     part = getattr(data, split)
     device = next(net.parameters()).device
-    batches = Batches(part, batch_size, device=device, mean=data.mean, std=data.std)
+    batches = batches_for(net, data, part, batch_size, device)
     training = net.training
     net.eval()
     with torch.no_grad():

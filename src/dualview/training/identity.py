@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.feeding import Feed
     from dualview.training.settings import TrainSettings
 
 _ADDRESS = re.compile(r"0x[0-9a-f]+")
 
 
 def job_identity(
-    trainer: str, net: nn.Module, data: Dataset, settings: TrainSettings, **more: Any
+    trainer: str, fed: Feed, data: Dataset, settings: TrainSettings, **more: Any
 ) -> dict[str, Any]:
-    """The identity of training `net` on `data`.
+    """The identity of training a network on `data`.
 
     More epochs at a constant learning rate are a longer run of the same, so that then their number
     is no part of it.
 
     Args:
         trainer: the function that trains, since each keeps other things.
-        net: untrained or not: its structure counts, not its numbers.
-        data: with its normalisation.
+        fed: the network: its structure counts, not its numbers; and how it gets its images.
+        data: what it is trained on.
         settings: resolved.
         more: what else the numbers depend on.
     """
@@ -40,10 +41,10 @@ def job_identity(
         del options["epochs"]
     return {
         "trainer": trainer,
-        "network": network_identity(net),
+        "network": network_identity(fed.core),
         "data": f"{data.description} ({data_fingerprint(data)})",
-        "mean": list(data.mean),
-        "std": list(data.std),
+        "mean": list(fed.mean),
+        "std": list(fed.std),
         **options,
         **more,
     }

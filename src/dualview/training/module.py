@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
+from dualview.training.feeding import Feed, completed_state
 from dualview.training.lightning import lightning
 from dualview.training.losses import LOSS_FUNCTIONS, predictions
 from dualview.training.metrics import EpochMetrics
@@ -91,6 +92,7 @@ class Classifier(lightning.LightningModule):
 
     Args:
         net: maps images (b, c, h, w) to outputs (b, k), as the settings' loss takes them.
+        fed: how it gets its images.
         data: all three splits.
         settings: resolved.
         measure: as `train` takes it.
@@ -104,6 +106,7 @@ class Classifier(lightning.LightningModule):
     def __init__(
         self,
         net: nn.Module,
+        fed: Feed,
         data: Dataset,
         settings: TrainSettings,
         measure: Measure | None = None,
@@ -113,7 +116,8 @@ class Classifier(lightning.LightningModule):
         super().__init__()
         self.net = net
         # Not a member module: its parameters are `net`'s, under `net`'s names.
-        self._run = [torch.compile(net) if settings.compile else net]
+        self._run = [torch.compile(fed.core) if settings.compile else fed.core]
+        self.fed = fed  # no module, so that its modules are no members either
         self.data = data
         self.settings = settings
         self.measure = measure
@@ -149,8 +153,8 @@ class Classifier(lightning.LightningModule):
             self.data.train,
             max(1, options.batch_size // processes),
             device=self.trainer.strategy.root_device,
-            mean=self.data.mean,
-            std=self.data.std,
+            mean=self.fed.mean,
+            std=self.fed.std,
             shuffle=True,
             seed=options.seed,
             crop=options.crop,
@@ -166,9 +170,13 @@ class Classifier(lightning.LightningModule):
     def _evaluation(self, split: Split) -> Loader:
         device = self.trainer.strategy.root_device
         batches = Batches(
-            split, EVALUATION_BATCH, device=device, mean=self.data.mean, std=self.data.std
+            split, EVALUATION_BATCH, device=device, mean=self.fed.mean, std=self.fed.std
         )
         return Loader(batches, lambda: 0)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a run that began before networks carried their input transform."""
+        checkpoint["state_dict"] = completed_state(checkpoint["state_dict"], self.net, "net.")
 
     # Training
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
 
 CHECKPOINT = "last.ckpt"
@@ -46,6 +47,11 @@ def train(
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
+    The images are standardised by the mean and standard deviation of each channel over the train
+    split. **A gated network carries this as its `input_transform` from then on, and is called on
+    images as they are, pixels from 0 to 1; a plain module cannot, and the result's `network` is the
+    transform with the module behind it.** A network that has an input transform keeps it.
+
     On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
     uninterrupted one. The network's structure, data and settings must be those of the first call;
     that the network starts from the same numbers, and `measure` is the same, is up to the caller.
@@ -57,19 +63,22 @@ def train(
 
     Args:
         net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
-            classes to one output (b, 1). It ends in evaluation mode.
+            classes to one output (b, 1): standardised images, or, where it carries an input
+            transform, images as they are. It ends in evaluation mode.
         data: train, validation and test split.
         settings: options; what is None is chosen by the number of train examples.
         folder: where the run's files go; made if missing.
         watcher: told of every step and epoch.
         measure: called as `measure(net, epochs_done)` before the first epoch and after each, in
-            evaluation mode and without gradients. What it returns (numbers, texts, lists and
-            dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
+            evaluation mode and without gradients: a gated network takes images as they are there,
+            a plain module standardised ones. What it returns (numbers, texts, lists and dicts) is
+            kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
         validate: False leaves the validation split alone, for runs that train on it.
 
     Returns:
-        The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
+        The curve, what became of the run ("finished", or "diverged" where a loss was not finite),
+        and the network that takes images as they are.
 
     Raises:
         RunError: the folder's checkpoint is damaged, or of another run.
@@ -86,17 +95,23 @@ def train(
     ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=9), Path(folder))
     >>> result.status, len(result.curve), result.test_accuracy > 0.5
     ('finished', 9, True)
+    >>> test = datasets.load("digits").test
+    >>> hits = result.network(test.pixels).argmax(1) == test.labels
+    >>> bool(hits.float().mean() == result.test_accuracy)
+    True
     """
     require_lightning()
     import torch
 
+    from dualview.training.feeding import feed
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
     settings = replace(settings, precision=precision_here(settings))
     gpus = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=gpus):
-        check_network_fits(net, data, settings)
+        fed = feed(net, data)
+        check_network_fits(fed, data, settings)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Convolutions are quicker so; fully connected layers do not notice.
@@ -108,7 +123,7 @@ def train(
         settings_alone_decide(),
     ):
         module, status, message = _fit(
-            _classifier(net, data, settings, measure, validate), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -124,11 +139,13 @@ def train(
         parameters,
         device,
         tuple(module.measurements),
+        fed.whole.eval(),
     )
 
 
 def _classifier(
     net: nn.Module,
+    fed: Feed,
     data: Dataset,
     settings: TrainSettings,
     measure: Measure | None,
@@ -136,7 +153,7 @@ def _classifier(
 ) -> Classifier:
     from dualview.training.module import Classifier
 
-    return Classifier(net, data, settings, measure, validate=validate)
+    return Classifier(net, fed, data, settings, measure, validate=validate)
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
@@ -148,7 +165,7 @@ def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier
     checkpoint, settings = folder / CHECKPOINT, module.settings
     validate, measured = len(module.evaluated) > 1, module.measure is not None
     job = job_identity(
-        "train", module.net, module.data, settings, validate=validate, measured=measured
+        "train", module.fed, module.data, settings, validate=validate, measured=measured
     )
     earlier = read_checkpoint(checkpoint, job)
     if earlier is not None:
@@ -230,7 +247,15 @@ def check_machine(settings: TrainSettings) -> None:
     try:
         with _quiet(), settings_alone_decide():
             lightning.Trainer(**_machine(settings), logger=False, enable_checkpointing=False)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    # ImportError: of a device's library; OverflowError: of as many devices as no list can have.
+    except (
+        MisconfigurationException,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        OverflowError,
+    ) as error:
         raise SettingsError(
             f"accelerator={settings.accelerator!r}, devices={settings.devices!r}, "
             f"precision={settings.precision!r}: not possible here: {error}"
@@ -274,11 +299,11 @@ def precision_here(settings: TrainSettings) -> str:
         fast = torch.cuda.is_bf16_supported()
     else:
         others = settings.accelerator == "auto" and torch.backends.mps.is_available()
-        fast = settings.accelerator in ("auto", "cpu") and not others and _multiplies_bfloat16()
+        fast = settings.accelerator in ("auto", "cpu") and not others and multiplies_bfloat16()
     return "bf16-mixed" if fast else "32-true"
 
 
-def _multiplies_bfloat16() -> bool:
+def multiplies_bfloat16() -> bool:
     """Whether the processor has instructions for it; without them it is slower than float32."""
     import torch
 

@@ -110,6 +110,9 @@ class TrainSettings:
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
         choose("decayed", self.decayed, DECAYED)
+        if isinstance(self.devices, int):
+            at_least("devices", self.devices, -1)  # all of them
+            at_most("devices", self.devices, 1024)
         for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)
             at_most(name, getattr(self, name), highest)

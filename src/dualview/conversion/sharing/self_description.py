@@ -13,7 +13,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.conversion.sharing.config import (
     MOST_BYTES,
@@ -22,6 +22,7 @@ from dualview.conversion.sharing.config import (
     config_to_json,
 )
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import expect_file
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def own_config(path: Path) -> SavedConfig | None:
     from safetensors import SafetensorError, safe_open
 
     try:
+        expect_file(path)
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get(KEY, "")
         if not 0 < len(text) <= MOST_BYTES:
@@ -101,5 +103,6 @@ def _header(path: Path) -> bytes:
 
 
 def structure(config: SavedConfig) -> SavedConfig:
-    """What stays when a network is trained on."""
-    return replace(config, sha256="", versions={}, recipe=replace(config.recipe, seed=None))
+    """What stays when a network is trained on, which may give it an input transform."""
+    nothing: dict[str, Any] = {"sha256": "", "versions": {}, "input_transform": None}
+    return replace(config, **nothing, recipe=replace(config.recipe, seed=None))

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float64"]
 
+LARGEST_BLOCK = 2**15
+"""Examples on each side: a chunk of 4 GiB in float32. And processes, which are fewer."""
+
 
 def npk_gram(
     net: GatedNetwork,
@@ -198,6 +201,10 @@ def _check_options(
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise PathKernelError(f"{name}: expected a whole number above 0, got {value!r}")
+        if value > LARGEST_BLOCK:
+            raise PathKernelError(
+                f"{name}: expected at most {LARGEST_BLOCK:,}, got {value:,}. Repair: leave it out"
+            )
     address = isinstance(scheduler, str) and "://" in scheduler
     if scheduler not in ("threads", "processes") and not address:
         raise PathKernelError(

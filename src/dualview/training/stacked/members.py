@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 
 from dualview.conversion.parameters import save_parameters
 from dualview.training.checkpoints import CURVE, curve_of, read_checkpoint, write_checkpoints
+from dualview.training.feeding import Feed, completed_state
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
 from dualview.training.run import CHECKPOINT, METRICS, MODEL
 from dualview.training.settings import TrainSettings
@@ -33,6 +34,7 @@ class Member:
 
     Attributes:
         net: holds the parameters whenever no stack is being trained.
+        fed: how it gets its images.
         settings: resolved.
         folder: of its run.
         job: what its run is, as of `identity`.
@@ -42,6 +44,7 @@ class Member:
     """
 
     net: nn.Module
+    fed: Feed
     settings: TrainSettings
     folder: Path
     job: Mapping[str, Any] = field(default_factory=dict)
@@ -65,7 +68,7 @@ class Member:
         if checkpoint is None:
             return
         self.curve = curve_of(checkpoint, self.settings.epochs, path)
-        self.net.load_state_dict(checkpoint["network"])
+        self.net.load_state_dict(completed_state(checkpoint["network"], self.net))
         self.optimiser = checkpoint["optimiser"]
 
     def checkpoint(self) -> dict[str, Any]:
@@ -88,6 +91,7 @@ class Member:
             tuple(self.curve),
             sum(p.numel() for p in self.net.parameters() if p.requires_grad),
             device,
+            network=self.fed.whole.cpu().eval(),
         )
 
 
