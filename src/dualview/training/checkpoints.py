@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from dualview.errors import RunError
+from dualview.files.opening import opened
 from dualview.files.writing import write_together
 from dualview.training.metrics import EpochMetrics
 from dualview.training.settings import differences
@@ -78,7 +79,9 @@ def read_checkpoint(path: Path, job: Values) -> dict[str, Any] | None:
 
 
 def _compare_checksums(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed entries, which PyTorch does not write")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"other bytes than were written, in {damaged}")

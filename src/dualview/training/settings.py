@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.errors import DualviewError, did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")
