@@ -156,5 +156,5 @@ def test_a_run_folders_own_words_do_not_lead_elsewhere(tmp_path):
     runs = run_folder(tmp_path / "runs", preset="../../../x")
     with pytest.raises(RunError, match=r"expected the preset cpu or paper, got '../../../x'"):
         collect(runs, tmp_path / "results")
-    (runs / DONE).write_text('{"experiment": "shallow", "data": "../../x", "preset": "cpu"}')
-    assert collect(runs, tmp_path / "results")[0].parent == tmp_path / "results/shallow/x"
+    (runs / DONE).write_text('{"experiment": "architectures", "data": "../../x", "preset": "cpu"}')
+    assert collect(runs, tmp_path / "results")[0].parent == tmp_path / "results/architectures/x"
