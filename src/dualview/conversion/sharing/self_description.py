@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.conversion.parameters import opened_tensors
 from dualview.conversion.sharing.config import (
     MOST_BYTES,
     SavedConfig,
@@ -22,7 +23,6 @@ from dualview.conversion.sharing.config import (
     config_to_json,
 )
 from dualview.errors import SavedNetworkError
-from dualview.files.opening import expect_file
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -68,11 +68,10 @@ def save_described(net: nn.Module, config: SavedConfig, path: Path) -> str:
 
 def own_config(path: Path) -> SavedConfig | None:
     """The config that a parameter file holds; None if it holds none, or the file is damaged."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        expect_file(path)
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             text = (file.metadata() or {}).get(KEY, "")
         if not 0 < len(text) <= MOST_BYTES:
             return None
