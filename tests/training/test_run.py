@@ -19,6 +19,7 @@ import importlib.util
 import math
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 
@@ -254,7 +255,7 @@ def test_without_tensorboard(tmp_path, monkeypatch):
 
 def test_without_lightning(tmp_path, monkeypatch):
     require_lightning()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
     with pytest.raises(MissingExtraError, match=r"dualview\[train\]"):
         train(tiny_net(), DATA, SETTINGS, tmp_path / "new")
     assert not _content(tmp_path)

@@ -20,9 +20,11 @@ from torch.utils import _pytree as pytree
 from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.conversion.recording.both_modes import trace_both_modes
+from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
+from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.signal_path import multipliers_on, signal_path
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import (
@@ -87,9 +89,12 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     """
     own = private_copy(model)
     module = trace_both_modes(own)
+    if example_input is None:  # else the two are compared below
+        refuse_identity(own)
     in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
     write_out_attention(module)
     make_out_of_place(module.graph)
+    make_positional(module.graph)
     drop_dead_code(module.graph)
     verify(module.graph)
     kinds = value_kinds(module.graph)
@@ -231,8 +236,8 @@ def _compare_with_model(
         if not torch.allclose(a, b, 0, float(tolerance * scale), equal_nan=True):
             raise TracingError(
                 f"{type(own).__name__}: the traced graph and the model give different outputs for "
-                f"example_input. Something in forward is not seen by torch.fx: a branch on "
-                f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
+                f"example_input. Something in forward is not seen by a trace: a branch on the type "
+                f"or identity of a value (type(x), `h is x`), or a tensor changed through .data. "
                 f"Repair: write forward without it"
             )
 

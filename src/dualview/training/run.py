@@ -24,7 +24,7 @@ from dualview.arguments import (
     takes,
 )
 from dualview.conversion.parameters import MODEL, save_parameters
-from dualview.errors import DivergenceError, MissingExtraError, RunError
+from dualview.errors import DivergenceError, RunError, need
 from dualview.training.environment import settings_alone_decide, start_a_group
 from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
@@ -277,11 +277,7 @@ def require_lightning() -> None:
     Raises:
         MissingExtraError: it is; the message names the extra.
     """
-    if importlib.util.find_spec("pytorch_lightning") is None:
-        raise MissingExtraError(
-            "training needs PyTorch Lightning, which is not installed: "
-            "pip install 'dualview[train]'"
-        )
+    need("pytorch_lightning", "train", "training")
 
 
 @takes(SettingsError, settings=instance_of(TrainSettings))

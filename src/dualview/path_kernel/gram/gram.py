@@ -7,7 +7,6 @@ are on axis 0; rows of the Gram matrix are examples of `x`, columns those of `x2
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
 from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
+from dualview.errors import DualviewWarning, PathKernelError, need
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
@@ -202,14 +201,9 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
 
 
 def _require_libraries(scheduler: str) -> None:
-    needed = ["dask", "distributed", "zarr", "tqdm"]
-    if scheduler == "processes":
-        needed.append("cryptography")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"npk_gram needs {', '.join(missing)}. Repair: pip install 'dualview[kernel]'"
-        )
+    secured = ("cryptography",) if scheduler == "processes" else ()
+    for library in ("dask", "distributed", "zarr", "tqdm", *secured):
+        need(library, "kernel", "npk_gram")
 
 
 def _check_scheduler(scheduler: str, workers: int | None) -> None:
