@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from dualview.errors import RunError
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.records import load_records
 from dualview.training import (
     CHECKPOINT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.training import is_main_process
 from tests.experiments.small import small
 from tests.training.tiny import tiny_data
