@@ -22,7 +22,7 @@ from dualview.arguments import (
 from dualview.conversion.examples import gated
 from dualview.datasets import Dataset, Split
 from dualview.datasets.dataset import SPLIT_NAMES
-from dualview.experiments.data import data_fingerprint
+from dualview.datasets.fingerprint import data_fingerprint
 from dualview.experiments.records import provenance
 from dualview.experiments.summary import kind_name, percent
 from dualview.explorer.explanations.explain import Watcher, explain
