@@ -90,7 +90,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     own = private_copy(model)
     module = trace_both_modes(own)
     if example_input is None:  # else the two are compared below
-        refuse_identity(own)
+        refuse_identity(own, module.graph)
     in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
     write_out_attention(module)
     make_out_of_place(module.graph)

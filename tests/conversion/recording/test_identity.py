@@ -34,6 +34,7 @@ ASKING = {
     "type is": lambda s, x: then(s, 2 * x if type(x) is Tensor else x),
     "type is not": lambda s, x: then(s, x if type(x) is not Tensor else 2 * x),
     "type ==": lambda s, x: then(s, 2 * x if type(x) == Tensor else x),  # noqa: E721
+    "type of several": lambda s, x: then(s, 2 * x if type(x.chunk(2, 1)) is tuple else x),
     "type in": lambda s, x: then(s, 2 * x if type(x) in (Tensor, nn.Parameter) else x),
     "name of type": lambda s, x: then(s, 2 * x if type(x).__name__ == "Tensor" else x),
     "issubclass": lambda s, x: then(s, 2 * x if issubclass(type(x), Tensor) else x),
@@ -85,7 +86,15 @@ def in_a_message(s, x):
     return then(s, x)
 
 
-@pytest.mark.parametrize("forward", [none, of_modules, in_a_message], ids=lambda f: f.__name__)
+def of_containers(s, x):
+    values = [x, x] if type(x) is list else (x,)
+    assert type(values) == tuple  # noqa: E721
+    return then(s, values[0])
+
+
+@pytest.mark.parametrize(
+    "forward", [none, of_modules, in_a_message, of_containers], ids=lambda f: f.__name__
+)
 def test_what_asks_nothing_of_a_value_is_right(forward):
     model = Net(forward).double()
     assert torch.equal(dv.disentangle(model, "dnn")(inputs()), model(inputs()))

@@ -12,23 +12,33 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-from torch import nn
+from torch import fx, nn
 
-from dualview.conversion.source_lines import is_users_file, line_of
+from dualview.conversion.source_lines import is_users_file, line_of, operation_name
 from dualview.errors import TracingError
 
 _COMPARING = frozenset({"IS_OP", "COMPARE_OP", "CONTAINS_OP"})
+_CONTAINERS = frozenset({"list", "dict", "set", "str"})
+_SEVERAL = frozenset(
+    ["chunk", "split", "unbind", "tensor_split", "max", "min", "topk", "sort", "MultiheadAttention"]
+)
+"""What gives several tensors in a tuple, by name."""
 _SINGLE = (None, True, False, ...)
 """Objects of which there is one, so that `is` asks nothing of a tensor."""
 
 
-def refuse_identity(own: nn.Module) -> None:
+def refuse_identity(own: nn.Module, graph: fx.Graph) -> None:
     """Refuse a forward that asks whether its values are one object, or of what exact type they are.
+
+    Whether a value is a list or a tuple is no question, unless an operation of `graph` gives
+    several tensors: neither a tensor nor what stands for it is one.
 
     Raises:
         TracingError: it does, or a function that it calls.
     """
-    for code, line in _questions(own):
+    calls = {operation_name(node) for node in graph.nodes if node.op.startswith("call")}
+    known = _CONTAINERS | (set() if calls & _SEVERAL else {"tuple"})
+    for code, line in _questions(own, known):
         raise TracingError(
             f"{type(own).__name__}: forward asks for the exact type or identity of a value, at "
             f"{line_of(code.co_filename, line)}, which a trace cannot answer. Repair: ask "
@@ -37,7 +47,7 @@ def refuse_identity(own: nn.Module) -> None:
         )
 
 
-def _questions(own: nn.Module) -> Iterator[tuple[CodeType, int]]:
+def _questions(own: nn.Module, known: frozenset[str]) -> Iterator[tuple[CodeType, int]]:
     waiting = [found for module in own.modules() for found in _methods(module)]
     seen: set[CodeType] = set()
     while waiting:
@@ -46,7 +56,7 @@ def _questions(own: nn.Module) -> Iterator[tuple[CodeType, int]]:
             continue
         seen.add(function.__code__)
         for code in _nested(function.__code__):
-            yield from ((code, line) for line in _asking_lines(code, me))
+            yield from ((code, line) for line in _asking_lines(code, me, known))
             waiting += _called_by(code, function, module)
 
 
@@ -89,7 +99,7 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
             yield from _nested(constant)
 
 
-def _asking_lines(code: CodeType, me: str) -> Iterator[int]:
+def _asking_lines(code: CodeType, me: str, known: frozenset[str]) -> Iterator[int]:
     """Lines of `code` that ask for an identity or an exact type of a local value but `me`."""
     steps = list(dis.get_instructions(code))
     line = code.co_firstlineno
@@ -101,7 +111,10 @@ def _asking_lines(code: CodeType, me: str) -> Iterator[int]:
         last = operands[-1]
         if last.opname == "LOAD_CONST" and any(last.argval is single for single in _SINGLE):
             continue
-        of_types = any(o.opname == "LOAD_GLOBAL" and o.argval == "type" for o in operands)
+        named = {o.argval for o in operands if o.opname == "LOAD_GLOBAL"}
+        of_types = "type" in named
+        if of_types and named - {"type"} and named - {"type"} <= known:
+            continue
         if (step.opname == "IS_OP" or of_types) and any(_is_local(o, me) for o in operands):
             yield line
 

@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float64"]
 
+LARGEST_BLOCK = 2**15
+"""Examples on each side: a chunk of 4 GiB in float32. And processes, which are fewer."""
+
 
 @takes(
     PathKernelError,
     out=file_path,
-    block=optional(whole(1)),
+    block=optional(whole(1, LARGEST_BLOCK)),
     scheduler=text_value,
-    workers=optional(whole(1)),
+    workers=optional(whole(1, LARGEST_BLOCK)),
     normalise=flag,
     gates=one_of(*get_args(Gates)),
     batch_norm=BATCH_NORM,
@@ -121,7 +124,7 @@ def npk_gram(
     >>> bool(torch.allclose(torch.from_numpy(gram), dv.npk(net, x)))
     True
     """
-    _require_libraries()
+    _require_libraries(scheduler)
     _check_scheduler(scheduler, workers)
     check_law(biases, bias_variance, batch_norm)
     kernel_options = {
@@ -197,8 +200,9 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
     return tensor.detach().to(dtype)
 
 
-def _require_libraries() -> None:
-    for library in ("dask", "distributed", "zarr", "tqdm"):
+def _require_libraries(scheduler: str) -> None:
+    secured = ("cryptography",) if scheduler == "processes" else ()
+    for library in ("dask", "distributed", "zarr", "tqdm", *secured):
         need(library, "kernel", "npk_gram")
 
 
