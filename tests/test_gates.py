@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dualview.gates import GATE_OF_FUNCTION, GATE_OF_MODULE, HardGate, SoftGate, apply_gate
+from dualview.activations import GATE_OF_FUNCTION, GATE_OF_MODULE
+from dualview.gates import HardGate, SoftGate, apply_gate
 from tests.cases import SPELLINGS
 
 DTYPES = [torch.float32, torch.float64]

@@ -6,7 +6,7 @@
 """
 
 from dualview import operations as ops
-from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
 
 

@@ -297,7 +297,14 @@ def disentangle(
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
     make_twin = _shared if kind == "dnn" else _redrawn
     twin = make_twin(model, traced, initialise, seed)
-    builder = WeightsGraphBuilder(traced, ones=weights_input == "ones", switches=switches)
+    choice = _gate_choice(gate, kind)
+    functions = _gate_functions(choice, traced)
+    builder = WeightsGraphBuilder(
+        traced,
+        ones=weights_input == "ones",
+        switches=switches,
+        at_zero=[function.at_zero for function in functions],
+    )
     if kind == "dlgn-sf":
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
@@ -306,7 +313,6 @@ def disentangle(
         if kind == "dnn":
             _refuse_split_batch_norm(traced, graph)
             _warn_about_dropout(traced, graph)
-    choice = _gate_choice(gate, kind)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
@@ -318,7 +324,7 @@ def disentangle(
     return GatedNetwork(
         gating,
         weights_network(twin, builder.build()),
-        _gate_functions(choice, traced),
+        functions,
         kind,
         weights_input,
         order,
@@ -504,7 +510,7 @@ def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["
     return function
 
 
-def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[nn.Module]:
+def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[Gate]:
     """One gate function per activation, in the order of the gating network's layers."""
     if not isinstance(choice, Gate):
         return [gate_of(node) for node in traced.activations]

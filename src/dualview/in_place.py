@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from dualview import operations as ops
 from dualview.errors import UnsupportedOperationError
-from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.pooling import MAX_POOL_FUNCTIONS
 from dualview.source_lines import describe, module_of
 from dualview.verification import is_shape_query, value_kinds

@@ -22,7 +22,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from dualview import operations as ops
-from dualview.multipliers import DOT_PRODUCT_AXES
+from dualview.multipliers import DOT_PRODUCT_AXES, dot_product_weights
+from dualview.products import multiplying_factor
 from dualview.source_lines import as_nodes, module_of, operation_name
 
 Kinds = Mapping[fx.Node, str]
@@ -121,8 +122,13 @@ def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
     """The inputs of `node` that are on the signal path if it is: all but attention's scores."""
     if is_dot_product(node):
         return as_nodes(dot_product_arguments(node)["value"])
-    factor = attention_factor(node, kinds)
+    factor = replayed_factor(node, kinds)
     return [source for source in node.all_input_nodes if source is not factor]
+
+
+def replayed_factor(node: fx.Node, kinds: Kinds) -> fx.Node | None:
+    """The factor of the product `node` that the gating network supplies; None where there is none."""
+    return attention_factor(node, kinds) or multiplying_factor(node, kinds)
 
 
 def signal_path(graph: fx.Graph, kinds: Kinds) -> frozenset[fx.Node]:
@@ -144,7 +150,7 @@ def multipliers_on(nodes: Iterable[fx.Node], kinds: Kinds) -> tuple[fx.Node, ...
 
 def _multiplies(node: fx.Node, kinds: Kinds) -> bool:
     fixed = is_layer_norm(node) or is_dot_product(node)
-    return fixed or attention_factor(node, kinds) is not None
+    return fixed or replayed_factor(node, kinds) is not None
 
 
 def _is_matrix_product(node: fx.Node) -> bool:
@@ -175,7 +181,7 @@ def _is_softmax(node: fx.Node) -> bool:
     if node.op == "call_module":
         known = type(module_of(node)) is nn.Softmax
     elif node.op == "call_function":
-        known = node.target in ops.SOFTMAX_FUNCTIONS
+        known = node.target in ops.SOFTMAX_FUNCTIONS or node.target is dot_product_weights
     else:
         known = node.op == "call_method" and node.target == "softmax"
     return known and isinstance(axis := _softmax_axis(node), int) and axis != 0
@@ -184,4 +190,6 @@ def _is_softmax(node: fx.Node) -> bool:
 def _softmax_axis(node: fx.Node) -> Any:
     if node.op == "call_module":
         return module_of(node).dim
+    if node.target is dot_product_weights:
+        return -1
     return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")

@@ -32,7 +32,8 @@ from dualview.errors import (
     TracingError,
     UnsupportedOperationError,
 )
-from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
+from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.gates import Gate
 from dualview.graph_network import GraphNetwork
 from dualview.in_place import AUGMENTED, make_out_of_place
 from dualview.multihead_attention import write_out_attention
@@ -95,8 +96,8 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     ['1']
     """
     own = private_copy(model)
-    module = _trace_both_modes(own)
-    in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
+    expected = None if example_input is None else _outputs_of(own, example_input)
+    module = _traced_or_captured(own, example_input)
     write_out_attention(module)
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
@@ -122,8 +123,19 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
         verify_examples_apart(multipliers, kinds, shapes)
-        _compare_with_model(module, own, in_place, example_input)
+        _compare_with_model(module, own, expected, example_input)
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
+
+
+def _traced_or_captured(own: nn.Module, example: Tensor | None) -> fx.GraphModule:
+    try:
+        return _trace_both_modes(own)
+    except TracingError:
+        if example is None:
+            raise
+    from dualview.capture import captured
+
+    return captured(own, example)
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -335,14 +347,16 @@ def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
     modes = {module: module.training for module in own.modules()}
     paths = {name: module.training for name, module in own.named_modules()}
     attributes = set(vars(own))
-    own.train()
-    training = _trace_once(own)
-    for name in set(vars(own)) - attributes:  # tensors made in forward, made again below
-        delattr(own, name)
-    own.eval()
-    evaluation = _trace_once(own)
-    for module, mode in modes.items():
-        module.training = mode
+    try:
+        own.train()
+        training = _trace_once(own)
+        for name in set(vars(own)) - attributes:  # tensors made in forward, made again below
+            delattr(own, name)
+        own.eval()
+        evaluation = _trace_once(own)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
     module = GraphNetwork(own, evaluation, class_name=type(own).__name__)
     _refuse_no_grad(module.graph)
     _reconcile_modes(module, training, paths)
@@ -518,17 +532,17 @@ def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, 
     return interpreter.shapes
 
 
-def _compare_with_model(
-    module: fx.GraphModule, own: nn.Module, in_place: list[nn.Module], example: Tensor
-) -> None:
-    """Run model and graph on the example: what tracing misses silently shows here.
+def _outputs_of(own: nn.Module, example: Tensor) -> list[Any]:
+    """What the model gives for the example in evaluation mode, before anything of it is changed."""
+    with evaluation_mode(own), torch.no_grad():
+        return pytree.tree_leaves(own(example.clone()))
 
-    The two share their modules, of which the graph has those in `in_place` out-of-place.
-    """
-    with evaluation_mode(own), evaluation_mode(module), torch.no_grad():
-        _set_in_place(in_place, True)
-        expected = pytree.tree_leaves(own(example.clone()))
-        _set_in_place(in_place, False)
+
+def _compare_with_model(
+    module: fx.GraphModule, own: nn.Module, expected: list[Any], example: Tensor
+) -> None:
+    """Run the graph on the example: what tracing misses silently shows here."""
+    with evaluation_mode(module), torch.no_grad():
         got = pytree.tree_leaves(module(example.clone()))
     tolerance = 1e-3 if example.element_size() < 8 else 1e-9
     for a, b in zip(got, expected, strict=True):
@@ -542,11 +556,6 @@ def _compare_with_model(
                 f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
                 f"Repair: write forward without it"
             )
-
-
-def _set_in_place(modules: list[nn.Module], value: bool) -> None:
-    for module in modules:
-        module.inplace = value  # type: ignore[assignment]
 
 
 @contextmanager

@@ -18,15 +18,15 @@ from torch import fx
 
 from dualview import operations as ops
 from dualview.errors import UnsupportedOperationError
-from dualview.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
 from dualview.signal_path import (
-    attention_factor,
     dot_product_arguments,
     is_dot_product,
     is_layer_norm,
     layer_norm_of,
     needed_axes,
+    replayed_factor,
     signal_path,
 )
 from dualview.source_lines import as_nodes, describe, module_of, operation_name
@@ -138,13 +138,15 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
         return
     _verify_options(node)
     factors = [arg for arg in as_nodes((node.args, node.kwargs)) if kinds[arg] == "data"]
-    replayed = attention_factor(node, kinds)
+    replayed = replayed_factor(node, kinds)
     if replayed is not None:
         factors.remove(replayed)
     if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
         if len(factors) > 1:
             _refuse_product(node)
     elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
+        if replayed is not None:
+            return
         divisors = [*node.args[1:], *(v for k, v in node.kwargs.items() if k != "input")]
         if any(_holds_data(arg, kinds) for arg in divisors):
             _refuse_product(node)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,10 +24,10 @@ from dualview.leaf import leaf
 from dualview.multipliers import replay_layer_norm
 from dualview.pooling import replay_switch
 from dualview.signal_path import (
-    attention_factor,
     dot_product_arguments,
     is_layer_norm,
     layer_norm_of,
+    replayed_factor,
 )
 from dualview.source_lines import describe, module_of, operation_name
 from dualview.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
@@ -51,8 +52,17 @@ def spread_over_batch(row: Tensor, x: Tensor) -> Tensor:
 class WeightsGraphBuilder:
     """Copies a traced graph node by node, activations and max pools replaced."""
 
-    def __init__(self, traced: TracedNetwork, *, ones: bool, switches: bool) -> None:
+    def __init__(
+        self,
+        traced: TracedNetwork,
+        *,
+        ones: bool,
+        switches: bool,
+        at_zero: Sequence[float] | None = None,
+    ) -> None:
+        """`at_zero` holds what each activation is at 0, a bias beside its gate; default: 0."""
         self.traced = traced
+        self.at_zero = dict(zip(traced.activations, at_zero or (), strict=False))
         self.ones = ones
         self.graph = fx.Graph()
         self.kinds: dict[fx.Node, ValueKind] = value_kinds(traced.graph)
@@ -78,8 +88,7 @@ class WeightsGraphBuilder:
             if node.op == "placeholder":
                 self._start(node)
             elif node in self.traced.activations:
-                value = self._row_or_full(data_argument(node))
-                self.full[node] = self.graph.call_function(apply_gate, (value, next(gates)))
+                self._gate(node, next(gates))
             elif node in self.traced.max_pools:
                 self._pool(node, next(switches, None))
             elif node in self.traced.multipliers:
@@ -97,6 +106,14 @@ class WeightsGraphBuilder:
         else:
             self.full[node] = self.x
 
+    def _gate(self, node: fx.Node, gate: fx.Node) -> None:
+        value = self._row_or_full(data_argument(node))
+        gated = self.graph.call_function(apply_gate, (value, gate))
+        bias = self.at_zero.get(node, 0.0)
+        if bias != 0:
+            gated = self.graph.call_function(torch.add, (gated, bias))
+        self.full[node] = gated
+
     def _pool(self, node: fx.Node, switch: fx.Node | None) -> None:
         source = data_argument(node)
         value = self._row_or_full(source)
@@ -111,7 +128,7 @@ class WeightsGraphBuilder:
 
     def _multiply(self, node: fx.Node, multiplier: fx.Node) -> None:
         """LayerNorm under a scale, or attention under weights, that the gating network gives."""
-        factor = attention_factor(node, self.kinds)
+        factor = replayed_factor(node, self.kinds)
         if is_layer_norm(node):
             norm = layer_norm_of(node)
             value = self._row_or_full(norm.source)

@@ -13,7 +13,8 @@ from torch import nn
 
 from dualview import gated_network
 from dualview.experiments.theory import identities
-from dualview.gates import GATE_OF_MODULE, Gate, SiLUGate
+from dualview.activations import GATE_OF_MODULE
+from dualview.gates import Gate, SiLUGate
 from tests.experiments.theory.checking import all_fail, tried
 
 

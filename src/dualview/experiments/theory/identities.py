@@ -12,7 +12,8 @@ from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
 from dualview.experiments.theory.models import chain, enliven, gated, normal
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.gated_network import GatedNetwork
-from dualview.gates import GATE_OF_MODULE, HardGate
+from dualview.activations import GATE_OF_MODULE
+from dualview.gates import HardGate
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 
