@@ -59,6 +59,8 @@ class GatedNetwork(nn.Module):
         weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
             outputs.
         recipe: the model and the options it was made with; None: put together by hand.
+        squash: the softmax, log-softmax or sigmoid that ends the model: logits -> the model's
+            outputs; None: the model gives its logits.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class GatedNetwork(nn.Module):
         weights_input: WeightsInput,
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
+        squash: fx.GraphModule | None = None,
     ) -> None:
         super().__init__()
         self.gating_network = gating_network
@@ -79,8 +82,9 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
+        self.squash = squash
         self.training = weights_network.training
-        for module in (gating_network, *self.gate_functions.modules()):
+        for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
             module.training = self.training
 
     @property
@@ -89,7 +93,15 @@ class GatedNetwork(nn.Module):
         return len(self.gate_functions)
 
     def forward(self, x: Tensor) -> Any:
-        """The outputs of the weights network under the gates of `x`: what the model returned."""
+        """What the model returned: the logits under the gates of `x`, and its last squash if any."""
+        logits = self.logits(x)
+        return logits if self.squash is None else self.squash(logits)
+
+    def logits(self, x: Tensor) -> Any:
+        """The outputs of the weights network under the gates of `x`, before a last squash.
+
+        Path kernels, paths and contributions are of these.
+        """
         gates, switches = self.gates_and_switches(x)
         return self.weights_network(x, *gates, *switches)
 
@@ -227,6 +239,10 @@ class GatedNetwork(nn.Module):
         return text
 
 
+def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
+    return iter(()) if module is None else module.modules()
+
+
 def disentangle(
     model: nn.Module,
     kind: Kind = "dlgn",
@@ -329,6 +345,7 @@ def disentangle(
         weights_input,
         order,
         recipe,
+        traced.squash,
     )
 
 

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dualview.normalisation import channel_affine, group_centred
+
 Target = Callable[..., Any]
 
 DENSE_MODULES = (nn.Linear,)
@@ -119,6 +121,8 @@ SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
 
 LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
     {
+        group_centred,
+        channel_affine,
         torch.flatten,
         torch.reshape,
         torch.permute,

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from dualview import operations as ops
 from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.leaf import leaf
+from dualview.normalisation import SCALES
 from dualview.source_lines import as_nodes, module_of, operation_name
 
 MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
@@ -35,7 +36,7 @@ MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
 
 _WEIGHING = frozenset(
     "sigmoid expit hardsigmoid softmax softmin rsqrt reciprocal norm vector_norm "
-    "linalg_vector_norm var std group_scale response_scale".split()
+    "linalg_vector_norm var std".split()
 )
 _BOUNDED = frozenset("tanh hardtanh softsign clamp clip erf".split())
 
@@ -69,12 +70,12 @@ def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:
     if node.op not in ("call_function", "call_method"):
         return None
     if node.target in QUOTIENTS:
-        left, right = _operands(node)
+        left, right = operands(node)
         both = _is_data(left, kinds) and _is_data(right, kinds) and left is not right
         return right if both else None
     if node.target not in ELEMENTWISE_PRODUCTS:
         return None
-    left, right = _operands(node)
+    left, right = operands(node)
     if left is right or not (_is_data(left, kinds) and _is_data(right, kinds)):
         return None
     claims = claim(left, kinds), claim(right, kinds)
@@ -88,7 +89,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if factor.target is as_multiplier:
         return MARKED
     name = operation_name(factor).lower()
-    if name in _WEIGHING or factor.target in QUOTIENTS and _divides_data(factor, kinds):
+    if factor.target in SCALES or name in _WEIGHING or factor.target in QUOTIENTS and _divides_data(factor, kinds):
         return WEIGHING
     if name in _BOUNDED:
         return BOUNDED
@@ -100,7 +101,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     return min(claim(source, kinds) for source in sources)
 
 
-def _operands(node: fx.Node) -> tuple[Any, Any]:
+def operands(node: fx.Node) -> tuple[Any, Any]:
     """The two operands of a binary operation, however they are given."""
     given = [*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
     if len(node.args) == 1 and "input" in node.kwargs:
@@ -113,7 +114,7 @@ def _is_data(value: Any, kinds: Any) -> bool:
 
 
 def _divides_data(node: fx.Node, kinds: Any) -> bool:
-    return _is_data(_operands(node)[1], kinds)
+    return _is_data(operands(node)[1], kinds)
 
 
 def _is_activation(node: fx.Node) -> bool:

@@ -35,12 +35,15 @@ from dualview.errors import (
 from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.gates import Gate
 from dualview.graph_network import GraphNetwork
+from dualview.last_squash import cut_off_squash
 from dualview.in_place import AUGMENTED, make_out_of_place
 from dualview.multihead_attention import write_out_attention
 from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.signal_path import multipliers_on, signal_path
 from dualview.source_lines import describe, module_of, stack_trace_here, users_line
+from dualview.spelled_activations import name_spelled_activations
+from dualview.writing_out import write_out
 from dualview.verification import (
     is_activation,
     is_max_pool,
@@ -57,7 +60,8 @@ class TracedNetwork:
     `signal_path` holds what the output needs once `activations`, `max_pools` and `multipliers`
     (LayerNorm and attention, `dualview.signal_path`) are replayed; what is off it computes
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
-    input was given; axis 0 is the example.
+    input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
+    what the model gives; None where that is the same.
     """
 
     module: fx.GraphModule
@@ -66,6 +70,7 @@ class TracedNetwork:
     multipliers: tuple[fx.Node, ...]
     signal_path: frozenset[fx.Node]
     shapes: dict[fx.Node, torch.Size]
+    squash: fx.GraphModule | None = None
 
     @property
     def graph(self) -> fx.Graph:
@@ -101,6 +106,9 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     write_out_attention(module)
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
+    write_out(module, value_kinds(module.graph))
+    name_spelled_activations(module, value_kinds(module.graph))
+    squash = cut_off_squash(module, value_kinds(module.graph))
     verify(module.graph)
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
@@ -123,8 +131,8 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
         verify_examples_apart(multipliers, kinds, shapes)
-        _compare_with_model(module, own, expected, example_input)
-    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
+        _compare_with_model(module, squash, own, expected, example_input)
+    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes, squash)
 
 
 def _traced_or_captured(own: nn.Module, example: Tensor | None) -> fx.GraphModule:
@@ -539,11 +547,16 @@ def _outputs_of(own: nn.Module, example: Tensor) -> list[Any]:
 
 
 def _compare_with_model(
-    module: fx.GraphModule, own: nn.Module, expected: list[Any], example: Tensor
+    module: fx.GraphModule,
+    squash: fx.GraphModule | None,
+    own: nn.Module,
+    expected: list[Any],
+    example: Tensor,
 ) -> None:
     """Run the graph on the example: what tracing misses silently shows here."""
     with evaluation_mode(module), torch.no_grad():
-        got = pytree.tree_leaves(module(example.clone()))
+        value = module(example.clone())
+        got = pytree.tree_leaves(value if squash is None else squash(value))
     tolerance = 1e-3 if example.element_size() < 8 else 1e-9
     for a, b in zip(got, expected, strict=True):
         if not isinstance(b, Tensor):
