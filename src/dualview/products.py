@@ -126,9 +126,10 @@ def _is_activation(node: fx.Node) -> bool:
 _MOVES = ops.RESHAPING | frozenset(
     "getitem select narrow expand expand_as repeat tile unbind chunk split split_with_sizes stack "
     "cat concat to type_as float add sub mul multiply div truediv true_divide neg interpolate "
-    "getattr dropout".split()
+    "getattr dropout mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
+    "adaptive_avg_pool2d adaptive_avg_pool3d".split()
 )
-"""What changes neither where a factor comes from nor, constants aside, what it is."""
+"""What moves, scales, shifts or averages a factor, which stays what it is."""
 
 
 def _keeps_claim(node: fx.Node) -> bool:

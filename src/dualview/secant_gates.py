@@ -14,16 +14,27 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dualview.gates import Gate
 
 
-def _divided(numerator: Tensor, q: Tensor, slope: float) -> Tensor:
-    """`numerator / q`, and `slope` where q is 0; its gradient is finite there too."""
-    zero = q == 0
-    safe = torch.where(zero, torch.ones_like(q), q)
-    return torch.where(zero, torch.full_like(q, slope), numerator / safe)
+def _divided(numerator: Tensor, q: Tensor, *series: float) -> Tensor:
+    """`numerator / q`; near 0 its power series, whose next term is below rounding.
+
+    Dividing there would leave the value right and its derivative without correct digits.
+    """
+    near = q.abs() < torch.finfo(q.dtype).eps ** 0.25
+    close = torch.where(near, q, torch.zeros_like(q))
+    value = torch.full_like(q, series[-1])
+    for coefficient in reversed(series[:-1]):
+        value = value * close + coefficient
+    return torch.where(near, value, numerator / torch.where(near, torch.ones_like(q), q))
+
+
+def _over(numerator: Tensor | float, q: Tensor, where: Tensor) -> Tensor:
+    """`numerator / q` where `where` holds, which keeps away from 0; 0 elsewhere."""
+    ratio = numerator / torch.where(where, q, torch.ones_like(q))
+    return torch.where(where, ratio, torch.zeros_like(q))
 
 
 class SecantGate(Gate):
@@ -46,9 +57,9 @@ class ELUGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        below = q.clamp(max=0.0)
-        slope = self.alpha / self.width
-        gate = _divided(self.alpha * torch.expm1(below / self.width), below, slope)
+        below = q.clamp(max=0.0) / self.width
+        gate = _divided(torch.expm1(below), below, 1.0, 1 / 2, 1 / 6, 1 / 24)
+        gate = self.alpha / self.width * gate
         return self.scale * torch.where(q > 0, torch.ones_like(q), gate)
 
 
@@ -69,7 +80,7 @@ class SoftplusGate(SecantGate):
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
         t = self.beta * (-q if self.mirrored else q)
-        gate = 0.5 + _divided(_log_cosh(t / 2), t, 0.0)
+        gate = 0.5 + _divided(_log_cosh(t / 2), t, 0.0, 1 / 8, 0.0, -1 / 192)
         if self.mirrored:
             return gate
         far = t.clamp(min=max(self.threshold, 1e-3))
@@ -91,7 +102,7 @@ class TanhGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return _divided(torch.tanh(q), q, 1.0)
+        return _divided(torch.tanh(q), q, 1.0, 0.0, -1 / 3)
 
 
 class SigmoidGate(SecantGate):
@@ -101,7 +112,7 @@ class SigmoidGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return _divided(torch.tanh(q / 2) / 2, q, 0.25)
+        return _divided(torch.tanh(q / 2) / 2, q, 1 / 4, 0.0, -1 / 48)
 
 
 class SoftsignGate(SecantGate):
@@ -126,9 +137,12 @@ class ClipGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        slope = 1.0 if self.low < 0 < self.high else 0.0
-        clipped = q.clamp(self.low, self.high)
-        return _divided(clipped - self.at_zero if self.at_zero else clipped, q, slope)
+        zero, between = self.at_zero, (q > self.low) & (q < self.high)
+        gate = between.to(q.dtype) if zero == 0 else _over(q - zero, q, between)
+        for corner, beyond in ((self.low, q <= self.low), (self.high, q >= self.high)):
+            if corner != zero and math.isfinite(corner):
+                gate = gate + _over(corner - zero, q, beyond)
+        return gate
 
 
 class HardsigmoidGate(SecantGate):
@@ -138,7 +152,8 @@ class HardsigmoidGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return _divided(q.clamp(-3, 3) / 6, q, 1 / 6)
+        far = _over(0.5, q.abs(), q.abs() >= 3)
+        return torch.where(q.abs() < 3, torch.full_like(q, 1 / 6), far)
 
 
 class SoftshrinkGate(SecantGate):
@@ -172,7 +187,7 @@ class TanhshrinkGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        return 1 - _divided(torch.tanh(q), q, 1.0)
+        return 1 - _divided(torch.tanh(q), q, 1.0, 0.0, -1 / 3)
 
 
 class ThresholdGate(SecantGate):
@@ -187,8 +202,9 @@ class ThresholdGate(SecantGate):
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
-        slope = 1.0 if self.threshold < 0 else 0.0
-        return _divided(F.threshold(q, self.threshold, self.value) - self.at_zero, q, slope)
+        above, zero = q > self.threshold, self.at_zero
+        gate = above.to(q.dtype) if zero == 0 else _over(q - zero, q, above)
+        return gate if self.value == zero else gate + _over(self.value - zero, q, ~above)
 
 
 class PowerGate(SecantGate):
@@ -232,17 +248,18 @@ class FunctionGate(SecantGate):
 
 _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": torch.sign,
-    "atan": lambda q: _divided(torch.atan(q), q, 1.0),
-    "cos": lambda q: -2 * _divided(torch.sin(q / 2) ** 2, q, 0.0),
-    "cosh": lambda q: 2 * _divided(torch.sinh(q / 2) ** 2, q, 0.0),
-    "erf": lambda q: _divided(torch.erf(q), q, 2 / math.sqrt(math.pi)),
-    "exp": lambda q: _divided(torch.expm1(q), q, 1.0),
-    "expm1": lambda q: _divided(torch.expm1(q), q, 1.0),
-    "log1p": lambda q: _divided(torch.log1p(q), q, 1.0),
-    "sin": lambda q: _divided(torch.sin(q), q, 1.0),
-    "sinh": lambda q: _divided(torch.sinh(q), q, 1.0),
+    "atan": lambda q: _divided(torch.atan(q), q, 1.0, 0.0, -1 / 3),
+    "cos": lambda q: _divided(-2 * torch.sin(q / 2) ** 2, q, 0.0, -1 / 2, 0.0, 1 / 24),
+    "cosh": lambda q: _divided(2 * torch.sinh(q / 2) ** 2, q, 0.0, 1 / 2, 0.0, 1 / 24),
+    "erf": lambda q: (2 / math.sqrt(math.pi))
+    * _divided(torch.erf(q) * (math.sqrt(math.pi) / 2), q, 1.0, 0.0, -1 / 3),
+    "exp": lambda q: _divided(torch.expm1(q), q, 1.0, 1 / 2, 1 / 6, 1 / 24),
+    "expm1": lambda q: _divided(torch.expm1(q), q, 1.0, 1 / 2, 1 / 6, 1 / 24),
+    "log1p": lambda q: _divided(torch.log1p(q), q, 1.0, -1 / 2, 1 / 3, -1 / 4),
+    "sin": lambda q: _divided(torch.sin(q), q, 1.0, 0.0, -1 / 6),
+    "sinh": lambda q: _divided(torch.sinh(q), q, 1.0, 0.0, 1 / 6),
     "square": lambda q: q,
-    "tan": lambda q: _divided(torch.tan(q), q, 1.0),
+    "tan": lambda q: _divided(torch.tan(q), q, 1.0, 0.0, 1 / 3),
 }
 FUNCTION_NAMES = tuple(_FUNCTIONS)
 """The functions of `torch` that `FunctionGate` knows."""

@@ -209,11 +209,9 @@ def _refuse(node: fx.Node) -> None:
 
 
 def _refuse_product(node: fx.Node) -> None:
-    same = node.target in (operator.mul,) and len(set(node.all_input_nodes)) == 1
-    hint = "a square is not self-gated" if same else "a hand-written gate or attention"
     raise UnsupportedOperationError(
-        f"{describe(node)}: it multiplies or divides two values that both depend on the input "
-        f"({hint}), so the network is not affine between its gates. Repair: spell x * sigmoid(x) "
-        f"as nn.SiLU, x * Phi(x) as nn.GELU, attention as softmax(scores, dim=-1) @ values with at "
-        f"most dropout between; leave out squeeze-and-excitation"
+        f"{describe(node)}: it multiplies or divides two values that both depend on the input, and "
+        f"nothing says which of them is the gate: neither is squashed (sigmoid, softmax), a "
+        f"statistic of the example or, of the two, the activated one. Repair: name the factor that "
+        f"the gating network is to supply, h * dualview.as_multiplier(g) in forward"
     )
