@@ -37,6 +37,7 @@ from dualview.gates import Gate
 from dualview.graph_network import GraphNetwork
 from dualview.last_squash import cut_off_squash
 from dualview.in_place import AUGMENTED, make_out_of_place
+from dualview.maxima import has_maxima, write_maxima_as_pools
 from dualview.multihead_attention import write_out_attention
 from dualview.operations import DROPOUT_FUNCTIONS
 from dualview.pooling import MaxPool, max_pool_of_function, max_pool_of_module
@@ -108,6 +109,10 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
+    ranks = {}
+    if example_input is not None and has_maxima(module.graph):
+        ranks = _propagate_shapes(module, example_input)
+    write_maxima_as_pools(module, value_kinds(module.graph), ranks)
     squash = cut_off_squash(module, value_kinds(module.graph))
     verify(module.graph)
     kinds = value_kinds(module.graph)
