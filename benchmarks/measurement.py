@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.json_fields import from_json
 from dualview.experiments.records import Provenance, provenance
-from dualview.training.files import read_json, write_json
+from dualview.files.json_fields import from_json
+from dualview.files.writing import read_json, write_json
 
 RECORD_VERSION = 1
 

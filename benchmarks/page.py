@@ -13,7 +13,7 @@ from measurement import BenchmarkRecord, Measurement, read_record, shown
 
 from dualview.errors import RunError
 from dualview.experiments.tables import Table, to_markdown
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "results" / "benchmarks"

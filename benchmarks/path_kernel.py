@@ -93,9 +93,9 @@ def chain_by_torch(x: Tensor, gates: list[Tensor]) -> Tensor:
 
 def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     """Time the dense Gram with its gates given, against the chains of matrix products."""
-    from dualview.path_kernel.fast_kernel import kernel_of_packed, pack
-    from dualview.path_kernel.fast_plan import fast_plan
-    from dualview.path_kernel.rules import Setting
+    from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
+    from dualview.path_kernel.fast.plan import fast_plan
+    from dualview.path_kernel.setting import Setting
 
     name = "FC 784-1000x5-10"
     net, x = network(name), examples(name, n)

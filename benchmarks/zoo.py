@@ -33,11 +33,11 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from dualview import disentangle
+from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.errors import ConversionError
 from dualview.experiments.records import Provenance, provenance
 from dualview.experiments.tables import Table, to_markdown
-from dualview.operations import BATCH_NORM_MODULES
-from dualview.training.files import write_json
+from dualview.files.writing import write_json
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "results" / "zoo.json"

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN
-from dualview.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 
 # What each reference architecture is tested at: width, input shape.
 SMALL = {

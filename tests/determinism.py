@@ -17,7 +17,7 @@ import dualview as dv
 from dualview.experiments.compare import compare
 from tests.experiments.reproduced import tiny_reproduce
 from tests.experiments.small import exact, parameters, small
-from tests.path_kernel.gram_cases import BLOCK, chunks, convolutional, dense, examples
+from tests.path_kernel.gram.cases import BLOCK, chunks, convolutional, dense, examples
 from tests.training.tiny import tiny_data
 
 

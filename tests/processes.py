@@ -17,7 +17,12 @@ from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["pytorch_lightning", "dualview.experiments.compare", "dualview.report", "dualview.path_kernel"]
+    [
+        "pytorch_lightning",
+        "dualview.experiments.compare",
+        "dualview.experiments.report",
+        "dualview.path_kernel",
+    ]
 )
 
 

@@ -68,7 +68,7 @@ def test_source_distribution(unpacked):
 def test_wheel(wheel):
     about = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
     assert set(wheel) == package_files() | {f"{INFO}/{name}" for name in about}
-    assert {"dualview/py.typed", "dualview/templates/page.html"} <= set(wheel)
+    assert {"dualview/py.typed", "dualview/pages/templates/page.html"} <= set(wheel)
     assert wheel[f"{INFO}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     assert b"dualview = dualview.cli:main" in wheel[f"{INFO}/entry_points.txt"]
 

@@ -130,7 +130,7 @@ def test_exported_and_read_again(net_and_shape):
         torch.testing.assert_close(again(x), net(x), rtol=0, atol=1e-12)
 
 
-# The others are traced in one graph in `tests/test_gated_network.py`.
+# The others are traced in one graph in `tests/conversion/test_gated_network.py`.
 @pytest.mark.parametrize("net_and_shape", ["dgn, attention", "dlgn"], indirect=True)
 def test_compiled_ahead_of_time_it_trains_alike(net_and_shape):
     net, shape = net_and_shape

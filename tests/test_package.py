@@ -90,7 +90,7 @@ from pathlib import Path
 import numpy as np
 from dualview.datasets import load
 from dualview.errors import MissingExtraError
-from dualview.figure_style import house_style
+from dualview.pages.style import house_style
 from dualview.training import TrainSettings, train
 
 net, folder = net.eval(), Path(tempfile.mkdtemp())

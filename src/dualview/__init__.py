@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 from dualview.errors import DualviewError, DualviewWarning
 
 if TYPE_CHECKING:
-    from dualview.example_attribution import kernel_attribution
-    from dualview.gated_network import GatedNetwork, disentangle
-    from dualview.gates import Gate, HardGate, SoftGate
+    from dualview.conversion.gated_network import GatedNetwork, disentangle
+    from dualview.conversion.gates import Gate, HardGate, SoftGate
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
+    from dualview.path_kernel.attribution import kernel_attribution
     from dualview.path_kernel.empirical import empirical_ntk
     from dualview.path_kernel.features import npk_features
-    from dualview.path_kernel.gram import npk_gram
+    from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
@@ -71,18 +71,18 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "Gate": "gates",
-    "HardGate": "gates",
-    "SoftGate": "gates",
-    "GatedNetwork": "gated_network",
-    "disentangle": "gated_network",
+    "Gate": "conversion.gates",
+    "HardGate": "conversion.gates",
+    "SoftGate": "conversion.gates",
+    "GatedNetwork": "conversion.gated_network",
+    "disentangle": "conversion.gated_network",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "NPKClassifier": "path_kernel.machines",
     "NPKFeatureClassifier": "path_kernel.machines",
     "npk": "path_kernel.kernel",
     "npk_features": "path_kernel.features",
-    "npk_gram": "path_kernel.gram",
+    "npk_gram": "path_kernel.gram.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
     "top_paths": "path_attribution.strongest_paths",
@@ -90,7 +90,7 @@ _ROOMS = {
     "layer_contributions": "path_attribution.contributions",
     "input_contributions": "path_attribution.contributions",
     "ensemble_contributions": "path_attribution.ensemble",
-    "kernel_attribution": "example_attribution",
+    "kernel_attribution": "path_kernel.attribution",
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",

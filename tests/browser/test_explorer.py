@@ -22,8 +22,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualview.explorer_page import PageFacts, page_data, write_explorer
-from tests.explanations.cases import explained
+from dualview.explorer.page import PageFacts, page_data, write_explorer
+from tests.explorer.explanations.cases import explained
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"

@@ -23,8 +23,8 @@ from dualview.experiments import records
 from dualview.experiments.networks import accuracy
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.run_folders import CONFIG, RECORD
-from dualview.explanations.explain import explain
-from dualview.primal import primal_filters
+from dualview.explorer.explanations.explain import explain
+from dualview.primal.filters import primal_filters
 from dualview.training import SettingsError
 
 from .explored import train

@@ -10,7 +10,7 @@ import pytest
 
 from dualview.cli import explore as module
 from dualview.cli import main
-from dualview.explanations.inputs import spread_rows
+from dualview.explorer.explanations.inputs import spread_rows
 
 from .explored import data_of, train
 

@@ -140,7 +140,7 @@ def test_interruption_says_how_to_go_on(out, capsys, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dualview.path_kernel.gram.npk_gram", interrupted)
+    monkeypatch.setattr("dualview.path_kernel.gram.gram.npk_gram", interrupted)
     assert kernel(out, "--width", 12, "--overwrite") == 130
     error = capsys.readouterr().err
     assert f"To go on: dualview kernel --out {out} --n 6 --block 4 --width 12\n" in error

@@ -222,11 +222,26 @@ def test_cifar10(tmp_path):
     examples = source.splits["train"]
     assert source.class_names[0] == "airplane"
     assert source.class_names[9] == "truck"
-    assert source.formats == {"JPEG"}
+    assert source.formats == {"WEBP"}
     assert examples.images.shape == (10_000, 3, 32, 32)
     assert np.bincount(examples.labels).tolist() == [1000] * 10
     mean = examples.images.mean(axis=(0, 2, 3)) / 255
-    np.testing.assert_allclose(mean, (0.4942, 0.4851, 0.4504), atol=1e-3)
+    np.testing.assert_allclose(mean, (0.4942, 0.4851, 0.4504), atol=1e-4)
     # red comes first: airplanes and ships are seen before blue, more than red
     by_class = [examples.images[examples.labels == k].mean((0, 2, 3)) for k in (0, 8)]
     assert np.argmax(by_class, axis=1).tolist() == [2, 2]
+
+
+@needs("cifar100")
+def test_cifar100(tmp_path):
+    source = real(tmp_path, "cifar100")
+    examples = source.splits["train"]
+    assert (len(source.class_names), source.class_names[0], source.class_names[99]) == (
+        *(100, "apple", "worm"),
+    )
+    assert source.formats == {"WEBP"}
+    assert examples.images.shape == (10_000, 3, 32, 32)
+    assert np.bincount(examples.labels).tolist() == [100] * 100
+    # apples and sweet peppers are red
+    by_class = [examples.images[examples.labels == k].mean((0, 2, 3)) for k in (0, 83)]
+    assert np.argmax(by_class, axis=1).tolist() == [0, 0]

@@ -2,10 +2,12 @@
 
 - Every kind of source gives three splits that are not empty, with statistics of the train split.
 - Splits of the source stay as they are; missing ones are cut from its train split, by the seed.
-- What a report calls the data says that JPEG lost something.
+- What a report calls the data is the proper name of a well-known data set, and says that JPEG lost
+  something, or that the test split is not the original one.
 - Unknown names, and options without meaning, are refused; a path that exists wins over a name.
 """
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +17,11 @@ import pytest
 import torch
 
 from dualview.datasets import load
-from dualview.datasets.dataset import channel_statistics
-from dualview.datasets.sources import LOSSLESS_ORIGINALS, describe
+from dualview.datasets.dataset import Examples, Source, channel_statistics
+from dualview.datasets.sources import LOSSLESS_ORIGINALS, OWN_SPLITS, _own_split, describe
 from dualview.errors import DataError
 
-from .files import SHARED, needs, pixels, write_images, write_parquet
+from .files import SHARED, pixels, write_images, write_parquet
 
 LABELS = np.tile([0, 1], 20)
 SPLITS = ("train", "validation", "test")
@@ -201,21 +203,63 @@ def test_jpeg_copies_of_exact_originals(name):
     display = LOSSLESS_ORIGINALS[name]
     for spelling in (name, name.upper(), display, f"someone/{display}", display.replace("-", "_")):
         assert describe(spelling, frozenset({"JPEG"})) == f"{display}, JPEG re-encoding"
-        assert describe(spelling, frozenset({"PNG"})) == spelling
+        for exact in ("PNG", "WEBP"):
+            assert describe(spelling, frozenset({exact})) == display
+            assert describe(spelling, frozenset({exact}), own_split=True) == f"{display}, own split"
 
 
 def test_other_jpeg_images():
     assert describe("birds", frozenset({"PNG", "JPEG"})) == "birds (JPEG and PNG images)"
+    assert describe("birds", frozenset({"PNG"}), own_split=True) == "birds"
 
 
-@needs("cifar10")
-def test_cifar10_is_called_what_it_is(tmp_path):
-    (stored,) = (SHARED / "cifar10").glob("test-*.parquet")
-    folder = tmp_path / "cifar10"
+@pytest.mark.parametrize(
+    ("splits", "kind", "name"),
+    [
+        (("train", "test"), "PNG", "CIFAR-10"),
+        (("train",), "PNG", "CIFAR-10, own split"),
+        (("train", "test"), "JPEG", "CIFAR-10, JPEG re-encoding"),
+        (("train",), "JPEG", "CIFAR-10, JPEG re-encoding, own split"),
+    ],
+)
+def test_a_test_split_that_is_cut_here_is_said(tmp_path, splits, kind, name):
+    for split in splits:
+        write_parquet(tmp_path / "cifar10" / f"{split}-0.parquet", pixels(40), LABELS, kind=kind)
+    assert load(tmp_path / "cifar10", cache=False).description == name
+
+
+@pytest.mark.parametrize("name", ["cifar100", "owner/CIFAR-100"])
+def test_a_copy_that_is_known_to_be_divided_anew(name, monkeypatch):
+    images = pixels(4)
+    digest = hashlib.blake2b(images.tobytes(), digest_size=8).hexdigest()
+    monkeypatch.setitem(OWN_SPLITS, "cifar100", frozenset({digest}))
+    labels = np.zeros(4, dtype=np.int64)
+
+    def own(test):
+        splits = {"train": Examples(images, labels), "test": Examples(test, labels)}
+        return _own_split(name, Source(splits, ("a",)))
+
+    assert own(images)
+    assert own(np.asfortranarray(images))
+    assert not own(images[::-1])
+    assert not own(pixels(4, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "display", "classes"), [("cifar10", "CIFAR-10", 10), ("cifar100", "CIFAR-100", 100)]
+)
+def test_cifar_is_called_what_it_is(tmp_path, name, display, classes):
+    if not (SHARED / name).is_dir():
+        pytest.skip(f"shared data set {name} is not beside the checkout")
+    (stored,) = (SHARED / name).glob("test-*.parquet")
+    folder = tmp_path / name
     folder.mkdir()
     (folder / "train-0.parquet").symlink_to(stored)
     data = load(folder, validation=0.1, test=0.2, cache=False)
-    assert data.description == "CIFAR-10, JPEG re-encoding"
-    assert data.train.labels.bincount().tolist() == [700] * 10
-    assert data.validation.labels.bincount().tolist() == [100] * 10
-    assert data.test.labels.bincount().tolist() == [200] * 10
+    assert data.description == f"{display}, own split"
+    of_each = 10_000 // classes
+    for split, share in ((data.train, 0.7), (data.validation, 0.1), (data.test, 0.2)):
+        assert split.labels.bincount().tolist() == [round(share * of_each)] * classes
+    (folder / "test-0.parquet").symlink_to(stored)
+    kept = load(folder, validation=0.1, cache=False)
+    assert kept.description == (display if name == "cifar10" else f"{display}, own split")

@@ -15,8 +15,9 @@ from unittest import mock
 
 from dualview.datasets import Dataset, Split, load
 from dualview.errors import DualviewWarning
-from dualview.experiments import gate_learning, invariances
 from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.gate_learning import plan as gate_learning
+from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduce import reproduce

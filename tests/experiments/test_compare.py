@@ -237,7 +237,7 @@ def test_the_second_of_two_processes_is_refused(tmp_path):
     while not _epochs_kept(tmp_path / "dnn-seed0") and process.is_alive():
         time.sleep(0.002)
     for overwrite in (False, True):
-        with pytest.raises(RunError, match=f"process {process.pid} is training here; wait for it"):
+        with pytest.raises(RunError, match=f"process {process.pid} on .+ is training"):
             compare(SLOWER, tmp_path, data=DATA, overwrite=overwrite)
     process.join()
     assert process.exitcode == 0

@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import SoftGate
 from dualview.errors import ConversionError
 from dualview.experiments.networks import build_network, count_parameters, example_input
 from dualview.experiments.settings import KINDS, split_kind
-from dualview.gated_network import GatedNetwork
-from dualview.gates import SoftGate
 from dualview.training import SettingsError
 from tests.experiments.small import small
 from tests.training.tiny import tiny_data

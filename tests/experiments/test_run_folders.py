@@ -3,7 +3,8 @@
 1. A free name, an empty folder, leftovers of a broken write and a run with the same settings are
    accepted; a run with other settings is refused, and the message names each that differs.
 2. A run that finished no epoch has nothing to keep, so other settings may take its folder.
-3. What is not a run is refused, and never deleted; a run is deleted in one step.
+3. What is not a run is refused, and never deleted; a run is deleted in one step, and not where
+   somebody's files lie with it: nothing of it goes then.
 4. A folder is held by one process at a time, and let go at the end, whatever happened.
 """
 
@@ -17,6 +18,7 @@ from dualview.errors import RunError
 from dualview.experiments.run_folders import (
     CONFIG,
     RECORD,
+    WRITTEN,
     check_folder,
     close_folder,
     delete_run,
@@ -24,10 +26,9 @@ from dualview.experiments.run_folders import (
     locked,
     open_folder,
 )
-from dualview.training import CHECKPOINT
-from dualview.training.files import PART
+from dualview.training import CHECKPOINT, MODEL, TENSORBOARD
 
-EARLIER = {"epochs": 3, "learning_rate": 0.1, "kind": "dnn"}
+EARLIER = {"experiment": "compare", "epochs": 3, "learning_rate": 0.1, "kind": "dnn"}
 
 
 @pytest.fixture(params=[CHECKPOINT, RECORD])
@@ -42,7 +43,7 @@ def begun(tmp_path, request):
 def test_free_names_are_accepted(tmp_path):
     check_folder(tmp_path / "new", EARLIER)
     check_folder(tmp_path, EARLIER)
-    (tmp_path / f"config.json{PART}").write_text("{")
+    (tmp_path / "config.json.a1b2c3d4.part").mkdir()
     check_folder(tmp_path, EARLIER)
 
 
@@ -102,6 +103,59 @@ def test_deleting_a_run(begun):
     delete_run(begun)  # nothing there is as good
 
 
+@pytest.fixture
+def everything(begun):
+    """A run with all that runs write."""
+    for name in WRITTEN:
+        (begun / name).exists() or (begun / name).write_text("{}")
+    (begun / TENSORBOARD).mkdir()
+    (begun / TENSORBOARD / "events.out.tfevents.1700000000.host.1.0").touch()
+    (begun / TENSORBOARD / "hparams.yaml").touch()
+    (begun / "record.json.a1b2c3d4.part").mkdir()
+    return begun
+
+
+def test_deleting_all_that_runs_write(everything):
+    delete_run(everything)
+    assert list(everything.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "foreign", ["thesis.tex", "notes/thesis.tex", f"{TENSORBOARD}/thesis.tex", "a.part/thesis.tex"]
+)
+def test_foreign_files_are_not_deleted(everything, foreign):
+    (everything / foreign).parent.mkdir(exist_ok=True)
+    (everything / foreign).write_text("years of work")
+    before = sorted(everything.rglob("*"))
+    with pytest.raises(RunError, match=r"which is not of a run; all of it stays\. Repair"):
+        delete_run(everything)
+    assert sorted(everything.rglob("*")) == before
+
+
+def test_another_programs_config_is_not_deleted(begun):
+    (begun / CONFIG).write_text('{"architectures": ["BertModel"]}')
+    (begun / MODEL).write_text("{}")
+    with pytest.raises(RunError, match=r"with 'config\.json', which is not of a run"):
+        delete_run(begun)
+    (begun / CONFIG).write_text("{")  # damaged: --overwrite is the repair
+    delete_run(begun)
+    assert not begun.exists()
+
+
+@pytest.mark.parametrize("call", [delete_run, lambda folder: open_folder(folder, EARLIER)])
+def test_links_are_not_followed(begun, call):
+    link = begun.with_name("dgn-seed0")
+    link.symlink_to(begun)
+    for _ in range(2):
+        with pytest.raises(RunError, match="got a link to"):
+            call(link)
+        with pytest.raises(RunError, match="got a link to"):
+            check_folder(link, EARLIER)
+        assert (begun / CONFIG).exists()
+        link.unlink()
+        link.symlink_to(begun.with_name("nowhere"))
+
+
 def test_deleting_is_one_step(begun, monkeypatch):
     def die(folder: Path) -> None:
         raise KeyboardInterrupt
@@ -117,8 +171,9 @@ def test_deleting_is_one_step(begun, monkeypatch):
 
 
 def test_closing_removes_what_only_an_unfinished_run_needs(begun):
-    for name in (CHECKPOINT, RECORD, f"{CHECKPOINT}{PART}", "metrics.csv"):
+    for name in (CHECKPOINT, RECORD, "metrics.csv"):
         (begun / name).write_text("{}")
+    (begun / f"{CHECKPOINT}.a1b2c3d4.part").mkdir()
     close_folder(begun)
     assert sorted(path.name for path in begun.iterdir()) == [CONFIG, "metrics.csv", RECORD]
 
@@ -130,7 +185,11 @@ def test_differences():
 
 def test_one_process_at_a_time(tmp_path):
     out = tmp_path / "out"
-    with locked(out), pytest.raises(RunError, match=r"process \d+ is training here"), locked(out):
+    with (
+        locked(out),
+        pytest.raises(RunError, match=r"process \d+ on .+ is training"),
+        locked(out),
+    ):
         pass
     with pytest.raises(KeyError), locked(out):
         raise KeyError

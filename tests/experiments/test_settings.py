@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from dualview import gated_network
+from dualview.conversion import gated_network
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings, split_kind
 from dualview.training import SettingsError
 

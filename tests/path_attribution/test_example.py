@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 import dualview as dv
+from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import PathKernelError, UnsupportedOperationError
 from dualview.path_attribution.contributions import input_contributions, layer_contributions
 from dualview.path_attribution.ensemble import ensemble_contributions
 from dualview.path_attribution.example import checked_output, one_example, output_node
 from dualview.path_attribution.strongest_paths import top_paths
-from dualview.weights_graph import one_row_of_ones
 from tests.path_enumeration.models import PostActivation, convolutional, dense, gated
 
 CALLS = {

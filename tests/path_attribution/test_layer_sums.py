@@ -14,7 +14,7 @@ from torch import nn
 import dualview as dv
 from dualview.path_attribution.contributions import layer_contributions
 from dualview.path_attribution.layer_sums import contributions_of_layers
-from tests.explanations.cases import CASES, exact, inputs_of, model, network
+from tests.explorer.explanations.cases import CASES, exact, inputs_of, model, network
 
 OUTPUTS = (2, 0)
 

@@ -22,10 +22,10 @@ from dualview.path_attribution.building import SAME_VALUE
 from dualview.path_attribution.step_rules import RULES
 from dualview.path_attribution.strongest_paths import PathSearch, top_paths
 from tests.cases import enliven
+from tests.conversion.test_verification import build_module
 from tests.path_attribution.listed import assert_same_paths, centred
 from tests.path_kernel.test_rules import FUNCTIONS as SIMPLE
 from tests.path_kernel.test_rules import dims_of
-from tests.test_verification import build_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from dualview import GatedNetwork
-from dualview.operations import BATCH_NORM_MODULES
+from dualview.conversion.operations import BATCH_NORM_MODULES
 
 MOST_WEIGHTS = 14
 

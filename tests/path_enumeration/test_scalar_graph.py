@@ -14,13 +14,13 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from dualview import operations as ops
+from dualview.conversion import operations as ops
+from dualview.conversion.gates import apply_gate
 from dualview.errors import UnsupportedOperationError
-from dualview.gates import apply_gate
 from dualview.path_enumeration.edges import Entry
 from dualview.path_enumeration.scalar_graph import scalar_graph
 from tests.cases import enliven
-from tests.test_tracing import assert_unchanged, snapshot
+from tests.conversion.test_tracing import assert_unchanged, snapshot
 
 MODULES = {
     nn.Linear: ((4, 3), (2, 4)),

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.operations import BATCH_NORM_MODULES
+from dualview.conversion.operations import BATCH_NORM_MODULES
+from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.path_kernel.random_weights import bare_weights_network, fan_in
-from dualview.weights_graph import one_row_of_ones
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 

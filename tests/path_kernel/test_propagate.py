@@ -16,7 +16,7 @@ from dualview.architectures import c4gap, fc
 from dualview.errors import PathKernelError
 from dualview.path_kernel.kernel import side, weight_layers
 from dualview.path_kernel.propagate import propagate
-from dualview.path_kernel.rules import Setting
+from dualview.path_kernel.setting import Setting
 
 
 def walk(model, x, setting=None):

@@ -12,13 +12,13 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError
-from dualview.gates import apply_gate
 from dualview.path_kernel.rules import RULES
-from dualview.pooling import replay_switch
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
+from tests.conversion.test_verification import build_module
 from tests.path_kernel.second_moments import second_moments
-from tests.test_verification import build_module
 
 pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 

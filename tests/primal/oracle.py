@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.primal import PrimalFilters, primal_filters
+from dualview.primal.filters import PrimalFilters, primal_filters
 from tests.cases import enliven
 
 TOLERANCE = 1e-11

@@ -25,7 +25,7 @@ from torch import nn
 import dualview as dv
 from dualview.architectures import c4gap
 from dualview.errors import PrimalFilterError
-from dualview.primal import gate_distances, primal_filters
+from dualview.primal.filters import gate_distances, primal_filters
 from tests.cases import DLGN_CASES, SMALL, small_architecture
 from tests.primal.oracle import assert_close, assert_exact, gated, jacobian, stack
 from tests.random_networks import Features, random_networks

@@ -19,8 +19,8 @@ import dualview as dv
 from dualview.architectures import c4gap
 from dualview.datasets import load
 from dualview.errors import PrimalFilterError
-from dualview.gate_plots import gate_training
-from dualview.primal import initial_overlap
+from dualview.primal.figures.gates import gate_training
+from dualview.primal.overlaps import initial_overlap
 from dualview.training import TrainSettings, train
 from tests.cases import small_architecture, small_input
 

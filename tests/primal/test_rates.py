@@ -16,7 +16,7 @@ import dualview as dv
 from dualview.datasets.batches import Batches
 from dualview.datasets.dataset import Split
 from dualview.errors import PrimalFilterError
-from dualview.primal import gate_rates
+from dualview.primal.rates import gate_rates
 from tests.cases import small_architecture, small_input
 
 LABELS = torch.tensor([5, 0, 5, 2, 2, 5, 0])

@@ -15,8 +15,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.conversion.source_lines import module_of
 from dualview.primal.rules import RULES
-from dualview.source_lines import module_of
 from tests.primal.oracle import assert_exact, gated, jacobian, stack
 
 # Windows of even size with padding "same" are padded on one side more, which torch warns of.

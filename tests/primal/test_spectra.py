@@ -17,7 +17,8 @@ import torch
 from torch import nn
 
 from dualview.errors import PrimalFilterError
-from dualview.primal import filter_spectra, primal_filters
+from dualview.primal.filters import primal_filters
+from dualview.primal.spectra import filter_spectra
 from tests.cases import SMALL, small_architecture
 from tests.primal.oracle import assert_close, gated, stack
 

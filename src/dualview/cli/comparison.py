@@ -72,6 +72,6 @@ def result_text(records: Sequence[RunRecord]) -> str:
 
 def write_comparison_report(records: Sequence[RunRecord], path: Path, title: str) -> Path:
     """Write the page; imported here, since figures take a moment to load."""
-    from dualview.report import write_report
+    from dualview.experiments.report import write_report
 
     return write_report(records, path, title)

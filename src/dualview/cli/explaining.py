@@ -17,11 +17,11 @@ from dualview.training import SettingsError, at_least, choose
 from dualview.training.threads import use_threads
 
 if TYPE_CHECKING:
+    from dualview.conversion.gated_network import GatedNetwork
     from dualview.datasets import Dataset
     from dualview.experiments.records import RunRecord
-    from dualview.explanations.records import Explanations
-    from dualview.explorer_page import PageFacts
-    from dualview.gated_network import GatedNetwork
+    from dualview.explorer.explanations.records import Explanations
+    from dualview.explorer.page import PageFacts
 
 Item = TypeVar("Item")
 
@@ -131,7 +131,7 @@ def _record(folder: Path) -> RunRecord:
 
 def explained(options: Any, run: Run, rows: Sequence[int]) -> Explanations:
     """The explanations, with a progress bar in a terminal."""
-    from dualview.explanations.explain import explain
+    from dualview.explorer.explanations.explain import explain
 
     with use_threads(run.record.config.get("threads")):
         return explain(
@@ -147,7 +147,7 @@ def explained(options: Any, run: Run, rows: Sequence[int]) -> Explanations:
 
 def write_page(run: Run, found: Explanations, again: str, path: Path) -> int:
     """Write the page, and say where it is and what is missing; returns the exit status."""
-    from dualview.explorer_page import write_explorer
+    from dualview.explorer.page import write_explorer
 
     write_explorer(found, page_facts(run, found, again), path)
     for note in found.notes:
@@ -167,7 +167,7 @@ def page_facts(run: Run, found: Explanations, again: str) -> PageFacts:
     """Title and provenance of the page."""
     from dualview.experiments.records import provenance
     from dualview.experiments.summary import kind_name, percent
-    from dualview.explorer_page import PageFacts
+    from dualview.explorer.page import PageFacts
 
     record, count = run.record, len(found.examples)
     what = (

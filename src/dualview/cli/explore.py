@@ -37,7 +37,7 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Explain so many examples, and write the page."""
-    from dualview.explanations.inputs import spread_rows
+    from dualview.explorer.explanations.inputs import spread_rows
 
     path = page_path(options.out)
     at_least("examples", options.examples, 1)

@@ -20,8 +20,8 @@ from dualview.training import SettingsError, at_least
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dualview.conversion.gated_network import GatedNetwork
     from dualview.datasets import Dataset
-    from dualview.gated_network import GatedNetwork
 
 NAME = "kernel"
 HELP = "compute the Gram matrix of a network's path kernel, block by block, into a zarr store"
@@ -159,7 +159,7 @@ def _add_kernel_options(parser: Any) -> None:
 def run(options: Any, again: str) -> int:
     """Compute, and say where it is; `again` is the command that goes on after an interruption."""
     from dualview.experiments.compare import load_data
-    from dualview.path_kernel.gram import npk_gram
+    from dualview.path_kernel.gram.gram import npk_gram
 
     at_least("n", options.n, 1)
     settings, kind, seed, config = _network_settings(options)
@@ -237,7 +237,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         RunError: `folder` is not that of a finished run.
     """
     from dualview.experiments.run_folders import CONFIG, RECORD
-    from dualview.training.files import read_json
+    from dualview.files.writing import read_json
     from dualview.training.run import MODEL
 
     for name in (CONFIG, RECORD, MODEL):
@@ -275,9 +275,9 @@ def gated_network(
     Raises:
         RunError: the run was trained on other data, or its model file does not fit.
     """
+    from dualview.conversion.gated_network import disentangle
     from dualview.experiments.data import data_fingerprint
     from dualview.experiments.networks import build_network, example_input
-    from dualview.gated_network import disentangle
 
     order = None if config is None else config.get("gate_order")
     net = build_network(settings, kind, seed, data, gate_order=order)
@@ -294,7 +294,7 @@ def gated_network(
 
 
 def _load(net: nn.Module, folder: Path) -> None:
-    from dualview.training.parameters import load_parameters
+    from dualview.conversion.parameters import load_parameters
     from dualview.training.run import MODEL
 
     try:

@@ -228,6 +228,6 @@ def result_text(experiment: Experiment, records: Sequence[RunRecord]) -> str:
 
 def write_outputs(experiment: Experiment, records: Sequence[RunRecord], out: Path) -> Path:
     """Write tables, figures and page; imported here, since figures take a moment to load."""
-    from dualview.experiment_report import write_outputs as write
+    from dualview.experiments.experiment_report import write_outputs as write
 
     return write(experiment, records, out)

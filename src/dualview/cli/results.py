@@ -54,7 +54,7 @@ def add_options(parser: Any) -> None:
 def run(options: Any, again: str) -> int:
     """Collect, rebuild, and say what was written."""
     from dualview.experiments.collected import collect
-    from dualview.results_page import write_results
+    from dualview.experiments.results_page import write_results
 
     records = Path(options.records)
     for folder in options.collect or ():

@@ -68,7 +68,7 @@ def run(options: Any, again: str) -> int:
 
 def write_page(record: Any, path: Path) -> None:
     """Write the page; imported here, since figures take a moment to load."""
-    from dualview.theory_report import write_theory_report
+    from dualview.experiments.theory.report import write_theory_report
 
     write_theory_report(record, path)
 

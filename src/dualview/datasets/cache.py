@@ -13,8 +13,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,12 +21,10 @@ import numpy as np
 
 from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source
 from dualview.errors import DataError, DualviewWarning
+from dualview.files.writing import sweep, write_atomically
 
 FORMAT_VERSION = 1
 """Raise it whenever decoding, or the file below, changes."""
-
-STALE_SECONDS = 3600
-"""Age at which the temporary file of a killed process is removed."""
 
 
 def cache_folder() -> Path:
@@ -93,15 +89,13 @@ def _write(path: Path, source: Source) -> None:
         arrays[f"images_{name}"] = examples.images
         arrays[f"labels_{name}"] = examples.labels
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
+    sweep(path.parent)
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)
-        Path(temporary).replace(path)
-    except BaseException:  # an interruption too must leave nothing behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    write_atomically(path, write, flush=False)  # its checksums tell of a loss of power
 
 
 def _read(path: Path) -> Source | None:
@@ -127,10 +121,3 @@ def _source(arrays: Mapping[str, np.ndarray]) -> Source:
     return Source(
         splits, tuple(arrays["class_names"].tolist()), frozenset(arrays["formats"].tolist())
     )
-
-
-def _remove_stale(folder: Path) -> None:
-    for path in folder.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > STALE_SECONDS:
-                path.unlink()

@@ -53,7 +53,7 @@ class Dataset:
     std: tuple[float, ...]
     """Standard deviation (of the population) of each channel, in the same scale."""
     description: str
-    """How reports name the data, for example "digits" or "CIFAR-10, JPEG re-encoding"."""
+    """How reports name the data, for example "digits" or "CIFAR-100, own split"."""
 
     @property
     def n_classes(self) -> int:

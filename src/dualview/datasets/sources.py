@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dualview.datasets.dataset import (
@@ -40,6 +42,11 @@ LOSSLESS_ORIGINALS = {
 }
 """Well-known data sets whose originals are exact pixels, so that JPEG files of them are copies with
 a loss, which every report has to say."""
+
+OWN_SPLITS = {
+    "cifar100": frozenset({"215d889d6465bb3d"}),
+}
+"""Digests of the test images of copies that were divided anew, since the division was lost."""
 
 
 def load(
@@ -99,26 +106,50 @@ def load(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        description=describe(name, source.formats),
+        description=describe(name, source.formats, own_split=_own_split(name, source)),
     )
 
 
-def describe(name: str, formats: frozenset[str]) -> str:
+def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
     """How reports name the data; a loss by JPEG is always said.
 
-    >>> describe("mnist", frozenset({"PNG"}))
-    'mnist'
+    Args:
+        name: of its folder, file or data set.
+        formats: encodings of the images.
+        own_split: the test split is not that of the original, which matters where it is well known.
+
+    >>> describe("cifar10", frozenset({"PNG"}))
+    'CIFAR-10'
+    >>> describe("cifar100", frozenset({"WEBP"}), own_split=True)
+    'CIFAR-100, own split'
     >>> describe("cifar10", frozenset({"JPEG"}))
     'CIFAR-10, JPEG re-encoding'
     >>> describe("holidays", frozenset({"JPEG"}))
     'holidays (JPEG images)'
     """
-    if "JPEG" not in formats:
-        return name
-    known = LOSSLESS_ORIGINALS.get(re.sub(r"[\W_]", "", name.rpartition("/")[2].lower()))
+    known = LOSSLESS_ORIGINALS.get(_plain(name))
     if known is not None:
-        return f"{known}, JPEG re-encoding"
-    return f"{name} ({' and '.join(sorted(formats))} images)"
+        lossy = ", JPEG re-encoding" if "JPEG" in formats else ""
+        return known + lossy + (", own split" if own_split else "")
+    if "JPEG" in formats:
+        return f"{name} ({' and '.join(sorted(formats))} images)"
+    return name
+
+
+def _plain(name: str) -> str:
+    """A name without its owner, and without what spellings differ in."""
+    return re.sub(r"[\W_]", "", name.rpartition("/")[2].lower())
+
+
+def _own_split(name: str, source: Source) -> bool:
+    """Whether the test split is cut here, or known not to be the original's."""
+    if "test" not in source.splits:
+        return True
+    digests = OWN_SPLITS.get(_plain(name), frozenset())
+    if not digests:
+        return False
+    pixels = np.ascontiguousarray(source.splits["test"].images)
+    return hashlib.blake2b(pixels.data, digest_size=8).hexdigest() in digests
 
 
 def _read(

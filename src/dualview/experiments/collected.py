@@ -18,8 +18,8 @@ from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduce import DONE
 from dualview.experiments.run_folders import RECORD, differences
+from dualview.files.writing import read_json, write_text
 from dualview.nearest import did_you_mean
-from dualview.training.files import read_json, write_atomically
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""
@@ -100,7 +100,7 @@ def _expect_no_other(record: RunRecord, target: Path) -> None:
 def write_small(record: RunRecord, path: Path) -> None:
     """Write a record in one line, with measured values rounded to `DIGITS` digits."""
     text = _small(record)
-    write_atomically(path, lambda part: _write_text(part, text))
+    write_text(path, text)
 
 
 def _small(record: RunRecord) -> str:
@@ -108,10 +108,6 @@ def _small(record: RunRecord) -> str:
     for name in ("curve", "measurements", "seconds"):
         fields[name] = _rounded(fields[name])
     return json.dumps(fields, separators=(",", ":"), allow_nan=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _rounded(value: Any) -> Any:

@@ -17,8 +17,8 @@ from dualview.experiments.jobs import Job, Progress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
+from dualview.files.writing import write_json
 from dualview.training import check_machine, is_main_process, require_lightning
-from dualview.training.files import write_json
 
 RESULTS = "results.json"
 

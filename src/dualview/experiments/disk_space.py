@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
 from dualview.experiments.run_folders import RECORD
+from dualview.files.writing import is_full
 
 if TYPE_CHECKING:
     from dualview.experiments.jobs import Job
@@ -23,12 +22,6 @@ CHECKPOINT_BYTES = 12
 written, the last one is still there."""
 OTHER_BYTES = 1 << 20
 """Of a run's other files."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT)
-FULL_MESSAGE = re.compile(
-    r"No space left on device|Disk quota exceeded|file write failed|unexpected pos", re.IGNORECASE
-)
-"""What libraries say that do not pass the system's error on."""
 
 
 def needed(jobs: Sequence[Job]) -> int:
@@ -70,18 +63,6 @@ def explained(out: Path) -> Iterator[None]:
             f"{out}: no space left on the disk ({error}). All finished epochs are kept. Repair: "
             "free some space and give the same command again, which goes on from there"
         ) from error
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether a full disk is what an error tells of.
-
-    >>> is_full(OSError(28, "No space left on device")), is_full(ValueError("no"))
-    (True, False)
-    """
-    if isinstance(error, OSError) and error.errno in FULL:
-        return True
-    library = isinstance(error, RuntimeError) or type(error).__name__ == "SafetensorError"
-    return library and FULL_MESSAGE.search(str(error)) is not None
 
 
 def size(count: int) -> str:

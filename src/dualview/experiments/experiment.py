@@ -1,7 +1,7 @@
 """What an experiment is: `Request` (what was asked), `Experiment` (how it is planned and tabled).
 
 An experiment is a module with one `EXPERIMENT`, listed in `registry`. Its `plan` turns a request
-into jobs, its `tables` turns the jobs' records into tables; figures are in `experiment_plots`.
+into jobs, its `tables` turns the jobs' records into tables; figures are in `figures`.
 """
 
 from __future__ import annotations

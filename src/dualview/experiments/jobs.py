@@ -125,6 +125,8 @@ def run_jobs(
     with _held(out):
         if overwrite and is_main_process():
             for job in jobs:
+                run_folders.check_deletable(job.folder)
+            for job in jobs:
                 run_folders.delete_run(job.folder)
         for job in jobs:
             run_folders.check_folder(job.folder, job.config)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
+from dualview.conversion.gated_network import disentangle
+from dualview.conversion.gates import SoftGate
 from dualview.datasets import Batches, Dataset
 from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
-from dualview.gated_network import disentangle
-from dualview.gates import SoftGate
 from dualview.training import SettingsError
 
 

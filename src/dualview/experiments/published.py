@@ -15,6 +15,10 @@ DUAL_PAPER = "arXiv 2203.16455"
 networks via duality."""
 
 
+ARCHITECTURE_NAMES = {"fc": "FC", "vconv": "VCONV", "gconv": "GCONV"}
+OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
+
+
 @dataclass(frozen=True)
 class Published:
     """One published accuracy."""
@@ -108,3 +112,12 @@ ONES_AND_ORDERS = (
     f"loss ({DUAL_PAPER}, abstract)"
 )
 """What the invariances are compared with; the abstract gives no number."""
+
+
+def setting_title(arch: str, optimizer: str) -> str:
+    """Architecture and optimiser in the paper's spelling.
+
+    >>> setting_title("fc", "adam")
+    'FC, Adam'
+    """
+    return f"{ARCHITECTURE_NAMES.get(arch, arch)}, {OPTIMIZER_NAMES.get(optimizer, optimizer)}"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
-from dualview.experiments.json_fields import from_json
-from dualview.training.files import read_json, write_json
+from dualview.files.json_fields import from_json
+from dualview.files.writing import read_json, write_json
 from dualview.training.metrics import EpochMetrics
 
 __all__ = [
@@ -60,7 +60,7 @@ class RunRecord:
 
     experiment: str
     data: str
-    """How reports name the data, for example "digits" or "CIFAR-10, JPEG re-encoding"."""
+    """How reports name the data, for example "digits" or "CIFAR-100, own split"."""
     architecture: str
     width: int | None
     kind: str

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dualview.experiments import (
-    alignment,
-    architectures,
-    gate_learning,
-    invariances,
-    regimes,
-    shallow,
-    spectrum,
-)
+from dualview.experiments.alignment import plan as alignment
+from dualview.experiments.architectures import plan as architectures
 from dualview.experiments.experiment import Experiment
+from dualview.experiments.gate_learning import plan as gate_learning
+from dualview.experiments.invariances import plan as invariances
+from dualview.experiments.regimes import plan as regimes
+from dualview.experiments.shallow import plan as shallow
+from dualview.experiments.spectrum import plan as spectrum
 
 EXPERIMENTS: Mapping[str, Experiment] = {
     experiment.name: experiment

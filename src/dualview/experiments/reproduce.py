@@ -11,8 +11,8 @@ from dualview.experiments.experiment import Experiment, Request, check_options
 from dualview.experiments.jobs import Progress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
+from dualview.files.writing import write_json
 from dualview.training import TrainSettings, check_machine, is_main_process, require_lightning
-from dualview.training.files import write_json
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
-from dualview.training import CHECKPOINT
-from dualview.training.files import PART, read_json, write_json
+from dualview.files import locking
+from dualview.files.writing import is_part, read_json, sweep, write_json
+from dualview.training import CHECKPOINT, METRICS, MODEL, TENSORBOARD
 
 CONFIG = "config.json"
 RECORD = "record.json"
-LOCK = ".lock"
+STAGE_END = "stage-end.ckpt"
+"""The last checkpoint of a stage of training, which the next stage goes on from."""
+
+WRITTEN = (CONFIG, RECORD, METRICS, MODEL, CHECKPOINT, STAGE_END)
+"""Every file that runs write, but for TensorBoard's."""
+_LOGS = re.compile(r"events\.out\.tfevents\.|hparams\.yaml$")
 
 Config = Mapping[str, Any]
 
@@ -32,12 +39,13 @@ def check_folder(folder: Path, config: Config) -> None:
     Raises:
         RunError: it holds something else, or a run with other settings; the message names them.
     """
-    if not folder.exists():
+    if not folder.exists() and not folder.is_symlink():
         return
+    locking.expect_no_link(folder, "choose another --out")
     if not folder.is_dir():
         raise RunError(f"{folder}: expected a folder of a run, got a file; choose another --out")
     if not (folder / CONFIG).exists():
-        foreign = [path.name for path in folder.iterdir() if not path.name.endswith(PART)]
+        foreign = [path.name for path in folder.iterdir() if not is_part(path.name)]
         if foreign:
             raise RunError(
                 f"{folder}: expected a free name or the folder of a run, got a folder without "
@@ -92,8 +100,14 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def open_folder(folder: Path, config: Config) -> None:
-    """Make the folder with its config, unless an earlier, interrupted run left them."""
+    """Make the folder with its config, unless an earlier, interrupted run left them.
+
+    Raises:
+        RunError: it is a link to elsewhere.
+    """
+    locking.expect_no_link(folder, "choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
     if not is_begun(folder):
         write_json(folder / CONFIG, config)
 
@@ -101,8 +115,47 @@ def open_folder(folder: Path, config: Config) -> None:
 def close_folder(folder: Path) -> None:
     """Remove what only an unfinished run needs; the record is safe by now."""
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    for part in folder.glob(f"*{PART}"):
-        part.unlink()
+    sweep(folder)
+
+
+def check_deletable(folder: Path) -> None:
+    """See that `folder` is free, or holds a run and nothing that a run does not write.
+
+    Raises:
+        RunError: it holds something else, which stays.
+    """
+    if not folder.exists() and not folder.is_symlink():
+        return
+    locking.expect_no_link(folder, "choose another --out")
+    if not (folder / CONFIG).exists():
+        check_folder(folder, {})
+        return
+    foreign = next(_foreign(folder), None) or (not _is_runs_config(folder / CONFIG) and CONFIG)
+    if foreign:
+        raise RunError(
+            f"{folder}: expected a run to delete, got a folder with {foreign!r}, which is not of "
+            "a run; all of it stays. Repair: move that away, or choose another --out"
+        )
+
+
+def _foreign(folder: Path) -> Iterator[str]:
+    """Names in the folder, or in the one of TensorBoard in it, that no run writes."""
+    for entry in list(os.scandir(folder)):
+        if entry.name == TENSORBOARD and entry.is_dir(follow_symlinks=False):
+            logs = (log.name for log in list(os.scandir(entry.path)))
+            yield from (f"{TENSORBOARD}/{name}" for name in logs if not _LOGS.match(name))
+        elif entry.is_dir(follow_symlinks=False):
+            yield from () if is_part(entry.name) else (entry.name,)
+        elif entry.name not in WRITTEN:
+            yield entry.name
+
+
+def _is_runs_config(path: Path) -> bool:
+    """Whether a config is that of a run; one that cannot be read may have been."""
+    try:
+        return "experiment" in read_json(path)
+    except (OSError, ValueError):
+        return True
 
 
 def delete_run(folder: Path) -> None:
@@ -111,9 +164,9 @@ def delete_run(folder: Path) -> None:
     Raises:
         RunError: it holds something else, which stays.
     """
-    if not (folder / CONFIG).exists():
-        check_folder(folder, {})
     doomed = folder.with_name(f".{folder.name}.deleted")
+    for path in (doomed, folder):
+        check_deletable(path)
     if doomed.exists():
         shutil.rmtree(doomed)
     if folder.exists():
@@ -121,34 +174,10 @@ def delete_run(folder: Path) -> None:
         shutil.rmtree(doomed)
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; the operating system lets go of it when the process ends.
+def locked(folder: Path) -> AbstractContextManager[None]:
+    """Hold `folder` for this process, as `files.locking.locked` does.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or it cannot be held.
     """
-    import fcntl
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK).open("ab+", buffering=0)
-    except (OSError, ValueError) as error:  # ValueError: a name with a null character
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise RunError(
-            f"{folder}: expected a folder to write to, got {type(error).__name__}: {reason}; "
-            "choose another --out"
-        ) from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            owner = stream.read().decode(errors="replace").strip() or "?"
-            raise RunError(
-                f"{folder}: process {owner} is training here; wait for it, or choose another --out"
-            ) from error
-        stream.truncate(0)
-        with suppress(OSError):  # a full disk: the number is a courtesy
-            stream.write(f"{os.getpid()}\n".encode())
-        yield
+    return locking.locked(folder, "is training here", "choose another --out")

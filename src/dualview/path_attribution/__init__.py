@@ -12,29 +12,3 @@ program), `search` (k best paths), `paths` and `strongest_paths`; beside them `a
 
 Source: arXiv 2006.10529, section 2; arXiv 2110.03403, section 4; theory, sections 3 and 4.4.
 """
-
-from dualview.path_attribution.contributions import (
-    InputContributions,
-    LayerContributions,
-    input_contributions,
-    layer_contributions,
-)
-from dualview.path_attribution.ensemble import EnsembleContributions, ensemble_contributions
-from dualview.path_attribution.layer_sums import contributions_of_layers
-from dualview.path_attribution.paths import Path, PathNode, TopPaths
-from dualview.path_attribution.strongest_paths import PathSearch, top_paths
-
-__all__ = [
-    "EnsembleContributions",
-    "InputContributions",
-    "LayerContributions",
-    "Path",
-    "PathNode",
-    "PathSearch",
-    "TopPaths",
-    "contributions_of_layers",
-    "ensemble_contributions",
-    "input_contributions",
-    "layer_contributions",
-    "top_paths",
-]

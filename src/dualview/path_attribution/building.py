@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from dualview.conversion.source_lines import describe
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution.example import OneExample
 from dualview.path_attribution.steps import Label, Step
-from dualview.source_lines import describe
 
 Rule = Callable[[fx.Node, "ProgramBuilder"], int]
 """Adds what a node does to the builder's steps; returns the number of the step with its value."""

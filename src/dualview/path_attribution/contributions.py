@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
-from dualview.gates import apply_gate
 from dualview.path_attribution.affine_run import AffineRun, offsets, value_with
 from dualview.path_attribution.example import OneExample, one_example
 

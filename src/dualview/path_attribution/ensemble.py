@@ -23,10 +23,13 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
-from dualview import operations as ops
+from dualview.conversion import operations as ops
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError, TooManyPathsError
-from dualview.gated_network import GatedNetwork
-from dualview.gates import apply_gate
 from dualview.path_attribution.building import data_nodes, recorded_values, run_node
 from dualview.path_attribution.example import (
     OneExample,
@@ -34,9 +37,6 @@ from dualview.path_attribution.example import (
     one_example,
     output_node,
 )
-from dualview.pooling import replay_switch
-from dualview.source_lines import module_of
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 MEMBER_LIMIT = 1024
 """Most sub-networks that are told apart unless asked otherwise."""

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import BATCH_NORM_MODULES
+from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import PathKernelError, UnsupportedOperationError
-from dualview.gated_network import GatedNetwork
-from dualview.operations import BATCH_NORM_MODULES
-from dualview.source_lines import describe, module_of
-from dualview.tracing import evaluation_mode
-from dualview.weights_graph import one_row_of_ones
 
 
 @dataclass(frozen=True)

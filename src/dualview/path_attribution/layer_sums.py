@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, fx
 
-from dualview.gated_network import GatedNetwork
-from dualview.gates import apply_gate
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import apply_gate
 from dualview.path_attribution.affine_run import AffineRun, Change
 from dualview.path_attribution.contributions import LayerContributions
 from dualview.path_attribution.example import OneExample, one_example

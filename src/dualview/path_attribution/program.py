@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from torch import fx
 
+from dualview.conversion.source_lines import module_of
 from dualview.path_attribution.building import ProgramBuilder, refuse
 from dualview.path_attribution.evaluation import totals
 from dualview.path_attribution.example import OneExample, output_node
 from dualview.path_attribution.step_rules import RULES
 from dualview.path_attribution.steps import Input, Label, Program
-from dualview.source_lines import module_of
 
 
 def program_of(example: OneExample) -> tuple[Program, list[np.ndarray]]:

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview import operations as ops
-from dualview.gates import apply_gate
+from dualview.conversion import operations as ops
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.path_attribution.building import SAME_VALUE, ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum
 from dualview.path_attribution.weight_rules import convolution, dense, matrix_product
-from dualview.pooling import replay_switch
-from dualview.weights_graph import one_row_of_ones, spread_over_batch
 
 
 def arguments(node: fx.Node, *names: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import numbers
 
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_attribution.evaluation import best_prefixes, totals
 from dualview.path_attribution.example import checked_output, one_example
 from dualview.path_attribution.paths import NodeKind, Path, PathNode, TopPaths

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit, Weight
 from dualview.path_enumeration.example_values import entry_column, evaluated_inputs, gate_column
 from dualview.path_enumeration.paths import PATH_LIMIT, Path, graph_of, refuse_more_than, walk

@@ -13,12 +13,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.pooling import max_pool_switch
+from dualview.conversion.source_lines import describe
+from dualview.conversion.weights_graph import reads_multiplier
 from dualview.errors import PathKernelError, UnsupportedOperationError
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import GateUnit
-from dualview.pooling import max_pool_switch
-from dualview.source_lines import describe
-from dualview.weights_graph import reads_multiplier
 
 GateMode = Literal["model", "hard"]
 

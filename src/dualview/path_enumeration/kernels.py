@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.bundles import (
     Monomial,
     by_monomial,

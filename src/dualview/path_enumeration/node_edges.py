@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.source_lines import describe
+from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import UnsupportedOperationError
-from dualview.gates import apply_gate
 from dualview.path_enumeration.edges import Edge, Entry, GateUnit, Weight, coordinates_of
 from dualview.path_enumeration.random_run import RandomRun, attribute, is_input
-from dualview.pooling import replay_switch
-from dualview.source_lines import describe
-from dualview.weights_graph import one_row_of_ones
 
 
 def edges_of_node(node: fx.Node, values: RandomRun) -> list[list[Edge]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import TooManyPathsError
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import Entry, GateUnit, ScalarGraph, Weight, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs, switch_windows
 from dualview.path_enumeration.random_run import BatchNormMode

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dualview.weights_graph import one_row_of_ones
+from dualview.conversion.weights_graph import one_row_of_ones
 
 BatchNormMode = Literal["model", "scale", "identity"]
 """What of batch norm's constants is kept: scale and mean, the scale, or neither."""

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs, gate_column
 from dualview.path_enumeration.kernels import KernelBatchNorm, Variances, variance_of

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
 from dualview.errors import TooManyPathsError, UnsupportedOperationError
-from dualview.gates import apply_gate
 from dualview.path_enumeration.edges import Edge, Entry, GateUnit, ScalarGraph
 from dualview.path_enumeration.node_edges import edges_of_node, refusal
 from dualview.path_enumeration.random_run import (
@@ -24,7 +25,6 @@ from dualview.path_enumeration.random_run import (
     random_run,
     simplify_batch_norm,
 )
-from dualview.pooling import replay_switch
 
 MAX_CELLS = 30_000_000
 """Most pairs (input entry, output entry), over all operations, that will be tried."""

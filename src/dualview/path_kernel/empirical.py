@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.random_weights import added_parameters, layer_norm_factors
-from dualview.tracing import evaluation_mode
 
 
 def empirical_ntk(

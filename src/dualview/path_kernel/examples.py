@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
-from dualview.gated_network import GatedNetwork
-from dualview.trial_run import outputs_of_two
 
 Gates = Literal["model", "hard"]
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
-from dualview.source_lines import module_of
-from dualview.tracing import evaluation_mode
 
 
 def npk_features(

@@ -12,16 +12,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
+from dualview.conversion.source_lines import module_of
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.gated_network import GatedNetwork
-from dualview.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.path_kernel.examples import Gates, check_examples
-from dualview.path_kernel.fast_kernel import TILE, fast_kernel, slices
-from dualview.path_kernel.fast_plan import fast_plan
+from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
+from dualview.path_kernel.fast.plan import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
-from dualview.path_kernel.rules import Setting, fan_in
-from dualview.source_lines import module_of
-from dualview.tracing import evaluation_mode
+from dualview.path_kernel.setting import Setting
+from dualview.path_kernel.weight_rules import fan_in
 
 TEMPORARIES = 4
 """How many kernels of the largest size a rule may hold beside those that live in the graph."""

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 from dualview.architectures import fc
+from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import MissingExtraError, PathKernelError
-from dualview.gated_network import GatedNetwork, disentangle
 from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
-from dualview.tracing import evaluation_mode
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin

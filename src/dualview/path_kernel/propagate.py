@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.positions import LEADING
-from dualview.path_kernel.rules import RULES, Pair, Setting, refuse
+from dualview.path_kernel.rules import RULES
+from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value
-from dualview.source_lines import describe, module_of
 
 
 @dataclass(frozen=True)

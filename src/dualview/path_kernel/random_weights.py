@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.gated_network import GatedNetwork
-from dualview.multipliers import replay_layer_norm
-from dualview.operations import (
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.multipliers import replay_layer_norm
+from dualview.conversion.operations import (
     ADDITIVE_FUNCTIONS,
     ADDITIVE_METHODS,
     BATCH_NORM_MODULES,
     RESHAPING,
 )
-from dualview.source_lines import operation_name
+from dualview.conversion.source_lines import operation_name
 
 ADDING = ADDITIVE_FUNCTIONS | ADDITIVE_METHODS | {torch.cat, torch.concat, torch.stack}
 

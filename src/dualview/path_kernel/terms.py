@@ -254,3 +254,11 @@ def with_channels(term: Term, value: Value, select: Callable[[Tensor], Tensor]) 
         flat = fine.reshape(math.prod(lead), value.channels, math.prod(rest))
         kernel = select(flat.unsqueeze(-1)).squeeze(-1).reshape(*lead, -1, *rest)
     return replace(term, kernel=kernel, left=select(left), right=select(right))
+
+
+def some_tensor(value: Value) -> Tensor:
+    """Any tensor of the value, for its type and device."""
+    term = value.terms[0]
+    tensor = term.kernel if term.kernel is not None else term.left
+    assert tensor is not None
+    return tensor

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
+from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.tracing import drop_dead_code
 from dualview.errors import PrimalFilterError
-from dualview.gated_network import GatedNetwork
-from dualview.graph_network import GraphNetwork
-from dualview.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
-from dualview.source_lines import describe, module_of
-from dualview.tracing import drop_dead_code
 
 LINEAR_KINDS = ("dlgn", "dlgn-sf")
 """Kinds whose gating network is affine."""

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
 from dualview.primal.local_maps import LocalMap
 from dualview.primal.rules import RULES, Call
-from dualview.source_lines import describe, module_of
-from dualview.verification import value_kinds
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import WEIGHT_MODULES
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PrimalFilterError
-from dualview.gated_network import GatedNetwork
-from dualview.operations import WEIGHT_MODULES
 from dualview.primal.affine import layer_network
 from dualview.primal.composition import walk
 from dualview.primal.local_maps import LocalMap
 from dualview.primal.norms import filter_norms, filters_of
-from dualview.source_lines import module_of
 
 TEMPORARIES = 2
 """How often differentiation may hold the values of one example."""

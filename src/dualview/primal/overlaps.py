@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
-from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
 
 
 def initial_overlap(
@@ -22,7 +22,7 @@ def initial_overlap(
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
-    a copy; the figure is `gate_plots.gate_training`.
+    a copy; the figure is `figures.gates.gate_training`.
 
     Args:
         net: the network as it is now.

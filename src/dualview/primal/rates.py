@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
-from dualview.gated_network import GatedNetwork
-from dualview.tracing import evaluation_mode
 
 
 @dataclass(frozen=True, eq=False)

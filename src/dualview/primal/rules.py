@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dualview.operations import BATCH_NORM_MODULES, CONVOLUTION_MODULES, DROPOUT_MODULES
+from dualview.conversion.operations import BATCH_NORM_MODULES, CONVOLUTION_MODULES, DROPOUT_MODULES
 from dualview.primal.local_maps import (
     LocalMap,
     Window,

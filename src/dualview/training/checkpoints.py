@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dualview.errors import RunError
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 from dualview.training.lightning import Checkpoint, CheckpointIO, lightning
 from dualview.training.metrics import EpochMetrics, write_metrics
 from dualview.training.module import Classifier

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from dualview.conversion.trial_run import outputs_of_two
 from dualview.datasets import Batches, Dataset
 from dualview.errors import ExampleInputError
 from dualview.training.losses import targets
 from dualview.training.settings import SettingsError, TrainSettings
-from dualview.trial_run import outputs_of_two
 
 AS_IT_IS = ("32", "32-true")
 """Lightning's precisions that convert neither the network nor the images, which are float32."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dualview.training.files import write_atomically
+from dualview.files.writing import write_atomically
 
 
 @dataclass(frozen=True)
@@ -77,4 +77,4 @@ def write_metrics(curve: Sequence[EpochMetrics], path: Path) -> None:
             writer.writeheader()
             writer.writerows(asdict(epoch) for epoch in curve)
 
-    write_atomically(path, write)
+    write_atomically(path, write, flush=False)  # the checkpoint has it too

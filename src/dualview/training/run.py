@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.metrics import TrainingResult, write_metrics
-from dualview.training.parameters import save_parameters
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
-MODEL = "model.safetensors"
+TENSORBOARD = "tensorboard"
 
 
 class Terminated(SystemExit):
@@ -187,7 +187,7 @@ def _tensorboard(folder: Path, epochs_done: int) -> Any:
 
     # What an interrupted process logged beyond its last checkpoint is hidden by purge_step.
     return TensorBoardLogger(
-        save_dir=folder, name="", version="", sub_dir="tensorboard", purge_step=epochs_done
+        save_dir=folder, name="", version="", sub_dir=TENSORBOARD, purge_step=epochs_done
     )
 
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
+from dualview.conversion.gates import apply_gate
+from dualview.conversion.pooling import replay_switch
+from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.experiments.theory import graph_rules
 from dualview.experiments.theory.rule_networks import RULES
-from dualview.gates import apply_gate
 from dualview.path_kernel import rules
-from dualview.pooling import replay_switch
-from dualview.weights_graph import one_row_of_ones
 from tests.experiments.theory.checking import all_fail, sides_of
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from dualview import gated_network
+from dualview.conversion import gated_network
+from dualview.conversion.activations import GATE_OF_MODULE
+from dualview.conversion.gates import Gate, SiLUGate
 from dualview.experiments.theory import identities
-from dualview.activations import GATE_OF_MODULE
-from dualview.gates import Gate, SiLUGate
 from tests.experiments.theory.checking import all_fail, tried
 
 

@@ -27,8 +27,8 @@ from dualview.experiments.theory.run import (
     save_theory,
 )
 from dualview.experiments.theory.statement import EXACT, Pair, Settings, Sides
+from tests.experiments.theory.cases import failed_record, theory_record
 from tests.experiments.theory.checking import QUICK, measured, sides_of
-from tests.theory_cases import failed_record, theory_record
 
 each = pytest.mark.parametrize("statement", STATEMENTS, ids=lambda statement: statement.name)
 

@@ -9,7 +9,12 @@ import pytest
 
 from dualview.experiments.theory import text
 from dualview.experiments.theory.run import SECTIONS, STATEMENTS
-from tests.theory_cases import drawn_record, failed_record, statement_record, theory_record
+from tests.experiments.theory.cases import (
+    drawn_record,
+    failed_record,
+    statement_record,
+    theory_record,
+)
 
 LONG = "x" * text.COLUMNS[0]
 EXTREME = {"left": -1.234567e-30, "right": -1.23456e30, "error": 1e-30, "bound": 1e-10}

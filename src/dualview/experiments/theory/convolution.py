@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
 from dualview.experiments.theory.models import convolutions, gated, normal, scales
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import DIFFERENT, Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration import recursive_npk
 from dualview.path_kernel.kernel import expected_ntk, npk
 

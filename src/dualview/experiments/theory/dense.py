@@ -6,11 +6,11 @@ import itertools
 
 import torch
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
 from dualview.experiments.theory.models import chain, convolutions, gated, normal, scales
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import DIFFERENT, Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration import recursive_npk
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import expected_ntk, npk

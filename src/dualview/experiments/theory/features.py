@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import ResNet
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory.measurement import Measurement, Sample
 from dualview.experiments.theory.models import gated, normal, parameter_names
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
 from dualview.path_enumeration import enumerated_npk
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.activations import GATE_OF_MODULE
+from dualview.conversion.gates import HardGate
 from dualview.experiments.theory.models import chain, enliven, gated, normal
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
-from dualview.activations import GATE_OF_MODULE
-from dualview.gates import HardGate
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 

@@ -7,11 +7,11 @@ import math
 
 from torch import Tensor
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
 from dualview.experiments.theory.models import Residual, gated, normal, scales
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
-from dualview.gated_network import GatedNetwork
 from dualview.path_kernel.kernel import expected_ntk, npk
 
 VARIANCE = 0.3

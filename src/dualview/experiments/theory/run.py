@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.json_fields import from_json
 from dualview.experiments.records import Provenance, provenance
 from dualview.experiments.theory import (
     convolution,
@@ -29,7 +28,8 @@ from dualview.experiments.theory.measurement import (
     curve_record,
 )
 from dualview.experiments.theory.statement import Settings, Statement, StatementRecord, judge
-from dualview.training.files import read_json, write_json
+from dualview.files.json_fields import from_json
+from dualview.files.writing import read_json, write_json
 
 VERSION = 1
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
-from dualview.gated_network import GatedNetwork
+from dualview.conversion.gated_network import GatedNetwork
 
 MOST_WEIGHTS = 14
 

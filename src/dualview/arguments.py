@@ -1,0 +1,413 @@
+"""What an argument may be: the checks that all public functions share. Knows nothing of torch.
+
+A check takes a value and gives it back in its plain type (`np.int64(3)` as 3), or raises
+`UnfitError`, which says what was expected. `takes` puts checks before a function, `require` makes
+one. Both turn `UnfitError` into the error of their caller's room:
+"name: expected ..., got .... Repair: ...".
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import numbers
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping, Set
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from dualview.errors import DualviewError
+from dualview.nearest import did_you_mean
+
+Check = Callable[[Any], Any]
+"""A value -> the same in its plain type; raises `UnfitError`."""
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+LARGEST_SEED = 2**63 - 1
+"""PyTorch's generators take no larger one."""
+
+LARGEST_COUNT = 2**31 - 1
+"""Of examples, units, features: beyond, sizes in bytes overflow."""
+
+SHOWN = 80
+"""Characters of a value that a message shows."""
+
+
+class UnfitError(Exception):
+    """A value is not what a check wants.
+
+    Args:
+        expected: what it wants, in words.
+        repair: what to do, if more can be said.
+        got: what it found; default: the value itself.
+    """
+
+    def __init__(self, expected: str, repair: str = "", got: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.repair = repair
+        self.got = got
+
+
+def takes(
+    error: type[DualviewError], **checks: Check
+) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Decorate a function: its arguments pass these checks first, and arrive in their plain types.
+
+    >>> @takes(DualviewError, size=whole(1), shuffle=flag)
+    ... def cut(size, shuffle=False):
+    ...     return size, shuffle
+    >>> cut(2)
+    (2, False)
+    >>> cut(2, shuffle="no")
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: shuffle: expected True or False, got 'no'
+    """
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        signature = inspect.signature(function)
+        unknown = checks.keys() - signature.parameters
+        assert not unknown, f"{function.__qualname__} has no {unknown}"
+
+        @functools.wraps(function)
+        def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            try:
+                call = signature.bind(*args, **kwargs)
+            except TypeError:  # Python's own words, which name the function
+                return function(*args, **kwargs)
+            for name in checks.keys() & call.arguments.keys():
+                call.arguments[name] = require(name, call.arguments[name], checks[name], error)
+            return function(*call.args, **call.kwargs)
+
+        return checked
+
+    return decorate
+
+
+def require(name: str, value: Any, check: Check, error: type[DualviewError]) -> Any:
+    """The value in its plain type.
+
+    Raises:
+        DualviewError: of the class given; the value does not pass the check.
+
+    >>> require("width", True, whole(1), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: width: expected a whole number from 1 on, got True
+    """
+    try:
+        return check(value)
+    except UnfitError as unfit:
+        repair = f". Repair: {unfit.repair}" if unfit.repair else ""
+        got = unfit.got or said(value)
+        raise error(f"{name}: expected {unfit.expected}, got {got}{repair}") from None
+
+
+def require_fields(record: Any, error: type[DualviewError], **checks: Check) -> None:
+    """Check fields of a frozen dataclass in its `__post_init__`, and put in their plain types."""
+    for name, check in checks.items():
+        object.__setattr__(record, name, require(name, getattr(record, name), check, error))
+
+
+def said(value: Any) -> str:
+    """A value in a message: short, whatever it is.
+
+    >>> said("no"), said([1, 2]), said(print)
+    ("'no'", '[1, 2]', 'builtin_function_or_method')
+    """
+    if value is None or isinstance(value, bool | float | str | bytes | list | tuple | dict | set):
+        return _short(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is not None and shape is not None:
+        try:
+            return f"{type(value).__name__} of {dtype} {tuple(shape)}"
+        except Exception:  # a foreign type with such names
+            return type(value).__name__
+    if isinstance(value, os.PathLike | range | numbers.Number):
+        return _short(value)
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # an entry's own repr may raise anything; so does a number of 5,000 digits
+        return type(value).__name__
+    text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be printed
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+# Checks without options ---------------------------------------------------------------------------
+
+
+def flag(value: Any) -> bool:
+    """True or False, not what Python counts as such: 'no' is true."""
+    plain = _plain(value)
+    if not isinstance(plain, bool):
+        raise UnfitError("True or False")
+    return plain
+
+
+def seed(value: Any) -> int:
+    """A seed of random numbers."""
+    return _whole_of(value, 0, LARGEST_SEED)
+
+
+def memory(value: Any) -> float:
+    """A bound in bytes."""
+    return _number_of(value, "a positive number of bytes", lambda v: v > 0)
+
+
+def fraction(value: Any) -> float:
+    """A share, strictly between 0 and 1."""
+    return _number_of(value, "a number between 0 and 1", lambda v: 0 < v < 1)
+
+
+def probability(value: Any) -> float:
+    """A number from 0 to 1."""
+    return _number_of(value, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+
+
+def text(value: Any) -> str:
+    """A text that is not empty and can be written as UTF-8."""
+    if not isinstance(value, str) or not value:
+        raise UnfitError("a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UnfitError("a text that UTF-8 can write") from None
+    return str(value)
+
+
+def path(value: Any) -> Path:
+    """The path of a file or folder."""
+    try:
+        given = os.fspath(value)
+    except TypeError:
+        raise UnfitError("a path, as str or pathlib.Path") from None
+    if isinstance(given, bytes):
+        raise UnfitError("a path, as str or pathlib.Path", "os.fsdecode(path)")
+    if not given or "\0" in given:
+        raise UnfitError("a path, not empty and without the character 0")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise UnfitError("a path that UTF-8 can write", "rename the file or folder") from None
+    return Path(given)
+
+
+def device(value: Any) -> Any:
+    """A device of PyTorch that holds numbers and is there, by name or as `torch.device`."""
+    import torch
+
+    example = "a device such as 'cpu' or 'cuda:0'"
+    if not isinstance(value, str | torch.device):
+        raise UnfitError(example)
+    try:
+        found = torch.device(value)
+        torch.empty(0, device=found)
+    # PyTorch's builds without a device raise any of these.
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError, ImportError) as error:
+        raise UnfitError(
+            f"{example} that is there", got=f"{said(value)} ({_first_line(error)})"
+        ) from None
+    if found.type == "meta":
+        raise UnfitError(f"{example}, which holds numbers")
+    return found
+
+
+def function(value: Any) -> Any:
+    """Something that can be called."""
+    if not callable(value):
+        raise UnfitError("a function")
+    return value
+
+
+# Checks with options ------------------------------------------------------------------------------
+
+
+def one_of(*choices: str) -> Check:
+    """One of some names; the message offers the nearest.
+
+    >>> require("gates", "heard", one_of("model", "hard"), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: gates: expected 'model' or 'hard', got 'heard'; did you mean \
+'hard'?
+    """
+
+    def check(value: Any) -> str:
+        if isinstance(value, str) and value in choices:
+            return str(value)
+        names = [repr(choice) for choice in choices]
+        wanted = " or ".join(names) if len(names) < 4 else f"one of {', '.join(names)}"
+        raise UnfitError(wanted, got=f"{said(value)}{did_you_mean(value, choices)}")
+
+    return check
+
+
+def whole(lowest: int = 0, highest: int = LARGEST_COUNT) -> Check:
+    """A whole number within bounds: Python's, NumPy's, or one of PyTorch, but no True and no 2.0.
+
+    >>> require("k", 2.0, whole(1), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: k: expected a whole number from 1 on, got 2.0
+    """
+    return lambda value: _whole_of(value, lowest, highest)
+
+
+def number(
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> Check:
+    """A finite real number within bounds.
+
+    >>> require("beta", float("nan"), number(above=0), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: beta: expected a finite number above 0, got nan
+    """
+    bounds = [
+        f"{words} {bound:g}"
+        for words, bound in (("above", above), ("from", least), ("below", below), ("up to", most))
+        if math.isfinite(bound)
+    ]
+    wanted = " ".join(["a finite number", " and ".join(bounds)]).strip()
+
+    def within(value: float) -> bool:
+        return above < value < below and least <= value <= most
+
+    return lambda value: _number_of(value, wanted, within)
+
+
+def optional(check: Check) -> Check:
+    """None, or what the check takes."""
+
+    def checked(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return check(value)
+        except UnfitError as unfit:
+            raise UnfitError(f"{unfit.expected}, or None", unfit.repair, unfit.got) from None
+
+    return checked
+
+
+def instance_of(*kinds: type, repair: str = "") -> Check:
+    """An object of one of some classes."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, kinds):
+            names = " or ".join(_with_article(kind.__name__) for kind in kinds)
+            raise UnfitError(names, repair)
+        return value
+
+    return check
+
+
+def several(check: Check, what: str, *, length: int | None = None, empty: bool = False) -> Check:
+    """A sequence whose entries pass a check, as a tuple.
+
+    Its order counts, so that a dict or a set is none; nor is a text, whose entries are letters.
+
+    Args:
+        check: of each entry.
+        what: the sequence in words, as in "the numbers of two layers".
+        length: how many entries; None: any number.
+        empty: whether there may be none.
+
+    >>> require("size", {3: 4}, several(whole(1), "two whole numbers", length=2), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: size: expected two whole numbers, got {3: 4}
+    """
+
+    def checked(value: Any) -> tuple[Any, ...]:
+        try:
+            entries = _entries(value)
+            made = tuple(check(entry) for entry in entries)
+        except UnfitError:
+            raise UnfitError(what) from None
+        if (not made and not empty) or length not in (None, len(made)):
+            raise UnfitError(what)
+        return made
+
+    return checked
+
+
+def shape(axes: int | None = None) -> Check:
+    """The shape of one example: positive sizes."""
+    example = "(3, 32, 32)" if axes in (None, 3) else str(tuple(range(2, 2 + (axes or 0))))
+    return several(whole(1), f"positive sizes such as {example}", length=axes)
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+def _whole_of(value: Any, lowest: int, highest: int) -> int:
+    if highest >= LARGEST_COUNT:
+        wanted = f"a whole number from {lowest} on"
+    else:
+        wanted = f"a whole number from {lowest} to {highest}"
+    plain = _plain(value)
+    if isinstance(plain, bool):
+        raise UnfitError(wanted)
+    try:
+        found = operator.index(plain)
+    except Exception:  # of a foreign type, whatever its __index__ raises
+        raise UnfitError(wanted) from None
+    if not lowest <= found <= highest:
+        raise UnfitError(wanted if found < lowest else f"{wanted}, and up to {highest:,}")
+    return found
+
+
+def _number_of(value: Any, wanted: str, within: Callable[[float], bool]) -> float:
+    plain = _plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, numbers.Real):
+        raise UnfitError(wanted)
+    try:
+        found = float(plain)
+    except (OverflowError, ValueError):
+        raise UnfitError(wanted) from None
+    if not (math.isfinite(found) and within(found)):
+        raise UnfitError(wanted)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of NumPy, or an array or a tensor of no axes, as Python's own; else the value."""
+    if isinstance(value, int | float | str) or not hasattr(value, "item"):
+        return value
+    try:
+        return value.item() if not getattr(value, "shape", (1,)) else value
+    except Exception:  # a tensor without numbers (meta, fake)
+        return value
+
+
+def _entries(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping | Set | str | bytes | bytearray):
+        raise UnfitError("a sequence")
+    try:
+        return list(value)
+    except Exception:  # not iterable, or what its iterator raises
+        raise UnfitError("a sequence") from None
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

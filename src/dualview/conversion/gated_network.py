@@ -1,0 +1,534 @@
+"""A traced network -> gating network + weights network, and the two joined again.
+
+The data flow is a plain function:
+x -> gating network -> pre-activations (q_1 ... q_L) -> gates (G_1 ... G_L)
+  -> weights network(x or 1, G_1 ... G_L) -> the model's outputs.
+
+Tensors have the example on axis 0. Pre-activations and gates keep the shape that the model's own
+activations have: (n, units) or (n, channels, positions...).
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.architectures.record import architecture_of
+from dualview.conversion.gates import Gate, HardGate, SoftGate
+from dualview.conversion.gating_graph import gating_graph, gating_network
+from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
+from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
+from dualview.conversion.recipe import OWN, Recipe, describe_gate
+from dualview.conversion.shallow_features import shallow_gating_network
+from dualview.conversion.source_lines import describe
+from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
+from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
+from dualview.errors import (
+    ConversionError,
+    DualviewWarning,
+    GateOrderError,
+    UnsupportedOperationError,
+)
+from dualview.nearest import did_you_mean
+
+Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
+WeightsInput = Literal["data", "ones"]
+MaxPooling = Literal["average", "switch"]
+GateChoice = Literal["hard", "soft", "own"]
+
+
+class GatedNetwork(nn.Module):
+    """A network taken apart: what decides the gates, and what they multiply.
+
+    Made by `disentangle`. Both networks are ordinary `torch.fx.GraphModule`s.
+
+    Attributes:
+        kind: "dnn", "dgn", "dlgn" or "dlgn-sf".
+        weights_input: "data" or "ones".
+        gate_order: entry l says which gating layer supplies the gates of layer l.
+        gating_network: x -> (q_1, ..., q_L), then one switch per replayed max pool, then one
+            multiplier per LayerNorm and attention (`dualview.conversion.multipliers`).
+        weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
+            outputs.
+        recipe: the model and the options it was made with; None: put together by hand.
+        squash: the softmax, log-softmax or sigmoid that ends the model: logits -> the model's
+            outputs; None: the model gives its logits.
+    """
+
+    def __init__(
+        self,
+        gating_network: fx.GraphModule,
+        weights_network: fx.GraphModule,
+        gate_functions: Sequence[nn.Module],
+        kind: Kind,
+        weights_input: WeightsInput,
+        gate_order: Sequence[int],
+        recipe: Recipe | None = None,
+        squash: fx.GraphModule | None = None,
+    ) -> None:
+        super().__init__()
+        self.gating_network = gating_network
+        self.weights_network = weights_network
+        self.gate_functions = nn.ModuleList(gate_functions)
+        self.kind = kind
+        self.weights_input = weights_input
+        self.gate_order = tuple(gate_order)
+        self.recipe = recipe
+        self.squash = squash
+        self.training = weights_network.training
+        for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
+            module.training = self.training
+
+    @property
+    def n_gates(self) -> int:
+        """Number of gated layers (activation call sites)."""
+        return len(self.gate_functions)
+
+    def forward(self, x: Tensor) -> Any:
+        """What the model returned: the logits under the gates of `x`, and its last squash if any."""
+        logits = self.logits(x)
+        return logits if self.squash is None else self.squash(logits)
+
+    def logits(self, x: Tensor) -> Any:
+        """The outputs of the weights network under the gates of `x`, before a last squash.
+
+        Path kernels, paths and contributions are of these.
+        """
+        gates, switches = self.gates_and_switches(x)
+        return self.weights_network(x, *gates, *switches)
+
+    def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
+        return tuple(self.gating_network(x)[: self.n_gates])
+
+    def gates(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
+        return self.gates_and_switches(x)[0]
+
+    def gates_and_switches(
+        self, x: Tensor, *, hard: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """All that the weights network needs beside its input: gates, and what is replayed as is.
+
+        That is max-pool switches, then the multipliers of LayerNorm and attention. `hard` takes
+        1{q > 0} in place of the network's own gate functions.
+
+        Raises:
+            GateOrderError: the gate order joins layers of different shapes.
+        """
+        values = self.gating_network(x)
+        n = self.n_gates
+        functions = [HardGate()] * n if hard else self.gate_functions
+        own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
+        for layer, source in enumerate(self.gate_order):
+            if own[layer].shape != own[source].shape:
+                raise _shape_error(layer, source, own[layer].shape, own[source].shape)
+        return tuple(own[source] for source in self.gate_order), tuple(values[n:])
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        repo_id: str | None = None,
+        push_to_hub: bool = False,
+        **push_options: Any,
+    ) -> str | None:
+        """Save the network to a folder, and on request to the Hugging Face hub (extra `hub`).
+
+        Written are `config.json` (how the network was made), `model.safetensors` (parameters and
+        buffers) and `README.md` (a model card; one that is there already stays). An earlier state
+        of the same network is replaced, anything else refused.
+
+        Args:
+            folder: the folder, made where it is missing.
+            repo_id: `organisation/name` on the hub. Default: the folder's name.
+            push_to_hub: also upload.
+            push_options: of `huggingface_hub.ModelHubMixin.push_to_hub`: `private`, `token`, ...
+
+        Returns:
+            The address of the upload, or None.
+
+        Raises:
+            SavedNetworkError: a gate or the network itself is not `disentangle`'s, a number is not
+                finite, the folder holds something else, or the hub does not answer.
+            MissingExtraError: the extra `hub` is not installed.
+
+        >>> import tempfile
+        >>> from dualview.architectures import fc
+        >>> net = disentangle(fc(3, (1, 2, 2), width=4, depth=3), "dlgn", seed=0).eval()
+        >>> x = torch.randn(5, 1, 2, 2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save_pretrained(folder)
+        ...     again = GatedNetwork.from_pretrained(folder)
+        >>> torch.equal(again(x), net(x))
+        True
+        """
+        from dualview.conversion.sharing.hub import save
+
+        return save(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        model: nn.Module | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+    ) -> GatedNetwork:
+        """Load a network that `save_pretrained` saved (extra `hub`).
+
+        Nothing in its files is run: this package's code, and `model` where one is passed, makes
+        the network anew, and numbers are put in once everything was found to fit.
+
+        Args:
+            name: a folder, or `organisation/name` on the hub.
+            model: what the network was made of, where that is no architecture of this package; its
+                operations, options and shapes are compared, its parameters do not matter.
+            revision: branch, tag or commit on the hub.
+            token: for the hub; default: as the hub's library finds it.
+            cache_dir: where the hub's library keeps downloads.
+            force_download: download again what it has kept.
+            local_files_only: use only what it has kept.
+
+        Returns:
+            The network in evaluation mode, on the CPU or where `model` is, all parameters with
+            gradients as in a fresh one.
+
+        Raises:
+            SavedNetworkError: no such network; or one that is damaged, unfit, of another model, or
+                needs a model; or the hub does not answer.
+            MissingExtraError: the extra `hub` is not installed.
+
+        >>> import tempfile
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     disentangle(model, "dgn").save_pretrained(folder)
+        ...     net = GatedNetwork.from_pretrained(folder, model=model)
+        >>> net.kind
+        'dgn'
+        """
+        from dualview.conversion.sharing.hub import load
+
+        return load(
+            name,
+            model,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+
+    def extra_repr(self) -> str:
+        """What `print` shows of it."""
+        text = f"kind={self.kind!r}, weights_input={self.weights_input!r}"
+        if self.gate_order != tuple(range(self.n_gates)):
+            text += f", gate_order={self.gate_order}"
+        return text
+
+
+def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
+    return iter(()) if module is None else module.modules()
+
+
+def disentangle(
+    model: nn.Module,
+    kind: Kind = "dlgn",
+    *,
+    gate: Gate | GateChoice | None = None,
+    weights_input: WeightsInput = "data",
+    gate_order: Sequence[int] | None = None,
+    max_pool: MaxPooling | None = None,
+    example_input: Tensor | None = None,
+    initialise: Initialiser | None = None,
+    seed: int | None = None,
+) -> GatedNetwork:
+    """Take a ReLU network apart into a gating network and a weights network.
+
+    The model is copied and never changed. In a DGN or DLGN the gating network starts from the
+    model's own parameters, and the weights network is drawn afresh. So a DGN of a trained model
+    keeps its gates, to the number with gate="hard"; a DLGN keeps those of the first layer, since
+    what follows has lost its activations. In "dnn", the model's own dual form, both share one copy
+    of the parameters and the output equals the model's (in evaluation mode; with dropout only
+    there, and where no pre-activation is infinite).
+
+    Args:
+        model: any module that torch.fx can trace, made of affine operations, self-gated activations
+            and max pools. Every call site of an activation is one gated layer. LayerNorm and
+            softmax attention are taken apart in "dnn" and "dgn": their scales and attention weights
+            are multipliers that the gating network supplies (the documentation's page
+            about attention says which spellings).
+        kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
+            average in place of max pooling); "dlgn-sf" (every gated layer reads the input
+            directly; plain chains of layers only).
+        gate: a `Gate`, or "hard" (1{q > 0}), "soft" (sigmoid(4 q)), "own" (each activation's own).
+            Default: "own" for "dnn", "soft" elsewhere.
+        weights_input: what the weights network reads: "data", or "ones" (the constant 1).
+        gate_order: a permutation of 0 ... L - 1; layer l gets the gates of gating layer
+            gate_order[l], which must have its shape.
+        max_pool: "average" of the same window in the weights network, or "switch": the gating
+            network's choice of position is replayed. Default: "switch" for "dnn" and "dgn",
+            "average" for "dlgn" and "dlgn-sf". A DLGN's gating network averages either way.
+        example_input: a batch for which shapes are checked now rather than at the first call;
+            needed for "dlgn-sf" of a convolutional network.
+        initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
+            network) to draw all parameters anew, biases too. Default: the modules' own
+            `reset_parameters`.
+        seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
+            gating network, from different seeds derived from it. The model's own parameters are
+            the caller's to seed. Default: from PyTorch's global random state.
+
+    Returns:
+        The gated network, in the model's mode, on its device, of its dtype.
+
+    Raises:
+        ConversionError: (and its subclasses) the model or an option cannot be used; the message
+            names the operation, the source line and the repair.
+
+    Source: arXiv 2110.03403, sections 2 and 3.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> net = disentangle(model, kind="dlgn", seed=0)
+    >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
+    (torch.Size([3, 2]), [(3, 8)])
+    """
+    _check_choices(kind, weights_input, max_pool)
+    traced = trace(model, example_input)
+    _refuse_multipliers(kind, traced)
+    order = _checked_order(gate_order, traced)
+    if kind == "dnn":
+        _check_own_dual_form(gate, weights_input, order, max_pool, traced)
+    switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
+    make_twin = _shared if kind == "dnn" else _redrawn
+    twin = make_twin(model, traced, initialise, seed)
+    choice = _gate_choice(gate, kind)
+    functions = _gate_functions(choice, traced)
+    builder = WeightsGraphBuilder(
+        traced,
+        ones=weights_input == "ones",
+        switches=switches,
+        at_zero=[function.at_zero for function in functions],
+    )
+    if kind == "dlgn-sf":
+        gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
+    else:
+        graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
+        gating = gating_network(traced.module, graph)
+        if kind == "dnn":
+            _refuse_split_batch_norm(traced, graph)
+            _warn_about_dropout(traced, graph)
+    recipe = Recipe(
+        model=type(model).__name__,
+        architecture=architecture_of(model),
+        gate=describe_gate(choice),
+        max_pool="switch" if switches else "average",
+        example_shape=None if example_input is None else tuple(example_input.shape[1:]),
+        seed=None if seed is None else operator.index(seed),
+    )
+    return GatedNetwork(
+        gating,
+        weights_network(twin, builder.build()),
+        functions,
+        kind,
+        weights_input,
+        order,
+        recipe,
+        traced.squash,
+    )
+
+
+_DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
+    "dnn": "switch",
+    "dgn": "switch",
+    "dlgn": "average",
+    "dlgn-sf": "average",
+}
+
+
+def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
+    for name, value, choices in (
+        ("kind", kind, get_args(Kind)),
+        ("weights_input", weights_input, get_args(WeightsInput)),
+        ("max_pool", max_pool, (None, *get_args(MaxPooling))),
+    ):
+        if value not in choices:
+            hint = did_you_mean(value, [choice for choice in choices if choice])
+            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}{hint}")
+    if kind == "dlgn-sf" and max_pool == "switch":
+        raise ConversionError(
+            "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
+            "could be replayed. Repair: use max_pool='average', or kind='dlgn'"
+        )
+
+
+def _refuse_multipliers(kind: Kind, traced: TracedNetwork) -> None:
+    """What a DLGN multiplies by is a gate of an affine pre-activation, and nothing else."""
+    if kind in ("dnn", "dgn") or not traced.multipliers:
+        return
+    raise UnsupportedOperationError(
+        f"{describe(traced.multipliers[0])}: kind={kind!r} promises that what the weights network "
+        f"is multiplied by comes from pre-activations that are affine in the input. LayerNorm's "
+        f"1 / standard deviation and the softmax of a product of queries and keys do not, and "
+        f"without them there is no normalisation or attention left. Repair: use kind='dgn', whose "
+        f"gating network computes them; or batch norm and convolutions in their place"
+    )
+
+
+def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
+    n = len(traced.activations)
+    if gate_order is None:
+        return tuple(range(n))
+    try:
+        order = tuple(operator.index(entry) for entry in gate_order)
+    except TypeError:
+        order = ()
+    if sorted(order) != list(range(n)):
+        raise GateOrderError(
+            f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
+            f"{gate_order!r}"
+        )
+    if traced.shapes:
+        shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
+        for layer, source in enumerate(order):
+            if shapes[layer] != shapes[source]:
+                raise _shape_error(layer, source, shapes[layer], shapes[source])
+    return order
+
+
+def _shape_error(layer: int, source: int, wanted: torch.Size, got: torch.Size) -> GateOrderError:
+    return GateOrderError(
+        f"gate_order: layer {layer} needs gates of shape {tuple(wanted)}, and gating layer "
+        f"{source} gives {tuple(got)}. Repair: permute only layers of equal shape"
+    )
+
+
+def _check_own_dual_form(
+    gate: Gate | GateChoice | None,
+    weights_input: WeightsInput,
+    order: tuple[int, ...],
+    max_pool: MaxPooling | None,
+    traced: TracedNetwork,
+) -> None:
+    """kind="dnn" promises the model's own output, so nothing may change it."""
+    hard = all(isinstance(gate_of(node), HardGate) for node in traced.activations)
+    if not (gate in (None, "own") or (hard and (gate == "hard" or isinstance(gate, HardGate)))):
+        wrong = f"gate={gate!r}"
+    elif weights_input != "data":
+        wrong = f"weights_input={weights_input!r}"
+    elif order != tuple(range(len(order))):
+        wrong = f"gate_order={order}"
+    elif max_pool == "average" and traced.max_pools:
+        wrong = "max_pool='average'"
+    else:
+        return
+    raise ConversionError(
+        f"kind='dnn' is the model's own dual form, whose output equals the model's; {wrong} would "
+        f"change it. Repair: leave the option out, or use kind='dgn'"
+    )
+
+
+def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
+    on_path = {str(node.target) for node in traced.signal_path if _calls(node)}
+    for node in gating.nodes:
+        if not _calls(node) or str(node.target) not in on_path:
+            continue  # a mask of attention weights is drawn once and replayed
+        module: Any = traced.module.get_submodule(str(node.target))
+        if isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
+            warnings.warn(
+                f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "
+                f"masks of their own, so the output equals the model's in evaluation mode only",
+                DualviewWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def _calls(node: fx.Node) -> bool:
+    return node.op == "call_module"
+
+
+def _refuse_split_batch_norm(traced: TracedNetwork, gating: fx.Graph) -> None:
+    """A batch norm module must run equally often in both networks to keep equal statistics."""
+
+    def calls(graph: fx.Graph) -> Counter[str]:
+        return Counter(str(node.target) for node in graph.nodes if _calls(node))
+
+    everywhere, needed = calls(traced.graph), calls(gating)
+    for name in needed:
+        module: Any = traced.module.get_submodule(name)
+        tracks = isinstance(module, BATCH_NORM_MODULES) and module.track_running_stats
+        if tracks and needed[name] != everywhere[name]:
+            raise ConversionError(
+                f"batch norm '{name}' runs both before and after the last gate, so the gating "
+                f"network would update its statistics less often than the model does. Repair: "
+                f"use a batch norm of its own after the last activation"
+            )
+
+
+def _shared(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules that holds the same parameters.
+
+    Buffers are its own: both networks run the same batches, so statistics stay alike. One set of
+    modules under two names would not survive torch.func.functional_call.
+    """
+    shared = {id(parameter): parameter for parameter in traced.module.parameters()}
+    return copy.deepcopy(traced.module, shared)
+
+
+def _redrawn(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules, their parameters drawn afresh.
+
+    The model itself is drawn anew, not the traced modules, since its classes know how.
+    """
+    drawn = copy.deepcopy(model)
+    redraw(drawn, initialise, derived_seed(seed, "weights"))
+    fresh = copy.deepcopy(traced.module)
+    sources = dict(_named_tensors(drawn))
+    with torch.no_grad():
+        for name, tensor in _named_tensors(fresh):
+            if name in sources:
+                tensor.copy_(sources[name])
+    return fresh
+
+
+def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:
+    """The gate that all layers get, or "own"."""
+    choice = (OWN if kind == "dnn" else "soft") if gate is None else gate
+    if choice == OWN:
+        return "own"
+    named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
+    function = named.get(choice) if isinstance(choice, str) else choice
+    if not isinstance(function, Gate):
+        raise ConversionError(
+            f"gate: expected 'hard', 'soft', 'own' or a dualview.Gate, got {gate!r}"
+            f"{did_you_mean(gate, [*named, OWN])}"
+        )
+    return function
+
+
+def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[Gate]:
+    """One gate function per activation, in the order of the gating network's layers."""
+    if not isinstance(choice, Gate):
+        return [gate_of(node) for node in traced.activations]
+    return [choice] * len(traced.activations)

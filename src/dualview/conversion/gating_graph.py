@@ -1,0 +1,133 @@
+"""The gating network's graph: input -> the pre-activations of every gate, switches, multipliers.
+
+What the last gate does not need is not in it: the graph's output names what is needed, and the rest
+is dead code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import fx, nn
+
+from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.multipliers import dot_product_weights, layer_norm_scale, softmax_weights
+from dualview.conversion.pooling import max_pool_switch
+from dualview.conversion.products import multiplying_factor
+from dualview.conversion.signal_path import (
+    Kinds,
+    attention_factor,
+    dot_product_arguments,
+    is_dot_product,
+    is_layer_norm,
+    layer_norm_of,
+    softmax_of,
+)
+from dualview.conversion.source_lines import describe
+from dualview.conversion.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
+from dualview.conversion.verification import value_kinds
+from dualview.errors import UnsupportedOperationError
+
+
+def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.Graph:
+    """Graph that returns `(q_1, ..., q_L)`, then one switch per max pool if `switches`.
+
+    Last come the multipliers of LayerNorm and attention, if the network has any. `linear` drops
+    every activation and averages where the model takes maxima (a DLGN's gating network); otherwise
+    both stay (a DNN's or DGN's).
+    """
+    graph = fx.Graph()
+    env: dict[fx.Node, fx.Node] = {}
+    pre_activations: list[fx.Node] = []
+    chosen: list[fx.Node] = []
+    multipliers: list[fx.Node] = []
+    kinds = value_kinds(traced.graph)
+    for node in traced.graph.nodes:
+        if node.op == "output":
+            break
+        if node in traced.activations:
+            q = env[data_argument(node)]
+            pre_activations.append(q)
+            env[node] = q if linear else graph.node_copy(node, env.__getitem__)
+        elif node in traced.max_pools:
+            source = env[data_argument(node)]
+            if switches:
+                chosen.append(add_switch(graph, node, source, env.__getitem__))
+            pool = add_average(graph, node, source, env.__getitem__) if linear else None
+            env[node] = pool or graph.node_copy(node, env.__getitem__)
+        elif node in traced.multipliers:
+            multipliers.append(add_multiplier(graph, node, kinds, env))
+            env[node] = add_multiplied(graph, node, multipliers[-1], env)
+        else:
+            env[node] = graph.node_copy(node, env.__getitem__)
+    graph.output((*pre_activations, *chosen, *multipliers))
+    drop_dead_code(graph)
+    return graph
+
+
+def add_average(
+    graph: fx.Graph, node: fx.Node, source: fx.Node, lookup: Callable[[fx.Node], fx.Node]
+) -> fx.Node:
+    """Average pooling of the windows of the max pool `node`, applied to `source`.
+
+    `lookup` maps the traced graph's nodes (sizes that options are read off) to `graph`'s.
+
+    Raises:
+        UnsupportedOperationError: the windows are dilated.
+    """
+    pool = max_pool_of(node)
+    if pool.dilated:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: average pooling has no dilation, so it cannot stand in for this "
+            f"max pool. Repair: use dilation=1, or kind='dgn' with max_pool='switch'"
+        )
+    options = fx.map_arg(pool.average_options, lookup)
+    return graph.call_function(pool.average_function, (source,), options)
+
+
+def add_switch(
+    graph: fx.Graph, node: fx.Node, source: fx.Node, lookup: Callable[[fx.Node], fx.Node]
+) -> fx.Node:
+    """The positions that the max pool `node` chooses in `source`."""
+    pool = max_pool_of(node)
+    options = fx.map_arg(pool.options, lookup)
+    return graph.call_function(max_pool_switch, (source, pool.dims, pool.adaptive), options)
+
+
+def add_multiplier(
+    graph: fx.Graph, node: fx.Node, kinds: Kinds, env: Mapping[fx.Node, fx.Node]
+) -> fx.Node:
+    """The scale of the LayerNorm, or the weights of the attention, at `node`."""
+    if is_layer_norm(node):
+        norm = layer_norm_of(node)
+        normalised = fx.map_arg(norm.normalised, env.__getitem__)
+        return graph.call_function(layer_norm_scale, (env[norm.source], normalised, norm.eps))
+    factor, softmax = attention_factor(node, kinds), softmax_of(node, kinds)
+    if factor is not None and softmax is not None:
+        source, axis = softmax
+        if axis > 0:
+            return env[factor]
+        return graph.call_function(softmax_weights, (env[factor], env[source], axis))
+    weighing = multiplying_factor(node, kinds)
+    if weighing is not None:
+        return env[weighing]
+    options = fx.map_arg(dot_product_arguments(node), env.__getitem__)
+    unused = ("value", "dropout_p", "enable_gqa")
+    used = {name: value for name, value in options.items() if name not in unused}
+    return graph.call_function(dot_product_weights, (), used)
+
+
+def add_multiplied(
+    graph: fx.Graph, node: fx.Node, multiplier: fx.Node, env: Mapping[fx.Node, fx.Node]
+) -> fx.Node:
+    """The value of `node` in the gating network; no attention weights are computed twice."""
+    if is_dot_product(node):
+        value = env[dot_product_arguments(node)["value"]]
+        return graph.call_function(torch.matmul, (multiplier, value))
+    return graph.node_copy(node, env.__getitem__)
+
+
+def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """`graph` with the modules it calls, taken from `parameters`."""
+    return GraphNetwork(parameters, graph, class_name="GatingNetwork")

@@ -1,0 +1,143 @@
+"""A network's parameters and buffers as a file: safetensors, which holds numbers and no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualview.errors import SavedNetworkError
+from dualview.files.writing import write_atomically
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MODEL = "model.safetensors"
+"""The file's name in a folder of a run or of a saved network."""
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """What a file's header says of one tensor: its shape, and its type as safetensors names it."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def save_parameters(net: nn.Module, path: Path) -> None:
+    """Write the network's parameters and buffers as safetensors, whole or not at all.
+
+    Tensors that two networks share are stored once; `load_parameters` reads the file.
+    """
+    from safetensors.torch import save_model
+
+    write_atomically(path, lambda part: save_model(net, str(part)))
+
+
+def stored_tensors(path: Path) -> dict[str, StoredTensor]:
+    """What the file holds, by name; only its header is read.
+
+    Raises:
+        SavedNetworkError: it is not safetensors, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {
+                name: StoredTensor(tuple(part.get_shape()), part.get_dtype())
+                for name, part in slices.items()
+            }
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def load_parameters(net: nn.Module, path: Path) -> None:
+    """Put the parameters and buffers of a file into `net`, all of them or none.
+
+    Floating-point numbers may have another precision there than in the network.
+
+    Raises:
+        SavedNetworkError: the file is damaged, or holds other tensors than the network has, or a
+            number that is not finite; the network is as it was.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    targets = _matched(net, stored_tensors(path), path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in targets}
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    for name, tensor in found.items():
+        _check_values(name, tensor, targets[name], path)
+    with torch.no_grad():
+        for name, tensor in found.items():
+            targets[name].copy_(tensor)
+
+
+def shared_names(net: nn.Module) -> list[tuple[Tensor, list[str]]]:
+    """Each parameter and buffer of the network, with all its names."""
+    groups: dict[int, tuple[Tensor, list[str]]] = {}
+    for name, tensor in net.state_dict(keep_vars=True).items():
+        groups.setdefault(id(tensor), (tensor, []))[1].append(name)
+    return list(groups.values())
+
+
+def _matched(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> dict[str, Tensor]:
+    """The network's tensor for each name in the file."""
+    targets, missing = {}, []
+    for tensor, names in shared_names(net):
+        present = [name for name in names if name in stored]
+        missing += names[:1] if not present else []
+        targets.update(dict.fromkeys(present[:1], tensor))
+    extra = [name for name in stored if name not in targets]
+    shapes = [
+        f"{name} is {tuple(tensor.shape)} in the network and {stored[name].shape} in the file"
+        for name, tensor in targets.items()
+        if tuple(tensor.shape) != stored[name].shape
+    ]
+    problems = [
+        f"{what} {_some(names)}"
+        for what, names in (("missing:", missing), ("not in the network:", extra), ("", shapes))
+        if names
+    ]
+    if problems:
+        raise SavedNetworkError(
+            f"{path}: expected the tensors of this network, got others; "
+            f"{'; '.join(problem.strip() for problem in problems)}. Repair: give the file and the "
+            f"network that belong together"
+        )
+    return targets
+
+
+def _check_values(name: str, tensor: Tensor, target: Tensor, path: Path) -> None:
+    floating = tensor.is_floating_point() and target.is_floating_point()
+    if tensor.dtype != target.dtype and not floating:
+        raise SavedNetworkError(
+            f"{path}: {name}: expected {target.dtype}, got {tensor.dtype}. Repair: give the file "
+            f"and the network that belong together"
+        )
+    if not bool(tensor.to(target.dtype).isfinite().all()):  # as they will be in the network
+        raise SavedNetworkError(
+            f"{path}: {name}: expected finite numbers ({target.dtype}), got NaN, infinity or a "
+            f"number too large for the type. Repair: take a file from before training went "
+            f"astray, or get the file again"
+        )
+
+
+def _unreadable(path: Path, error: Exception) -> SavedNetworkError:
+    return SavedNetworkError(
+        f"{path}: expected a safetensors file, got {type(error).__name__}: {error}. Repair: get "
+        f"the file again; files of another format, such as pickles, are never loaded"
+    )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    """The first few, short and printable: a file may hold anything as a name."""
+    rest = len(names) - most
+    shown = [name if name.isprintable() else repr(name) for name in names[:most]]
+    return ", ".join(name[:200] for name in shown) + (f" and {rest} more" if rest > 0 else "")

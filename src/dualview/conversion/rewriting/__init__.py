@@ -1,0 +1,1 @@
+"""What a traced graph is rewritten with, so that every operation has one plain form."""

@@ -1,0 +1,68 @@
+"""The model card: what a saved network is, and how to load it. Only what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dualview.conversion.sharing.config import SavedConfig
+
+PAPER = "https://arxiv.org/abs/2110.03403"
+
+KINDS = {
+    "dnn": "the dual form of a ReLU network: gates and weights are its own",
+    "dgn": "a deep gated network (DGN): a ReLU network makes the gates",
+    "dlgn": "a deep linearly gated network (DLGN): a deep linear network makes the gates",
+    "dlgn-sf": "a DLGN with shallow features: every gate reads the input directly",
+}
+"""Kind -> what it is, in words."""
+
+
+def card_text(config: SavedConfig, parameters: int) -> str:
+    """The card's text, in Markdown, without metadata; `parameters` is their number."""
+    made = config.recipe.architecture
+    model = "" if made else f", model={config.recipe.model}(...)"
+    shape = config.recipe.example_shape
+    facts = {
+        "Kind": f"`{config.kind}`, {KINDS[config.kind]}",
+        "Model": f"`{made.name}`, {_options(made.options)}" if made else f"`{config.recipe.model}`",
+        "Gates": _options(config.recipe.gate or {}),
+        "Weights network reads": "the data" if config.weights_input == "data" else "the constant 1",
+        "Gate order": _order(config.gate_order),
+        "In place of max pooling": config.recipe.max_pool,
+        "One example": "×".join(map(str, shape)) if shape else "as the model takes it",
+        "Parameters": f"{parameters:,}, {config.dtype}",
+        "Saved with": _options(config.versions),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    return f"""\
+# {made.name if made else config.recipe.model}, taken apart ({config.kind})
+
+This is {KINDS[config.kind]}.
+What decides the gates, and what the gates multiply, are two networks that `dualview` looks into:
+gates, paths, the neural path kernel ([the paper]({PAPER})).
+
+```python
+import dualview as dv
+
+net = dv.GatedNetwork.from_pretrained("FOLDER OR HUB NAME"{model})
+```
+
+| | |
+| --- | --- |
+{table}
+
+`config.json` says how the network is made, `model.safetensors` holds its numbers; loading runs no
+code of theirs. On what it was trained, how its inputs were normalised and how well it does are not
+known here: write it below.
+"""
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    return ", ".join(
+        str(value) if name == "name" else f"{name} {value}" for name, value in options.items()
+    )
+
+
+def _order(order: tuple[int, ...]) -> str:
+    return "as the layers" if order == tuple(range(len(order))) else ", ".join(map(str, order))

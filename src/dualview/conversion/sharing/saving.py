@@ -1,0 +1,67 @@
+"""A network -> the two files it is loaded from; nothing else is overwritten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.parameters import MODEL, save_parameters
+from dualview.conversion.sharing.config import CONFIG, SavedConfig, config_to_json, read_config
+from dualview.conversion.sharing.loading import file_digest
+from dualview.errors import SavedNetworkError
+from dualview.files.writing import write_json
+
+CARD = "README.md"
+
+
+def check_target(folder: Path, config: SavedConfig) -> None:
+    """See that the folder is free, or holds an earlier state of the same network.
+
+    Raises:
+        SavedNetworkError: it holds something else, which stays.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SavedNetworkError(f"{folder}: expected a folder to write to, got a file")
+    if not (folder / CONFIG).exists():
+        if (folder / MODEL).exists():
+            raise SavedNetworkError(
+                f"{folder}: holds {MODEL} without {CONFIG}, so it is not known what it is. "
+                f"Repair: choose another folder, or delete the file"
+            )
+        return
+    try:
+        earlier = read_config(folder / CONFIG)
+    except SavedNetworkError as error:
+        raise SavedNetworkError(
+            f"{folder}: expected a free folder or one of a saved network, got something else, "
+            f"which stays. Repair: choose another folder. ({error})"
+        ) from error
+    if _structure(earlier) != _structure(config):
+        raise SavedNetworkError(
+            f"{folder}: holds another network, a {earlier.kind} of {earlier.recipe.model!r}, which "
+            f"stays. Repair: choose another folder, or delete this one"
+        )
+
+
+def write_files(net: GatedNetwork, config: SavedConfig, folder: Path) -> None:
+    """Write parameters and config, each whole or not at all, the config last.
+
+    Raises:
+        SavedNetworkError: the folder cannot be written to.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        save_parameters(net, folder / MODEL)
+        digest = file_digest(folder / MODEL)
+        write_json(folder / CONFIG, config_to_json(replace(config, sha256=digest)))
+    except (OSError, SafetensorError) as error:
+        raise SavedNetworkError(
+            f"{folder}: expected a folder to write to, got {type(error).__name__}: {error}"
+        ) from error
+
+
+def _structure(config: SavedConfig) -> SavedConfig:
+    """What stays when a network is trained on."""
+    return replace(config, sha256="", versions={}, recipe=replace(config.recipe, seed=None))

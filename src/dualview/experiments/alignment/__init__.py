@@ -1,0 +1,1 @@
+"""Experiment `alignment`: do the gates learn the labels?"""

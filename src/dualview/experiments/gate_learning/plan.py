@@ -1,0 +1,139 @@
+"""Experiment `gate-learning`: what are the gates worth at each stage of their learning?
+
+A ReLU network is trained in stages. At its initialisation (stage 0) and after each stage its gates
+are copied and frozen, hard, and two learners get them: a fresh weights network, trained by gradient
+descent, and kernel regression on the neural path kernel of those gates, on a subset of the data.
+Recorded, too, is how far the gates have moved from the initial ones, layer by layer.
+
+The stages are one training run, cut into pieces: each goes on from the last one's checkpoint, with
+the optimiser's memory and an order of the data that no earlier epoch had. So the network at the end
+is that of an uncut run. Gates and weights networks are as in the regime FLNPF of `regimes`, and so
+is the data.
+
+Source: arXiv 2006.10529, section 5 (continuous gate learning).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualview.experiments.experiment import Experiment, Request, is_small
+from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
+from dualview.experiments.gate_learning.tables import tables
+from dualview.experiments.jobs import Job
+from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
+from dualview.experiments.published import ARCHITECTURE_NAMES, NPK_PAPER
+from dualview.training import TrainSettings, choose
+
+if TYPE_CHECKING:
+    from dualview.datasets import Dataset
+
+NAME = "gate-learning"
+
+SHARE = 8
+"""Epochs of a weights network for each epoch of a stage: 80 and 10 in the paper."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is done in one preset."""
+
+    width: Mapping[str, int]
+    """Of each architecture."""
+    seeds: int
+    stages: int
+    weights: TrainSettings
+    """Of the weights networks."""
+    gates: TrainSettings
+    """Of a stage of the ReLU network; its rate stays the same, so that stages can follow."""
+    kernel: Kernel
+
+
+_PAPER = TrainSettings(
+    epochs=80, batch_size=32, optimizer="adam", learning_rate=3e-4, schedule="constant"
+)
+PAPER = Recipe(
+    width={"fc": 128, "vconv": 64, "gconv": 64},
+    seeds=5,
+    stages=6,
+    weights=_PAPER,
+    gates=_PAPER,
+    kernel=Kernel(n_train=1000, n_test=1000),
+)
+_SMALL = replace(_PAPER, epochs=16, learning_rate=3e-3, threads=1)
+SMALL = Recipe(
+    width={"fc": 64, "vconv": 16, "gconv": 16},
+    seeds=3,
+    stages=6,
+    weights=replace(_SMALL, learning_rate=4e-3, schedule="one-cycle"),
+    gates=_SMALL,
+    kernel=Kernel(n_train=1000, n_test=359),
+)
+"""The cpu preset on small data."""
+_LARGE = replace(_PAPER, epochs=4, batch_size=64, learning_rate=1e-3)
+LARGE = Recipe(
+    width={"fc": 128, "vconv": 16, "gconv": 16},
+    seeds=1,
+    stages=6,
+    weights=replace(_LARGE, learning_rate=2e-3, schedule="one-cycle"),
+    gates=_LARGE,
+    kernel=Kernel(n_train=600, n_test=400),
+)
+"""The cpu preset on MNIST and CIFAR-10."""
+
+
+def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
+    """Seed by seed and stage by stage: the gates' training, then the learners on its gates.
+
+    `request.epochs` are those of a weights network; a stage takes an eighth of them, 1 at least.
+
+    Raises:
+        SettingsError: an unknown architecture, or one that does not fit the data.
+        MissingExtraError: the kernel machine's libraries are not installed.
+    """
+    import dualview.path_kernel.machines  # noqa: F401  (missing libraries are told of at once)
+
+    arch = choose("arch", request.arch or "gconv", ARCHITECTURE_NAMES)
+    paper = request.preset == "paper"
+    recipe = PAPER if paper else SMALL if is_small(data) else LARGE
+    seen = unnormalised(all_for_training(data) if paper else data)
+    n_train = len(seen.train)
+
+    def weights(seed: int) -> TrainSettings:
+        return request.training(recipe.weights, seed, n_train)
+
+    def gates(seed: int) -> TrainSettings:
+        epochs = weights(seed).epochs
+        assert epochs is not None
+        return replace(
+            request.training(recipe.gates, seed, n_train), epochs=max(1, round(epochs / SHARE))
+        )
+
+    setting = Setting(
+        experiment=NAME,
+        arch=arch,
+        width=request.width or recipe.width[arch],
+        data=seen,
+        validate=not paper,
+        training=weights,
+        seeds=request.seeds or recipe.seeds,
+    )
+    return stage_jobs(setting, Stages(recipe.stages, gates), recipe.kernel, out)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Gates in the making",
+    question="How good are the gates before any training, and after each stage of it? A fresh "
+    "weights network and a kernel machine that knows nothing but the gates learn on them, frozen, "
+    "at every stage.",
+    source=f"{NPK_PAPER}, section 5, continuous gate learning",
+    duration="digits: 4 minutes; CIFAR-10: 70 minutes",
+    default_data="digits",
+    plan=plan,
+    tables=tables,
+    options=("arch", "width"),
+)

@@ -1,0 +1,150 @@
+"""Figures of the experiment `regimes`: test accuracy in each regime, published marks beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dualview.errors import RunError
+from dualview.experiments.published import ARCHITECTURE_NAMES, OPTIMIZER_NAMES, REGIME_DATA, REGIMES
+from dualview.experiments.records import RunRecord
+from dualview.experiments.regimes.tables import (
+    REGIME_NAMES,
+    by_regime,
+    by_setting,
+    heading,
+    published_for,
+)
+from dualview.experiments.summary import percent
+from dualview.pages.axes import panel
+from dualview.pages.style import LIGHT, house_style, kind_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS_OF: Mapping[str, str] = {
+    "frnpf-ii": "dlgn",
+    "frnpf-di": "dlgn-ones",
+    "dlnpf": "dnn-wide",
+    "flnpf": "dgn",
+    "relu": "dnn",
+}
+"""Regime -> the kind of network whose colour and marker stand for it in this figure."""
+
+CAPTION = (
+    "A marker is the accuracy after the last epoch of one seed; the bar below is their mean ± "
+    "sample standard deviation, which the number gives. Hollow diamonds are the published means "
+    "(highest of any epoch) of {architecture} with {optimizer} on {data}."
+)
+CAPTIONS: Mapping[str, str] = {
+    f"regimes-{arch}-{optimizer}": CAPTION.format(
+        architecture=ARCHITECTURE_NAMES[arch],
+        optimizer=OPTIMIZER_NAMES[optimizer],
+        data=REGIME_DATA[arch],
+    )
+    for arch in ARCHITECTURE_NAMES
+    for optimizer in OPTIMIZER_NAMES
+}
+"""Name of a figure -> how to read it."""
+
+
+def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
+    """Name -> figure, one for each architecture and optimiser of which a run finished."""
+    return {
+        f"regimes-{group[0].architecture}-{group[0].config['optimizer']}": accuracies(group)
+        for group in by_setting(records)
+        if _scores(group)
+    }
+
+
+def accuracies(records: Sequence[RunRecord]) -> Figure:
+    """One row for each regime: seeds, mean and standard deviation, and the published mean.
+
+    Args:
+        records: of one setting; runs that diverged are left out.
+
+    Raises:
+        RunError: no run finished, or records of several settings.
+    """
+    scores = _scores(records)
+    if not scores or len(by_setting(records)) > 1:
+        raise RunError(
+            f"expected finished runs of one architecture and optimiser, got "
+            f"{len(by_setting(records))} settings with {len(scores)} regimes; draw each by itself"
+        )
+    regimes = [regime for regime in REGIMES if regime in scores]
+    with house_style():
+        height = 1.0 + 0.48 * len(regimes)
+        figure, axes = panel(5.2, height, left=1.0, right=1.25, bottom=0.54, top=0.42)
+        axes.margins(x=0.06)
+        for place, regime in enumerate(regimes):
+            _draw(axes, place, regime, records, scores[regime])
+        axes.set_ylim(len(regimes) - 0.5, -0.5)
+        axes.set_yticks(range(len(regimes)), [REGIME_NAMES[regime] for regime in regimes])
+        axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("test accuracy, %", color=LIGHT["muted"])
+        axes.annotate(
+            heading(records[0]),
+            xy=(0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 10),
+            textcoords="offset points",
+            annotation_clip=False,
+        )
+    return figure
+
+
+def _scores(records: Sequence[RunRecord]) -> dict[str, list[float]]:
+    """Regime -> accuracies in percent of its finished runs."""
+    scores: dict[str, list[float]] = {}
+    for record in sorted(records, key=lambda record: record.seed):
+        if record.test_accuracy is not None:
+            scores.setdefault(record.kind, []).append(100 * record.test_accuracy)
+    return scores
+
+
+def _draw(
+    axes: Axes, place: int, regime: str, records: Sequence[RunRecord], values: Sequence[float]
+) -> None:
+    """One row, `place` rows from the top."""
+    style, row = kind_style(COLOURS_OF[regime]), by_regime(records)[regime]
+    assert row.accuracy_mean is not None  # `values` would be empty
+    if row.accuracy_sd is not None:
+        mean, sd = 100 * row.accuracy_mean, 100 * row.accuracy_sd
+        axes.plot([mean - sd, mean + sd], [place + 0.22] * 2, color=style.light, lw=1.6)
+        axes.plot([mean], [place + 0.22], color=style.light, marker="|", ms=9, mew=1.9)
+    axes.plot(
+        values,
+        [place - 0.05] * len(values),
+        ls="none",
+        color=style.light,
+        marker=style.marker,
+        ms=5.2,
+        label=REGIME_NAMES[regime],
+        zorder=3,
+    )
+    published = published_for(records[0]).get(regime)
+    if published is not None:
+        axes.plot(
+            [published.percent],
+            [place - 0.32],
+            ls="none",
+            marker="D",
+            ms=5.0,
+            mfc=LIGHT["page"],
+            mec=LIGHT["muted"],
+            label="published",
+            zorder=2,
+        )
+    axes.annotate(
+        percent(row.accuracy_mean, row.accuracy_sd),
+        xy=(1, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(10, 0),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+    )

@@ -1,0 +1,204 @@
+"""The jobs of the regimes: one for each regime and seed of an architecture and an optimiser.
+
+The seeds of a fully connected network are trained in one pass (`training.stacked`): the first of
+their jobs trains all, the others hand out what is theirs by then. Folders and records are those of
+single runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from dualview.experiments import run_folders
+from dualview.experiments.experiment import data_config
+from dualview.experiments.jobs import Job, Perform, record, training_config, training_job
+from dualview.experiments.networks import count_parameters, example_input
+from dualview.experiments.npk_paper import Setting
+from dualview.experiments.records import RunRecord
+from dualview.experiments.regimes.networks import BETA, EPS, regime_network
+from dualview.experiments.regimes.tables import REGIME_NAMES
+from dualview.training import (
+    MODEL,
+    TrainingResult,
+    TrainSettings,
+    Watcher,
+    is_main_process,
+)
+from dualview.training.stacked.run import train_stacked
+
+if TYPE_CHECKING:
+    pass
+
+STACKED = ("fc",)
+"""Architectures whose seeds are trained in one pass."""
+
+COSTS = {"relu": 1.0, "dlnpf": 2.0}
+FROZEN_COST = 1.35
+"""Of a step, in steps of the ReLU network: frozen gates need no backward pass."""
+
+
+def regime_jobs(setting: Setting, regimes: Sequence[str], out: Path) -> list[Job]:
+    """Every regime with every seed.
+
+    ReLU networks come before those that copy their gates (FLNPF), whatever order is asked for; if
+    FLNPF is asked for without them, they are trained all the same.
+
+    Raises:
+        SettingsError, ConversionError: a network cannot be built so.
+    """
+    wanted = {*regimes, "relu"} if "flnpf" in regimes else set(regimes)
+    regimes = sorted((r for r in REGIME_NAMES if r in wanted), key=lambda r: r != "relu")
+    of_data = data_config(setting.data)
+    if not setting.validate:
+        of_data["n_validation"] = 0
+    jobs: list[Job] = []
+    for regime in regimes:
+        size = _parameters(setting, regime)
+        own = [_job(setting, regime, seed, out, of_data, size) for seed in range(setting.seeds)]
+        jobs += _stacked(setting, regime, own, out) if setting.arch in STACKED else own
+    # Stacks regime by regime; what is trained run by run, seed by seed.
+    return jobs if setting.arch in STACKED else sorted(jobs, key=lambda job: job.seed)
+
+
+def _job(
+    setting: Setting,
+    regime: str,
+    seed: int,
+    out: Path,
+    of_data: dict[str, Any],
+    parameters: int,
+) -> Job:
+    """A run that is trained by itself."""
+    training = setting.training(seed)
+    folder = setting.folder(out, regime, seed)
+    trained = setting.folder(out, "relu", seed) / MODEL if regime == "flnpf" else None
+    job = training_job(
+        regime,
+        seed,
+        folder,
+        _config(setting, regime, training, of_data),
+        title=f"{setting.title}, {REGIME_NAMES[regime]}, seed {seed}",
+        cost=COSTS.get(regime, FROZEN_COST) * (training.epochs or 1),
+        parameters=parameters,
+        build=partial(network_of, setting, regime, seed, trained),
+        data=setting.data,
+        training=training,
+        validate=setting.validate,
+    )
+    return replace(job, perform=_given(trained, job, job.perform))
+
+
+def _config(
+    setting: Setting, regime: str, training: TrainSettings, of_data: dict[str, Any]
+) -> dict[str, Any]:
+    """Every option that a run's numbers depend on, flat."""
+    gates = {"relu": "own", "dlnpf": f"{1 + EPS:g} sigmoid({BETA:g} q)"}
+    return {
+        "experiment": setting.experiment,
+        **of_data,
+        "normalised": False,
+        "arch": setting.arch,
+        "width": setting.width,
+        "batch_norm": False,
+        "kind": regime,
+        "gates": gates.get(regime, "hard, frozen"),
+        **training_config(training),
+    }
+
+
+def network_of(setting: Setting, regime: str, seed: int, trained: Path | None = None) -> nn.Module:
+    """The untrained network of a regime; for "flnpf" with the ReLU run's model."""
+    return regime_network(
+        regime, setting.draw, seed, example_input=example_input(setting.data), trained=trained
+    )
+
+
+def _parameters(setting: Setting, regime: str) -> int:
+    """Numbers that are trained; FLNPF trains as many as the other regimes with frozen gates."""
+    return count_parameters(network_of(setting, "frnpf-ii" if regime == "flnpf" else regime, 0))
+
+
+def _given(trained: Path | None, job: Job, perform: Perform) -> Perform:
+    """Record a run as diverged where the ReLU network diverged whose gates it needs."""
+
+    def checked(where: Path, watcher: Watcher) -> RunRecord:
+        if trained is None or trained.exists():
+            return perform(where, watcher)
+        message = f"there are no gates to copy: {trained.parent.name} left no trained network"
+        result = TrainingResult("diverged", message, (), job.parameters, "")
+        return record(job.config["experiment"], job.config, job.kind, job.seed, result)
+
+    return checked
+
+
+# ------------------------------------------------------------------------- seeds in one pass
+
+
+def _stacked(setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
+    """The same jobs, trained together by the first that is not done."""
+    unfinished = [job for job in jobs if not (job.folder / run_folders.RECORD).exists()]
+    stack = _Stack(setting, regime, jobs, out)
+    together = []
+    for job in jobs:
+        works = job in unfinished[:1]  # for all, which is what the time left depends on
+        cost = sum(other.cost for other in unfinished) if works else 0.0
+        others = len(unfinished) - 1 if works else 0
+        watched_as = f"{job.title} (and {others} more: mean)" if others > 0 else ""
+        perform = _given(stack.trained(job), job, partial(stack.perform, job))
+        together.append(replace(job, cost=cost, watched_as=watched_as, perform=perform))
+    return together
+
+
+class _Stack:
+    """The seeds of one regime, which are trained when the first of them is asked for."""
+
+    def __init__(self, setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> None:
+        self.setting = setting
+        self.regime = regime
+        self.jobs = jobs
+        self.out = out
+        self.results: dict[int, TrainingResult] = {}
+        self.size = 0
+
+    def perform(self, job: Job, where: Path, watcher: Watcher) -> RunRecord:
+        """The job's record; trains all unfinished jobs if that was not done yet."""
+        if job.seed not in self.results:
+            self._train(watcher)
+        result = self.results[job.seed]
+        measurements = {"seeds_in_one_pass": self.size}
+        return record(
+            job.config["experiment"], job.config, job.kind, job.seed, result, measurements
+        )
+
+    def _train(self, watcher: Watcher) -> None:
+        jobs = [job for job in self.jobs if self._is_due(job)]
+        for job in jobs:
+            if is_main_process():
+                run_folders.open_folder(job.folder, job.config)
+        results = train_stacked(
+            [network_of(self.setting, self.regime, job.seed, self.trained(job)) for job in jobs],
+            self.setting.data,
+            [self.setting.training(job.seed) for job in jobs],
+            [job.folder for job in jobs],
+            validate=self.setting.validate,
+            watcher=watcher,
+        )
+        self.size = len(jobs)
+        self.results = {job.seed: result for job, result in zip(jobs, results, strict=True)}
+
+    def _is_due(self, job: Job) -> bool:
+        trained = self.trained(job)
+        ready = trained is None or trained.exists()
+        return ready and not (job.folder / run_folders.RECORD).exists()
+
+    def trained(self, job: Job) -> Path | None:
+        """The model of the ReLU network whose gates the job needs, if it needs any."""
+        if self.regime != "flnpf":
+            return None
+        return self.setting.folder(self.out, "relu", job.seed) / MODEL

@@ -1,0 +1,193 @@
+"""Experiment `regimes`: how much do learnt gates matter, and when must they be learnt?
+
+Five ways to train one architecture, which differ in where the gates come from:
+
+| regime | gates | weights |
+| --- | --- | --- |
+| FRNPF(II) | of a random ReLU network, frozen | trained from an independent draw |
+| FRNPF(DI) | the same | trained from that ReLU network's own parameters |
+| DLNPF | learnt with the weights, by a second network, through (1 + 0.1) sigmoid(4 q) | trained |
+| FLNPF | of the trained ReLU network, frozen | trained from an independent draw |
+| ReLU | the network's own | trained |
+
+Weights are Glorot-uniform with biases, pixels are divided by 255 and not normalised, images are not
+augmented. The paper preset trains, as the paper, on the whole train split.
+
+Source: arXiv 2006.10529, section 5 and its table of test accuracies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dualview.experiments.experiment import Experiment, Request, chosen_kinds, is_small
+from dualview.experiments.jobs import Job
+from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
+from dualview.experiments.published import ARCHITECTURE_NAMES, NPK_PAPER, OPTIMIZER_NAMES, REGIMES
+from dualview.experiments.regimes.jobs import regime_jobs
+from dualview.experiments.regimes.tables import tables
+from dualview.training import TrainSettings, choose
+
+if TYPE_CHECKING:
+    from dualview.datasets import Dataset
+
+NAME = "regimes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one architecture is trained in one preset."""
+
+    width: int
+    seeds: int
+    training: Mapping[str, TrainSettings]
+    """By optimiser."""
+
+
+_PAPER = TrainSettings(batch_size=32, schedule="constant", momentum=0.0)
+
+
+def _paper(width: int, adam: tuple[float, int], sgd: tuple[float, int]) -> Recipe:
+    """Rates and epochs as published; plain SGD has no momentum."""
+    threads = 1 if width == FC_WIDTH else None
+    settings = {
+        name: replace(_PAPER, optimizer=name, learning_rate=rate, epochs=epochs, threads=threads)
+        for name, (rate, epochs) in (("adam", adam), ("sgd", sgd))
+    }
+    return Recipe(width, 5, settings)
+
+
+FC_WIDTH = 128
+
+PAPER: Mapping[str, Recipe] = {
+    "fc": _paper(FC_WIDTH, (1e-4, 100), (1e-2, 300)),
+    "vconv": _paper(64, (3e-4, 80), (1e-2, 80)),
+    "gconv": _paper(64, (3e-4, 200), (1e-1, 100)),
+}
+
+_SMALL_FC = replace(_PAPER, threads=1)
+_SMALL_CONV = replace(_PAPER, threads=1, epochs=20, schedule="one-cycle")
+SMALL: Mapping[str, Recipe] = {
+    "fc": Recipe(
+        FC_WIDTH,
+        5,
+        {
+            "adam": replace(_SMALL_FC, optimizer="adam", learning_rate=1e-3, epochs=60),
+            "sgd": replace(_SMALL_FC, optimizer="sgd", learning_rate=1e-1, epochs=120),
+        },
+    ),
+    **{
+        arch: Recipe(
+            16,
+            2,
+            {
+                "adam": replace(_SMALL_CONV, optimizer="adam", learning_rate=2e-3),
+                "sgd": replace(_SMALL_CONV, optimizer="sgd", learning_rate=1e-1),
+            },
+        )
+        for arch in ("vconv", "gconv")
+    },
+}
+"""The cpu preset on small data."""
+
+_LARGE_CONV = replace(_PAPER, batch_size=64, epochs=3, schedule="one-cycle")
+LARGE: Mapping[str, Recipe] = {
+    "fc": Recipe(
+        FC_WIDTH,
+        5,
+        {
+            "adam": replace(_SMALL_FC, optimizer="adam", learning_rate=5e-4, epochs=15),
+            "sgd": replace(_SMALL_FC, optimizer="sgd", learning_rate=5e-2, epochs=15),
+        },
+    ),
+    **{
+        arch: Recipe(
+            16,
+            2,
+            {
+                "adam": replace(_LARGE_CONV, optimizer="adam", learning_rate=2e-3),
+                "sgd": replace(_LARGE_CONV, optimizer="sgd", learning_rate=1e-1),
+            },
+        )
+        for arch in ("vconv", "gconv")
+    },
+}
+"""The cpu preset on MNIST and CIFAR-10."""
+
+
+def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
+    """Every regime with every seed, for the architectures and optimisers of the preset.
+
+    Raises:
+        SettingsError: an unknown architecture, optimiser or regime, or one that does not fit.
+    """
+    regimes = chosen_kinds(request, REGIMES)
+    recipes = recipes_for(request, data)
+    paper = request.preset == "paper"
+    seen = unnormalised(all_for_training(data) if paper else data)
+    jobs: list[Job] = []
+    for arch in _architectures(request, data):
+        recipe = recipes[arch]
+        for optimizer in _optimizers(request, arch, data):
+            training = recipe.training[optimizer]
+            setting = Setting(
+                experiment=NAME,
+                arch=arch,
+                width=request.width or recipe.width,
+                data=seen,
+                validate=not paper,
+                training=partial(_training, request, training, len(seen.train)),
+                seeds=request.seeds or recipe.seeds,
+            )
+            jobs += regime_jobs(setting, regimes, out)
+    return jobs
+
+
+def recipes_for(request: Request, data: Dataset) -> Mapping[str, Recipe]:
+    """The recipes of the preset; those of the cpu preset depend on the data's size."""
+    if request.preset == "paper":
+        return PAPER
+    return SMALL if is_small(data) else LARGE
+
+
+def _training(request: Request, preset: TrainSettings, n_train: int, seed: int) -> TrainSettings:
+    return request.training(preset, seed, n_train)
+
+
+def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
+    """Fully connected for grey images, convolutional for coloured ones, as published."""
+    if request.arch is not None:
+        return (choose("arch", request.arch, ARCHITECTURE_NAMES),)
+    if data.input_shape[0] == 1:
+        return ("fc",)
+    return ("vconv", "gconv") if request.preset == "paper" else ("gconv",)
+
+
+def _optimizers(request: Request, arch: str, data: Dataset) -> tuple[str, ...]:
+    """Both, where both are quick enough."""
+    if request.optimizer is not None:
+        return (choose("optimizer", request.optimizer, OPTIMIZER_NAMES),)
+    both = request.preset == "paper" or arch == "fc" or is_small(data)
+    return ("adam", "sgd") if both else ("adam",)
+
+
+EXPERIMENT = Experiment(
+    name=NAME,
+    title="Five regimes of gates",
+    question="Is a network as good with the gates it happens to start with, or must its gates be "
+    "learnt? And if they must: do learnt gates alone, copied and frozen, give a network with "
+    "fresh weights the accuracy of the one they were learnt in? The regimes: gates frozen at "
+    "random (FRNPF, fixed random neural path features), drawn independently of the weights (II) "
+    "or equal to theirs (DI); gates learnt beside the weights (DLNPF, decoupled learning); gates "
+    "copied from a trained ReLU network and frozen (FLNPF, fixed learnt); the ReLU network itself.",
+    source=f"{NPK_PAPER}, table of test accuracies",
+    duration="digits: 3 minutes; MNIST: 25 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
+    default_data="digits",
+    plan=plan,
+    tables=tables,
+    options=("arch", "width", "optimizer", "kinds"),
+)

@@ -1,0 +1,1 @@
+"""Experiment `spectrum`: is the DLGN a universal spectral approximator?"""

@@ -1,0 +1,131 @@
+"""Figures of `dualview theory`: how errors fall with width and with the number of features.
+
+Made from records, like those of `plots`: no tensors, one panel a figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from dualview.errors import RunError
+from dualview.experiments.theory.measurement import CurveRecord
+from dualview.pages.axes import spread
+from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+RATE = -0.5
+"""Slope of the guide lines."""
+BESIDE = 1.03
+"""Bars stand so far apart, as a factor of their size."""
+WIDTH, HEIGHT = 5.2, 3.6
+MARGINS = (0.62, 0.6, 3.32, 2.6)
+"""Left and bottom margin, width and height of the panel; in inches, like the figure's size."""
+
+
+def error_curves(curves: Sequence[CurveRecord], axis: str) -> Figure:
+    """Root mean square error of single estimates against a size, both on logarithmic scales.
+
+    Bars hold eight of ten draws; the dotted guides fall as the size to the power -1/2, at the
+    mean height of their lines over the sizes that the slope is of.
+
+    Args:
+        curves: of one figure.
+        axis: what the size is, for the horizontal axis.
+
+    Raises:
+        RunError: there are no curves, or one has no positive error to draw.
+    """
+    if not curves or any(
+        min(p.error_rms, p.error_low) <= 0 for curve in curves for p in curve.points
+    ):
+        raise RunError(
+            f"expected curves of positive errors to draw against {axis}, got "
+            f"{[curve.name for curve in curves]}; measure them again"
+        )
+    with house_style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(WIDTH, HEIGHT))
+        left, bottom, width, height = MARGINS
+        axes = figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        for place, curve in enumerate(curves):
+            _draw(axes, curve, BESIDE ** (2 * place - len(curves) + 1))
+        axes.autoscale_view()
+        _ticks(axes, curves)
+        axes.set_xlabel(axis, color=LIGHT["muted"])
+        axes.annotate(
+            "relative error, %",
+            xy=(0, 1),
+            xycoords="axes fraction",
+            xytext=(-40, 10),
+            textcoords="offset points",
+            annotation_clip=False,
+        )
+        _label(axes, curves)
+    return figure
+
+
+def _draw(axes: Axes, curve: CurveRecord, beside: float) -> None:
+    style = kind_style(curve.kind)
+    sizes = [point.size for point in curve.points]
+    errors = [100 * point.error_rms for point in curve.points]
+    level = fmean(
+        math.log(error) - RATE * math.log(size)
+        for size, error in zip(sizes, errors, strict=True)
+        if size >= curve.fit_from
+    )
+    guide = [math.exp(level) * size**RATE for size in sizes]
+    axes.plot(sizes, guide, color=LIGHT["muted"], lw=1.0, ls=":", label="_guide")
+    for point in curve.points:
+        ends = [100 * point.error_low, 100 * point.error_high]
+        axes.plot([point.size * beside] * 2, ends, color=style.light, lw=0.9, alpha=0.45)
+    axes.plot(
+        sizes,
+        errors,
+        color=style.light,
+        lw=1.6,
+        marker=style.marker,
+        ms=4.8,
+        label=curve.label,
+        zorder=3,
+    )
+
+
+def _ticks(axes: Axes, curves: Sequence[CurveRecord]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    sizes = sorted({point.size for curve in curves for point in curve.points})
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(length=3, width=0.7)
+    axes.grid(axis="x", visible=False)
+
+
+def _label(axes: Axes, curves: Sequence[CurveRecord]) -> None:
+    """Name the lines and their slopes at their right ends."""
+    to_axes = axes.transAxes.inverted()
+    ends = [(curve.points[-1].size, 100 * curve.points[-1].error_rms) for curve in curves]
+    heights = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
+    gap = 2.6 * FONT_SIZE / (72 * MARGINS[3])
+    for curve, height in zip(curves, spread(heights, gap), strict=True):
+        axes.annotate(
+            f"{curve.label}\nslope {curve.slope:.2f}".replace("-", "−"),
+            xy=(1.03, height),
+            xycoords="axes fraction",
+            color=kind_style(curve.kind).light,
+            va="center",
+            linespacing=1.25,
+            annotation_clip=False,
+        )

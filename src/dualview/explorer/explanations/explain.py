@@ -1,0 +1,253 @@
+"""Explanations of some examples of a data set by one network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset, Split
+from dualview.errors import DataError, UnsupportedOperationError
+from dualview.explorer.explanations import training_examples as training
+from dualview.explorer.explanations.budget import Budget, budget_of
+from dualview.explorer.explanations.distances import norms_by_layer
+from dualview.explorer.explanations.filters import (
+    channels_shown,
+    filters_by_layer,
+    interior_of,
+    layer_filters,
+)
+from dualview.explorer.explanations.gates import gate_text, gate_values, layer_views, layers_of
+from dualview.explorer.explanations.inputs import inputs
+from dualview.explorer.explanations.paths import OutputPaths, strongest_paths, without_biases
+from dualview.explorer.explanations.rates import channel_rates, rates_of
+from dualview.explorer.explanations.records import (
+    ExampleExplanation,
+    Explanations,
+    LayerFilters,
+    Machine,
+    OutputExplanation,
+)
+from dualview.path_attribution.contributions import InputContributions, input_contributions
+from dualview.path_kernel.attribution import KernelAttribution
+from dualview.path_kernel.examples import Gates
+
+Item = TypeVar("Item")
+
+
+class Watcher(Protocol):
+    """Told how the work goes."""
+
+    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
+        """The items, one by one."""
+
+    def note(self, text: str) -> None:
+        """What begins, and how long it should take."""
+
+
+class Unwatched:
+    """Shows nothing."""
+
+    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
+        """The items."""
+        return items
+
+    def note(self, text: str) -> None:
+        """Ignored."""
+
+
+def explain(
+    net: GatedNetwork,
+    data: Dataset,
+    rows: Sequence[int],
+    *,
+    split: str = "test",
+    n_train: int | None = None,
+    machine_gates: Gates | None = None,
+    watcher: Watcher | None = None,
+) -> Explanations:
+    """What predictions are made of: gates, filters, paths, layers and training examples.
+
+    Two outputs of each example are explained: the predicted class, and the true one where the
+    prediction is wrong, else the runner-up.
+
+    Args:
+        net: a gated network that takes the data's images, normalised as for training.
+        data: where the examples are from, and the kernel machine's training examples.
+        rows: of the examples in the split.
+        split: "train", "validation" or "test".
+        n_train: training examples of the kernel machine, spread over the train split; 0: no
+            machine. Default: 1,000 for dense networks and 200 for others, and no machine where that
+            should take more than ten minutes.
+        machine_gates: "model" or "hard". Default: "model" for dense networks, else "hard".
+        watcher: told how it goes.
+
+    Raises:
+        DataError: no rows, or a row that the split does not have.
+
+    >>> from dualview.datasets import load
+    >>> from dualview.experiments.networks import build_network
+    >>> from dualview.experiments.settings import ComparisonSettings
+    >>> data = load("digits")
+    >>> net = build_network(ComparisonSettings(width=8), "dlgn", seed=0, data=data)
+    >>> found = explain(net, data, rows=[17], n_train=20)
+    >>> why = found.examples[0].outputs[0]
+    >>> [abs(p.through + p.skips + p.biases - why.total) < 1e-12 for p in why.layers]
+    [True, True, True, True, True]
+    """
+    watcher = watcher or Unwatched()
+    part: Split = getattr(data, split)
+    _check_rows(rows, len(part), split)
+    exact = copy.deepcopy(net).cpu().double().eval()
+    x = inputs(data, part, rows)  # (n, c, h, w) float32, as in training
+    layers = layers_of(exact, x[:1].double())
+    found_filters, why_none = filters_by_layer(exact, data.input_shape)
+    interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)
+    norms, why_no_distances = norms_by_layer(watcher.over(found_filters, "norms of filters"))
+    explainer = _Explainer(
+        exact,
+        without_biases(exact),
+        budget_of(layers, len(rows)),
+        interiors,
+        norms or [None] * len(layers),
+    )
+    examples = [
+        explainer.explain(row, image.double(), part)
+        for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "predictions")
+    ]
+    filters: list[LayerFilters | None] = [
+        layer_filters(found, channels_shown(examples, layer))
+        for layer, found in enumerate(watcher.over(found_filters, "filters shown"))
+    ]
+    watcher.note(f"how often gates are on, by class, of the {split} split")
+    rates = rates_of(net, data, part)
+    is_dense = all(layer.is_dense for layer in layers)
+    plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
+    machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
+    if machine is not None:
+        pairs = zip(examples, found, strict=True)
+        examples = [_joined(example, one, data.n_classes) for example, one in pairs]
+    return Explanations(
+        kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
+        gate=gate_text(net),
+        data=data.description,
+        split=split,
+        n_split=len(part),
+        class_names=data.class_names,
+        input_shape=data.input_shape,
+        layers=layers,
+        filters=tuple(filters or [None] * len(layers)),
+        examples=tuple(examples),
+        machine=_compared(machine, examples),
+        rates=tuple(
+            channel_rates(rates, source, channels_shown(examples, layer), data.n_classes)
+            for layer, source in enumerate(net.gate_order)
+        ),
+        n_rates=int(rates.counts.sum()),
+        notes=tuple(
+            note
+            for note in (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
+            if note
+        ),
+    )
+
+
+def _check_rows(rows: Sequence[int], size: int, split: str) -> None:
+    if not rows:
+        raise DataError("rows: expected at least one example, got none")
+    wrong = [row for row in rows if not 0 <= row < size]
+    if wrong:
+        raise DataError(
+            f"index: expected whole numbers from 0 to {size - 1}, the {split} split has {size:,} "
+            f"examples, got {wrong[0]}"
+        )
+
+
+@dataclass
+class _Explainer:
+    """Explains one example after the other."""
+
+    net: GatedNetwork
+    bare: GatedNetwork
+    budget: Budget
+    interiors: Sequence[tuple[range, ...]]
+    norms: Sequence[np.ndarray | None]
+    why_no_paths: str = ""
+
+    def explain(self, row: int, x: Tensor, part: Split) -> ExampleExplanation:
+        """One example (1, ...), without the kernel machine's part."""
+        label = int(part.labels[row])
+        with torch.no_grad():
+            logits = self.net(x)[0].numpy()
+        outputs = outputs_to_explain(logits, label)
+        values = gate_values(self.net, x)
+        gates, layers = layer_views(
+            self.net, x, outputs, values, self.budget, self.interiors, self.norms
+        )
+        starts = [input_contributions(self.net, x, output) for output in outputs]
+        paths = self._paths(x, starts)
+        explained = [
+            OutputExplanation(
+                output=start.output,
+                total=start.total,
+                starts=start,
+                layers=parts,
+                from_input=found.from_input if found else None,
+                from_anywhere=found.from_anywhere if found else None,
+            )
+            for start, parts, found in zip(starts, layers, paths, strict=True)
+        ]
+        image = part.images[row].numpy()
+        return ExampleExplanation(row, label, image, logits, gates, tuple(explained), np.empty(0))
+
+    def _paths(
+        self, x: Tensor, starts: Sequence[InputContributions]
+    ) -> Sequence[OutputPaths | None]:
+        try:
+            return strongest_paths(self.net, self.bare, x, starts, self.budget.paths)
+        except UnsupportedOperationError as error:
+            self.why_no_paths = f"There are no paths: {error}."
+            return [None] * len(starts)
+
+
+def outputs_to_explain(logits: np.ndarray, label: int) -> tuple[int, ...]:
+    """The predicted class, and the one to compare it with; of one class, that one.
+
+    >>> outputs_to_explain(np.array([0.1, 3.0, 2.0]), 0), outputs_to_explain(np.array([1, 2]), 1)
+    ((1, 0), (1, 0))
+    """
+    first, *others = np.argsort(-logits, kind="stable").tolist()
+    return (first, *(others[:1] if label == first else [label]))
+
+
+def _joined(
+    example: ExampleExplanation, found: KernelAttribution, n_classes: int
+) -> ExampleExplanation:
+    """The example with what the kernel machine says of it."""
+    outputs = tuple(
+        replace(output, machine=training.machine_parts(found, output.output))
+        for output in example.outputs
+    )
+    scores = training.all_scores(found, n_classes)
+    return replace(example, outputs=outputs, machine_scores=scores)
+
+
+def _compared(machine: Machine | None, examples: Sequence[ExampleExplanation]) -> Machine | None:
+    """The machine with how far it agrees, on the examples, with the network and the truth."""
+    if machine is None:
+        return None
+    by_machine = np.array([np.nanargmax(example.machine_scores) for example in examples])
+    by_network = np.array([example.predicted for example in examples])
+    truth = np.array([example.label for example in examples])
+    return replace(
+        machine,
+        agreement=float((by_machine == by_network).mean()),
+        accuracy=float((by_machine == truth).mean()),
+        network_accuracy=float((by_network == truth).mean()),
+    )

@@ -1,0 +1,99 @@
+"""The strongest paths of one example: those that begin at the input, and those of any beginning.
+
+Where layers have biases, the shortest paths of all (a bias of the last layers) are often the
+strongest; what the network reads off the input then is in paths of lesser weight. So both are
+listed. The paths from the input are all the paths of a network without biases, under the same
+gates.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.operations import BATCH_NORM_MODULES, WEIGHT_MODULES
+from dualview.path_attribution.contributions import InputContributions
+from dualview.path_attribution.paths import TopPaths
+from dualview.path_attribution.strongest_paths import PathSearch
+
+ROUNDING = 1e-9
+"""Difference, relative to the sum of |contributions|, that rounding may make."""
+
+
+def without_biases(net: GatedNetwork) -> GatedNetwork:
+    """The network with the same gates, and without the weights network's biases and shifts.
+
+    >>> import dualview as dv
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).eval()
+    >>> bare = without_biases(dv.disentangle(model, kind="dlgn", seed=0))
+    >>> bare(torch.zeros(1, 2)).item()
+    0.0
+    """
+    weights = copy.deepcopy(net.weights_network)
+    with torch.no_grad():
+        for module in weights.modules():
+            if isinstance(module, (*WEIGHT_MODULES, *BATCH_NORM_MODULES)):
+                for name in ("bias", "running_mean"):
+                    if isinstance(value := getattr(module, name, None), Tensor):
+                        value.zero_()
+    bare = GatedNetwork(
+        net.gating_network,
+        weights,
+        list(net.gate_functions),
+        net.kind,
+        net.weights_input,
+        net.gate_order,
+    )
+    return bare.train(net.training)
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """The strongest paths to one output.
+
+    Attributes:
+        from_input: of those that begin at the input; None where some constant of the network is no
+            bias that could be left out, so that they cannot be told apart.
+        from_anywhere: of all.
+    """
+
+    from_input: TopPaths | None
+    from_anywhere: TopPaths
+
+
+def strongest_paths(
+    net: GatedNetwork,
+    bare: GatedNetwork,
+    x: Tensor,
+    starts: Sequence[InputContributions],
+    k: int,
+) -> list[OutputPaths]:
+    """The k strongest paths of either kind to each of some outputs, fewer where there are fewer.
+
+    Args:
+        net: a gated network.
+        bare: `without_biases(net)`.
+        x: one example (1, ...).
+        starts: of the outputs, which they name.
+        k: how many of each.
+
+    Raises:
+        UnsupportedOperationError: an operation whose paths cannot be followed.
+    """
+    every, own = PathSearch(net, x), PathSearch(bare, x)
+    found = []
+    for start in starts:
+        from_input = _top(own, start.output, k)
+        same = abs(from_input.total - start.from_input) <= ROUNDING * from_input.magnitude
+        found.append(OutputPaths(from_input if same else None, _top(every, start.output, k)))
+    return found
+
+
+def _top(search: PathSearch, output: int, k: int) -> TopPaths:
+    return search.top(output, int(min(k, search.top(output, 1).n_paths)))

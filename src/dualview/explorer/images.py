@@ -1,0 +1,120 @@
+"""Arrays as pictures inside a page: sprites, many small pictures of one size in one PNG.
+
+Three kinds: photographs (pixels as they are), signed maps (red above 0, blue below, white 0; of
+three channels: colours on grey), and masks, whose opacity is the value, so that the page's own ink
+draws them. Values are quantised to 256 steps. Arrays are (n, channels, rows, columns).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from dualview.errors import MissingExtraError
+from dualview.explorer.explanations.budget import shrink_factor, shrunk
+
+RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
+"""Of signed maps: the ends and the middle of the scale RdBu."""
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """Pictures side by side in one PNG, each in a margin of one pixel that repeats its edge.
+
+    The margin is not to be shown: at odd magnifications a browser draws a little of it.
+
+    Attributes:
+        png: as a data URL.
+        count: how many pictures.
+        across: how many beside one another.
+        width: of one, in pixels.
+        height: of one.
+    """
+
+    png: str
+    count: int
+    across: int
+    width: int
+    height: int
+
+
+def photographs(images: np.ndarray, side: int = 64) -> Sprite:
+    """Images (n, c, rows, columns) as they are: bytes, or numbers scaled to their own range.
+
+    One and three channels are drawn; of others, the mean. Longer sides than `side` are averaged
+    down.
+    """
+    pixels = shrunk(np.asarray(images, float), shrink_factor(_size(images), side))
+    if images.dtype != np.uint8:
+        low, high = float(pixels.min()), float(pixels.max())
+        pixels = (pixels - low) * (255 / (high - low if high > low else 1))
+    return _sprite(_bytes(_drawable(pixels)))
+
+
+def signed(images: np.ndarray, side: int = 64) -> Sprite:
+    """Signed pictures (n, c, rows, columns), each by its own largest absolute value."""
+    values = _drawable(shrunk(np.asarray(images, float), shrink_factor(_size(images), side)))
+    largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True)
+    relative = values / np.where(largest > 0, largest, 1)  # -1 ... 1
+    if relative.shape[1] == 3:
+        return _sprite(_bytes(127.5 + 127.5 * relative))
+    red, white, blue = (np.array(c, float).reshape(1, 3, 1, 1) for c in (RED, WHITE, BLUE))
+    ends = np.where(relative > 0, red, blue)
+    return _sprite(_bytes(white + np.abs(relative) * (ends - white)))
+
+
+def masks(maps: np.ndarray) -> Sprite:
+    """Maps (n, rows, columns) of values from 0 to 1 as opacities; what lies outside is cut off."""
+    opacity = _bytes(255 * np.asarray(maps, float))[:, None]
+    return _sprite(np.concatenate([np.zeros_like(opacity), opacity], axis=1))
+
+
+def data_url(png: bytes) -> str:
+    """A PNG inside a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _size(images: np.ndarray) -> tuple[int, int]:
+    return images.shape[-2], images.shape[-1]
+
+
+def _drawable(images: np.ndarray) -> np.ndarray:
+    """One or three channels."""
+    return images if images.shape[1] in (1, 3) else images.mean(1, keepdims=True)
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _sprite(pictures: np.ndarray) -> Sprite:
+    """Pictures (n, 1: grey, 2: grey and opacity, or 3: colours, rows, columns) as one PNG."""
+    count = len(pictures)
+    height, width = pictures.shape[2:]
+    framed = np.pad(pictures, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
+    channels, rows, columns = framed.shape[1:]
+    across = max(1, math.ceil(math.sqrt(count * rows / columns)))
+    down = math.ceil(count / across)
+    sheet = np.zeros((down * across, channels, rows, columns), np.uint8)
+    sheet[:count] = framed
+    rowwise = sheet.reshape(down, across, channels, rows, columns).transpose(0, 3, 1, 4, 2)
+    pixels = rowwise.reshape(down * rows, across * columns, channels)
+    return Sprite(data_url(_png(pixels)), count, across, width, height)
+
+
+def _png(sheet: np.ndarray) -> bytes:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise MissingExtraError(
+            "expected Pillow to draw pictures, got none; pip install 'dualview[train]'"
+        ) from error
+    buffer = io.BytesIO()
+    Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(
+        buffer, "PNG", optimize=True
+    )
+    return buffer.getvalue()

@@ -1,0 +1,372 @@
+"""Explanations -> one self-contained HTML page, with a small script that shows one example a time.
+
+The page carries its data as JSON (`page_data`) and its pictures as PNG inside it. Numbers that sum
+to a logit are kept to the last bit, so that the page shows sums that are sums; all others are
+rounded to six digits. Nothing is computed here but pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualview.explorer.explanations.budget import shrink_factor, shrunk
+from dualview.explorer.explanations.records import (
+    ChannelRates,
+    ExampleExplanation,
+    Explanations,
+    LayerFilters,
+    LayerGates,
+    LayerParts,
+    Machine,
+    MachineParts,
+    OutputExplanation,
+)
+from dualview.explorer.images import Sprite, masks, photographs, signed
+from dualview.explorer.paths import path_stops, round_digits
+from dualview.files.writing import write_text
+from dualview.pages.page import environment
+from dualview.pages.style import css_variables
+
+if TYPE_CHECKING:
+    from dualview.path_attribution.paths import TopPaths
+
+FILTER_BYTES = 1.2e6
+"""Of all filters, a byte each before compression; larger ones are averaged down."""
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What the page says of the run beside its explanations.
+
+    Attributes:
+        title: of the page.
+        standfirst: a line or two below it.
+        facts: names and values: where everything comes from.
+    """
+
+    title: str
+    standfirst: str
+    facts: tuple[tuple[str, str], ...]
+
+
+def write_explorer(found: Explanations, facts: PageFacts, path: Path) -> Path:
+    """Write the page to `path`, whose folder is made; the file appears whole or not at all.
+
+    Raises:
+        MissingExtraError: jinja2 or Pillow is not installed.
+    """
+    html = render_explorer(found, facts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, html)
+    return path
+
+
+def render_explorer(found: Explanations, facts: PageFacts) -> str:
+    """The page as HTML; the same explanations give the same text."""
+    template = environment(explorer="dualview.explorer").get_template("explorer/page.html")
+    return template.render(
+        page=facts,
+        found=found,
+        has_filters=any(filters is not None for filters in found.filters),
+        data=script_json(page_data(found)),
+        exactness=exactness(found),
+        css_variables=css_variables,
+    )
+
+
+def script_json(data: Any) -> str:
+    r"""`data` as JSON that can stand in a `<script>` element.
+
+    >>> script_json({"name": "</script>"})
+    '{"name":"\\u003c/script>"}'
+    """
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+# ------------------------------------------------------------------------------------- the words
+
+
+def exactness(found: Explanations) -> tuple[str, ...]:
+    """What is exact on the page, what is not, and in which units."""
+    machine = "" if found.machine is None else "the kernel machine and "
+    return (
+        f"Gates are those of the network in evaluation mode: {found.gate}. With gates fixed, a "
+        f"logit is a sum over paths, and its parts are in units of the logit. Everything but "
+        f"{machine}how often channels are on is computed in float64 from the trained parameters.",
+        f"Parts of a logit (layers, pixels and biases) sum to it: the largest deviation of any sum "
+        f"on this page is {largest_deviation(found):.1g}.",
+        f"How often a channel is on is counted on {found.n_rates:,} examples spread over the "
+        f"{found.split} split, in convolutional layers over all positions too.",
+        *_exact_paths(found),
+        *_exact_filters(found),
+        *_exact_machine(found.machine, len(found.examples)),
+        "Numbers are shown with three to five digits. Pictures of gates, filters and pixels are "
+        "rounded to 256 steps; larger ones are averaged down. Every filter and every map of "
+        "pixels has a colour scale of its own.",
+    )
+
+
+def largest_deviation(found: Explanations) -> float:
+    """How far the parts of any logit are from summing to it."""
+    return max(
+        abs(sum(parts) - output.total)
+        for example in found.examples
+        for output in example.outputs
+        for parts in (
+            (output.starts.from_input, output.starts.from_biases),
+            *((layer.adding, layer.taking, layer.skips, layer.biases) for layer in output.layers),
+        )
+    )
+
+
+def _exact_paths(found: Explanations) -> tuple[str, ...]:
+    if all(o.from_anywhere is None for e in found.examples for o in e.outputs):
+        return ()
+    return (
+        "The paths listed are exactly the strongest of all: they are found by dynamic programming "
+        "over the layers, not by sampling. In a convolutional network a path has a position at "
+        "every layer. A listed path is a tiny share of all, and paths cancel.",
+    )
+
+
+def _exact_filters(found: Explanations) -> tuple[str, ...]:
+    if all(filters is None for filters in found.filters):
+        return ()
+    return (
+        "In a DLGN the pre-activation of a gate is q = filter · input + offset, exactly. The input "
+        "is the image with the mean of each colour taken off, divided by its deviation. Filters of "
+        "convolutional layers are composed kernels, exact away from the border. An image is "
+        "|q| / |filter| away from switching a gate, in units of normalised pixels: so far it would "
+        "have to move, straight towards the gate’s hyperplane. Norms are exact at the border too.",
+    )
+
+
+def _exact_machine(machine: Machine | None, examples: int) -> tuple[str, ...]:
+    if machine is None:
+        return ()
+    compared = (
+        ""
+        if examples == 1
+        else f": of the examples here it classifies {machine.accuracy:.0%} rightly, the network "
+        f"{machine.network_accuracy:.0%}, and both agree on {machine.agreement:.0%}"
+    )
+    gates = "the network’s own gates" if machine.gates == "model" else "hard gates, 1 where q > 0"
+    return (
+        f"The kernel machine is ridge regression (ridge {machine.ridge:.3g}, chosen by exact "
+        f"leave-one-out) on the neural path kernel of {gates}, with {len(machine.rows):,} examples "
+        f"spread over the train split. Its parts sum to its own score, exactly. It is not the "
+        f"network{compared}.",
+    )
+
+
+# -------------------------------------------------------------------------------------- the data
+
+
+def page_data(found: Explanations) -> dict[str, Any]:
+    """Everything that the page's script reads."""
+    thumbs = {t.index for e in found.examples for o in e.outputs for t in _listed(o.machine)}
+    used = sorted(thumbs)
+    return {
+        "split": found.split,
+        "classes": list(found.class_names),
+        "input": list(found.input_shape),
+        "layers": [
+            {
+                "name": layer.name.replace("_", " "),
+                "shape": list(layer.shape),
+                "filters": filters,
+                "rates": rates,
+            }
+            for layer, filters, rates in zip(
+                found.layers, _filters(found.filters), map(_rates, found.rates), strict=True
+            )
+        ],
+        "n_rates": found.n_rates,
+        "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
+        "machine": _machine(found.machine, used),
+        "examples": [_example(example, used) for example in found.examples],
+    }
+
+
+def _listed(parts: MachineParts | None) -> tuple[Any, ...]:
+    return (*parts.strongest_for, *parts.strongest_against) if parts else ()
+
+
+def _sprite(sprite: Sprite) -> dict[str, Any]:
+    return asdict(sprite)
+
+
+def _example(example: ExampleExplanation, thumbs: Sequence[int]) -> dict[str, Any]:
+    scores = example.machine_scores
+    return {
+        "row": example.row,
+        "label": example.label,
+        "logits": _rounded(example.logits),
+        "scores": [None if math.isnan(s) else round_digits(s) for s in scores.tolist()],
+        "gates": _gates(example.gates),
+        "outputs": [_output(output, thumbs) for output in example.outputs],
+    }
+
+
+def _output(output: OutputExplanation, thumbs: Sequence[int]) -> dict[str, Any]:
+    starts = output.starts
+    heat = starts.coordinates
+    heat = heat.reshape(-1, *heat.shape[-2:]) if heat.ndim > 1 else heat[None, None]
+    return {
+        "output": output.output,
+        "total": output.total,
+        "starts": {
+            "heat": _sprite(signed(heat.sum(0)[None, None])),
+            "input": starts.from_input,
+            "biases": starts.from_biases,
+        },
+        "layers": [_layer(layer) for layer in output.layers],
+        "paths": {
+            "input": _paths(output.from_input, len(output.layers)),
+            "anywhere": _paths(output.from_anywhere, len(output.layers)),
+        },
+        "machine": _machine_parts(output.machine, thumbs),
+    }
+
+
+def _gates(layers: Sequence[LayerGates]) -> dict[str, Any]:
+    """Gate maps of all layers, those of one size in one sprite: the mean, then the channels'."""
+    sheets: dict[tuple[int, ...], list[np.ndarray]] = {}
+    places = []
+    for gates in layers:
+        size = gates.mean.shape
+        sheet = sheets.setdefault(size, [])
+        places.append([list(sheets).index(size), len(sheet)])
+        sheet.extend([gates.mean, *gates.maps])
+    return {
+        "on": _rounded(gates.on for gates in layers),
+        "nearest": [_finite(gates.nearest) for gates in layers],
+        "places": places,
+        "sheets": [_sprite(masks(np.stack(sheet))) for sheet in sheets.values()],
+    }
+
+
+def _layer(parts: LayerParts) -> list[Any]:
+    """What a layer adds: its four sums, then a row for each channel shown."""
+    channels = [
+        [
+            channel.channel,
+            round_digits(channel.part),
+            list(channel.place),
+            round_digits(channel.gate),
+            round_digits(channel.preactivation),
+            channel.is_interior,
+            _finite(channel.distance),
+        ]
+        for channel in parts.channels
+    ]
+    return [parts.adding, parts.taking, parts.skips, parts.biases, channels]
+
+
+def _paths(top: TopPaths | None, n_layers: int) -> dict[str, Any] | None:
+    if top is None:
+        return None
+    return {
+        "total": round_digits(top.total),
+        "magnitude": round_digits(top.magnitude),
+        "count": round_digits(top.n_paths),
+        "list": [
+            {
+                "part": round_digits(path.contribution),
+                "constants": round_digits(path.coefficient),
+                "stops": path_stops(path, n_layers),
+            }
+            for path in top.paths
+        ],
+    }
+
+
+def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | None:
+    if machine is None:
+        return None
+    return {
+        "n": len(machine.rows),
+        "gates": machine.gates,
+        "ridge": round_digits(machine.ridge),
+        "agreement": round_digits(machine.agreement),
+        "accuracy": round_digits(machine.accuracy),
+        "network": round_digits(machine.network_accuracy),
+        "images": _sprite(photographs(machine.images[list(used)])) if used else None,
+        "rows": [machine.rows[i] for i in used],
+        "labels": [machine.labels[i] for i in used],
+    }
+
+
+def _machine_parts(parts: MachineParts | None, thumbs: Sequence[int]) -> dict[str, Any] | None:
+    if parts is None:
+        return None
+    place = {index: number for number, index in enumerate(thumbs)}
+
+    def rows(examples: Sequence[Any]) -> list[list[float]]:
+        return [[place[e.index], e.part, round_digits(e.kernel)] for e in examples]
+
+    return {
+        "score": parts.score,
+        "offset": parts.offset,
+        "for": parts.speak_for,
+        "against": parts.speak_against,
+        "strongest": [rows(parts.strongest_for), rows(parts.strongest_against)],
+    }
+
+
+def _filters(filters: Sequence[LayerFilters | None]) -> list[dict[str, Any] | None]:
+    """Filters of all layers, drawn finely enough to stay within `FILTER_BYTES`."""
+    factor = 1
+    while sum(_pixels(f, factor) for f in filters if f is not None) > FILTER_BYTES:
+        factor += 1
+    return [None if f is None else _layer_filters(f, factor) for f in filters]
+
+
+def _pixels(filters: LayerFilters, factor: int) -> int:
+    n, channels, rows, columns = filters.images.shape
+    return n * channels * math.ceil(rows / factor) * math.ceil(columns / factor)
+
+
+def _layer_filters(filters: LayerFilters, factor: int) -> dict[str, Any]:
+    rows, columns = filters.images.shape[2:]
+    factor = max(factor, shrink_factor((rows, columns), 64))
+    return {
+        "kind": filters.kind,
+        "channels": list(filters.channels),
+        "images": _sprite(signed(shrunk(filters.images, factor))),
+        "largest": [round_digits(v) for v in np.abs(filters.images).max(axis=(1, 2, 3)).tolist()],
+        "offsets": _rounded(filters.offsets),
+        "size": [rows, columns],
+        "drawn": factor,
+        "place": list(filters.place),
+        "stride": list(filters.stride),
+        "first": list(filters.first),
+    }
+
+
+def _rates(rates: ChannelRates) -> dict[str, Any]:
+    """Shares as whole percentages; None for a class without an example."""
+    return {
+        "channels": list(rates.channels),
+        "percent": [
+            [None if math.isnan(share) else round(100 * share) for share in shares]
+            for shares in rates.by_class.tolist()
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """A rounded number; None for none, or an infinite one, which JSON lacks."""
+    return None if value is None or not math.isfinite(value) else round_digits(value)
+
+
+def _rounded(values: Any) -> list[float]:
+    return [round_digits(float(value)) for value in values]

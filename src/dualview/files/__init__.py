@@ -1,0 +1,1 @@
+"""Files: written whole or not at all, read into dataclasses with every field looked at."""

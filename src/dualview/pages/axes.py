@@ -1,0 +1,75 @@
+"""Axes of figures of one panel: their margins, the heading over them, labels that do not touch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def panel(
+    width: float, height: float, *, left: float, right: float, bottom: float, top: float
+) -> tuple[Figure, Axes]:
+    """A figure of one panel; sizes and margins in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes(
+        (
+            left / width,
+            bottom / height,
+            (width - left - right) / width,
+            (height - bottom - top) / height,
+        )
+    )
+    axes.tick_params(length=3, width=0.7)
+    return figure, axes
+
+
+def heading(axes: Axes, text: str) -> None:
+    """The quantity on the y axis, written level above the panel where it is easy to read."""
+    axes.annotate(
+        text,
+        xy=(0, 1),
+        xycoords="axes fraction",
+        xytext=(-40, 10),
+        textcoords="offset points",
+        annotation_clip=False,
+    )
+
+
+def spread(heights: Sequence[float], gap: float) -> list[float]:
+    """Move `heights` in 0 to 1 apart until neighbours differ by `gap`; their order is kept.
+
+    Labels that would touch become a group, set over the mean of its heights.
+
+    Example:
+        >>> spread([0.5, 0.5, 0.0], 0.1)
+        [0.45, 0.55, 0.0]
+    """
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    groups: list[list[int]] = []
+    centre: list[float] = []
+    for index in order:
+        groups.append([index])
+        centre.append(_middle(heights, [index], gap))
+        while len(groups) > 1 and (
+            centre[-1] - centre[-2] < gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+            centre[-2:] = [_middle(heights, groups[-1], gap)]
+    placed = list(heights)
+    for group, middle in zip(groups, centre, strict=True):
+        for place, index in enumerate(group):
+            placed[index] = middle + gap * (place - (len(group) - 1) / 2)
+    return placed
+
+
+def _middle(heights: Sequence[float], group: Sequence[int], gap: float) -> float:
+    """Where the middle of a group of labels goes: over their mean, but inside 0 to 1."""
+    half = gap * (len(group) - 1) / 2
+    return min(max(fmean(heights[index] for index in group), half), max(half, 1 - half))

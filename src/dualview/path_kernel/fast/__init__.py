@@ -1,0 +1,1 @@
+"""The path kernel of plain networks in compiled tiles, for NumPy arrays and Numba."""

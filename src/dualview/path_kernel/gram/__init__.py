@@ -1,0 +1,1 @@
+"""Gram matrices larger than memory: blocks, scheduled by Dask, stored by Zarr."""

@@ -1,0 +1,149 @@
+"""One block of a Gram matrix: what it needs, how it is computed, and how large it should be.
+
+Examples are on axis 0; rows of a block are examples of `x`, columns those of `x2` (or of `x`).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.errors import DualviewError
+from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.gram.store import Block, GramStore
+from dualview.path_kernel.kernel import npk
+from dualview.path_kernel.setting import Setting
+
+BLOCK_MEMORY = 256e6
+"""Bytes that the tiles of one block may hold. Fixed, as the order of sums depends on it."""
+
+BLOCK_SECONDS = 10.0
+"""How long a block should take, roughly: no more than that is lost to an interruption."""
+
+FAST_SECONDS, RULES_SECONDS = 3e-10, 2e-8
+"""By the fast tile and by the torch rules: for a gated layer and a pair of positions, on one core.
+
+They decide nothing but sizes, and differ by up to five times from network to network.
+"""
+
+SMALLEST, LARGEST = 16, 1024
+"""Bounds on a block's side: enough work to fill the lanes, and a chunk of a few megabytes."""
+
+TRIAL_SECONDS, TRIAL_SIDE = 0.3, 256
+"""What measuring the time of a pair may take, roughly, and examples a side at most."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every block needs; it travels to a cluster's workers once."""
+
+    net: GatedNetwork
+    x: Tensor
+    x2: Tensor | None
+    options: dict[str, Any]
+
+    @property
+    def columns(self) -> Tensor:
+        """The examples of the columns."""
+        return self.x if self.x2 is None else self.x2
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """That of the Gram matrix."""
+        return len(self.x), len(self.columns)
+
+    def kernel(self, rows: slice, columns: slice) -> Tensor:
+        """The kernel of some examples with others."""
+        same = self.x2 is None and rows == columns
+        # Copies start where vectors of registers do: sums must not depend on where `x` happens to.
+        left = self.x[rows].clone()
+        right = None if same else self.columns[columns].clone()
+        return npk(self.net, left, right, memory=BLOCK_MEMORY, **self.options)
+
+    def try_one_pair(self) -> None:
+        """Find out what the kernel refuses before anything is written."""
+        self.kernel(slice(0, 1), slice(0, 1))
+
+
+def frozen(net: GatedNetwork, like: Tensor) -> GatedNetwork:
+    """A copy of the type and on the device of `like`, in evaluation mode, that can travel.
+
+    A copy, since threads that share a network must not switch its mode.
+    """
+    return copy.deepcopy(net).to(like).eval().requires_grad_(False)
+
+
+def finish_block(block: Block, job: Job, store: GramStore) -> None:
+    """Compute one block on one thread, and store it; runs on the workers."""
+    with one_thread():
+        values = job.kernel(*store.slices(block)).cpu().numpy()
+    store.write(block, values)
+
+
+def try_block(block: Block, job: Job, store: GramStore) -> Exception | None:
+    """`finish_block` on a cluster; an error is returned, made anew.
+
+    With its traceback and its causes, not every error survives the way back from a worker.
+    """
+    try:
+        finish_block(block, job, store)
+    except DualviewError as error:
+        return type(error)(str(error))
+    except OSError as error:
+        return OSError(error.errno, error.strerror or str(error))
+    return None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread: the workers fill the cores, and sums have one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def default_block(job: Job) -> int:
+    """Examples on each side of a block that takes seconds: a power of two.
+
+    By shapes alone, not by the clock: an interrupted call and a whole one must choose alike.
+    """
+    by_time = math.isqrt(int(BLOCK_SECONDS / rough_seconds(job)))
+    by_number = max(max(job.shape) // 4, SMALLEST)  # some blocks for every worker
+    side = max(1, min(by_time, by_number, LARGEST))
+    return 1 << (side.bit_length() - 1)
+
+
+def rough_seconds(job: Job) -> float:
+    """What one pair takes on one core, from the positions of the gated layers.
+
+    A layer of p positions holds p^2 pairs of them, whatever its channels.
+    """
+    biases = 1.0 if job.options["biases"] else 0.0
+    setting = Setting(None, biases, job.options["batch_norm"] == "scale")
+    fast = fast_plan(job.net, job.x, setting, job.options["gates"]) is not None
+    with torch.no_grad():
+        gates = job.net.gates(job.x[:1])
+    pairs = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
+    return pairs * (FAST_SECONDS if fast else RULES_SECONDS)
+
+
+def measured_seconds(job: Job) -> float:
+    """What one pair takes on one core, measured on as many as are done in a moment."""
+    side = max(1, min(math.isqrt(int(TRIAL_SECONDS / rough_seconds(job))), TRIAL_SIDE))
+    rows, columns = job.x[:side], job.columns[:side]
+    with one_thread():
+        start = time.perf_counter()
+        npk(job.net, rows, columns, memory=BLOCK_MEMORY, **job.options)
+        return (time.perf_counter() - start) / (len(rows) * len(columns))

@@ -1,0 +1,49 @@
+"""What a rule is given: both sides of a tensor, and what the weights are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from torch import Tensor, fx
+
+from dualview.conversion.source_lines import describe
+from dualview.errors import PathKernelError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A tensor of each side: the first examples' and the second examples' (examples first)."""
+
+    left: Tensor
+    right: Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the weights are drawn from, and what is asked for.
+
+    Attributes:
+        variances: weight layer's node name -> variance of its weights; None: 1 / fan-in.
+        bias_variance: variance of the biases; 0 leaves biases out.
+        batch_norm_scale: multiply by batch norm's gamma / sqrt(variance + eps)?
+        ntk: carry the expected NTK beside the NPK?
+    """
+
+    variances: Mapping[str, float] | None = None
+    bias_variance: float = 0.0
+    batch_norm_scale: bool = False
+    ntk: bool = False
+
+
+Arguments = tuple[Any, ...]
+Rule = Callable[[fx.Node, Arguments, dict[str, Any], Setting], Any]
+
+
+def refuse(node: fx.Node, reason: str) -> NoReturn:
+    """Raise the error for an operation without an exact rule here."""
+    raise PathKernelError(
+        f"{describe(node)}: {reason}, so the path kernel has no exact rule for it. Repair: "
+        f"estimate the kernel with dualview.npk_features, which works for any graph"
+    )

@@ -1,0 +1,1 @@
+"""Figures of filters and gates, from arrays: nothing here touches torch."""

@@ -1,0 +1,315 @@
+"""Figures of primal filters: grids of kernels, and their power spectra.
+
+Made from numpy arrays, without torch, in the house style. Filters have axes (n, channels, rows,
+columns). The grey or white of a grid's ground is 0, the same for every filter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dualview.errors import RunError
+from dualview.pages.axes import spread
+from dualview.pages.style import FONT_SIZE, LIGHT, house_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DIVERGING = "RdBu_r"
+"""Colours of filters with one channel: blue below 0, red above."""
+POWER = "cividis"
+"""Colours of power, evenly bright steps that all readers can tell apart."""
+DECADES = 4
+"""Power is drawn down to this many powers of ten below the largest of each picture."""
+TILE, GAP, TITLE = 0.82, 0.1, 0.2
+"""Size of a tile, distance to the next, and room for its title; in inches, like every size here."""
+NARROWEST = 4.5
+"""Width of a grid of few tiles, so that its note fits."""
+FIRST_LINE, LAST_LINE = (14, 132, 118), (104, 26, 128)
+"""Colours of the first and the last curve; those between are mixed."""
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+"""Dashes of the curves, in turn, for readers who cannot tell the colours apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumCurve:
+    """Radial spectra of one group of filters, such as a layer.
+
+    Attributes:
+        label: what the group is called.
+        frequencies: (rings,) in cycles a pixel.
+        power: (n, rings), the power of each filter; more than 0 somewhere.
+    """
+
+    label: str
+    frequencies: np.ndarray
+    power: np.ndarray
+
+
+def filter_grid(
+    filters: np.ndarray,
+    titles: Sequence[str] | None = None,
+    *,
+    columns: int = 8,
+    shared_scale: bool = False,
+) -> Figure:
+    """Filters as small images in a grid, row by row.
+
+    One channel is drawn from blue (negative) through white (0) to red. Three channels are drawn as
+    colours on grey: grey is 0, and more red than grey asks for red.
+
+    Args:
+        filters: (n, 1 or 3, rows, columns), finite.
+        titles: one for each filter, short.
+        columns: filters side by side, at most.
+        shared_scale: one scale for all; by default each filter fills the colours by itself.
+
+    Raises:
+        RunError: another shape, values that are not finite, or titles that do not fit.
+
+    >>> figure = filter_grid(np.random.default_rng(0).normal(size=(10, 3, 9, 9)), columns=5)
+    >>> len(figure.axes)
+    10
+    """
+    images = _checked(filters, (1, 3))
+    _check_titles(titles, len(images))
+    largest = np.abs(images).max(axis=(1, 2, 3))  # (n,)
+    scales = np.full_like(largest, largest.max()) if shared_scale else largest
+    scales[scales == 0] = 1
+    relative = images / scales[:, None, None, None]
+    with house_style():
+        figure, tiles = _grid(relative.shape, columns, titles is not None, room=0.44)
+        for place, (axes, image) in enumerate(zip(tiles, relative, strict=True)):
+            _draw_filter(axes, image)
+            _title(axes, titles[place] if titles else "")
+        top = f"{largest.max():.2g}" if shared_scale else "its largest entry"
+        _colour_key(figure, images.shape[1], top)
+    return figure
+
+
+def spectrum_grid(
+    power: np.ndarray, titles: Sequence[str] | None = None, *, columns: int = 8
+) -> Figure:
+    """Power spectra as small images, frequency 0 in the middle, on a logarithmic scale.
+
+    Brightest is each picture's largest power, darkest 10^-4 of it or less.
+
+    Args:
+        power: (n, rows, columns), frequency 0 first as in `numpy.fft`; finite, not negative.
+        titles: one for each picture, short.
+        columns: pictures side by side, at most.
+
+    Raises:
+        RunError: another shape, values that are negative or not finite, or titles that do not fit.
+    """
+    array = np.asarray(power, float)
+    images = _checked(array[:, None] if array.ndim == 3 else array, (1,))
+    _check_titles(titles, len(images))
+    if images.min() < 0:
+        raise RunError("power: expected no negative values, got some; pass |FFT|^2")
+    largest = images.max(axis=(1, 2, 3), keepdims=True)
+    relative = images / np.where(largest > 0, largest, 1)
+    levels = np.log10(np.maximum(relative, 10.0**-DECADES))
+    with house_style():
+        figure, tiles = _grid(images.shape, columns, titles is not None, room=0.5)
+        for place, (axes, image) in enumerate(zip(tiles, levels, strict=True)):
+            centred = np.fft.fftshift(image[0])
+            axes.imshow(centred, cmap=POWER, vmin=-DECADES, vmax=0, interpolation="nearest")
+            _title(axes, titles[place] if titles else "")
+        _note(
+            figure,
+            f"Middle: frequency 0; edge: half a cycle a pixel. Brightest: the\n"
+            f"picture's largest power; darkest: 1/{10**DECADES:,} of it or less.",
+        )
+    return figure
+
+
+def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
+    """Radial power against frequency: a line at the median filter, a band for the middle half.
+
+    Power is relative to the filter's own mean over the rings, so that shapes can be compared.
+
+    Args:
+        curves: one for each layer or other group, from the first to the last.
+
+    Raises:
+        RunError: no curves, or one whose arrays do not fit or hold no positive power.
+    """
+    bands = [_quartiles(curve) for curve in curves]
+    if not bands:
+        raise RunError("curves: expected at least one spectrum to draw, got none")
+    width, height, left, bottom, right, top = 5.2, 3.5, 0.62, 0.56, 1.25, 0.42
+    with house_style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(width, height))
+        panel = (width - left - right, height - bottom - top)
+        axes = figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height))
+        axes.set_yscale("log")
+        for place, (curve, (low, middle, high)) in enumerate(zip(curves, bands, strict=True)):
+            colour = line_colour(place, len(curves))
+            dash = DASHES[place % len(DASHES)]
+            axes.fill_between(curve.frequencies, low, high, color=colour, alpha=0.1, lw=0)
+            axes.plot(curve.frequencies, middle, color=colour, lw=1.9, ls=dash, label=curve.label)
+        _ticks(axes)
+        ends = [
+            (c.frequencies[-1], line[-1]) for c, (_, line, _) in zip(curves, bands, strict=True)
+        ]
+        label_ends(axes, [curve.label for curve in curves], ends, panel[1])
+        axes.annotate(
+            "power, relative to the filter's mean",
+            xy=(0, 1),
+            xycoords="axes fraction",
+            xytext=(-40, 10),
+            textcoords="offset points",
+            annotation_clip=False,
+        )
+    return figure
+
+
+# ------------------------------------------------------------------------------------------ parts
+
+
+def _checked(filters: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
+    images = np.asarray(filters, float)
+    if images.ndim != 4 or images.shape[1] not in channels or not images.size:
+        names = " or ".join(map(str, channels))
+        raise RunError(
+            f"filters: expected shape (n, {names}, rows, columns), got {images.shape}. "
+            f"Repair: choose one position, filters[:, 0], or channel_kernels of convolutions; and "
+            f"input channels, such as filters[:, :1]"
+        )
+    if not np.isfinite(images).all():
+        raise RunError("filters: expected finite values, got NaN or infinity")
+    return images
+
+
+def _check_titles(titles: Sequence[str] | None, count: int) -> None:
+    if titles is not None and len(titles) != count:
+        raise RunError(f"titles: expected one for each of {count} filters, got {len(titles)}")
+
+
+def _grid(
+    shape: tuple[int, ...], columns: int, titled: bool, *, room: float
+) -> tuple[Figure, list[Axes]]:
+    """A figure of square-pixel tiles, with `room` inches below them."""
+    from matplotlib.figure import Figure
+
+    if columns < 1:
+        raise RunError(f"columns: expected at least 1, got {columns}")
+    count, _, rows, across = shape
+    columns = min(columns, count)
+    lines = math.ceil(count / columns)
+    tile_width, tile_height = TILE, TILE * rows / across
+    step = tile_height + GAP + (TITLE if titled else 0)
+    width = max(columns * (tile_width + GAP) + GAP, NARROWEST)
+    height = lines * step + room
+    figure = Figure(figsize=(width, height))
+    tiles = []
+    for place in range(count):
+        line, column = divmod(place, columns)
+        left = GAP + column * (tile_width + GAP)
+        bottom = height - (line + 1) * step
+        axes = figure.add_axes(
+            (left / width, bottom / height, tile_width / width, tile_height / height)
+        )
+        axes.set_axis_off()
+        tiles.append(axes)
+    return figure, tiles
+
+
+def _draw_filter(axes: Axes, image: np.ndarray) -> None:
+    """`image` (channels, rows, columns), from -1 to 1."""
+    if len(image) == 1:
+        axes.imshow(image[0], cmap=DIVERGING, vmin=-1, vmax=1, interpolation="nearest")
+    else:
+        axes.imshow(0.5 + 0.5 * image.transpose(1, 2, 0), interpolation="nearest")
+
+
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=0.76 * FONT_SIZE, color=LIGHT["muted"], pad=2.5)
+
+
+def _colour_key(figure: Figure, channels: int, top: str) -> None:
+    """What the colours say, below the tiles."""
+    if channels == 3:
+        _note(figure, f"Grey is 0; a channel is full at {top}, and empty at minus it.")
+        return
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((GAP / width, 0.22 / height, 1.6 / width, 0.1 / height), label="key")
+    axes.imshow(np.linspace(-1, 1, 129)[None], cmap=DIVERGING, aspect="auto")
+    axes.set_axis_off()
+    options: dict[str, Any] = {"fontsize": 0.76 * FONT_SIZE, "color": LIGHT["muted"]}
+    figure.text((GAP + 0.8) / width, 0.07 / height, "0", ha="center", **options)
+    text = f"red end: {top}; blue end: minus it"
+    figure.text((GAP + 1.7) / width, 0.225 / height, text, **options)
+
+
+def _note(figure: Figure, text: str) -> None:
+    width, height = figure.get_size_inches()
+    size = 0.76 * FONT_SIZE
+    figure.text(GAP / width, 0.14 / height, text, fontsize=size, color=LIGHT["muted"])
+
+
+def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Quarter, median and three quarters of the filters' relative power at every ring."""
+    power = np.asarray(curve.power, float)
+    rings = len(np.atleast_1d(curve.frequencies))
+    if power.ndim != 2 or power.shape[1] != rings or not len(power) or not (power >= 0).all():
+        raise RunError(
+            f"{curve.label}: expected power (n, {rings}), none of it negative or NaN, got shape "
+            f"{power.shape}"
+        )
+    mean = power.mean(axis=1, keepdims=True)
+    if not (mean > 0).any() or not np.isfinite(mean).all():
+        raise RunError(f"{curve.label}: expected filters with finite power above 0, got none")
+    live = mean[:, 0] > 0
+    low, middle, high = np.quantile(power[live] / mean[live], (0.25, 0.5, 0.75), axis=0)
+    return low, middle, high
+
+
+def _ticks(axes: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xlim(left=0)
+    axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.tick_params(length=3, width=0.7)
+
+
+def line_colour(place: int, count: int) -> str:
+    """The colour of one of `count` lines that follow one another, such as those of layers.
+
+    >>> line_colour(0, 2), line_colour(1, 2)
+    ('#0e8476', '#681a80')
+    """
+    share = place / max(1, count - 1)
+    mixed = (round(a + share * (b - a)) for a, b in zip(FIRST_LINE, LAST_LINE, strict=True))
+    return "#{:02x}{:02x}{:02x}".format(*mixed)
+
+
+def label_ends(
+    axes: Axes, names: Sequence[str], ends: Sequence[tuple[float, float]], height: float
+) -> None:
+    """Name lines at their right ends (x, y), on axes of a height in inches, in `line_colour`."""
+    axes.autoscale_view()
+    to_axes = axes.transAxes.inverted()
+    places = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
+    gap = 1.35 * FONT_SIZE / (72 * height)
+    for place, (name, at) in enumerate(zip(names, spread(places, gap), strict=True)):
+        axes.annotate(
+            name,
+            xy=(1.03, at),
+            xycoords="axes fraction",
+            color=line_colour(place, len(names)),
+            va="center",
+            annotation_clip=False,
+        )

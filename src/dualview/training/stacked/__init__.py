@@ -1,0 +1,1 @@
+"""Several networks of one form trained in one pass."""

@@ -1,0 +1,37 @@
+"""Examples as the network meets them.
+
+- Pixels go to [0, 1], less the channel's mean, by its deviation, in the order of the rows.
+- Rows that are spread hold the first and the last, are distinct, and hold every class of sorted
+  data.
+"""
+
+import pytest
+import torch
+
+from dualview.explorer.explanations.inputs import inputs, spread_rows
+
+from .cases import inputs_of, small_data
+
+
+def test_normalised_in_the_order_of_the_rows():
+    data = small_data()
+    found = inputs(data, data.test, [5, 0])
+    torch.testing.assert_close(
+        found.double(), torch.cat([inputs_of(5), inputs_of(0)]), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "available"), [(1, 1), (1, 9), (2, 9), (7, 100), (9, 9), (20, 9)]
+)
+def test_spread_rows(count, available):
+    rows = spread_rows(count, available)
+    assert len(set(rows)) == len(rows) == min(count, available)
+    assert rows == sorted(rows)
+    assert rows[0] == 0
+    assert rows[-1] == (available - 1 if count > 1 else 0)
+
+
+def test_sorted_data_gives_every_class():
+    labels = torch.arange(10).repeat_interleave(50)
+    assert len(labels[spread_rows(20, 500)].unique()) == 10

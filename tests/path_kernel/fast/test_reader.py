@@ -1,0 +1,166 @@
+"""Reading graphs for the CPU kernel, and running what was read.
+
+- Where it applies, `dv.npk` and `dv.expected_ntk` in float32 equal the torch rules in float64 to
+  1e-5: all reference architectures, branches, pooling, strides, ones input, dense networks.
+- Random graphs with hard gates: the same, whichever way is taken.
+- It says in the debug log that it ran, or why not; it leaves to the torch rules what it must.
+"""
+
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from torch import nn
+from torch.nn import functional as F
+
+import dualview as dv
+from dualview.architectures import ARCHITECTURES, fc
+from dualview.errors import PathKernelError
+from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.setting import Setting
+from tests.cases import DLGN_ARCHITECTURES, SMALL, relative_error, small_architecture, small_input
+from tests.path_kernel.test_kernel import MEETINGS, Branches, circular
+from tests.random_networks import Features, random_networks
+
+pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
+
+
+def assert_same(model, x, kind="dgn", *, applies=True, ntk=True, **options):
+    """Fast in float32 against the rules in float64."""
+    net = dv.disentangle(model.double(), kind, gate="hard", seed=0, **options).eval()
+    exact = dv.npk(net, x.double()), dv.expected_ntk(net, x.double())
+    net, x = net.float(), x.float()
+    assert (fast_plan(net, x, Setting(), "model") is not None) == applies
+    assert relative_error(dv.npk(net, x).double(), exact[0]) < 1e-5
+    rows = dv.npk(net, x[:1], x).double()
+    assert relative_error(rows, exact[0][:1]) < 1e-5
+    if ntk:
+        assert relative_error(dv.expected_ntk(net, x).double(), exact[1]) < 1e-5
+
+
+@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
+@pytest.mark.parametrize("weights_input", ["data", "ones"])
+def test_architectures(name, weights_input):
+    batch_norm = name.startswith("resnet")
+    model, x = small_architecture(name, batch_norm), small_input(name, 3)
+    if name == "resnet110":  # deep float32 gates flip; see the note on gates in `npk_gram`
+        x = x[:2]
+    assert_same(model, x, "dlgn", weights_input=weights_input, ntk=not name.startswith("resnet"))
+
+
+def test_more_examples_than_a_block_of_lanes():
+    assert_same(small_architecture("gconv"), small_input("gconv", 37), "dlgn")
+
+
+def test_circular_padding():
+    assert_same(circular(3, 4), torch.randn(3, 2, 4, 5), "dlgn")
+
+
+def test_vectors():
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 70), nn.ReLU(), nn.Linear(70, 2))
+    assert_same(model, torch.randn(4, 5))
+
+
+def test_unit_variances():
+    net = dv.disentangle(fc(input_shape=(1, 2, 2), width=9), "dgn", gate="hard", seed=0)
+    x = torch.randn(3, 1, 2, 2)
+    expected = dv.npk(net.double(), x.double(), normalise=False)
+    got = dv.npk(net.float(), x, normalise=False)
+    assert relative_error(got.double(), expected) < 1e-5
+
+
+FAST_MEETINGS = {"identity skip"}
+
+
+@pytest.mark.parametrize("meeting", MEETINGS)
+def test_meetings_of_branches(meeting):
+    model = Branches(MEETINGS[meeting]).double()
+    x = torch.randn(3, 2, 4, 5, dtype=torch.float64)
+    with torch.no_grad():
+        model(x)
+    net = dv.disentangle(model, "dgn", gate="hard", seed=0).eval()
+    exact = dv.npk(net, x)
+    net, x = net.float(), x.float()
+    applied = fast_plan(net, x, Setting(), "model") is not None
+    assert relative_error(dv.npk(net, x).double(), exact) < 1e-5
+    if meeting in FAST_MEETINGS:
+        assert applied
+
+
+CHAINS = Features(
+    activations=("nn.ReLU()",), max_pool=False, grouped=False, shared=False, size=6, channels=4
+)
+
+
+@settings(max_examples=40)
+@given(random_networks(CHAINS))
+def test_random_graphs(model):
+    x = torch.randn(3, *model.input_shape, dtype=torch.float64)
+    net = dv.disentangle(model, "dgn", gate="hard", seed=0).eval()
+    try:
+        exact = dv.npk(net, x)
+    except PathKernelError:  # two views of one value are added: no rule, so no fast kernel either
+        with pytest.raises(PathKernelError):
+            dv.npk(net.float(), x.float())
+        return
+    torch.testing.assert_close(
+        dv.npk(net.float(), x.float()).double(),
+        exact,
+        rtol=1e-4,
+        atol=float(exact.abs().max()) * 1e-5,
+    )
+
+
+class SharedView(nn.Module):
+    """Two views of one convolution: correlated, so they must not pass for independent."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, 2, 3, padding=1), nn.Linear(2, 1)
+
+    def forward(self, x):
+        u = F.relu(self.conv(x))
+        return self.fc((u[:, :, ::2, ::2] + F.relu(u)[:, :, ::2, ::2]).mean((2, 3)))
+
+
+NOT_FAST = {
+    "soft gates": (lambda: dv.disentangle(fc(input_shape=(1, 1, 4), width=3), "dgn"), (1, 1, 4)),
+    "uncorrelated": (lambda: dv.disentangle(SharedView(), "dgn", gate="hard"), (1, 4, 4)),
+    "does not end": (
+        lambda: dv.disentangle(
+            nn.Sequential(
+                nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1), nn.AdaptiveAvgPool2d(1)
+            ),
+            "dgn",
+            gate="hard",
+        ),
+        (1, 3, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_FAST)
+def test_what_is_left_to_the_rules(case):
+    make, shape = NOT_FAST[case]
+    assert fast_plan(make(), torch.randn(2, *shape), Setting(), "model") is None
+
+
+def test_debug_log_says_which(caplog):
+    net = dv.disentangle(fc(input_shape=(1, 1, 4), width=3), "dgn", gate="hard", seed=0)
+    x = torch.randn(2, 1, 1, 4)
+    with caplog.at_level(logging.DEBUG, "dualview.path_kernel"):
+        dv.npk(net, x)
+        dv.npk(net.double(), x.double())
+    assert "by the fast tile" in caplog.text
+    assert "by the torch rules: examples are torch.float64" in caplog.text
+
+
+def test_memory_bound_changes_nothing():
+    net = dv.disentangle(small_architecture("gconv"), "dlgn", gate="hard", seed=0).float()
+    x = small_input("gconv", 9).float()
+    assert torch.equal(dv.npk(net, x, memory=1.0), dv.npk(net, x))
+
+
+def test_small_shapes_are_covered():
+    assert set(SMALL) == set(ARCHITECTURES)
