@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
-from dualview.errors import UnsupportedOperationError
 from dualview.conversion.products import as_multiplier
+from dualview.errors import UnsupportedOperationError
 
 
 class Block(nn.Module):

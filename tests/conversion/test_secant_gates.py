@@ -15,7 +15,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
-from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, SelfGated
+from dualview.conversion.activations import (
+    GATE_OF_FUNCTION,
+    GATE_OF_METHOD,
+    GATE_OF_MODULE,
+    SelfGated,
+)
 from dualview.conversion.secant_gates import FUNCTION_NAMES, FunctionGate, PowerGate, ThresholdGate
 
 MODULES = {

@@ -93,7 +93,7 @@ class GatedNetwork(nn.Module):
         return len(self.gate_functions)
 
     def forward(self, x: Tensor) -> Any:
-        """What the model returned: the logits under the gates of `x`, and its last squash if any."""
+        """What the model returned: logits under the gates of `x`, and its last squash if any."""
         logits = self.logits(x)
         return logits if self.squash is None else self.squash(logits)
 

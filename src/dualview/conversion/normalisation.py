@@ -1,8 +1,8 @@
 """Normalisations by statistics of the example, as products with a multiplier.
 
-GroupNorm, InstanceNorm, local response normalisation, RMSNorm and `F.normalize` multiply by a number
-that depends on the example: `scale(x)`, which the gating network computes and the weights network
-replays. What else they do is linear (subtracting a group's mean) or a constant affine map.
+GroupNorm, InstanceNorm, local response normalisation, RMSNorm and `F.normalize` multiply by a
+number that depends on the example: `scale(x)`, which the gating network computes and the weights
+network replays. What else they do is linear (subtracting a group's mean) or a constant affine map.
 
 Tensors have the example on axis 0, channels on axis 1. Source: the definitions in
 arXiv 1803.08494 (group norm), 1607.08022 (instance norm), 1910.07467 (RMS norm), and Krizhevsky et

@@ -23,22 +23,33 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.conversion.leaf import leaf
 from dualview.conversion.normalisation import SCALES
-from dualview.conversion.source_lines import as_nodes, module_of, operation_name
+from dualview.conversion.source_lines import module_of, operation_name
 
 MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
 """How strongly a factor claims to be the multiplier."""
 
 _WEIGHING = frozenset(
-    "sigmoid expit hardsigmoid softmax softmin rsqrt reciprocal norm vector_norm "
-    "linalg_vector_norm var std".split()
+    [
+        "sigmoid",
+        "expit",
+        "hardsigmoid",
+        "softmax",
+        "softmin",
+        "rsqrt",
+        "reciprocal",
+        "norm",
+        "vector_norm",
+        "linalg_vector_norm",
+        "var",
+        "std",
+    ]
 )
-_BOUNDED = frozenset("tanh hardtanh softsign clamp clip erf".split())
+_BOUNDED = frozenset(["tanh", "hardtanh", "softsign", "clamp", "clip", "erf"])
 
 ELEMENTWISE_PRODUCTS: frozenset[Any] = frozenset(
     {operator.mul, torch.mul, torch.multiply, "mul", "multiply"}
@@ -89,7 +100,11 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if factor.target is as_multiplier:
         return MARKED
     name = operation_name(factor).lower()
-    if factor.target in SCALES or name in _WEIGHING or factor.target in QUOTIENTS and _divides_data(factor, kinds):
+    if (
+        factor.target in SCALES
+        or name in _WEIGHING
+        or (factor.target in QUOTIENTS and _divides_data(factor, kinds))
+    ):
         return WEIGHING
     if name in _BOUNDED:
         return BOUNDED
@@ -124,15 +139,54 @@ def _is_activation(node: fx.Node) -> bool:
 
 
 _MOVES = ops.RESHAPING | frozenset(
-    "getitem select narrow expand expand_as repeat tile unbind chunk split split_with_sizes stack "
-    "cat concat to type_as float add sub mul multiply div truediv true_divide neg interpolate "
-    "getattr dropout mean sum avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d "
-    "adaptive_avg_pool2d adaptive_avg_pool3d".split()
+    [
+        "getitem",
+        "select",
+        "narrow",
+        "expand",
+        "expand_as",
+        "repeat",
+        "tile",
+        "unbind",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "stack",
+        "cat",
+        "concat",
+        "to",
+        "type_as",
+        "float",
+        "add",
+        "sub",
+        "mul",
+        "multiply",
+        "div",
+        "truediv",
+        "true_divide",
+        "neg",
+        "interpolate",
+        "getattr",
+        "dropout",
+        "mean",
+        "sum",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+    ]
 )
 """What moves, scales, shifts or averages a factor, which stays what it is."""
 
 
 def _keeps_claim(node: fx.Node) -> bool:
     if node.op == "call_module":
-        return type(module_of(node)) in (*ops.DROPOUT_MODULES, nn.Identity, nn.Flatten, nn.Unflatten)
+        return type(module_of(node)) in (
+            *ops.DROPOUT_MODULES,
+            nn.Identity,
+            nn.Flatten,
+            nn.Unflatten,
+        )
     return operation_name(node).rstrip("_") in _MOVES

@@ -89,7 +89,7 @@ class SoftplusGate(SecantGate):
 
 
 def _log_cosh(y: Tensor) -> Tensor:
-    """log cosh(y), to full precision near 0 and without overflow far from it."""
+    """Log cosh(y), to full precision near 0 and without overflow far from it."""
     near = y.clamp(-1, 1)
     small = torch.log1p(2 * torch.sinh(near / 2) ** 2)
     size = y.abs()
@@ -251,8 +251,10 @@ _FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "atan": lambda q: _divided(torch.atan(q), q, 1.0, 0.0, -1 / 3),
     "cos": lambda q: _divided(-2 * torch.sin(q / 2) ** 2, q, 0.0, -1 / 2, 0.0, 1 / 24),
     "cosh": lambda q: _divided(2 * torch.sinh(q / 2) ** 2, q, 0.0, 1 / 2, 0.0, 1 / 24),
-    "erf": lambda q: (2 / math.sqrt(math.pi))
-    * _divided(torch.erf(q) * (math.sqrt(math.pi) / 2), q, 1.0, 0.0, -1 / 3),
+    "erf": lambda q: (
+        (2 / math.sqrt(math.pi))
+        * _divided(torch.erf(q) * (math.sqrt(math.pi) / 2), q, 1.0, 0.0, -1 / 3)
+    ),
     "exp": lambda q: _divided(torch.expm1(q), q, 1.0, 1 / 2, 1 / 6, 1 / 24),
     "expm1": lambda q: _divided(torch.expm1(q), q, 1.0, 1 / 2, 1 / 6, 1 / 24),
     "log1p": lambda q: _divided(torch.log1p(q), q, 1.0, -1 / 2, 1 / 3, -1 / 4),

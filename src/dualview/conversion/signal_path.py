@@ -127,7 +127,7 @@ def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
 
 
 def replayed_factor(node: fx.Node, kinds: Kinds) -> fx.Node | None:
-    """The factor of the product `node` that the gating network supplies; None where there is none."""
+    """The factor of the product `node` that the gating network supplies; None: there is none."""
     return attention_factor(node, kinds) or multiplying_factor(node, kinds)
 
 

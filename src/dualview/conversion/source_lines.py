@@ -99,7 +99,7 @@ def as_nodes(value: Any) -> list[fx.Node]:
 
 
 def users_frame(stack: str | None) -> str | None:
-    """The innermost of the user's frames in a stack that Python has printed, as `describe` reads it."""
+    """The innermost of the user's frames in a printed stack, as `describe` reads it."""
     for frame in reversed((stack or "").split('File "')[1:]):
         file, _, rest = frame.partition('"')
         if is_users_file(file):

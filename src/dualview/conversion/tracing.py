@@ -136,6 +136,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     if example_input is not None:
         shapes = _propagate_shapes(module, example_input)
         verify_examples_apart(multipliers, kinds, shapes)
+        assert expected is not None
         _compare_with_model(module, squash, own, expected, example_input)
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes, squash)
 
@@ -545,10 +546,15 @@ def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, 
     return interpreter.shapes
 
 
-def _outputs_of(own: nn.Module, example: Tensor) -> list[Any]:
+def _outputs_of(own: nn.Module, example: Tensor) -> list[Any] | None:
     """What the model gives for the example in evaluation mode, before anything of it is changed."""
-    with evaluation_mode(own), torch.no_grad():
-        return pytree.tree_leaves(own(example.clone()))
+    if not isinstance(example, Tensor):
+        return None
+    try:
+        with evaluation_mode(own), torch.no_grad():
+            return pytree.tree_leaves(own(example.clone()))
+    except Exception:  # the shapes say what is wrong with it
+        return None
 
 
 def _compare_with_model(

@@ -9,7 +9,6 @@ that is not random (`signal_path`).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.conversion.activations import SpelledGate
-from tests.test_secant_gates import Activated
+from tests.conversion.test_secant_gates import Activated
 
 SPELT = {
     "quick GELU": lambda x: x * torch.sigmoid(1.702 * x),

@@ -248,7 +248,9 @@ def _embedding(call: Call) -> fx.Node:
 
 
 def _constant_pad(call: Call) -> fx.Node:
-    return call.function(F.pad, call.args[0], call.arguments["pad"], "constant", call.arguments["value"])
+    return call.function(
+        F.pad, call.args[0], call.arguments["pad"], "constant", call.arguments["value"]
+    )
 
 
 _RULES: dict[str, Callable[[Call], Any]] = {

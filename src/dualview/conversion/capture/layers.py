@@ -145,7 +145,9 @@ class Layers:
         if call.node.name not in self._following:
             return call.args[0]
         kind = nn.Dropout if call.name.startswith("dropout") else nn.Dropout2d
-        path = self._add(f"{owner}.dropout" if owner else "dropout", kind(self._following[call.node.name]))
+        path = self._add(
+            f"{owner}.dropout" if owner else "dropout", kind(self._following[call.node.name])
+        )
         return call.graph.call_module(path, (call.args[0],))
 
     def _attention(self, call: Call) -> fx.Node | None:

@@ -1,4 +1,4 @@
-"""A model -> the program that `torch.export` captures of it -> a graph over the model's own parts."""
+"""A model -> the program that `torch.export` captures -> a graph over the model's own parts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.utils import _pytree as pytree
 
 from dualview.conversion.capture.calls import call_of, written
 from dualview.conversion.capture.layers import Layers
-from dualview.errors import TracingError
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.source_lines import users_frame, users_line
+from dualview.errors import TracingError
 
 CHECKS = frozenset({"_assert_tensor_metadata", "_assert_scalar", "_assert_async"})
 """Operations that only check what the capture has passed already."""
@@ -151,9 +151,11 @@ def _dropout_of(node: fx.Node) -> float | None:
     """With which probability the call at `node` drops entries; None: it never does."""
     name = str(node.target)
     if "scaled_dot_product_attention" in name:
-        return float(node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0))
+        given: Any = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p", 0.0)
+        return float(given)
     if "dropout" in name:
-        return float(node.args[1] if node.args[2] else 0.0)
+        given = node.args[1] if node.args[2] else 0.0
+        return float(given)
     return None
 
 
@@ -166,8 +168,8 @@ def _without_mode(node: fx.Node, nodes: dict[str, fx.Node]) -> str:
             source = source.args[0]  # type: ignore[assignment]
         return order.get(source.name, source.name)
 
-    args, kwargs = fx.map_arg((node.args, node.kwargs), called)
-    args, kwargs = list(args), dict(kwargs)
+    given: Any = fx.map_arg((node.args, node.kwargs), called)
+    args, kwargs = list(given[0]), dict(given[1])
     name = str(node.target)
     if "scaled_dot_product_attention" in name:
         kwargs.pop("dropout_p", None)
@@ -179,7 +181,9 @@ def _without_mode(node: fx.Node, nodes: dict[str, fx.Node]) -> str:
     return f"{name} {args} {kwargs}"
 
 
-def _network(own: nn.Module, program: ExportedProgram, following: Mapping[str, float]) -> fx.GraphModule:
+def _network(
+    own: nn.Module, program: ExportedProgram, following: Mapping[str, float]
+) -> fx.GraphModule:
     """The program as a graph over the parts of `own`."""
     graph = fx.Graph()
     layers = Layers(own, following)
@@ -224,9 +228,7 @@ def _has(own: nn.Module, path: str) -> bool:
     return True
 
 
-def _operation(
-    graph: fx.Graph, layers: Layers, node: fx.Node, values: dict[fx.Node, Any]
-) -> Any:
+def _operation(graph: fx.Graph, layers: Layers, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     args, kwargs = fx.map_arg((node.args, node.kwargs), values.__getitem__)
     if not hasattr(node.target, "_schema"):  # an operator on sizes
         new: Any = graph.call_function(node.target, args, kwargs)  # type: ignore[arg-type]
@@ -246,8 +248,10 @@ def _outputs(program: ExportedProgram, node: fx.Node, values: dict[fx.Node, Any]
     """What the model returns: a dictionary in place of the data classes that libraries make."""
     specs = program.graph_signature.output_specs
     (given,) = node.args
-    found = fx.map_arg(given, values.__getitem__)
-    leaves = [v for v, spec in zip(found, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT]
+    found: Any = fx.map_arg(given, values.__getitem__)
+    leaves = [
+        v for v, spec in zip(found, specs, strict=True) if spec.kind is OutputKind.USER_OUTPUT
+    ]
     structure = program.call_spec.out_spec
     assert structure is not None
     if structure.type in (tuple, list, dict) or structure.is_leaf():

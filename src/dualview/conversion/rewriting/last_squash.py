@@ -27,7 +27,9 @@ def cut_off_squash(module: fx.GraphModule, kinds: Mapping[fx.Node, str]) -> fx.G
     """
     tail = _tail(module.graph, kinds)
     sources = {
-        source for node in tail for source in node.all_input_nodes
+        source
+        for node in tail
+        for source in node.all_input_nodes
         if source not in tail and kinds[source] == "data"
     }
     if len(tail) < 2 or len(sources) != 1 or not any(map(_is_squash, tail)):
@@ -58,9 +60,10 @@ def _tail(graph: fx.Graph, kinds: Mapping[fx.Node, str]) -> set[fx.Node]:
     for node in reversed(graph.nodes):
         if node.op == "output":
             found.add(node)
-        elif node.users and all(user in found for user in node.users) and kinds[node] == "data":
-            if _is_squash(node) or (_moves(node) and _from_squash(node, kinds)):
-                found.add(node)
+        elif not node.users or kinds[node] != "data" or not all(u in found for u in node.users):
+            continue
+        elif _is_squash(node) or (_moves(node) and _from_squash(node, kinds)):
+            found.add(node)
     return found
 
 

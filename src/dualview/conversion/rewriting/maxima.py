@@ -63,7 +63,7 @@ def _replace(
 ) -> None:
     """Put a pool before `node` and let every one of `results` be its result."""
     names = ("input", "dim", "keepdim")
-    call = dict(zip(names, node.args, strict=False)) | node.kwargs
+    call: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
     source, dim = call["input"], call.get("dim")
     if source not in shapes or dim is None or dim == ():
         return
@@ -134,7 +134,8 @@ def _infinite_pad(node: fx.Node) -> list[int] | None:
         return list(module.padding) if module.value == -math.inf else None
     if node.target is not F.pad:
         return None
-    call = dict(zip(("input", "pad", "mode", "value"), node.args, strict=False)) | node.kwargs
+    names = ("input", "pad", "mode", "value")
+    call: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
     infinite = call.get("mode", "constant") == "constant" and call.get("value") == -math.inf
     pads = call["pad"]
     known = infinite and all(isinstance(width, int) for width in pads)
@@ -143,7 +144,7 @@ def _infinite_pad(node: fx.Node) -> list[int] | None:
 
 def _pool_options(node: fx.Node) -> dict[str, Any]:
     names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    options = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+    options: dict[str, Any] = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
     if node.op == "call_module":
         return options | {name: getattr(module_of(node), name) for name in names}
     given = dict(zip(("input", *names), node.args, strict=False)) | node.kwargs

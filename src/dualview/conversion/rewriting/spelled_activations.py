@@ -1,7 +1,7 @@
 """Activations that a model spells by hand, `q * g(q)`, as one activation each.
 
-`x * sigmoid(1.702 * x)`, `x * relu6(x + 3) / 6` and `0.5 * x * (1 + erf(x / sqrt(2)))` are products of
-a value with an elementwise function of that value. Each becomes a call of a `SelfGated` module, so
+`x * sigmoid(1.702 * x)`, `x * relu6(x + 3) / 6` and `0.5 * x * (1 + erf(x / sqrt(2)))` are products
+of a value with an elementwise function of that value. Each becomes a call of a `SelfGated` module, so
 that it is one gate as `nn.SiLU` is, and a DLGN's gating network can do without it.
 
 Constants that multiply the whole go into the gate. Source: theory, section 9 (i).
@@ -17,7 +17,12 @@ import torch
 from torch import fx, nn
 
 from dualview.conversion import operations as ops
-from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, SelfGated
+from dualview.conversion.activations import (
+    GATE_OF_FUNCTION,
+    GATE_OF_METHOD,
+    GATE_OF_MODULE,
+    SelfGated,
+)
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.products import ELEMENTWISE_PRODUCTS, QUOTIENTS, operands
 from dualview.conversion.source_lines import module_of
@@ -51,7 +56,9 @@ def _scalar_multiple(value: Any, kinds: Mapping[fx.Node, str]) -> tuple[fx.Node 
     """The value of which `value` is a multiple by a number, and the number."""
     factor = 1.0
     while isinstance(value, fx.Node) and kinds.get(value, "data") == "data":
-        left, right = operands(value) if value.target in ELEMENTWISE_PRODUCTS | QUOTIENTS else (0, 0)
+        if value.target not in ELEMENTWISE_PRODUCTS | QUOTIENTS:
+            return value, factor
+        left, right = operands(value)
         if value.target in ELEMENTWISE_PRODUCTS and _is_number(left):
             value, factor = right, factor * left
         elif value.target in ELEMENTWISE_PRODUCTS and _is_number(right):

@@ -117,9 +117,7 @@ def _rms_norm_module(step: _Steps, options: Options) -> fx.Node:
 
 def _rms_norm(step: _Steps, options: Options) -> fx.Node:
     x = options["input"]
-    normal = step(
-        torch.mul, x, step(rms_scale, x, options["normalized_shape"], options.get("eps"))
-    )
+    normal = step(torch.mul, x, step(rms_scale, x, options["normalized_shape"], options.get("eps")))
     weight = options.get("weight")
     return normal if weight is None else step(torch.mul, normal, weight)
 
