@@ -1,8 +1,8 @@
 """Activations that a model spells by hand, `q * g(q)`, as one activation each.
 
 `x * sigmoid(1.702 * x)`, `x * relu6(x + 3) / 6` and `0.5 * x * (1 + erf(x / sqrt(2)))` are products
-of a value with an elementwise function of that value. Each becomes a call of a `SelfGated` module, so
-that it is one gate as `nn.SiLU` is, and a DLGN's gating network can do without it.
+of a value with an elementwise function of that value. Each becomes a call of a `SelfGated`
+module, so that it is one gate as `nn.SiLU` is, and a DLGN's gating network can do without it.
 
 Constants that multiply the whole go into the gate. Source: theory, section 9 (i).
 """
