@@ -74,6 +74,24 @@ DLGN_ARCHITECTURES = [name for name in ARCHITECTURES if name not in WITHOUT_DLGN
 DLGN_CASES = [(name, bn) for name, bn in ARCHITECTURE_CASES if name in DLGN_ARCHITECTURES]
 
 
+class Net(nn.Module):
+    """Three dense layers a, b, c of 4 units, more members by keyword, forward as a function."""
+
+    def __init__(self, function, **members):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+        for name, value in members.items():
+            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter):
+                self.register_buffer(name, value)
+            else:
+                setattr(self, name, value)
+        object.__setattr__(self, "function", function)
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
 class Spelled(nn.Module):
     """conv, activation, conv, the same activation, dense: the activation is spelt as given."""
 

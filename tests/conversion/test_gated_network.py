@@ -347,14 +347,16 @@ def test_model_is_unchanged_also_on_failure(kind):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_mode_type_and_frozen_parameters_are_kept():
+def test_mode_and_type_are_kept_and_fresh_weights_of_a_frozen_model_train():
     model = ordinary().double().eval()
     model[0].weight.requires_grad_(False)
     net = disentangle(model, "dgn")
     assert not net.gating_network.training
     assert not net.weights_network.training
     assert {p.dtype for p in net.parameters()} == {torch.float64}
-    assert not net.weights_network.get_submodule("0").weight.requires_grad
+    assert not net.gating_network.get_submodule("0").weight.requires_grad
+    assert all(p.requires_grad for p in net.weights_network.parameters())
+    assert not disentangle(model, "dnn").weights_network.get_submodule("0").weight.requires_grad
 
 
 # As any other module

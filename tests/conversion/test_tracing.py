@@ -236,7 +236,7 @@ def test_example_input_is_compared_with_the_model_as_it_is():
 def test_weight_norm_hooks_are_refused():
     with pytest.warns(FutureWarning):
         layer = nn.utils.weight_norm(nn.Linear(2, 2))
-    with pytest.raises(TracingError, match="makes a weight anew"):
+    with pytest.raises(TracingError, match="makes its 'weight' anew"):
         trace(nn.Sequential(layer, nn.ReLU()))
 
 

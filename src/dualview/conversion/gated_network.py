@@ -27,6 +27,7 @@ from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import OWN, Recipe, describe_gate
+from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
@@ -499,11 +500,14 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = dict(_named_tensors(drawn))
+    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
     with torch.no_grad():
         for name, tensor in _named_tensors(fresh):
             if name in sources:
                 tensor.copy_(sources[name])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
 
 

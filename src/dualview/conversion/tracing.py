@@ -8,36 +8,28 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-import copy
-import functools
-import inspect
-import operator
-import random
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import prune
 from torch.utils import _pytree as pytree
 
-from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.conversion.gates import Gate
-from dualview.conversion.graph_network import GraphNetwork
-from dualview.conversion.operations import DROPOUT_FUNCTIONS
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
-from dualview.conversion.rewriting.in_place import AUGMENTED, make_out_of_place
+from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
+from dualview.conversion.recording.private_copy import private_copy
+from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
 from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
 from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
-from dualview.conversion.source_lines import describe, module_of, stack_trace_here, users_line
+from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import (
     is_activation,
     is_max_pool,
@@ -46,12 +38,14 @@ from dualview.conversion.verification import (
     verify_examples_apart,
 )
 from dualview.errors import (
-    DualviewWarning,
     ExampleInputError,
     NoActivationError,
     TracingError,
     UnsupportedOperationError,
 )
+
+
+Mode = Literal["evaluation"]
 
 
 @dataclass(frozen=True)
@@ -84,12 +78,22 @@ class TracedNetwork:
         return next(node for node in self.graph.nodes if node.op == "placeholder")
 
 
-def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwork:
+def trace(
+    model: nn.Module,
+    example_input: Any = None,
+    *,
+    mode: Mode | None = None,
+    output: str | int | None = None,
+) -> TracedNetwork:
     """Trace a copy of `model`.
 
     Args:
-        model: any module that torch.fx can trace, with one tensor as input.
-        example_input: a batch (examples first) that the model can take; its values do not matter.
+        model: any module that torch.fx can trace; with an example, any that torch.export can.
+        example_input: a batch (examples first) that the model can take, or a tuple or dictionary
+            of its inputs; the values do not matter.
+        mode: "evaluation" takes the model as it is in evaluation mode. Default: training mode must
+            do the same, dropout and batch norm aside.
+        output: which of the model's outputs to take, by name or number. Default: all.
 
     Raises:
         TracingError: the forward cannot be traced.
@@ -103,7 +107,7 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     """
     own = private_copy(model)
     expected = None if example_input is None else _outputs_of(own, example_input)
-    module = _traced_or_captured(own, example_input)
+    module = _recorded(own, example_input, mode)
     write_out_attention(module)
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
@@ -117,7 +121,8 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     verify(module.graph)
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
-    signal = [node for node in module.graph.nodes if node in on_path]
+    # An activation of parameters alone is a constant, as everything that they are made into is.
+    signal = [n for n in module.graph.nodes if n in on_path and kinds[n] == "data"]
     activations = tuple(n for n in signal if is_activation(n))
     if not activations:
         raise NoActivationError(
@@ -141,15 +146,21 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes, squash)
 
 
-def _traced_or_captured(own: nn.Module, example: Tensor | None) -> fx.GraphModule:
-    try:
-        return _trace_both_modes(own)
-    except TracingError:
-        if example is None:
-            raise
+def _recorded(own: nn.Module, example: Any, mode: Mode | None) -> fx.GraphModule:
+    """The graph of `own`: by symbolic tracing, which is quick, or by torch.export, which knows shapes.
+
+    Raises:
+        TracingError: neither can follow the forward.
+    """
+    if example is None or isinstance(example, Tensor):
+        try:
+            return trace_both_modes(own, evaluation_only=mode == "evaluation")
+        except UnfollowedError:
+            if example is None:
+                raise
     from dualview.conversion.capture import captured
 
-    return captured(own, example)
+    return captured(own, example, evaluation_only=mode == "evaluation")
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -204,307 +215,6 @@ def data_argument(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(source, fx.Node)
     return source
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy without hooks. Hooks that change the output would be lost silently, so warn.
-
-    Raises:
-        TracingError: `model` cannot be copied, or is wrapped or compiled.
-    """
-    if not isinstance(model, nn.Module):
-        raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
-    _refuse_wrappers(model)
-    for module in model.modules():
-        _refuse_weight_hooks(module)
-    try:
-        own = copy.deepcopy(model)
-    except Exception as error:
-        raise TracingError(
-            f"{type(model).__name__} cannot be copied ({error}), and the original is never "
-            f"changed. Repair: keep only parameters, buffers and plain values as attributes"
-        ) from error
-    _refuse_shared(model, own)
-    _warn_about_train(own)
-    hooked = [name or "the model itself" for name, m in own.named_modules() if _drop_hooks(m)]
-    if hooked:
-        warnings.warn(
-            f"hooks on {', '.join(hooked)} are not carried over: converted networks run none. "
-            f"If a hook changes values, write it into forward instead",
-            DualviewWarning,
-            stacklevel=3,
-        )
-    return own
-
-
-def _refuse_shared(model: nn.Module, own: nn.Module) -> None:
-    """The copy must share nothing with the model, whatever its `__deepcopy__` does."""
-    theirs = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
-    if any(id(part) in theirs for part in (*own.modules(), *own.parameters(), *own.buffers())):
-        raise TracingError(
-            f"{type(model).__name__}: copy.deepcopy of it shares modules or parameters with it, "
-            f"and the original is never changed. Repair: let __deepcopy__ make a real copy"
-        )
-
-
-def _warn_about_train(own: nn.Module) -> None:
-    names = [n or "the model itself" for n, m in own.named_modules() if _train_is_overridden(m)]
-    if names:
-        warnings.warn(
-            f"the train method of {', '.join(names)} is not carried over: converted networks "
-            f"switch all their modules between training and evaluation mode alike",
-            DualviewWarning,
-            stacklevel=4,
-        )
-
-
-def _train_is_overridden(module: nn.Module) -> bool:
-    of_torch = type(module).__module__.startswith("torch.")
-    return not of_torch and type(module).train is not nn.Module.train
-
-
-def _refuse_names(own: nn.Module) -> None:
-    taken = [
-        name
-        for name in (*own._modules, *own._parameters, *own._buffers)
-        if hasattr(fx.GraphModule, name)
-    ]
-    if taken:
-        raise TracingError(
-            f"{type(own).__name__}.{taken[0]}: torch.fx uses this name itself. Repair: rename the "
-            f"attribute"
-        )
-
-
-def _refuse_wrappers(model: nn.Module) -> None:
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
-    if isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
-        raise TracingError(
-            f"{type(model).__name__} wraps a network. Repair: pass the network inside it "
-            f"(.module, ._orig_mod, or the module before scripting) and wrap the result"
-        )
-    lazy = [n for n, p in model.named_parameters() if isinstance(p, nn.UninitializedParameter)]
-    if lazy:
-        raise TracingError(
-            f"parameter '{lazy[0]}' has no shape yet (a lazy module). Repair: run the model once"
-        )
-
-
-def _refuse_weight_hooks(module: nn.Module) -> None:
-    if hasattr(module, "parametrizations"):
-        raise TracingError(
-            f"{type(module).__name__} has a parametrized weight, which is made anew at each call. "
-            f"Repair: torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
-        )
-    for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, prune.BasePruningMethod):
-            raise TracingError(
-                f"{type(module).__name__} is pruned by a hook that masks its weight at each call. "
-                f"Repair: torch.nn.utils.prune.remove(layer, 'weight') makes pruning permanent"
-            )
-        if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
-            raise TracingError(
-                f"{type(hook).__name__} on {type(module).__name__} is a hook that makes a weight "
-                f"anew at each call. Repair: remove it (torch.nn.utils.remove_weight_norm, "
-                f"remove_spectral_norm)"
-            )
-
-
-def _drop_hooks(module: nn.Module) -> bool:
-    """Remove every hook of `module`; say whether there was one that a user set."""
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    found = False
-    for name in names:
-        hooks = getattr(module, name)
-        found = found or bool(hooks)
-        hooks.clear()
-    return found
-
-
-class _InPlaceProxy(fx.Proxy):
-    """A proxy that records `x += y` as the in-place operation that it is on tensors."""
-
-    def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    def __iadd__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.iadd, other)
-
-    def __isub__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.isub, other)
-
-    def __imul__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.imul, other)
-
-    def __itruediv__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.itruediv, other)
-
-
-assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.itruediv}
-
-
-class _Tracer(fx.Tracer):
-    proxy_buffer_attributes = True  # else a buffer changed in forward would change while tracing
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _InPlaceProxy(node, self)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(*args, **kwargs)
-        node.stack_trace = stack_trace_here()
-        node.meta["grad"] = torch.is_grad_enabled()
-        return node
-
-
-def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
-    """Trace in training and evaluation mode; they may differ in functional dropout only."""
-    modes = {module: module.training for module in own.modules()}
-    paths = {name: module.training for name, module in own.named_modules()}
-    attributes = set(vars(own))
-    try:
-        own.train()
-        training = _trace_once(own)
-        for name in set(vars(own)) - attributes:  # tensors made in forward, made again below
-            delattr(own, name)
-        own.eval()
-        evaluation = _trace_once(own)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-    module = GraphNetwork(own, evaluation, class_name=type(own).__name__)
-    _refuse_no_grad(module.graph)
-    _reconcile_modes(module, training, paths)
-    return module
-
-
-def _trace_once(own: nn.Module) -> fx.Graph:
-    _refuse_names(own)
-    _take_one_input(own)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            before = (torch.get_rng_state(), random.getstate())
-            graph = _Tracer().trace(own)
-            drawn = not torch.equal(before[0], torch.get_rng_state())
-            drawn = drawn or before[1] != random.getstate()
-            random.setstate(before[1])
-    except Exception as error:
-        name = type(own).__name__
-        if type(own).__module__.startswith("torch.nn") and name.lower() in ops.REASONS:
-            reason, repair = ops.REASONS[name.lower()]
-            raise UnsupportedOperationError(f"{name}: {reason}. Repair: {repair}") from error
-        line = users_line(error.__traceback__)
-        raise TracingError(
-            f"{type(own).__name__}: torch.fx cannot follow {line} ({error}). Expected a forward "
-            f"whose steps depend neither on the values nor on the sizes of its input. Repair: "
-            f"replace `if`, `while`, `assert`, `len()`, `int()` or item assignment on tensors by "
-            f"tensor operations (x.shape[0] for len(x)); convert a network before it is compiled "
-            f"or taken apart; or convert the part of the model before or after that line"
-        ) from error
-    if drawn:
-        raise TracingError(
-            f"{type(own).__name__}: forward draws random numbers, which tracing would freeze. "
-            f"Repair: use nn.Dropout, or add the noise outside the model"
-        )
-    return graph
-
-
-def _refuse_no_grad(graph: fx.Graph) -> None:
-    for node in graph.nodes:
-        if node.op.startswith("call") and not node.meta["grad"]:
-            raise TracingError(
-                f"{describe(node)}: it runs under torch.no_grad(), which a traced network cannot "
-                f"carry. Repair: use .detach() on the value, or freeze parameters by requires_grad"
-            )
-
-
-class _NoSubclassHook:
-    """First base of a class made here, so that the user's `__init_subclass__` is not run."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        return
-
-
-def _take_one_input(own: nn.Module) -> None:
-    """Fix forward's optional arguments at their defaults, so that one input is left."""
-    parameters = list(inspect.signature(own.forward).parameters.values())
-    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = [p.name for p in parameters[1:] if p.default is p.empty and p.kind not in fixed]
-    if not parameters or parameters[0].kind in fixed or required:
-        raise TracingError(
-            f"{type(own).__name__}.forward: expected one input tensor, got the signature "
-            f"{inspect.signature(own.forward)}. Repair: wrap the model in a module whose forward "
-            f"takes one tensor"
-        )
-    if len(parameters) > 1 or "forward" in vars(own):
-        original = type(own)
-        # A forward set on the instance hides the class's, which is what torch.fx looks at.
-        forward = vars(own).pop("forward", None) or functools.partial(original.forward, own)
-        own.__class__ = type(
-            original.__name__,
-            (_NoSubclassHook, original),
-            {"forward": lambda self, x: forward(x), "__module__": original.__module__},
-        )
-
-
-def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str, bool]) -> None:
-    """Turn functional dropout that follows the mode into modules; refuse any other difference."""
-    evaluation = list(module.graph.nodes)
-    other = list(training.nodes)
-    for node, twin in zip(evaluation, other, strict=False):
-        if _same_call(node, twin):
-            continue
-        if node.target in DROPOUT_FUNCTIONS and _differ_in_training_only(node, twin):
-            _use_dropout_module(module, node, modes)
-            continue
-        raise TracingError(
-            f"{describe(node)}: forward does another thing in training mode than in evaluation "
-            f"mode. Expected one graph for both. Repair: use nn.Dropout and nn.BatchNorm modules, "
-            f"which follow the mode, and return the same outputs in both modes"
-        )
-    if len(evaluation) != len(other):
-        raise TracingError(
-            f"forward runs {len(other)} operations in training mode and {len(evaluation)} in "
-            f"evaluation mode. Repair: return the same outputs in both modes"
-        )
-
-
-def _dropout_options(node: fx.Node) -> dict[str, Any]:
-    names = ("input", "p", "training", "inplace")
-    defaults = {"p": 0.5, "training": True, "inplace": False}
-    return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
-
-
-def _differ_in_training_only(node: fx.Node, twin: fx.Node) -> bool:
-    """Whether a dropout is off in evaluation mode, on in training mode, and else the same."""
-    if twin.target is not node.target:
-        return False
-    off, on = _dropout_options(node), _dropout_options(twin)
-    return (off.pop("training"), on.pop("training")) == (False, True) and (
-        str(fx.map_arg(off, lambda n: n.name)) == str(fx.map_arg(on, lambda n: n.name))
-    )
-
-
-def _same_call(node: fx.Node, twin: fx.Node) -> bool:
-    def names(argument: Any) -> Any:
-        return fx.map_arg(argument, lambda n: f"%{n.name}")
-
-    return (node.op, node.target, str(names(node.args)), str(names(node.kwargs))) == (
-        twin.op,
-        twin.target,
-        str(names(twin.args)),
-        str(names(twin.kwargs)),
-    )
-
-
-def _use_dropout_module(module: fx.GraphModule, node: fx.Node, modes: dict[str, bool]) -> None:
-    options = _dropout_options(node)
-    kind = DROPOUT_FUNCTIONS[node.target]  # type: ignore[index]
-    dropout = kind(options["p"], inplace=options["inplace"])
-    name = f"functional_{node.name}"
-    owners = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-    module.add_submodule(name, dropout.train(modes[owners[-1] if owners else ""]))
-    source = options["input"]
-    node.op, node.target, node.args, node.kwargs = "call_module", name, (source,), {}
 
 
 class _ShapeInterpreter(fx.Interpreter):

@@ -90,10 +90,9 @@ def verify(graph: fx.Graph) -> None:
             continue
         if operation_name(node).rstrip("_") in ops.RANDOM_NAMES:
             _refuse(node)
-        if kinds[node] == "data":
-            _verify_follows_the_mode(node)
-            if node in on_path:
-                _verify_node(node, kinds)
+        _verify_follows_the_mode(node)
+        if kinds[node] == "data" and node in on_path:
+            _verify_node(node, kinds)
 
 
 def verify_examples_apart(

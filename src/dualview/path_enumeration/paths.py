@@ -12,7 +12,7 @@ from dualview.errors import TooManyPathsError
 from dualview.path_enumeration.edges import Entry, GateUnit, ScalarGraph, Weight, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs, switch_windows
 from dualview.path_enumeration.random_run import BatchNormMode
-from dualview.path_enumeration.scalar_graph import scalar_graph, without_constants
+from dualview.path_enumeration.scalar_graph import scalar_graph, without_biases
 
 PATH_LIMIT = 200_000
 """Most paths that are enumerated unless asked otherwise."""
@@ -91,7 +91,7 @@ def graph_of(
     """The weights network of `net` spelled out entry by entry, for one example's shape."""
     inputs = evaluated_inputs(net, torch.zeros(1, *x_shape))
     graph = scalar_graph(net.weights_network, inputs, batch_norm, switch_windows(net))
-    return graph if biases else without_constants(graph)
+    return graph if biases else without_biases(graph)
 
 
 def _counts(graph: ScalarGraph) -> dict[Entry, int]:

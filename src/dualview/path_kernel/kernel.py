@@ -78,7 +78,7 @@ def npk(
     """
     check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
-    setting = Setting(variances, 1.0 if biases else 0.0, batch_norm == "scale")
+    setting = Setting(variances, 1.0 if biases else None, batch_norm == "scale")
     return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
 
 
@@ -126,7 +126,7 @@ def expected_ntk(
             f"{c}"
         )
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
-    setting = Setting(variances, 1.0 if biases else 0.0, ntk=True)
+    setting = Setting(variances, 1.0 if biases else None, ntk=True)
     return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
 
 

@@ -26,15 +26,20 @@ class Setting:
 
     Attributes:
         variances: weight layer's node name -> variance of its weights; None: 1 / fan-in.
-        bias_variance: variance of the biases; 0 leaves biases out.
+        bias_variance: variance of the biases; None leaves biases out.
         batch_norm_scale: multiply by batch norm's gamma / sqrt(variance + eps)?
         ntk: carry the expected NTK beside the NPK?
     """
 
     variances: Mapping[str, float] | None = None
-    bias_variance: float = 0.0
+    bias_variance: float | None = None
     batch_norm_scale: bool = False
     ntk: bool = False
+
+    @property
+    def biases(self) -> bool:
+        """Whether there are biases (of variance 0 too: the NTK is differentiated by them)."""
+        return self.bias_variance is not None
 
 
 Arguments = tuple[Any, ...]

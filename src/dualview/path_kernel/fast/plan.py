@@ -80,7 +80,7 @@ def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: s
         raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
     if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
         raise NotApplicableError("gates are not hard")
-    if setting.bias_variance > 0 or setting.batch_norm_scale:
+    if setting.biases or setting.batch_norm_scale:
         raise NotApplicableError("biases or batch-norm scales are asked for")
 
 
