@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.architectures.record import architecture_of
+from dualview.conversion.examples import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
@@ -30,7 +31,7 @@ from dualview.conversion.recipe import OWN, Recipe, describe_gate
 from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
-from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
+from dualview.conversion.tracing import Mode, TracedNetwork, data_argument, gate_of, trace
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
@@ -93,29 +94,29 @@ class GatedNetwork(nn.Module):
         """Number of gated layers (activation call sites)."""
         return len(self.gate_functions)
 
-    def forward(self, x: Tensor) -> Any:
+    def forward(self, x: Tensor, *more: Tensor) -> Any:
         """What the model returned: logits under the gates of `x`, and its last squash if any."""
-        logits = self.logits(x)
+        logits = self.logits(x, *more)
         return logits if self.squash is None else self.squash(logits)
 
-    def logits(self, x: Tensor) -> Any:
+    def logits(self, x: Tensor, *more: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`, before a last squash.
 
         Path kernels, paths and contributions are of these.
         """
-        gates, switches = self.gates_and_switches(x)
-        return self.weights_network(x, *gates, *switches)
+        gates, switches = self.gates_and_switches(x, *more)
+        return self.weights_network(x, *more, *gates, *switches)
 
-    def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
+    def preactivations(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(x)[: self.n_gates])
+        return tuple(self.gating_network(x, *more)[: self.n_gates])
 
-    def gates(self, x: Tensor) -> tuple[Tensor, ...]:
+    def gates(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
-        return self.gates_and_switches(x)[0]
+        return self.gates_and_switches(x, *more)[0]
 
     def gates_and_switches(
-        self, x: Tensor, *, hard: bool = False
+        self, x: Tensor, *more: Tensor, hard: bool = False
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All that the weights network needs beside its input: gates, and what is replayed as is.
 
@@ -125,7 +126,7 @@ class GatedNetwork(nn.Module):
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
         """
-        values = self.gating_network(x)
+        values = self.gating_network(x, *more)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
@@ -252,7 +253,9 @@ def disentangle(
     weights_input: WeightsInput = "data",
     gate_order: Sequence[int] | None = None,
     max_pool: MaxPooling | None = None,
-    example_input: Tensor | None = None,
+    example_input: Any = None,
+    mode: Mode | None = None,
+    output: str | int | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
 ) -> GatedNetwork:
@@ -283,7 +286,15 @@ def disentangle(
             network's choice of position is replayed. Default: "switch" for "dnn" and "dgn",
             "average" for "dlgn" and "dlgn-sf". A DLGN's gating network averages either way.
         example_input: a batch for which shapes are checked now rather than at the first call;
-            needed for "dlgn-sf" of a convolutional network.
+            needed for "dlgn-sf" of a convolutional network, and for a model whose forward asks
+            for shapes or types, as those of Hugging Face do: `torch.export` then follows it. A
+            model of several inputs gets a tuple or dictionary of them; the network then takes
+            them in this order.
+        mode: "evaluation" takes the model as it is in evaluation mode, whatever else it does in
+            training mode (stochastic depth, auxiliary outputs). Default: both modes must do the
+            same, dropout and batch norm aside, which follow the mode.
+        output: the name or number of the one output to take, of a model that gives several.
+            Default: all of them; kernels, paths and contributions need one.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too. Default: the modules' own
             `reset_parameters`.
@@ -305,8 +316,8 @@ def disentangle(
     >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
     (torch.Size([3, 2]), [(3, 8)])
     """
-    _check_choices(kind, weights_input, max_pool)
-    traced = trace(model, example_input)
+    _check_choices(kind, weights_input, max_pool, mode)
+    traced = trace(model, example_input, mode=mode, output=output)
     _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
     if kind == "dnn":
@@ -335,8 +346,10 @@ def disentangle(
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else tuple(example_input.shape[1:]),
+        example_shape=None if example_input is None else Example.of(example_input).shape,
         seed=None if seed is None else operator.index(seed),
+        mode=mode,
+        output=output,
     )
     return GatedNetwork(
         gating,
@@ -358,11 +371,12 @@ _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
 }
 
 
-def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
+def _check_choices(kind: str, weights_input: str, max_pool: str | None, mode: str | None) -> None:
     for name, value, choices in (
         ("kind", kind, get_args(Kind)),
         ("weights_input", weights_input, get_args(WeightsInput)),
         ("max_pool", max_pool, (None, *get_args(MaxPooling))),
+        ("mode", mode, (None, *get_args(Mode))),
     ):
         if value not in choices:
             hint = did_you_mean(value, [choice for choice in choices if choice])

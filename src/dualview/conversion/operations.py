@@ -66,6 +66,7 @@ LINEAR_MODULES: tuple[type[nn.Module], ...] = (
     nn.ChannelShuffle,
     nn.Fold,
     nn.Unfold,
+    nn.Embedding,
 )
 """Modules that are affine in their input in evaluation mode, by exact type."""
 
@@ -121,6 +122,7 @@ SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
 
 LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
     {
+        F.embedding,
         group_centred,
         channel_affine,
         torch.flatten,
@@ -135,6 +137,15 @@ LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
         torch.unbind,
         torch.movedim,
         torch.swapaxes,
+        torch.swapdims,
+        torch.moveaxis,
+        torch.unflatten,
+        torch.select,
+        torch.tile,
+        torch.t,
+        torch.broadcast_to,
+        torch.concatenate,
+        torch.index_select,
         operator.getitem,
         F.dropout,
         F.dropout1d,
@@ -318,6 +329,9 @@ BATCH_AXIS_MOVERS = frozenset(
         "chunk",
         "split",
         "unfold",
+        "broadcast_to",
+        "concatenate",
+        "index_select",
         "getitem",
         "stack",
         "cat",

@@ -118,8 +118,20 @@ def needed_axes(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, int] | None:
     return None if found is None or found[1] > 0 else (found[0], 1 - found[1])
 
 
+def is_embedding(node: fx.Node) -> bool:
+    """Whether `node` looks tokens up in a table, which is linear in their one-hot vectors."""
+    if node.op == "call_module":
+        return type(module_of(node)) is nn.Embedding
+    return node.op == "call_function" and node.target is F.embedding
+
+
 def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
-    """The inputs of `node` that are on the signal path if it is: all but attention's scores."""
+    """The inputs of `node` that are on the signal path if it is: all but attention's scores.
+
+    Paths begin at an embedding: what its tokens are computed from is no signal.
+    """
+    if is_embedding(node):
+        return [source for source in node.all_input_nodes if kinds[source] != "data"]
     if is_dot_product(node):
         return as_nodes(dot_product_arguments(node)["value"])
     factor = replayed_factor(node, kinds)

@@ -8,17 +8,18 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.examples import Example, compare, outputs_of, shapes_in
 from dualview.conversion.gates import Gate
+from dualview.conversion.modes import evaluation_mode as evaluation_mode
+from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.private_copy import private_copy
@@ -38,12 +39,9 @@ from dualview.conversion.verification import (
     verify_examples_apart,
 )
 from dualview.errors import (
-    ExampleInputError,
     NoActivationError,
-    TracingError,
     UnsupportedOperationError,
 )
-
 
 Mode = Literal["evaluation"]
 
@@ -73,9 +71,14 @@ class TracedNetwork:
         return self.module.graph
 
     @property
+    def inputs(self) -> tuple[fx.Node, ...]:
+        """The graph's placeholders, one for each input of the model."""
+        return tuple(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
     def input(self) -> fx.Node:
-        """The graph's one placeholder."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
+        """The first of the inputs, which tells the number of examples."""
+        return self.inputs[0]
 
 
 def trace(
@@ -106,19 +109,43 @@ def trace(
     ['1']
     """
     own = private_copy(model)
-    expected = None if example_input is None else _outputs_of(own, example_input)
-    module = _recorded(own, example_input, mode)
+    example = None if example_input is None else Example.of(example_input)
+    expected = None if example is None else outputs_of(own, example)
+    module = _recorded(own, example, mode)
+    if output is not None:
+        select_output(module, output)
+        expected = selected(expected, output)
+    squash = _normalised(module, example)
+    verify(module.graph)
+    traced = _read(type(model).__name__, module, squash)
+    if example is None:
+        return traced
+    shapes = shapes_in(module, example)
+    verify_examples_apart(traced.multipliers, value_kinds(module.graph), shapes)
+    compare(type(model).__name__, module, squash, expected, example)
+    return replace(traced, shapes=shapes)
+
+
+def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModule | None:
+    """Bring the graph to the form that the tables know; what squashes its logits, if anything."""
     write_out_attention(module)
     make_out_of_place(module.graph)
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
     ranks = {}
-    if example_input is not None and has_maxima(module.graph):
-        ranks = _propagate_shapes(module, example_input)
+    if example is not None and has_maxima(module.graph):
+        ranks = shapes_in(module, example)
     write_maxima_as_pools(module, value_kinds(module.graph), ranks)
-    squash = cut_off_squash(module, value_kinds(module.graph))
-    verify(module.graph)
+    return cut_off_squash(module, value_kinds(module.graph))
+
+
+def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> TracedNetwork:
+    """What the graph multiplies by, in order.
+
+    Raises:
+        NoActivationError: there is no activation.
+    """
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
     # An activation of parameters alone is a constant, as everything that they are made into is.
@@ -126,9 +153,9 @@ def trace(
     activations = tuple(n for n in signal if is_activation(n))
     if not activations:
         raise NoActivationError(
-            f"{type(model).__name__}: expected at least one ReLU or other self-gated activation "
-            f"that the output depends on, got none, so there is no gate. Repair: pass the network "
-            f"with its activations inside forward (an activation that no output needs is dropped)"
+            f"{name}: expected at least one ReLU or other activation that the output depends on, "
+            f"got none, so there is no gate. Repair: pass the network with its activations inside "
+            f"forward (an activation that no output needs is dropped)"
         )
     max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
@@ -137,30 +164,25 @@ def trace(
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
     multipliers = multipliers_on(signal, kinds)
-    shapes = {}
-    if example_input is not None:
-        shapes = _propagate_shapes(module, example_input)
-        verify_examples_apart(multipliers, kinds, shapes)
-        assert expected is not None
-        _compare_with_model(module, squash, own, expected, example_input)
-    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes, squash)
+    return TracedNetwork(module, activations, max_pools, multipliers, on_path, {}, squash)
 
 
-def _recorded(own: nn.Module, example: Any, mode: Mode | None) -> fx.GraphModule:
-    """The graph of `own`: by symbolic tracing, which is quick, or by torch.export, which knows shapes.
+def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.GraphModule:
+    """The graph of `own`: by symbolic tracing, which is quick, or by `torch.export`.
 
     Raises:
         TracingError: neither can follow the forward.
     """
-    if example is None or isinstance(example, Tensor):
+    evaluation_only = mode == "evaluation"
+    if example is None or example.shape is not None:
         try:
-            return trace_both_modes(own, evaluation_only=mode == "evaluation")
+            return trace_both_modes(own, evaluation_only=evaluation_only)
         except UnfollowedError:
             if example is None:
                 raise
     from dualview.conversion.capture import captured
 
-    return captured(own, example, evaluation_only=mode == "evaluation")
+    return captured(own, example, evaluation_only=evaluation_only)
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -215,90 +237,3 @@ def data_argument(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(source, fx.Node)
     return source
-
-
-class _ShapeInterpreter(fx.Interpreter):
-    """Runs the graph once and notes every tensor's shape."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[fx.Node, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        try:
-            value = super().run_node(n)
-        except Exception as error:
-            sources = [self.shapes[s] for s in n.all_input_nodes if s in self.shapes]
-            got = ", ".join(str(tuple(shape)) for shape in sources)
-            raise ExampleInputError(
-                f"{describe(n)}: it cannot take a value of shape {got} ({error}). Repair: pass an "
-                f"example_input of the shape that the model takes, examples first"
-            ) from error
-        if isinstance(value, Tensor):
-            self.shapes[n] = value.shape
-        return value
-
-
-def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, torch.Size]:
-    if not isinstance(example, Tensor):
-        raise ExampleInputError(
-            f"example_input: expected a tensor, examples first, got {type(example).__name__}"
-        )
-    if example.dim() < 2:
-        raise ExampleInputError(
-            f"example_input: expected a batch, examples first, got shape {tuple(example.shape)}. "
-            f"Repair: x.unsqueeze(0) makes a batch of one example"
-        )
-    with evaluation_mode(module), torch.no_grad():
-        interpreter = _ShapeInterpreter(module)
-        interpreter.extra_traceback = False
-        interpreter.run(example)
-    return interpreter.shapes
-
-
-def _outputs_of(own: nn.Module, example: Tensor) -> list[Any] | None:
-    """What the model gives for the example in evaluation mode, before anything of it is changed."""
-    if not isinstance(example, Tensor):
-        return None
-    try:
-        with evaluation_mode(own), torch.no_grad():
-            return pytree.tree_leaves(own(example.clone()))
-    except Exception:  # the shapes say what is wrong with it
-        return None
-
-
-def _compare_with_model(
-    module: fx.GraphModule,
-    squash: fx.GraphModule | None,
-    own: nn.Module,
-    expected: list[Any],
-    example: Tensor,
-) -> None:
-    """Run the graph on the example: what tracing misses silently shows here."""
-    with evaluation_mode(module), torch.no_grad():
-        value = module(example.clone())
-        got = pytree.tree_leaves(value if squash is None else squash(value))
-    tolerance = 1e-3 if example.element_size() < 8 else 1e-9
-    for a, b in zip(got, expected, strict=True):
-        if not isinstance(b, Tensor):
-            continue
-        scale = b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 1.0
-        if not torch.allclose(a, b, 0, float(tolerance * scale), equal_nan=True):
-            raise TracingError(
-                f"{type(own).__name__}: the traced graph and the model give different outputs for "
-                f"example_input. Something in forward is not seen by torch.fx: a branch on "
-                f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
-                f"Repair: write forward without it"
-            )
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """`module` in evaluation mode inside the block; every submodule's own mode comes back."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode

@@ -21,6 +21,7 @@ from dualview.conversion.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
 from dualview.conversion.signal_path import (
     dot_product_arguments,
     is_dot_product,
+    is_embedding,
     is_layer_norm,
     layer_norm_of,
     needed_axes,
@@ -127,8 +128,14 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
         _verify_dot_product(node)
         return
     if node.op == "call_module":
-        if type(module_of(node)) not in ops.LINEAR_MODULES:
+        module: Any = module_of(node)
+        if type(module) not in ops.LINEAR_MODULES:
             _refuse(node)
+        if is_embedding(node) and module.max_norm is not None:
+            raise UnsupportedOperationError(
+                f"{describe(node)}: with max_norm it changes its own weights at each call. Repair: "
+                f"set max_norm to None"
+            )
         return
     if node.target is getattr:
         if node.args[1] not in ops.LINEAR_ATTRIBUTES:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -68,10 +68,17 @@ def call_of(node: fx.Node, args: tuple[Any, ...], kwargs: Arguments, graph: fx.G
 
 def written(call: Call) -> Any:
     """The node, of the new graph, that stands for `call`."""
+    plain = call.name.removesuffix("_")
+    if plain != call.name and hasattr(torch.Tensor, call.name):
+        return call.method(call.name, *call.args, **call.kwargs)
+    if plain != call.name:  # as the functions of torch.nn.functional are told to work in place
+        node = written(replace(call, name=plain))
+        node.kwargs = {**node.kwargs, "inplace": True}
+        return node
     rule = _RULES.get(call.name)
     if rule is not None:
         return rule(call)
-    if call.name in _METHODS or call.name.endswith("_"):
+    if call.name in _METHODS:
         return call.method(call.name, *call.args, **call.kwargs)
     if call.name in _OF_FUNCTIONAL:
         return call.function(_OF_FUNCTIONAL[call.name], *call.args, **call.kwargs)

@@ -183,10 +183,9 @@ class Layers:
         for name, parameter in names.items():
             if parameter is not None:
                 _set(layer, name, self._tensor(parameter))
-        layer.train(owner.training)
         if not path or self._holds_more(owner, names):
             return self._add(path or next(n for n in names.values() if n), layer)
-        self._own.set_submodule(path, layer)
+        self._own.set_submodule(path, layer.train(owner.training))
         return path
 
     def _holds_more(self, owner: nn.Module, names: dict[str, str | None]) -> bool:
@@ -202,7 +201,7 @@ class Layers:
         owner = self._own.get_submodule(above)
         taken = (f"{stem}_{number}" for number in range(1, 10**6))
         free = next(candidate for candidate in taken if not hasattr(owner, candidate))
-        owner.add_module(free, layer)
+        owner.add_module(free, layer.train(owner.training))
         return f"{above}.{free}" if above else free
 
     def _tensor(self, path: str | None) -> Any:

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram, export
+from torch.export import ExportedProgram, export
 from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils import _pytree as pytree
 
 from dualview.conversion.capture.calls import call_of, written
 from dualview.conversion.capture.layers import Layers
+from dualview.conversion.examples import Example
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.source_lines import users_frame, users_line
 from dualview.errors import TracingError
@@ -23,39 +24,49 @@ CHECKS = frozenset({"_assert_tensor_metadata", "_assert_scalar", "_assert_async"
 """Operations that only check what the capture has passed already."""
 
 
-def captured(own: nn.Module, example: Tensor) -> fx.GraphModule:
+def captured(own: nn.Module, example: Example, *, evaluation_only: bool = False) -> fx.GraphModule:
     """The graph of `own` as it is in evaluation mode; dropout and batch norm follow the mode.
 
     Args:
         own: a private copy of the model. Layers that stand for functional calls are added to it.
-        example: a batch, examples first; its values do not matter.
+        example: the model's inputs.
+        evaluation_only: let training mode be what it is.
 
     Raises:
         TracingError: `torch.export` cannot follow the forward, or the forward does another thing in
             training mode than in evaluation mode, dropout and batch norm aside.
     """
-    batch = example if len(example) > 1 else torch.cat([example, example])
+    batch = example.of_several()
+    following: dict[str, float] = {}
     with _modes_kept(own):
         own.eval()
         with _reads_of_the_mode(own) as reads:
             program = _program(own, batch)
-        following = _dropouts_that_follow(program, own, batch) if reads else {}
+        if reads and not evaluation_only:
+            following = _dropouts_that_follow(program, own, batch)
     return _network(own, program, following)
 
 
-def _program(own: nn.Module, batch: Tensor) -> ExportedProgram:
+def _program(own: nn.Module, batch: Example) -> ExportedProgram:
     try:
         with warnings.catch_warnings(), torch.enable_grad():
             warnings.simplefilter("ignore")
-            return export(own, (batch,), dynamic_shapes=(({0: Dim.DYNAMIC}),), strict=False)
+            return export(
+                own,
+                batch.args,
+                batch.kwargs,
+                dynamic_shapes=batch.free_batch(own.forward),
+                strict=False,
+            )
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise TracingError(
-            f"{type(own).__name__}: neither torch.fx nor torch.export can follow "
+            f"{type(own).__name__}: neither symbolic tracing nor torch.export can follow "
             f"{users_line(error.__traceback__)} ({reason}). Expected a forward whose steps do not "
-            f"depend on the values of its input. Repair: replace `if`, `while` and item assignment "
-            f"on tensors by tensor operations, or convert the part of the model before or after "
-            f"that line"
+            f"depend on the values of its input, or on the number of examples. Repair: replace "
+            f"`if`, `while` and item assignment on tensors by tensor operations; switch off what "
+            f"is not needed (use_cache=False of a language model); or convert the part of the "
+            f"model before or after that line"
         ) from error
 
 
@@ -97,7 +108,7 @@ def _reads_of_the_mode(own: nn.Module) -> Iterator[list[nn.Module]]:
 
 
 def _dropouts_that_follow(
-    evaluation: ExportedProgram, own: nn.Module, batch: Tensor
+    evaluation: ExportedProgram, own: nn.Module, batch: Example
 ) -> dict[str, float]:
     """Name of each call with a dropout that is on in training mode alone -> its probability.
 
@@ -196,7 +207,6 @@ def _network(
             values[node] = _operation(graph, layers, node, values)
         elif node.op == "output":
             graph.output(_outputs(program, node, values))
-    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
     return GraphNetwork(own, graph, class_name=type(own).__name__)
 
 
@@ -256,8 +266,10 @@ def _outputs(program: ExportedProgram, node: fx.Node, values: dict[fx.Node, Any]
     assert structure is not None
     if structure.type in (tuple, list, dict) or structure.is_leaf():
         return pytree.tree_unflatten(leaves, structure)
-    names = structure.context[0] if isinstance(structure.context, tuple) else structure.context
-    parts = structure.children_specs
+    names: Any = structure.context
+    while isinstance(names[0], list | tuple):  # beside the fields that are None
+        names = names[0]
+    parts = structure.children()
     values_of = iter(leaves)
     return {
         name: pytree.tree_unflatten([next(values_of) for _ in range(part.num_leaves)], part)

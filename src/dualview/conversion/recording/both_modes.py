@@ -64,11 +64,9 @@ def trace_both_modes(own: nn.Module, *, evaluation_only: bool = False) -> fx.Gra
             f"call, or in another thread), and until it has finished no module can be called as "
             f"itself. Repair: convert before or after torch.fx.symbolic_trace"
         )
-    modes = {module: module.training for module in own.modules()}
     paths = {name: module.training for name, module in own.named_modules()}
     name = _input_name(own)
-    fresh = State(own)
-    with _all_need_gradients(own):
+    with _state_kept(own) as fresh, _all_need_gradients(own):
         own.train(not evaluation_only)
         training = _record(own, name)
         _refuse_state(own, [c for c in fresh.changes() if _counts(*c[1:])])
@@ -82,9 +80,6 @@ def trace_both_modes(own: nn.Module, *, evaluation_only: bool = False) -> fx.Gra
         if not _same_graph(evaluation, again):
             _refuse_another(own, evaluation, again, _record(own, name))
         module = _graph_network(own, evaluation)
-        fresh.restore()
-    for part, mode in modes.items():
-        part.training = mode
     module.training = own.training
     for graph in (training.graph, again.graph):
         rename(graph)
@@ -101,6 +96,19 @@ def trace_both_modes(own: nn.Module, *, evaluation_only: bool = False) -> fx.Gra
             stacklevel=4,
         )
     return module
+
+
+@contextmanager
+def _state_kept(own: nn.Module) -> Iterator[State]:
+    """What the modules hold, and their modes, put back whether they could be recorded or not."""
+    modes = {module: module.training for module in own.modules()}
+    fresh = State(own)
+    try:
+        yield fresh
+    finally:
+        fresh.restore()
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _graph_network(own: nn.Module, recording: _Recording) -> fx.GraphModule:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from dualview.architectures.record import Architecture
 from dualview.conversion.gated_network import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
+from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError
 
 CONFIG = "config.json"
@@ -65,6 +66,7 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "max_pool": recipe.max_pool,
         "example_shape": recipe.example_shape and list(recipe.example_shape),
         "seed": recipe.seed,
+        **{name: getattr(recipe, name) for name in _OPTIONAL if getattr(recipe, name) is not None},
         "dtype": config.dtype,
         "versions": dict(config.versions),
         "sha256": config.sha256,
@@ -111,7 +113,7 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
             f"wrote (a run of `dualview compare` is none), or read it with the "
             f"dualview that wrote it"
         )
-    unknown = [name for name in value if name not in _FORMS and name != "format"]
+    unknown = [n for n in value if n not in {**_FORMS, **_OPTIONAL} and n != "format"]
     if unknown:
         raise SavedNetworkError(
             f"{where}: expected the entries {', '.join(_FORMS)}, got "
@@ -120,6 +122,10 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
     for name, (fits, form) in _FORMS.items():
         if name not in value or not fits(value[name]):
             got = repr(value[name])[:80] if name in value else "none"
+            raise SavedNetworkError(f"{where}: {name}: expected {form}, got {got}")
+    for name, (fits, form) in _OPTIONAL.items():
+        if name in value and not fits(value[name]):
+            got = repr(value[name])[:80]
             raise SavedNetworkError(f"{where}: {name}: expected {form}, got {got}")
     return _made(value)
 
@@ -133,6 +139,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         max_pool=value["max_pool"],
         example_shape=None if shape is None else tuple(shape),
         seed=value["seed"],
+        mode=value.get("mode"),
+        output=value.get("output"),
     )
     return SavedConfig(
         recipe,
@@ -233,3 +241,12 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "graph": (_is_list(_is_text), "a list of lines"),
 }
 """Entry -> whether a value has its form, and the form in words."""
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "mode": _one_of(*get_args(Mode)),
+    "output": (
+        lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
+        "the name or number of an output",
+    ),
+}
+"""The same of entries that are written only where they say something."""
