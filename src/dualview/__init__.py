@@ -20,6 +20,7 @@ from dualview.errors import DualviewError, DualviewWarning
 if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork, disentangle
     from dualview.conversion.gates import Gate, HardGate, SoftGate
+    from dualview.conversion.input_transform import InputTransform
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -45,6 +46,7 @@ __all__ = [
     "GateRates",
     "GatedNetwork",
     "HardGate",
+    "InputTransform",
     "NPKClassifier",
     "NPKFeatureClassifier",
     "PathSearch",
@@ -74,6 +76,7 @@ _ROOMS = {
     "Gate": "conversion.gates",
     "HardGate": "conversion.gates",
     "SoftGate": "conversion.gates",
+    "InputTransform": "conversion.input_transform",
     "GatedNetwork": "conversion.gated_network",
     "disentangle": "conversion.gated_network",
     "empirical_ntk": "path_kernel.empirical",

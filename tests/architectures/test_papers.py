@@ -20,6 +20,7 @@ WEIGHT_LAYERS = {
     "vconv": 7,
     "gconv": 7,
     "c4gap": 5,
+    "c6white": 7,
     "vgg16": 14,
     "resnet20": 20,
     "resnet32": 32,

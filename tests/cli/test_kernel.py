@@ -72,6 +72,7 @@ def test_fresh_network(out, kind):
     assert kernel(out, "--kind", kind, "--width", 12, "--seed", 3, "--gates", "hard") == 0
     settings = replace(TRAINED, kinds=(kind,))
     net = gated_network(settings, kind, 3, load_data(settings))
+    net = net.without_input_transform()
     torch.testing.assert_close(read(out), dv.npk(net, first(6), gates="hard"))
 
 
@@ -79,7 +80,7 @@ def test_convolutional_network_and_split(out):
     assert kernel(out, "--arch", "c4gap", "--width", 2, "--split", "test", "--workers", 1, n=3) == 0
     settings = replace(TRAINED, arch="c4gap", width=2)
     net = gated_network(settings, "dlgn", 0, load_data(settings))
-    torch.testing.assert_close(read(out), dv.npk(net, first(3, "test")))
+    torch.testing.assert_close(read(out), dv.npk(net.without_input_transform(), first(3, "test")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,8 +93,13 @@ def test_trained_network(out, runs, kind):
     load_model(net, folder / "model.safetensors")
     assert any(not torch.equal(value, fresh[name]) for name, value in net.state_dict().items())
     if kind == "dnn":
-        net = dv.disentangle(net.eval(), "dnn", example_input=example_input(data))
-    torch.testing.assert_close(read(out), dv.npk(net, first(6)))
+        net = dv.disentangle(
+            net.eval(),
+            "dnn",
+            example_input=example_input(data),
+            input_transform=dv.InputTransform(data.mean, data.std),
+        )
+    torch.testing.assert_close(read(out), dv.npk(net.without_input_transform(), first(6)))
 
 
 def test_what_is_printed_reads_the_store(out, capsys):

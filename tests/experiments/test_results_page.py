@@ -111,7 +111,8 @@ def test_provenance_line():
         "finished 2030-01-02.",
     ):
         assert text in line
-    assert "(1 diverged)" in provenance_line([run_record(status="diverged")])
+    alone = provenance_line([run_record(status="diverged")])
+    assert "1 run (1 diverged), 1 seed;" in alone
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,7 @@ MEETINGS = {
     "selections joined and added": lambda m, x, u: torch.cat([u[:, 2:], u[:, :2]], 1) - 3 * u,
     "shuffled": lambda m, x, u: u + F.relu(m.shuffle(m.conv2(u))) + m.shuffle(u),
     "grouped halves": lambda m, x, u: _halves(m.grouped(u).chunk(2, 1)) + u[:, 1:3],
+    "sum and difference of groups": lambda m, x, u: _sum_and_difference(m.grouped(u).chunk(2, 1)),
     "depthwise of halves": lambda m, x, u: m.depthwise(u + u.roll(2, 1)).relu(),
     "pooled halves": lambda m, x, u: F.avg_pool2d(u[:, :2], 2) + F.avg_pool2d(F.relu(-u)[:, 2:], 2),
     "gated after selection": lambda m, x, u: F.relu(u[:, :2] - u[:, 2:]) + u[:, 1:3],
@@ -181,6 +182,10 @@ MEETINGS = {
 
 def _halves(parts):
     return parts[0] - 2 * parts[1]
+
+
+def _sum_and_difference(parts):
+    return torch.cat([F.relu(parts[0] + parts[1]), parts[0] - 2 * parts[1]], 1)
 
 
 def _in_place(v, u):

@@ -115,6 +115,15 @@ def test_different_channels_of_one_origin_stand_side_by_side():
     assert rest.channels.tolist() == [NOWHERE, 3, NOWHERE, 1]
 
 
+def test_channels_of_different_kernels_keep_their_own():
+    t = term(groups=C, factors=False)
+    first, second = (select_channels(t, torch.tensor([k])) for k in (0, 1))
+    both = added((first,), (second,))
+    assert both is not None
+    total = sum(full(part) for part in both)
+    torch.testing.assert_close(total, full(t)[:, :, :1] + full(t)[:, :, 1:2])
+
+
 def test_joined_parts_of_one_kernel_are_one_term():
     t = term(factors=False)
     front, back = torch.tensor([3, 0, NOWHERE]), torch.tensor([NOWHERE, NOWHERE, 1])

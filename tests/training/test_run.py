@@ -11,7 +11,9 @@
 5. Channels lie last in memory while a network trains, and before it is saved as they were; a
    compiled network trains like the plain one.
 6. Without validation the validation split is not looked at, and all else is as it was.
-7. What Lightning cannot serve here is refused; a missing Lightning is named.
+7. "auto" is bfloat16 where the machine multiplies it, and float32 elsewhere; parameters stay
+   float32.
+8. What Lightning cannot serve here is refused; a missing Lightning is named.
 """
 
 import importlib.util
@@ -38,6 +40,7 @@ from dualview.training import (
     check_machine,
     cpu_threads,
     is_main_process,
+    on_this_machine,
     require_lightning,
     train,
 )
@@ -287,6 +290,43 @@ def test_machine_that_is_there():
     check_machine(SETTINGS)
     assert cpu_threads(SETTINGS) == torch.get_num_threads()
     assert cpu_threads(replace(SETTINGS, threads=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "cuda", "mps", "instructions", "expected"),
+    [
+        ("cpu", False, False, {"avx512_bf16": True}, "bf16-mixed"),
+        ("cpu", True, False, {"amx_bf16": True}, "bf16-mixed"),
+        ("cpu", True, False, {"avx512_bf16": False, "avx2": True}, "32-true"),
+        ("auto", False, False, {"avx512_bf16": True}, "bf16-mixed"),
+        ("auto", True, False, {}, "bf16-mixed"),
+        ("gpu", True, False, {}, "bf16-mixed"),
+        ("auto", False, True, {"avx512_bf16": True}, "32-true"),
+        ("mps", False, True, {"avx512_bf16": True}, "32-true"),
+    ],
+)
+def test_precision_by_the_machine(accelerator, cuda, mps, instructions, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    settings = replace(SETTINGS, accelerator=accelerator, precision="auto", threads=2)
+    assert on_this_machine(settings) == replace(settings, precision=expected)
+    for chosen in ("64-true", "bf16-mixed"):
+        asked = replace(settings, precision=chosen)
+        assert on_this_machine(asked) == asked
+
+
+def test_bfloat16_is_for_products_alone(tmp_path):
+    """Parameters and losses are float32; the curve is that of float32 to bfloat16's precision."""
+    curves = {}
+    for precision in ("32-true", "bf16-mixed"):
+        net = tiny_net()
+        result = train(net, DATA, replace(SETTINGS, precision=precision), tmp_path / precision)
+        assert {p.dtype for p in net.parameters()} == {torch.float32}
+        curves[precision] = [epoch.test_loss for epoch in result.curve]
+    assert curves["bf16-mixed"] != curves["32-true"]
+    assert curves["bf16-mixed"] == pytest.approx(curves["32-true"], rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])

@@ -2,7 +2,8 @@
 
 1. Every None is filled in by the number of train examples, what was given is kept, and resolving
    twice changes nothing.
-2. Each value that cannot be meant is refused with its name; a misspelt choice names the nearest.
+2. Each value that cannot be meant is refused with its name, and so are options that do not go
+   together; a misspelt choice names the nearest.
 3. The settings are importable without torch.
 """
 
@@ -58,11 +59,28 @@ def test_what_was_given_is_kept():
         ("optimizer", "adagrad"),
         ("loss", "hinge"),
         ("schedule", "linear"),
+        ("decayed", "none"),
+        ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", float("nan")),
     ],
 )
 def test_wrong_values_are_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=f"^{name}: expected"):
         dataclasses.replace(TrainSettings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "squared", "label_smoothing": 0.1}, "label_smoothing: .*'squared'"),
+        ({"nesterov": True}, "nesterov: .*'sgd' with momentum, got 'adam'"),
+        ({"nesterov": True, "optimizer": "sgd", "momentum": 0.0}, "nesterov: .*momentum 0"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(SettingsError, match=f"^{message}"):
+        TrainSettings(**options)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,7 +1,7 @@
 """The papers' networks and a vision transformer, as plain modules that know nothing of gates.
 
-`papers` and `vision_transformer` hold the factories, `drawing` their initial parameters, `record`
-what a network says of its making.
+`papers`, `whitened` and `vision_transformer` hold the factories, `drawing` their initial
+parameters, `record` what a network says of its making.
 """
 
 from dualview.architectures.papers import (
@@ -23,6 +23,7 @@ from dualview.architectures.papers import (
     vgg16,
 )
 from dualview.architectures.vision_transformer import vit
+from dualview.architectures.whitened import c6white
 
 __all__ = [
     "ARCHITECTURES",
@@ -33,6 +34,7 @@ __all__ = [
     "Shape",
     "build",
     "c4gap",
+    "c6white",
     "fc",
     "gconv",
     "resnet20",

@@ -278,6 +278,7 @@ def gated_network(
     from dualview.conversion.gated_network import disentangle
     from dualview.experiments.data import data_fingerprint
     from dualview.experiments.networks import build_network, example_input
+    from dualview.training.feeding import transform_of
 
     order = None if config is None else config.get("gate_order")
     net = build_network(settings, kind, seed, data, gate_order=order)
@@ -289,7 +290,12 @@ def gated_network(
             )
         _load(net, Path(folder))
     if kind == "dnn":
-        return disentangle(net.eval(), kind="dnn", example_input=example_input(data))
+        return disentangle(
+            net.eval(),
+            kind="dnn",
+            example_input=example_input(data),
+            input_transform=transform_of(data),
+        )
     return net  # type: ignore[return-value]
 
 
@@ -307,7 +313,7 @@ def _load(net: nn.Module, folder: Path) -> None:
 
 
 def examples(data: Dataset, split: str, n: int | None) -> Tensor:
-    """The first `n` examples of a split, normalised as for training: (n, c, h, w) float32.
+    """The first `n` examples of a split as they are, pixels from 0 to 1: (n, c, h, w) float32.
 
     None: `EXAMPLES` of them, or all.
 
@@ -320,5 +326,5 @@ def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     n = min(EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
-    images, _ = next(iter(Batches(part, n, mean=data.mean, std=data.std)))
+    images, _ = next(iter(Batches(part, n, normalise=False)))
     return images

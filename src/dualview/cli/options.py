@@ -7,9 +7,11 @@ from typing import Any
 
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
-from dualview.training import LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
 
-ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
+ARCHITECTURE_NAMES = (
+    "fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
+)
 
 DATA = DataSettings()
 TRAINING = TrainSettings()
@@ -129,12 +131,27 @@ def add_training_options(parser: Any) -> None:
     group.add_argument(
         "--momentum", metavar="M", type=float, default=TRAINING.momentum, help="of sgd"
     )
+    switch(group, "nesterov", "let sgd look ahead along its momentum")
     group.add_argument(
         "--weight-decay",
         metavar="W",
         type=float,
         default=TRAINING.weight_decay,
         help="L2 penalty",
+    )
+    group.add_argument(
+        "--decayed",
+        choices=list(DECAYED),
+        default=TRAINING.decayed,
+        help="what is penalised: all parameters, or weights alone (no biases, no factors of "
+        "normalisation layers)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        metavar="SHARE",
+        type=float,
+        default=TRAINING.label_smoothing,
+        help="share of each label that all classes get in equal parts while training",
     )
     group.add_argument(
         "--schedule",
@@ -153,7 +170,7 @@ def add_training_options(parser: Any) -> None:
     )
 
 
-def add_machine_options(parser: Any) -> None:
+def add_machine_options(parser: Any, default_precision: str | None = TRAINING.precision) -> None:
     """Where it runs: PyTorch Lightning's own options."""
     group = parser.add_argument_group("machine (as PyTorch Lightning takes them)")
     group.add_argument(
@@ -175,9 +192,11 @@ def add_machine_options(parser: Any) -> None:
     group.add_argument(
         "--precision",
         metavar="NAME",
-        type=str,
-        default=TRAINING.precision,
-        help="32-true, 64-true, bf16-mixed, 16-mixed, ...",
+        type=str | None if default_precision is None else str,
+        default=default_precision,
+        help="32-true, 64-true, bf16-mixed, 16-mixed, ..., or auto: bf16-mixed where the machine "
+        "is faster with it, else 32-true"
+        + (" (default: the preset's)" if default_precision is None else ""),
     )
     switch(group, "compile", "let torch.compile make kernels first; pays on a GPU in long runs")
     group.add_argument(
@@ -210,7 +229,10 @@ def train_settings(options: Any) -> TrainSettings:
         optimizer=options.optimizer,
         learning_rate=options.learning_rate,
         momentum=options.momentum,
+        nesterov=options.nesterov,
         weight_decay=options.weight_decay,
+        decayed=options.decayed,
+        label_smoothing=options.label_smoothing,
         schedule=options.schedule,
         flip=options.flip,
         crop=options.crop,

@@ -82,7 +82,7 @@ def add_options(parser: Any) -> None:
     )
     _add_choices(parser)
     add_data_options(parser, None)
-    add_machine_options(parser)
+    add_machine_options(parser, None)
     group = parser.add_argument_group("runs")
     group.add_argument(
         "--out",

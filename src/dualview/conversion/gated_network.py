@@ -26,6 +26,7 @@ from dualview.conversion.examples import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
+from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import OWN, Recipe, describe_gate
 from dualview.conversion.recording.target_names import speakable
@@ -63,6 +64,9 @@ class GatedNetwork(nn.Module):
         recipe: the model and the options it was made with; None: put together by hand.
         squash: the softmax, log-softmax or sigmoid that ends the model: logits -> the model's
             outputs; None: the model gives its logits.
+        input_transform: what is done to an input before all else, or None. All methods, and all
+            functions of this package, take inputs as they are before it; the two networks by
+            themselves take what comes after it.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class GatedNetwork(nn.Module):
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
         squash: fx.GraphModule | None = None,
+        input_transform: InputTransform | None = None,
     ) -> None:
         super().__init__()
         self.gating_network = gating_network
@@ -84,10 +89,20 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
-        self.squash = squash
+        self.register_module("squash", squash)
+        self.register_module("input_transform", input_transform)
         self.training = weights_network.training
         for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
             module.training = self.training
+
+    input_transform: InputTransform | None
+    squash: fx.GraphModule | None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A network that was pickled before networks had a part has none of it."""
+        super().__setstate__(state)
+        for name in ("input_transform", "squash"):
+            self._modules.setdefault(name, None)
 
     @property
     def n_gates(self) -> int:
@@ -99,17 +114,47 @@ class GatedNetwork(nn.Module):
         logits = self.logits(x, *more)
         return logits if self.squash is None else self.squash(logits)
 
+    def transformed(self, x: Tensor) -> Tensor:
+        """What the two networks read: `x` after the input transform, if there is one."""
+        return x if self.input_transform is None else self.input_transform(x)
+
+    def without_input_transform(self) -> GatedNetwork:
+        """The same network, sharing every module, for inputs that are transformed already.
+
+        >>> from dualview.conversion.input_transform import InputTransform
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = disentangle(model, "dnn", input_transform=InputTransform(0.5, 0.25))
+        >>> x = torch.rand(3, 4)
+        >>> torch.equal(net(x), net.without_input_transform()((x - 0.5) / 0.25))
+        True
+        """
+        if self.input_transform is None:
+            return self
+        rest = copy.copy(self)
+        rest._modules = {**self._modules, "input_transform": None}
+        return rest
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """As every module; a state that has an input transform brings it."""
+        mean = state_dict.get(f"{prefix}input_transform.mean")
+        if self.input_transform is None and isinstance(mean, Tensor):
+            self.input_transform = blank_transform(self, tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
     def logits(self, x: Tensor, *more: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`, before a last squash.
 
         Path kernels, paths and contributions are of these.
         """
-        gates, switches = self.gates_and_switches(x, *more)
-        return self.weights_network(x, *more, *gates, *switches)
+        z = self.transformed(x)
+        gates, switches = self._gates_and_switches(z, *more)
+        return self.weights_network(z, *more, *gates, *switches)
 
     def preactivations(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(x, *more)[: self.n_gates])
+        return tuple(self.gating_network(self.transformed(x), *more)[: self.n_gates])
 
     def gates(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
@@ -126,7 +171,12 @@ class GatedNetwork(nn.Module):
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
         """
-        values = self.gating_network(x, *more)
+        return self._gates_and_switches(self.transformed(x), *more, hard=hard)
+
+    def _gates_and_switches(
+        self, z: Tensor, *more: Tensor, hard: bool = False
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values = self.gating_network(z, *more)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
@@ -258,6 +308,7 @@ def disentangle(
     output: str | int | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
+    input_transform: InputTransform | None = None,
 ) -> GatedNetwork:
     """Take a ReLU network apart into a gating network and a weights network.
 
@@ -301,6 +352,10 @@ def disentangle(
         seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
             gating network, from different seeds derived from it. The model's own parameters are
             the caller's to seed. Default: from PyTorch's global random state.
+        input_transform: what is done to inputs before the model sees them, such as the mean and
+            standard deviation that it was trained with; the network then takes inputs as they are
+            before it. Default: one at the model's front, `nn.Sequential(InputTransform(...), ...)`,
+            or none.
 
     Returns:
         The gated network, in the model's mode, on its device, of its dtype.
@@ -317,6 +372,9 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     _check_choices(kind, weights_input, max_pool, mode)
+    model, transform = _front(model, input_transform)
+    if transform is not None and isinstance(example_input, Tensor):
+        example_input = transform(example_input)
     traced = trace(model, example_input, mode=mode, output=output)
     _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
@@ -360,7 +418,30 @@ def disentangle(
         order,
         recipe,
         traced.squash,
+        transform,
     )
+
+
+def _front(
+    model: nn.Module, given: InputTransform | None
+) -> tuple[nn.Module, InputTransform | None]:
+    """The model without its input transform, and a copy of that where and of the type it is."""
+    model, own = taken_off(model)
+    if given is not None and own is not None:
+        raise ConversionError(
+            "input_transform: expected none for a model that begins with one, got another. Repair: "
+            "leave one of them out"
+        )
+    transform = own if given is None else given
+    if transform is None:
+        return model, None
+    if not isinstance(transform, InputTransform):
+        raise ConversionError(
+            f"input_transform: expected a dualview.InputTransform(mean, std), got "
+            f"{type(transform).__name__}"
+        )
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return model, copy.deepcopy(transform).to(like)
 
 
 _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {

@@ -83,6 +83,8 @@ def add_average(
             f"max pool. Repair: use dilation=1, or kind='dgn' with max_pool='switch'"
         )
     options = fx.map_arg(pool.average_options, lookup)
+    if pool.adaptive:  # by position, as PyTorch's functions of them pass their arguments on
+        return graph.call_function(pool.average_function, (source, *options.values()))
     return graph.call_function(pool.average_function, (source,), options)
 
 

@@ -19,14 +19,15 @@ def selected(value: Any, output: str | int) -> Any:
     >>> selected({"logits": 1, "loss": 2}, "logits"), selected((3, 4), 1)
     (1, 4)
     """
+    names: list[Any]
     if isinstance(value, Mapping):
-        names, by_name = list(value), output in value
+        names = list(value)
     else:
-        named = hasattr(value, "_fields")
-        names = list(value._fields) if named else list(range(_count(value)))
-        by_name = named and output in names
-    if by_name:
-        return value[output] if isinstance(value, Mapping) else getattr(value, str(output))
+        names = list(getattr(value, "_fields", range(_count(value))))
+    if isinstance(output, str) and hasattr(value, output) and not isinstance(value, Mapping):
+        return getattr(value, output)  # a data class, or a named tuple
+    if isinstance(value, Mapping) and output in value:
+        return value[output]
     if isinstance(output, int) and not isinstance(value, Mapping) and 0 <= output < _count(value):
         return value[output]
     raise ConversionError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import expect_file
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 """The file's name in a folder of a run or of a saved network."""
+
+
+INPUT_TRANSFORM = ("input_transform.mean", "input_transform.std")
+"""Names of a gated network's input transform, which older files lack."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        expect_file(path)
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
@@ -57,16 +63,34 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
 def load_parameters(net: nn.Module, path: Path) -> None:
     """Put the parameters and buffers of a file into `net`, all of them or none.
 
-    Floating-point numbers may have another precision there than in the network.
+    Floating-point numbers may have another precision there than in the network. A file of before
+    networks carried their input transform has none, and the network keeps its own; one that has it
+    brings it.
 
     Raises:
         SavedNetworkError: the file is damaged, or holds other tensors than the network has, or a
             number that is not finite; the network is as it was.
     """
+    from dualview.conversion.input_transform import blank_transform
+
+    stored = stored_tensors(path)
+    mean = stored.get(INPUT_TRANSFORM[0])
+    if mean is None or getattr(net, "input_transform", mean) is not None:
+        _load(net, stored, path)
+        return
+    net.register_module("input_transform", blank_transform(net, mean.shape))
+    try:
+        _load(net, stored, path)
+    except BaseException:
+        net.register_module("input_transform", None)
+        raise
+
+
+def _load(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> None:
     import torch
     from safetensors import SafetensorError, safe_open
 
-    targets = _matched(net, stored_tensors(path), path)
+    targets = _matched(net, stored, path)
     try:
         with safe_open(path, framework="pt") as file:
             found = {name: file.get_tensor(name) for name in targets}
@@ -92,7 +116,7 @@ def _matched(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> 
     targets, missing = {}, []
     for tensor, names in shared_names(net):
         present = [name for name in names if name in stored]
-        missing += names[:1] if not present else []
+        missing += names[:1] if not present and names[0] not in INPUT_TRANSFORM else []
         targets.update(dict.fromkeys(present[:1], tensor))
     extra = [name for name in stored if name not in targets]
     shapes = [

@@ -114,7 +114,7 @@ def trace(
     module = _recorded(own, example, mode)
     if output is not None:
         select_output(module, output)
-        expected = selected(expected, output)
+        expected = None if expected is None else selected(expected, output)
     squash = _normalised(module, example)
     verify(module.graph)
     traced = _read(type(model).__name__, module, squash)

@@ -38,6 +38,19 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def pixels(self) -> torch.Tensor:
+        """The images as networks are called on them, float32: uint8 ones from 0 to 1.
+
+        >>> Split(torch.tensor([0, 51], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2)).pixels
+        tensor([[[[0.0000]]],
+        <BLANKLINE>
+        <BLANKLINE>
+                [[[0.2000]]]])
+        """
+        scale = 1 / 255 if self.images.dtype == torch.uint8 else 1.0
+        return self.images.to(torch.float32) * scale
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

@@ -97,6 +97,11 @@ def load(
     columns = Columns(image_column, label_column)
     try:
         source, name = _read(name_or_path, columns, config, cache=cache)
+    except MemoryError as error:
+        raise DataError(
+            f"{name_or_path}: no memory left to read it; use fewer examples, or raise the limit "
+            f"(ulimit -v, prlimit --as)"
+        ) from error
     except OSError as error:  # a folder without permission, a disk that fails
         raise DataError(f"{name_or_path}: cannot be read: {error}") from error
     splits = _complete(source, {"validation": validation, "test": test}, seed, str(name_or_path))

@@ -16,7 +16,13 @@ from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
 from dualview.experiments.tables import Table
-from dualview.training import SettingsError, TrainSettings, at_least, choose, cpu_threads
+from dualview.training import (
+    SettingsError,
+    TrainSettings,
+    at_least,
+    choose,
+    on_this_machine,
+)
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -34,7 +40,8 @@ class Machine:
 
     accelerator: str = "auto"
     devices: int | str = 1
-    precision: str = "32-true"
+    precision: str | None = None
+    """None: the preset's."""
     compile: bool = False
     threads: int | None = None
 
@@ -81,7 +88,8 @@ class Request:
     def applied(self, preset: TrainSettings) -> TrainSettings:
         """The preset's training with the epochs and the machine that were asked for."""
         machine = dataclasses.asdict(self.machine)
-        machine["threads"] = machine["threads"] or preset.threads
+        for name in ("threads", "precision"):
+            machine[name] = machine[name] or getattr(preset, name)
         return dataclasses.replace(preset, epochs=self.epochs or preset.epochs, **machine)
 
     def training(self, preset: TrainSettings, seed: int, n_train: int) -> TrainSettings:
@@ -90,7 +98,7 @@ class Request:
         The number of threads is set, since the last bits of the numbers depend on it.
         """
         settings = dataclasses.replace(self.applied(preset), seed=seed).resolved(n_train)
-        return dataclasses.replace(settings, threads=cpu_threads(settings))
+        return on_this_machine(settings)
 
 
 Plan = Callable[[Request, Any, Path], list[Job]]

@@ -116,6 +116,7 @@ class FrozenGates(GatedNetwork):
             net.kind,
             net.weights_input,
             net.gate_order,
+            input_transform=net.input_transform,
         )
         self.gating_network.requires_grad_(False)
         self.train(self.training)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ARCHITECTURE_NAMES: Mapping[str, str] = {
     "fc": "FC",
     "c4gap": "C4GAP",
+    "c6white": "C6WHITE",
     "vgg16": "VGG-16",
     "resnet20": "ResNet-20",
     "resnet110": "ResNet-110",
@@ -45,7 +46,9 @@ class Recipe:
     least_side: int = 1
     """Smaller images are enlarged to at least so many pixels."""
     augmented: bool = False
-    """Colour images are mirrored and cropped at random; grey ones (digits) never."""
+    """Colour images are mirrored and shifted at random; grey ones (digits) never."""
+    shift: int = 0
+    """By at most so many pixels, where they are augmented."""
 
 
 _ADAM = TrainSettings(
@@ -72,15 +75,17 @@ PAPER: Mapping[str, Recipe] = {
         scale=6.0,
         least_side=16,
         augmented=True,
+        shift=4,
     ),
-    "resnet20": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=6.0, augmented=True),
-    "resnet110": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=30.0, augmented=True),
+    "resnet20": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=6.0, augmented=True, shift=4),
+    "resnet110": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=30.0, augmented=True, shift=4),
 }
 
 _DIGITS = TrainSettings(epochs=20, batch_size=64, learning_rate=4e-3, threads=1)
 SMALL: Mapping[str, Recipe] = {
     "fc": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=0.3),
     "c4gap": Recipe(16, _DIGITS, batch_norm=True),
+    "c6white": Recipe(8, replace(_DIGITS, epochs=15), scale=2.0, least_side=16),
     "vgg16": Recipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
     "resnet20": Recipe(4, _DIGITS, scale=3.0),
     "resnet110": Recipe(4, _DIGITS, scale=16.0),
@@ -88,9 +93,24 @@ SMALL: Mapping[str, Recipe] = {
 }
 
 _CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3)
+_STRONG = TrainSettings(
+    epochs=12,
+    batch_size=500,
+    optimizer="sgd",
+    learning_rate=0.5,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=1e-3,
+    decayed="weights",
+    label_smoothing=0.1,
+    precision="auto",
+)
 LARGE: Mapping[str, Recipe] = {
     "fc": Recipe(128, replace(_CIFAR, learning_rate=1e-3), scale=0.3, seeds=1),
     "c4gap": Recipe(16, _CIFAR, batch_norm=True, seeds=2, augmented=True),
+    "c6white": Recipe(
+        32, _STRONG, batch_norm=True, seeds=1, scale=3.0, augmented=True, shift=2, least_side=16
+    ),
     "vgg16": Recipe(8, _CIFAR, seeds=1, scale=2.0, augmented=True, least_side=16),
     "resnet20": Recipe(8, _CIFAR, seeds=1, scale=3.0, augmented=True),
     "resnet110": Recipe(4, _CIFAR, seeds=1, scale=8.0, augmented=True),
@@ -130,7 +150,7 @@ def setting(
     recipe = table[arch]
     training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
     if recipe.augmented and data.input_shape[0] == 3:
-        training = replace(training, flip=True, crop=4 if request.preset == "paper" else 0)
+        training = replace(training, flip=True, crop=recipe.shift)
     factor = -(-recipe.least_side // min(data.input_shape[1:]))
     comparison = ComparisonSettings(
         arch=arch,

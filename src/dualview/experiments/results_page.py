@@ -129,7 +129,9 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
     finished = sorted(origin.finished for origin in origins)
     seeds = len({record.seed for record in records})
     diverged = sum(record.status != "finished" for record in records)
-    runs = f"{len(records)} runs" + (f" ({diverged} diverged)" if diverged else "")
+    runs = f"{len(records)} run{'s' if len(records) > 1 else ''}" + (
+        f" ({diverged} diverged)" if diverged else ""
+    )
     facts = (
         f"{runs}, {seeds} {'seed' if seeds == 1 else 'seeds'}",
         f"epochs: {_distinct(str(record.epochs) for record in records)}",

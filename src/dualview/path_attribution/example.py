@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES
@@ -30,7 +30,7 @@ class OneExample:
 
     Attributes:
         network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
-        x: the example (1, ...).
+        x: the example (1, ...), after the network's input transform.
         given: gates, max-pool switches and multipliers, as the network's placeholders take them.
         ones: whether the weights network reads the constant 1 in place of x.
     """
@@ -78,7 +78,7 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
         network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
         gates = [gate.cpu().double() for gate in given[0]]
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
-        x = batch.cpu().double()
+        x = copy.deepcopy(net.input_transform or nn.Identity()).cpu().double()(batch.cpu().double())
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
 
 
@@ -114,7 +114,7 @@ def _problem(net: GatedNetwork, batch: Tensor) -> str:
     """Why `batch` is no batch of examples; a convolution would take it for one with channels."""
     for examples in (batch, torch.cat([batch, batch])):  # a lone one may pass by accident
         try:  # not called as a module: torch.fx would print where it fails
-            values = net.gating_network.forward(examples)[: net.n_gates]
+            values = net.gating_network.forward(net.transformed(examples))[: net.n_gates]
         except Exception as error:  # whatever an operation raises for a shape that it cannot take
             return str(error)
         wrong = [tuple(value.shape) for value in values if len(value) != len(examples)]

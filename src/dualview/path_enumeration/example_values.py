@@ -45,6 +45,9 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
     x = x.detach().cpu().double()
     with torch.no_grad():
         of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+    if own.input_transform is not None:
+        axes = (1, -1, *(1,) * (x.dim() - 2))
+        x = (x - own.input_transform.mean.reshape(axes)) / own.input_transform.std.reshape(axes)
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}

@@ -75,7 +75,7 @@ def constant_value(
     joined to has passed a weight layer.
     """
     spread = constant_of(node, like, constant)
-    if isinstance(made_of, fx.Node) and _reads_parameter(made_of):
+    if isinstance(made_of, fx.Node) and reads_parameter(made_of):
         if not setting.biases:
             return None
         entries = _entries(made_of)
@@ -111,10 +111,11 @@ def _attribute(node: fx.Node) -> Any:
     return operator.attrgetter(str(node.target))(node.graph.owning_module)
 
 
-def _reads_parameter(node: fx.Node) -> bool:
+def reads_parameter(node: fx.Node) -> bool:
+    """Whether a node's value is made of a parameter."""
     if node.op == "get_attr":
         return isinstance(_attribute(node), nn.Parameter)
-    return any(_reads_parameter(source) for source in node.all_input_nodes)
+    return any(reads_parameter(source) for source in node.all_input_nodes)
 
 
 def _entries(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:

@@ -72,7 +72,8 @@ def npk_features(
     with evaluation_mode(net), torch.no_grad():
         for batch in x.split(batch_size):
             values, switches = net.gates_and_switches(batch, hard=gates == "hard")
-            columns = _columns(network, (batch, *values, *switches), seed, n_features)
+            inputs = (net.transformed(batch), *values, *switches)
+            columns = _columns(network, inputs, seed, n_features)
             parts.append(torch.cat(list(columns), 1)[:, :n_features])
     return torch.cat(parts) / math.sqrt(n_features)
 

@@ -207,7 +207,7 @@ def _scale(log_scale: float) -> float:
 def side(net: GatedNetwork, x: Tensor, gates: Gates) -> Side:
     """The examples with the gates and switches that the network gives them."""
     values, switches = net.gates_and_switches(x, hard=gates == "hard")
-    return Side(x, values, switches)
+    return Side(net.transformed(x), values, switches)
 
 
 def _tile_size(

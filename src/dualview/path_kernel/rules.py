@@ -28,6 +28,7 @@ from dualview.path_kernel.setting import Rule
 RULES: dict[Any, Rule] = {
     nn.Linear: weights.dense,
     **dict.fromkeys(ops.CONVOLUTION_MODULES, weights.convolution),
+    **dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], weights.fixed_convolution),
     **dict.fromkeys(ops.BATCH_NORM_MODULES, weights.batch_norm),
     **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity), factors.identity),
     **dict.fromkeys(

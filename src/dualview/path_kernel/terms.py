@@ -287,11 +287,13 @@ def _in_one_view(one: Term, other: Term) -> tuple[Term, Term]:
 
 
 def _as_pending_as(term: Term, other: Term) -> Term:
+    """The term with the other's kernel, if that is its own before maps that the other awaits."""
     whole = (*term.view, *_names(term)) == (*other.view, *_names(other))
-    kernel = other.kernel
-    if not whole or term.left is not None or kernel is None or kernel.shape[3] > 1:
+    if term.view == other.view or not whole or term.left is not None or other.kernel is None:
         return term
-    return replace(term, kernel=kernel, view=other.view, pending=other.pending)
+    if not torch.equal(term.channels, other.channels):  # whose kernels may differ
+        return term
+    return replace(term, kernel=other.kernel, view=other.view, pending=other.pending)
 
 
 def _with_zeros_filled(terms: list[Term], term: Term) -> list[Term]:

@@ -11,7 +11,15 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.source_lines import module_of
-from dualview.path_kernel.addition_rules import bias_moments, entries_term, origin_of, sum_of
+from dualview.path_kernel.addition_rules import (
+    bias_moments,
+    entries_term,
+    is_of_the_input,
+    one_term,
+    origin_of,
+    reads_parameter,
+    sum_of,
+)
 from dualview.path_kernel.factor_rules import constant_of, multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
 from dualview.path_kernel.setting import Arguments, Setting, refuse
@@ -22,6 +30,7 @@ from dualview.path_kernel.terms import (
     combined,
     diagonal_mean,
     own_channels,
+    with_factors,
 )
 
 
@@ -57,6 +66,51 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     kernel = total / math.prod(module.kernel_size)
     term = _weight_term(node, kernel, log_scale, setting)
     return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
+
+
+def fixed_convolution(
+    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
+) -> Value:
+    """`F.conv2d` and the like with constant weights (a buffer), before the first weight layer.
+
+    The input's own values, and gates and fixed maps of them, are not random: the convolution is
+    applied to them as it stands. Behind a weight layer it would correlate the channels.
+    """
+    function: Any = node.target
+    value: Value = args[0]
+    given = node.args if "input" in node.kwargs else node.args[1:]
+    nodes: dict[str, Any] = {**dict(zip(_OPTIONS, given, strict=False)), **node.kwargs}
+    options = {**dict(zip(_OPTIONS, args[1:], strict=False)), **kwargs}
+    weight, bias = options.pop("weight").detach(), options.pop("bias", None)
+    if reads_parameter(nodes["weight"]):
+        refuse(node, "its weights are a parameter given to a function, not to a module")
+    if not is_of_the_input(value) or value.flat:
+        refuse(node, "its weights are fixed, and mix what weights or biases made random")
+    channels = torch.zeros(len(weight), dtype=torch.long)
+    terms = tuple(
+        replace(
+            with_factors(term, lambda x: function(x, weight.to(x), **options)), channels=channels
+        )
+        for term in value.terms
+    )
+    assert terms[0].left is not None
+    value = Value(terms, len(weight), tuple(terms[0].left.shape[2:]))
+    if bias is None:
+        return value
+    if not reads_parameter(nodes["bias"]):
+        shift = _by_feature(value, bias.detach())
+        return sum_of(node, value, replace(value, terms=(_constant(node, value, shift),)))
+    if setting.biases:
+        refuse(node, "its bias is a parameter given to a function, not to a module")
+    return value
+
+
+_OPTIONS = ("weight", "bias", "stride", "padding", "dilation", "groups")
+
+
+def _constant(node: fx.Node, like: Value, entries: Tensor) -> Term:
+    spread = constant_of(node, like, entries)
+    return one_term(spread, spread)
 
 
 def _weight_term(node: fx.Node, kernel: Tensor, log_scale: float, setting: Setting) -> Term:

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.tracing import drop_dead_code
@@ -41,6 +42,8 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     _check_kind(net)
     layer = _checked_layer(net, layer)
     network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
+    if net.input_transform is not None:
+        _put_first(net.input_transform, network)
     _check_modes(network)
     _check_finite(network, layer)
     return copy.deepcopy(network).requires_grad_(False)
@@ -93,6 +96,19 @@ def _checked_layer(net: GatedNetwork, layer: int) -> int:
             f"network's {net.n_gates} layers of gates, got {layer!r}"
         )
     return index
+
+
+def _put_first(transform: InputTransform, network: fx.GraphModule) -> None:
+    """Let the network read its input behind the transform."""
+    name = "input_transform"
+    while hasattr(network, name):
+        name += "_"
+    network.add_module(name, transform)
+    x = next(node for node in network.graph.nodes if node.op == "placeholder")
+    with network.graph.inserting_after(x):
+        behind = network.graph.call_module(name, (x,))
+    x.replace_all_uses_with(behind, delete_user_cb=lambda user: user is not behind)
+    network.recompile()
 
 
 def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.input_transform import same_transform
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
 
@@ -22,7 +23,7 @@ def initial_overlap(
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
-    a copy; the figure is `figures.gates.gate_training`.
+    a copy that has the data's input transform too; the figure is `figures.gates.gate_training`.
 
     Args:
         net: the network as it is now.
@@ -35,7 +36,8 @@ def initial_overlap(
         either network, the overlap is 1.
 
     Raises:
-        PrimalFilterError: no examples, values that are not finite, or networks of other layers.
+        PrimalFilterError: no examples, values that are not finite, or networks of other layers or
+            with another input transform.
 
     Source: arXiv 2006.10529, section 5, on gates that are learnt; this normalisation of their
     overlap is the project's own.
@@ -50,6 +52,12 @@ def initial_overlap(
         raise PrimalFilterError(
             f"x: expected finite examples, at least one, got shape {tuple(x.shape)}"
             + (" with NaN or infinity" if len(x) else "")
+        )
+    if not same_transform(net.input_transform, initial.input_transform):
+        raise PrimalFilterError(
+            "initial: expected the input transform that net has, got another (training gives a "
+            "network without one that of its data). Repair: initial.input_transform = "
+            "net.input_transform"
         )
     sums: list[float] = [0.0] * net.n_gates
     with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():

@@ -20,10 +20,12 @@ from dualview.training.run import (
     check_machine,
     cpu_threads,
     is_main_process,
+    on_this_machine,
     require_lightning,
     train,
 )
 from dualview.training.settings import (
+    DECAYED,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
@@ -38,6 +40,7 @@ from dualview.training.watcher import Unwatched, Watcher
 
 __all__ = [
     "CHECKPOINT",
+    "DECAYED",
     "LOSSES",
     "METRICS",
     "MODEL",
@@ -57,6 +60,7 @@ __all__ = [
     "choose",
     "cpu_threads",
     "is_main_process",
+    "on_this_machine",
     "positive",
     "require_lightning",
     "train",

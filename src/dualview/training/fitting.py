@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.datasets import Batches, Dataset
 from dualview.errors import ExampleInputError
+from dualview.training.feeding import Feed
 from dualview.training.losses import targets
 from dualview.training.settings import SettingsError, TrainSettings
 
@@ -14,18 +15,19 @@ AS_IT_IS = ("32", "32-true")
 """Lightning's precisions that convert neither the network nor the images, which are float32."""
 
 
-def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
+def check_network_fits(fed: Feed, data: Dataset, settings: TrainSettings) -> None:
     """Run the network on the first training example.
 
     Args:
-        net: as `train` takes it.
+        fed: the network, and how it gets its images.
         data: as `train` takes it.
         settings: as `train` takes them.
 
     Raises:
         SettingsError: it does not take the images, or its outputs do not suit the loss.
     """
-    images, labels = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
+    images, labels = next(iter(Batches(data.train, 1, mean=fed.mean, std=fed.std)))
+    net = fed.core
     like = next((p for p in net.parameters() if p.is_floating_point()), images)
     dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype
     shape, classes = (2, *images.shape[1:]), data.n_classes

@@ -10,13 +10,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.errors import DivergenceError, MissingExtraError
 from dualview.training.metrics import TrainingResult, write_metrics
-from dualview.training.settings import SettingsError, TrainSettings
+from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
 
 CHECKPOINT = "last.ckpt"
@@ -51,6 +53,11 @@ def train(
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
+    The images are standardised by the mean and standard deviation of each channel over the train
+    split. **A gated network carries this as its `input_transform` from then on, and is called on
+    images as they are, pixels from 0 to 1; a plain module cannot, and the result's `network` is the
+    transform with the module behind it.** A network that has an input transform keeps it.
+
     On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
     uninterrupted one. The caller sees to it that net, data and settings are those of the first
     call. The folder gets `metrics.csv` (one row an epoch) and, when the last epoch is done,
@@ -59,19 +66,22 @@ def train(
 
     Args:
         net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
-            classes to one output (b, 1). It ends in evaluation mode.
+            classes to one output (b, 1): standardised images, or, where it carries an input
+            transform, images as they are. It ends in evaluation mode.
         data: train, validation and test split.
         settings: options; what is None is chosen by the number of train examples.
         folder: where the run's files go; made if missing.
         watcher: told of every step and epoch.
         measure: called as `measure(net, epochs_done)` before the first epoch and after each, in
-            evaluation mode and without gradients. What it returns (numbers, texts, lists and
-            dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
+            evaluation mode and without gradients: a gated network takes images as they are there,
+            a plain module standardised ones. What it returns (numbers, texts, lists and dicts) is
+            kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
         validate: False leaves the validation split alone, for runs that train on it.
 
     Returns:
-        The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
+        The curve, what became of the run ("finished", or "diverged" where a loss was not finite),
+        and the network that takes images as they are.
 
     Raises:
         RunError: the folder's checkpoint is damaged.
@@ -87,23 +97,30 @@ def train(
     ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=9), Path(folder))
     >>> result.status, len(result.curve), result.test_accuracy > 0.5
     ('finished', 9, True)
+    >>> test = datasets.load("digits").test
+    >>> hits = result.network(test.pixels).argmax(1) == test.labels
+    >>> bool(hits.float().mean() == result.test_accuracy)
+    True
     """
     require_lightning()
     import torch
 
+    from dualview.training.feeding import feed
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
+    settings = replace(settings, precision=precision_here(settings))
     gpus = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=gpus):
-        check_network_fits(net, data, settings)
+        fed = feed(net, data)
+        check_network_fits(fed, data, settings)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
         module, status, message = _fit(
-            _classifier(net, data, settings, measure, validate), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -119,11 +136,13 @@ def train(
         parameters,
         device,
         tuple(module.measurements),
+        fed.whole.eval(),
     )
 
 
 def _classifier(
     net: nn.Module,
+    fed: Feed,
     data: Dataset,
     settings: TrainSettings,
     measure: Measure | None,
@@ -131,7 +150,7 @@ def _classifier(
 ) -> Classifier:
     from dualview.training.module import Classifier
 
-    return Classifier(net, data, settings, measure, validate=validate)
+    return Classifier(net, fed, data, settings, measure, validate=validate)
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
@@ -228,7 +247,7 @@ def _machine(settings: TrainSettings) -> dict[str, Any]:
     return {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
-        "precision": settings.precision,
+        "precision": precision_here(settings),
     }
 
 
@@ -246,6 +265,34 @@ def cpu_threads(settings: TrainSettings) -> int | None:
     if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpu):
         return settings.threads or torch.get_num_threads()
     return settings.threads
+
+
+def on_this_machine(settings: TrainSettings) -> TrainSettings:
+    """The settings with the threads and the precision that they mean here, as records keep them."""
+    return replace(settings, threads=cpu_threads(settings), precision=precision_here(settings))
+
+
+def precision_here(settings: TrainSettings) -> str:
+    """Lightning's name of the precision: the settings' own, or what "auto" stands for here."""
+    import torch
+
+    if settings.precision != AUTO:
+        return settings.precision
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        others = settings.accelerator == "auto" and torch.backends.mps.is_available()
+        fast = settings.accelerator in ("auto", "cpu") and not others and multiplies_bfloat16()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is slower than float32."""
+    import torch
+
+    # A public question since PyTorch 2.10; earlier releases keep to float32.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def device_name(device: Any) -> str:

@@ -13,6 +13,9 @@ from dualview.nearest import did_you_mean
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")
 SCHEDULES = ("constant", "cosine", "one-cycle", "steps")
+DECAYED = ("all", "weights")
+AUTO = "auto"
+"""The precision that suits the machine; see `TrainSettings`."""
 
 SMALL_DATA = 5_000
 LARGE_DATA = 20_000
@@ -51,7 +54,12 @@ class TrainSettings:
         learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD, 1e-3 for
             RMSprop.
         momentum: of SGD; the others do not use it.
+        nesterov: let SGD look ahead along its momentum (Sutskever et al. 2013).
         weight_decay: L2 penalty, added to the gradients.
+        decayed: what is penalised: "all" parameters, or "weights" alone, those of two or more axes:
+            no biases and no factors of normalisation layers.
+        label_smoothing: share of each label that the cross-entropy hands out evenly to all classes
+            while training (Szegedy et al. 2015); losses of other splits are without it.
         schedule: how the learning rate changes over the whole run: "constant", "cosine" (down to
             0), "one-cycle" (up for 30 % of the steps, then down to almost 0) or "steps" (the recipe
             of He et al. 2015: a tenth for the first 1/160 of the steps, full to half of them, then
@@ -61,7 +69,11 @@ class TrainSettings:
         seed: of order, augmentation and dropout.
         accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
         devices: Lightning's: a number of devices, or indices as in "0,1".
-        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...
+        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...; or "auto":
+            "bf16-mixed" where the machine multiplies bfloat16 numbers (GPUs, and processors with
+            avx512_bf16 or AMX), which takes about half the time there, else "32-true". Parameters
+            are float32 either way, and what is asked of a trained network (kernels, paths, filters,
+            explanations) is computed in float32.
         compile: let torch.compile make kernels for the network: minutes at first, which pay on a
             GPU in long runs.
         threads: CPU threads of PyTorch; None: as they are. Small networks train fastest with 1, and
@@ -75,7 +87,10 @@ class TrainSettings:
     optimizer: str = "adam"
     learning_rate: float | None = None
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 0.0
+    decayed: str = "all"
+    label_smoothing: float = 0.0
     schedule: str = "one-cycle"
     flip: bool = False
     crop: int = 0
@@ -92,6 +107,10 @@ class TrainSettings:
         choose("loss", self.loss, LOSSES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
+        choose("decayed", self.decayed, DECAYED)
+        if isinstance(self.devices, int):
+            at_least("devices", self.devices, -1)  # all of them
+            at_most("devices", self.devices, 1024)
         for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)
             at_most(name, getattr(self, name), highest)
@@ -103,6 +122,23 @@ class TrainSettings:
             )
         if not (0 <= self.weight_decay < math.inf):
             raise SettingsError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+        if not 0 <= self.label_smoothing < 1:
+            raise SettingsError(
+                f"label_smoothing: expected 0 or more and less than 1, got {self.label_smoothing}"
+            )
+        self._expect_that_they_go_together()
+
+    def _expect_that_they_go_together(self) -> None:
+        if self.label_smoothing and self.loss != "cross-entropy":
+            raise SettingsError(
+                f"label_smoothing: expected 0 with the loss {self.loss!r}, got "
+                f"{self.label_smoothing}; it belongs to the cross-entropy"
+            )
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise SettingsError(
+                f"nesterov: expected the optimizer 'sgd' with momentum, got {self.optimizer!r} "
+                f"with momentum {self.momentum}"
+            )
 
     def resolved(self, n_train: int) -> TrainSettings:
         """The same settings with every None filled in for `n_train` examples.

@@ -125,6 +125,17 @@ def test_rows_by_hand():
     assert of_wide(_records(), "dlgn") == pytest.approx([0.6 / 0.9, 0.3 / 0.75])
 
 
+def test_unequal_epochs_are_told_of():
+    alike = _records()
+    assert not any("epochs:" in note for note in tables(alike)[0].notes)
+    longer = [replace(r, epochs=12) if r.kind == "dnn" else r for r in alike]
+    (note,) = [note for note in tables(longer)[0].notes if "epochs:" in note]
+    own = alike[-1].epochs
+    assert note == (
+        f"C4GAP: not trained for the same epochs: DNN 12, DNN, wide {own}, DGN {own}, DLGN {own}."
+    )
+
+
 def test_missing_and_diverged_runs():
     alone = [record for record in _records() if record.kind == "dlgn"]
     alone[0] = diverged(alone[0], epochs=0)

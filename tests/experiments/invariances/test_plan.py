@@ -82,7 +82,7 @@ def test_what_is_measured():
     mean, std = torch.tensor(one.data.mean), torch.tensor(one.data.std)
     x = (images - mean.reshape(1, -1, 1, 1)) / std.reshape(1, -1, 1, 1)
     with torch.no_grad():
-        hits = (net(x).argmax(1) == one.data.test.labels).sum()
+        hits = (net.without_input_transform()(x).argmax(1) == one.data.test.labels).sum()
     assert taken["whole"] == hits / len(images)
     assert len(taken["without_weights"]) == len(taken["without_both"]) == len(taken["blocks"]) == 9
     dnn = build_network(one.comparison, "dnn", 0, one.data)

@@ -31,6 +31,7 @@ def card_text(config: SavedConfig, parameters: int) -> str:
         "Gate order": _order(config.gate_order),
         "In place of max pooling": config.recipe.max_pool,
         "One example": "×".join(map(str, shape)) if shape else "as the model takes it",
+        "Done to inputs first": _transform(config),
         "Parameters": f"{parameters:,}, {config.dtype}",
         "Saved with": _options(config.versions),
     }
@@ -53,9 +54,15 @@ net = dv.GatedNetwork.from_pretrained("FOLDER OR HUB NAME"{model})
 {table}
 
 `config.json` says how the network is made, `model.safetensors` holds its numbers; loading runs no
-code of theirs. On what it was trained, how its inputs were normalised and how well it does are not
-known here: write it below.
+code of theirs. On what it was trained and how well it does are not known here: write it below.
 """
+
+
+def _transform(config: SavedConfig) -> str:
+    if config.input_transform is None:
+        return "nothing"
+    mean, std = (", ".join(f"{v:.6g}" for v in part) for part in config.input_transform)
+    return f"less the mean {mean}, divided by the standard deviation {std}, channel by channel"
 
 
 def _options(options: Mapping[str, Any]) -> str:

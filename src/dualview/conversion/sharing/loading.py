@@ -12,8 +12,9 @@ from torch import nn
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, StoredTensor, load_parameters, stored_tensors
 from dualview.conversion.sharing.config import CONFIG, DTYPES, SavedConfig, read_config
-from dualview.conversion.sharing.rebuilding import rebuilt
+from dualview.conversion.sharing.rebuilding import rebuilt, transform_numbers
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import opened
 
 
 def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None) -> GatedNetwork:
@@ -36,6 +37,12 @@ def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None)
     except SavedNetworkError as error:
         raise SavedNetworkError(f"{config_file}: {error}") from error
     load_parameters(net, parameter_file)
+    if transform_numbers(net) != config.input_transform:
+        raise SavedNetworkError(
+            f"{parameter_file}: input_transform: expected {config.input_transform}, as the config "
+            f"says, got {transform_numbers(net)}. Repair: give the config and the parameter file "
+            f"that belong together"
+        )
     return net
 
 
@@ -51,7 +58,7 @@ def folder_files(folder: Path) -> tuple[Path, Path]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SavedNetworkError(

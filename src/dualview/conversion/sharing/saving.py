@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, save_parameters
@@ -63,5 +64,6 @@ def write_files(net: GatedNetwork, config: SavedConfig, folder: Path) -> None:
 
 
 def _structure(config: SavedConfig) -> SavedConfig:
-    """What stays when a network is trained on."""
-    return replace(config, sha256="", versions={}, recipe=replace(config.recipe, seed=None))
+    """What stays when a network is trained on, which may give it an input transform."""
+    nothing: dict[str, Any] = {"sha256": "", "versions": {}, "input_transform": None}
+    return replace(config, **nothing, recipe=replace(config.recipe, seed=None))

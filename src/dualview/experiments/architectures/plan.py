@@ -164,6 +164,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
             f"Published: {DLGN_RECOVERY.text} ({DLGN_RECOVERY.source}). “Max over epochs” picks "
             "the best epoch by the test set, so it is no score.",
             *_enlarged_note(groups),
+            *_epochs_note(groups),
         ),
     )
 
@@ -193,6 +194,17 @@ def _enlarged_note(groups: Sequence[tuple[str, list[RunRecord]]]) -> tuple[str, 
         f"{arch} halves images four times, so each pixel is repeated {factor} × {factor} times."
         for arch, factor in factors.items()
     )
+
+
+def _epochs_note(groups: Sequence[tuple[str, list[RunRecord]]]) -> tuple[str, ...]:
+    """Which kinds of an architecture were trained for how long, where they were not alike."""
+    notes = []
+    for arch, runs in groups:
+        epochs = {run.kind: run.epochs for run in runs}
+        if len(set(epochs.values())) > 1:
+            each = ", ".join(f"{kind_name(kind)} {count}" for kind, count in epochs.items())
+            notes.append(f"{architecture_name(arch)}: not trained for the same epochs: {each}.")
+    return tuple(notes)
 
 
 def _cost_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:

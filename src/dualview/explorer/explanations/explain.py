@@ -78,7 +78,8 @@ def explain(
     prediction is wrong, else the runner-up.
 
     Args:
-        net: a gated network that takes the data's images, normalised as for training.
+        net: a gated network that takes the data's images: as they are if it carries its input
+            transform, else standardised by the data's statistics.
         data: where the examples are from, and the kernel machine's training examples.
         rows: of the examples in the split.
         split: "train", "validation" or "test".
@@ -105,7 +106,7 @@ def explain(
     part: Split = getattr(data, split)
     _check_rows(rows, len(part), split)
     exact = copy.deepcopy(net).cpu().double().eval()
-    x = inputs(data, part, rows)  # (n, c, h, w) float32, as in training
+    x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
     layers = layers_of(exact, x[:1].double())
     found_filters, why_none = filters_by_layer(exact, data.input_shape)
     interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)

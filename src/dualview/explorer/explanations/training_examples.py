@@ -91,7 +91,7 @@ def fit(
     if len(labels.unique()) < 2:
         return None, (), "There is no kernel machine: its training examples are of one class."
     own = copy.deepcopy(net).cpu().eval()
-    train = inputs(data, data.train, rows)
+    train = inputs(net, data, data.train, rows)
     try:
         seconds = seconds_for(own, x, train, plan.gates)
     except PathKernelError as error:

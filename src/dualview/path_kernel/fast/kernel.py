@@ -83,7 +83,7 @@ def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
         dense = gates[plan.first_dense : plan.first_dense + len(plan.dense)]
         masks = [mask.pack(gates) for mask in plan.masks]
         parts.append([*masks, *(pack_gates(gate.numpy()) for gate in dense)])
-    inputs = torch.ones_like(x) if plan.ones else x
+    inputs = torch.ones_like(x) if plan.ones else net.transformed(x)
     if plan.program is None:
         inputs = inputs.flatten(1)
     masks = [np.concatenate(layer) for layer in zip(*parts, strict=True)]

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from dualview.conversion.parameters import save_parameters
 from dualview.errors import RunError
 from dualview.files.writing import PART
+from dualview.training.feeding import Feed, completed_state
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
 from dualview.training.run import CHECKPOINT, METRICS, MODEL
 from dualview.training.settings import TrainSettings
@@ -37,6 +38,7 @@ class Member:
 
     Attributes:
         net: holds the parameters whenever no stack is being trained.
+        fed: how it gets its images.
         settings: resolved.
         folder: of its run.
         curve: of the completed epochs.
@@ -45,6 +47,7 @@ class Member:
     """
 
     net: nn.Module
+    fed: Feed
     settings: TrainSettings
     folder: Path
     curve: list[EpochMetrics] = field(default_factory=list)
@@ -69,7 +72,7 @@ class Member:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
             if checkpoint.get("version") != VERSION:
                 raise ValueError("a checkpoint of a network that was trained by itself")
-            self.net.load_state_dict(checkpoint["network"])
+            self.net.load_state_dict(completed_state(checkpoint["network"], self.net))
             self.curve = [EpochMetrics(**epoch) for epoch in checkpoint["curve"]]
             self.optimiser = checkpoint["optimiser"]
         # torch.load raises whatever its zip reader and unpickler meet.
@@ -100,6 +103,7 @@ class Member:
             tuple(self.curve),
             sum(p.numel() for p in self.net.parameters() if p.requires_grad),
             device,
+            network=self.fed.whole.cpu().eval(),
         )
 
 

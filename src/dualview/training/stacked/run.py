@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dualview.training import optimisation
+from dualview.training.feeding import feed
 from dualview.training.metrics import EpochMetrics, TrainingResult
 from dualview.training.run import Terminated, device_name
 from dualview.training.settings import SettingsError, TrainSettings
@@ -54,8 +55,8 @@ def train_stacked(
 ) -> list[TrainingResult]:
     """Train all `nets` in place; go on from the folders' checkpoints if an earlier call left some.
 
-    Files and results are those of `train`, for each network by itself. A network that diverges
-    drops out at the end of the epoch, and the others go on.
+    Files and results are those of `train`, for each network by itself, input transforms included. A
+    network that diverges drops out at the end of the epoch, and the others go on.
 
     Args:
         nets: fully connected networks that `network.stack` takes.
@@ -91,9 +92,11 @@ def train_stacked(
     members = []
     for net, own, folder in zip(nets, settings, folders, strict=True):
         folder.mkdir(parents=True, exist_ok=True)
-        member = Member(net.to(device, DTYPES[first.precision]).train(), own, folder)
+        net.to(device, DTYPES[first.precision]).train()
+        member = Member(net, feed(net, data), own, folder)
         member.resume()
         members.append(member)
+    _check_feeds(members)
     with use_threads(first.threads), _terminable():
         _train_members(members, data, device, validate, watcher)
         return [member.finish(device_name(device)) for member in members]
@@ -109,10 +112,11 @@ def _train_members(
     begin = min(member.epochs_done for member in members)
     watcher.started(begin, settings.epochs, -(-len(data.train) // settings.batch_size))
     dtype = DTYPES[settings.precision]
-    train = Examples.of(data.train, data, device, dtype)
-    evaluated = [Examples.of(data.test, data, device, dtype)]
+    fed = members[0].fed
+    train = Examples.of(data.train, fed, device, dtype)
+    evaluated = [Examples.of(data.test, fed, device, dtype)]
     if validate:
-        evaluated.append(Examples.of(data.validation, data, device, dtype))
+        evaluated.append(Examples.of(data.validation, fed, device, dtype))
     together: _Pass | None = None
     for epoch in range(begin, settings.epochs):
         due = [m for m in members if m.epochs_done == epoch and not m.diverged]
@@ -146,7 +150,7 @@ class _Pass:
     ) -> None:
         self.members = members
         self.settings = members[0].settings
-        nets = [member.net for member in members]
+        nets = [member.fed.core for member in members]
         self.stack = stack(nets, train.images.shape[1])
         self.optimiser = optimisation.optimiser(self.settings, self.stack.parameters())
         take_in(self.stack, self.optimiser, members)
@@ -273,12 +277,27 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         ("devices", (1, "1", "auto")),
         ("flip", (False,)),
         ("crop", (0,)),
+        ("decayed", ("all",)),
+        ("label_smoothing", (0.0,)),
     ):
         if getattr(first, name) not in known:
             raise SettingsError(
                 f"{name}: expected {' or '.join(map(repr, known))} where networks are trained in "
                 f"one pass, got {getattr(first, name)!r}"
             )
+
+
+def _check_feeds(members: Sequence[Member]) -> None:
+    """Refuse networks that read their images in different ways.
+
+    Raises:
+        SettingsError: their input transforms differ.
+    """
+    if len({(member.fed.mean, member.fed.std) for member in members}) > 1:
+        raise SettingsError(
+            "networks trained in one pass: expected one input transform for all, got several. "
+            "Repair: train them one by one"
+        )
 
 
 def _device(settings: TrainSettings) -> torch.device:
