@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.architectures.record import architecture_of
+from dualview.conversion.affinity import affine_layers
 from dualview.conversion.examples import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
@@ -29,10 +30,16 @@ from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
 from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.recipe import OWN, Recipe, describe_gate
-from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
-from dualview.conversion.tracing import Mode, TracedNetwork, data_argument, gate_of, trace
+from dualview.conversion.tracing import (
+    Mode,
+    TracedNetwork,
+    data_argument,
+    gate_of,
+    named_tensors,
+    trace,
+)
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
@@ -108,6 +115,15 @@ class GatedNetwork(nn.Module):
     def n_gates(self) -> int:
         """Number of gated layers (activation call sites)."""
         return len(self.gate_functions)
+
+    @property
+    def affine_layers(self) -> tuple[bool, ...]:
+        """Whether the pre-activations of each gating layer are affine in the input.
+
+        In a DLGN all are that no multiplier stands before (attention, squeeze-and-excitation,
+        normalisation by statistics of the example).
+        """
+        return affine_layers(self.gating_network, self.n_gates)
 
     def forward(self, x: Tensor, *more: Tensor) -> Any:
         """What the model returned: logits under the gates of `x`, and its last squash if any."""
@@ -376,7 +392,6 @@ def disentangle(
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
     traced = trace(model, example_input, mode=mode, output=output)
-    _refuse_multipliers(kind, traced)
     order = _checked_order(gate_order, traced)
     if kind == "dnn":
         _check_own_dual_form(gate, weights_input, order, max_pool, traced)
@@ -392,10 +407,13 @@ def disentangle(
         at_zero=[function.at_zero for function in functions],
     )
     if kind == "dlgn-sf":
+        _refuse_multipliers(traced)
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
         graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
         gating = gating_network(traced.module, graph)
+        if kind == "dlgn" and traced.multipliers:
+            _say_what_is_affine(traced, gating)
         if kind == "dnn":
             _refuse_split_batch_norm(traced, graph)
             _warn_about_dropout(traced, graph)
@@ -469,17 +487,35 @@ def _check_choices(kind: str, weights_input: str, max_pool: str | None, mode: st
         )
 
 
-def _refuse_multipliers(kind: Kind, traced: TracedNetwork) -> None:
-    """What a DLGN multiplies by is a gate of an affine pre-activation, and nothing else."""
-    if kind in ("dnn", "dgn") or not traced.multipliers:
-        return
-    raise UnsupportedOperationError(
-        f"{describe(traced.multipliers[0])}: kind={kind!r} promises that what the weights network "
-        f"is multiplied by comes from pre-activations that are affine in the input. LayerNorm's "
-        f"1 / standard deviation and the softmax of a product of queries and keys do not, and "
-        f"without them there is no normalisation or attention left. Repair: use kind='dgn', whose "
-        f"gating network computes them; or batch norm and convolutions in their place"
-    )
+def _refuse_multipliers(traced: TracedNetwork) -> None:
+    if traced.multipliers:
+        raise UnsupportedOperationError(
+            f"{describe(traced.multipliers[0])}: kind='dlgn-sf' has a gating layer for each layer "
+            f"of a plain chain, and nothing that could compute this multiplier. Repair: use "
+            f"kind='dlgn' or kind='dgn'"
+        )
+
+
+def _say_what_is_affine(traced: TracedNetwork, gating: fx.GraphModule) -> None:
+    """Warn of pre-activations that a multiplier keeps from being affine; refuse if all are such."""
+    affine = affine_layers(gating, len(traced.activations))
+    where = describe(traced.multipliers[0])
+    if not any(affine):
+        raise UnsupportedOperationError(
+            f"{where}: kind='dlgn' promises pre-activations that are affine in the input. This "
+            f"multiplies by a number that depends on the example, as attention and normalisation "
+            f"by statistics do, so that no layer's would be. Repair: use kind='dgn', whose gating "
+            f"network computes it; or batch norm and convolutions in its place"
+        )
+    if not all(affine):
+        late = [str(layer) for layer, is_affine in enumerate(affine) if not is_affine]
+        warnings.warn(
+            f"{where}: it multiplies by a number that depends on the example, which the gating "
+            f"network computes as the model does, so that the pre-activations of layers "
+            f"{', '.join(late)} are not affine in the input (net.affine_layers tells)",
+            DualviewWarning,
+            stacklevel=3,
+        )
 
 
 def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
@@ -595,20 +631,15 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
+    sources = dict(named_tensors(drawn))
     with torch.no_grad():
-        for name, tensor in _named_tensors(fresh):
-            if name in sources:
-                tensor.copy_(sources[name])
+        for name, tensor in named_tensors(fresh):
+            if name in traced.origins:
+                tensor.copy_(sources[traced.origins[name]])
     for parameter in fresh.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
-
-
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters(remove_duplicate=False)
-    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:

@@ -8,8 +8,8 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -54,7 +54,8 @@ class TracedNetwork:
     (LayerNorm and attention, `signal_path`) are replayed; what is off it computes
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
     input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
-    what the model gives; None where that is the same.
+    what the model gives; None where that is the same. `origins` tells, of each parameter and buffer
+    by its name in `module`, what the model calls it.
     """
 
     module: fx.GraphModule
@@ -64,6 +65,7 @@ class TracedNetwork:
     signal_path: frozenset[fx.Node]
     shapes: dict[fx.Node, torch.Size]
     squash: fx.GraphModule | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def graph(self) -> fx.Graph:
@@ -109,6 +111,7 @@ def trace(
     ['1']
     """
     own = private_copy(model)
+    names = {id(tensor): name for name, tensor in named_tensors(own)}
     example = None if example_input is None else Example.of(example_input)
     expected = None if example is None else outputs_of(own, example)
     module = _recorded(own, example, mode)
@@ -117,13 +120,26 @@ def trace(
         expected = None if expected is None else selected(expected, output)
     squash = _normalised(module, example)
     verify(module.graph)
-    traced = _read(type(model).__name__, module, squash)
+    traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
     if example is None:
         return traced
     shapes = shapes_in(module, example)
     verify_examples_apart(traced.multipliers, value_kinds(module.graph), shapes)
     compare(type(model).__name__, module, squash, expected, example)
     return replace(traced, shapes=shapes)
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, a shared one under each of its names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _origins(module: nn.Module, names: Mapping[int, str]) -> dict[str, str]:
+    """Name of each tensor of `module` that the model has too -> its name there."""
+    return {
+        name: names[id(tensor)] for name, tensor in named_tensors(module) if id(tensor) in names
+    }
 
 
 def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModule | None:

@@ -118,7 +118,16 @@ def verify_examples_apart(
         )
 
 
-def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+def is_known_affine(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
+    """Whether `node`, no activation or max pool, is affine in the data that it reads."""
+    try:
+        _verify_node(node, kinds)
+    except UnsupportedOperationError:
+        return False
+    return True
+
+
+def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
     if is_activation(node) or is_max_pool(node):
         return
     if is_layer_norm(node):
@@ -186,7 +195,7 @@ def _verify_follows_the_mode(node: fx.Node) -> None:
         )
 
 
-def _verify_layer_norm(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+def _verify_layer_norm(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
     if any(kinds[n] == "data" for n in node.all_input_nodes if n is not layer_norm_of(node).source):
         raise UnsupportedOperationError(
             f"{describe(node)}: expected a gamma and beta that are parameters, got one that "
@@ -204,7 +213,7 @@ def _always_on(node: fx.Node) -> bool:
     return bool(node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True))
 
 
-def _holds_data(argument: Any, kinds: dict[fx.Node, ValueKind]) -> bool:
+def _holds_data(argument: Any, kinds: Mapping[fx.Node, str]) -> bool:
     return any(kinds[node] == "data" for node in as_nodes(argument))
 
 

@@ -143,6 +143,9 @@ def test_equals_the_model(name):
     assert sum(kept.values()) == sum(p.numel() for p in model.parameters())
     dgn = dv.disentangle(model, "dgn", example_input=x, seed=0, initialise=draw)
     assert dgn(more).shape == (5, 2)
+    theirs = [p for p in model.parameters() if p.numel() > 1]
+    for parameter in dgn.weights_network.parameters():  # all are drawn afresh, by whatever name
+        assert not any(p.shape == parameter.shape and torch.equal(p, parameter) for p in theirs)
 
 
 @pytest.mark.parametrize("name", ["layers", "by hand", "attention"])

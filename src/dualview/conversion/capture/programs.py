@@ -17,6 +17,7 @@ from dualview.conversion.capture.calls import call_of, written
 from dualview.conversion.capture.layers import Layers
 from dualview.conversion.examples import Example
 from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.recording.target_names import rename, root_of
 from dualview.conversion.source_lines import users_frame, users_line
 from dualview.errors import TracingError
 
@@ -207,7 +208,11 @@ def _network(
             values[node] = _operation(graph, layers, node, values)
         elif node.op == "output":
             graph.output(_outputs(program, node, values))
-    return GraphNetwork(own, graph, class_name=type(own).__name__)
+    root = root_of(own, graph)
+    rename(graph)
+    module = GraphNetwork(root, graph, class_name=type(own).__name__)
+    module.training = own.training
+    return module
 
 
 def _input(
