@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.errors import DualviewError, did_you_mean
 
 Check = Callable[[Any], Any]
 """A value -> the same in its plain type; raises `UnfitError`."""

@@ -22,7 +22,7 @@ from safetensors.torch import load_model
 import dualview as dv
 from dualview.cli import main
 from dualview.cli.kernel import examples, gated_network
-from dualview.experiments.compare import compare, load_data
+from dualview.experiments.comparison import compare, load_data
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
@@ -74,6 +74,17 @@ def test_fresh_network(out, kind):
     net = gated_network(settings, kind, 3, load_data(settings))
     net = net.without_input_transform()
     torch.testing.assert_close(read(out), dv.npk(net, first(6), gates="hard"))
+
+
+def test_biases_norms_and_type(out):
+    options = ["--arch", "c4gap", "--width", 2, "--batch-norm", "--kind", "dnn", "--norms", "scale"]
+    options += ["--biases", "--bias-variance", 0.25, "--dtype", "float64"]
+    assert kernel(out, *options, n=3) == 0
+    settings = replace(TRAINED, arch="c4gap", width=2, batch_norm=True, kinds=("dnn",))
+    net = gated_network(settings, "dnn", 0, load_data(settings)).double()
+    same = {"biases": True, "bias_variance": 0.25, "batch_norm": "scale"}
+    expected = dv.npk(net.without_input_transform(), first(3).double(), **same)
+    torch.testing.assert_close(read(out), expected, rtol=1e-5, atol=0)
 
 
 def test_convolutional_network_and_split(out):

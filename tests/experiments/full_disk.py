@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dualview.errors import RunError
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.jobs import Silent
 from dualview.experiments.records import load_record
 from dualview.training import Unwatched

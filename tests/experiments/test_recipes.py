@@ -15,8 +15,9 @@ import torch
 from dualview.datasets import Dataset, Split
 from dualview.experiments import recipes
 from dualview.experiments.experiment import Machine, Request
+from dualview.experiments.naming import ARCHITECTURE_NAMES
 from dualview.experiments.networks import build_network
-from dualview.experiments.recipes import ARCHITECTURE_NAMES, setting
+from dualview.experiments.recipes import setting
 from dualview.training import SettingsError
 from tests.experiments.reproduced import few_digits
 
@@ -47,6 +48,14 @@ def test_every_recipe_on_large_data(arch, monkeypatch):
     assert setting("trial", arch, Request(width=2), DIGITS).scale > 0
 
 
+def test_precision_on_large_data(monkeypatch):
+    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    for arch in recipes.LARGE:
+        assert setting("trial", arch, Request(), DIGITS).comparison.training.precision == "auto"
+    asked = Request(machine=Machine(precision="32-true"))
+    assert setting("trial", "c4gap", asked, DIGITS).comparison.training.precision == "32-true"
+
+
 @pytest.mark.parametrize("request_", [Request(preset="paper"), Request()], ids=["paper", "large"])
 def test_no_recipe_in_this_preset(request_, monkeypatch):
     monkeypatch.setattr(recipes, "is_small", lambda data: False)
@@ -55,7 +64,7 @@ def test_no_recipe_in_this_preset(request_, monkeypatch):
 
 
 def test_names():
-    assert set(ARCHITECTURE_NAMES) == set(recipes.SMALL)
+    assert set(ARCHITECTURE_NAMES) >= set(recipes.SMALL)
     assert set(ARCHITECTURE_NAMES) >= {*recipes.LARGE, *recipes.PAPER}
 
 

@@ -2,17 +2,15 @@
 
 - A plain file, or a link to one, is read whole; a named pipe, a folder, a device and a socket are
   refused at once, by their kind; so are a file that is missing and one that is too large.
-- A folder is looked at at any depth.
 """
 
 import os
 import socket
-import stat
 from pathlib import Path
 
 import pytest
 
-from dualview.files.opening import bytes_of, expect_file, expect_files_below, opened, text_of
+from dualview.files.opening import bytes_of, expect_file, opened, text_of
 
 KINDS = {
     "pipe": (os.mkfifo, "expected a file, got a named pipe"),
@@ -74,13 +72,3 @@ def test_no_handle_is_left(tmp_path):
         with pytest.raises(OSError, match="named pipe"):
             expect_file(tmp_path / "pipe")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_folders_at_any_depth(tmp_path):
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "file").touch()
-    expect_files_below(tmp_path)
-    os.mkfifo(tmp_path / "a" / "b" / "pipe")
-    with pytest.raises(OSError, match="named pipe"):
-        expect_files_below(tmp_path)
-    assert stat.S_ISFIFO((tmp_path / "a" / "b" / "pipe").stat().st_mode)

@@ -69,12 +69,11 @@ def assert_equal(net, x, npk_oracle, ntk_oracle, normalise, biases=False, scale=
     """Both kernels, of weights with variance 1 / fan-in or 1; returns the oracle's NPK."""
     unit = {name: math.sqrt(fan_in) for name, fan_in in weight_layers(net).items()}
     variances = fan_in_variances(net) if normalise else 1.0
-    choice = {"biases": biases, "variances": variances}
     same = {"biases": biases, "batch_norm": "scale" if scale else "identity"}
-    npk = npk_oracle(net, x, **{**choice, **same})
+    npk = npk_oracle(net, x, variances=variances, **same)
     assert relative_error(dv.npk(net, x, normalise=normalise, **same), npk) < 1e-10
-    ntk = ntk_oracle(net, x, **choice)
-    got = dv.expected_ntk(net, x, c=1.0 if normalise else unit, biases=biases)
+    ntk = ntk_oracle(net, x, variances=variances, **same)
+    got = dv.expected_ntk(net, x, c=1.0 if normalise else unit, **same)
     assert relative_error(got, ntk) < 1e-10
     return npk
 

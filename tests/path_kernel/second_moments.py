@@ -20,7 +20,8 @@ from torch import Tensor, fx, nn
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.verification import value_kinds
 from dualview.conversion.weights_graph import one_row_of_ones
-from dualview.path_kernel.random_weights import bare_weights_network, fan_in
+from dualview.path_kernel.parameters import fan_ins
+from dualview.path_kernel.random_weights import kernel_network
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONSTANT = fx.Graph().placeholder("constant")
@@ -31,8 +32,8 @@ class SecondMoments:
     """One pair of examples (each with a batch axis of 1) and its gates."""
 
     def __init__(self, net, left: Tensor, right: Tensor, *, normalise: bool, hard=False) -> None:
-        self.network = bare_weights_network(net)
-        self.normalise = normalise
+        self.network = kernel_network(net)
+        self.normalise, self.fan_ins = normalise, fan_ins(self.network)
         sides = [net.gates_and_switches(x, hard=hard) for x in (left, right)]
         names = [n for n in self.network.graph.nodes if n.op == "placeholder"]
         self.given = [
@@ -183,7 +184,7 @@ class SecondMoments:
         self.behind.add(node)
         module = copy.deepcopy(self._module(node))
         name = f"{node.target}.weight"
-        variance = 1 / fan_in(self.network, name) if self.normalise else 1.0
+        variance = 1 / self.fan_ins[name] if self.normalise else 1.0
         size = int(torch.tensor(self.shapes[source]).prod())
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
         moment, tangent = 0, 0
@@ -211,7 +212,7 @@ class SecondMoments:
 
 def second_moments(net, x1: Tensor, x2: Tensor, *, normalise=True, hard=False):
     """(NPK, NTK) between all pairs, by the oracle; net is in evaluation mode, float64."""
-    assert not any(isinstance(m, BATCH_NORM_MODULES) for m in bare_weights_network(net).modules())
+    assert not any(isinstance(m, BATCH_NORM_MODULES) for m in kernel_network(net).modules())
     pairs = [
         [SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard).run() for b in x2]
         for a in x1

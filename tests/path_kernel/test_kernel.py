@@ -586,12 +586,22 @@ def test_refusals(case):
 
 
 def test_overflow_is_said():
+    model = fc(input_shape=(1, 1, 10), width=100, depth=28)
+    net = dv.disentangle(model, "dgn", gate=dv.SoftGate(1e-6))
+    x = torch.randn(2, 1, 1, 10)
+    with pytest.raises(PathKernelError, match=r"got about 1e\d\d\. Repair: normalise=True, or"):
+        dv.npk(net, x, normalise=False)
+    assert dv.npk(net, x).isfinite().all()
+
+
+def test_a_factor_beyond_float32_does_no_harm_where_the_product_fits():
     model = fc(input_shape=(1, 1, 10), width=100, depth=25)
     net = dv.disentangle(model, "dgn", gate=dv.SoftGate(1e-6))
     x = torch.randn(2, 1, 1, 10)
-    with pytest.raises(PathKernelError, match="overflows"):
-        dv.npk(net, x, normalise=False)
-    assert dv.npk(net, x).isfinite().all()
+    kernel = dv.npk(net, x, normalise=False)
+    exact = dv.npk(net.double(), x.double(), normalise=False)
+    assert exact.abs().max() > 1e33
+    torch.testing.assert_close(kernel.double(), exact, rtol=1e-4, atol=0)
 
 
 def test_scales_of_other_layers_are_refused():

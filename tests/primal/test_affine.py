@@ -112,7 +112,7 @@ def test_parameters_that_are_not_finite_are_refused_where_they_matter(value):
     with torch.no_grad():
         net.gating_network.get_submodule("4").running_var[1] = value
     assert_exact(net, 0, SHAPE)
-    with pytest.raises(PrimalFilterError, match=r"'4\.running_var' .*finite.*layer 2"):
+    with pytest.raises(PrimalFilterError, match=r"'4\.running_var' .*finite"):
         layer_network(net, 2)
 
 

@@ -117,7 +117,7 @@ def test_a_plain_module(model, tmp_path):
 @pytest.mark.parametrize("old", [False, True], ids=["now", "of before"])
 def test_a_loaded_run(kind, old, tmp_path):
     from dualview.cli.kernel import gated_network, read_config
-    from dualview.experiments.compare import compare
+    from dualview.experiments.comparison import compare
     from dualview.experiments.settings import ComparisonSettings
 
     settings = ComparisonSettings(kinds=(kind,), width=24, training=SETTINGS, seeds=1)

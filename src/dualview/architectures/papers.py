@@ -23,8 +23,7 @@ from dualview.architectures.drawing import reset
 from dualview.architectures.record import recorded
 from dualview.architectures.vision_transformer import vit
 from dualview.architectures.whitened import c6white
-from dualview.errors import ArchitectureError
-from dualview.nearest import did_you_mean
+from dualview.errors import ArchitectureError, did_you_mean
 
 Shape = tuple[int, int, int]
 

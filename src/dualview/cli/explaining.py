@@ -88,7 +88,7 @@ def load_run(options: Any) -> Run:
     Raises:
         RunError: it is no finished run, it diverged, or it was trained on other data.
     """
-    from dualview.experiments.compare import load_data
+    from dualview.experiments.comparison import load_data
 
     folder = Path(options.run_folder)
     at_least("train", options.train, 0)

@@ -132,6 +132,27 @@ def _add_kernel_options(parser: Any) -> None:
         help="as the network applies them, or 1{q > 0}, which is much faster",
     )
     group.add_argument(
+        "--biases", action="store_true", help="count paths that start at a bias (default: none do)"
+    )
+    group.add_argument(
+        "--bias-variance",
+        metavar="V",
+        type=float,
+        default=1.0,
+        help="variance of the biases, with --biases (default: %(default)g)",
+    )
+    group.add_argument(
+        "--norms",
+        choices=["identity", "scale"],
+        default="identity",
+        help="batch norms as the identity, or as factors gamma / sqrt(variance + eps)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        help="to compute in and to store (default: the network's own)",
+    )
+    group.add_argument(
         "--block",
         metavar="N",
         type=int | None,
@@ -158,7 +179,7 @@ def _add_kernel_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Compute, and say where it is; `again` is the command that goes on after an interruption."""
-    from dualview.experiments.compare import load_data
+    from dualview.experiments.comparison import load_data
     from dualview.path_kernel.gram.gram import npk_gram
 
     at_least("n", options.n, 1)
@@ -176,6 +197,10 @@ def run(options: Any, again: str) -> int:
             scheduler=options.scheduler,
             workers=options.workers,
             gates=options.gates,
+            biases=options.biases,
+            bias_variance=options.bias_variance,
+            batch_norm=options.norms,
+            dtype=options.dtype,
             overwrite=options.overwrite,
         )
     print(result_text(gram.shape[0], time.perf_counter() - start, Path(options.out)))

@@ -8,8 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from dualview.cli.yaml_size import expect_small, expect_small_file
-from dualview.errors import MissingExtraError
-from dualview.nearest import did_you_mean
+from dualview.errors import MissingExtraError, did_you_mean
 
 try:
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter

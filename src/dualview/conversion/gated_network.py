@@ -14,7 +14,7 @@ import copy
 import operator
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -46,8 +46,8 @@ from dualview.errors import (
     DualviewWarning,
     GateOrderError,
     UnsupportedOperationError,
+    did_you_mean,
 )
-from dualview.nearest import did_you_mean
 
 Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
 WeightsInput = Literal["data", "ones"]
@@ -177,22 +177,33 @@ class GatedNetwork(nn.Module):
         return self.gates_and_switches(x, *more)[0]
 
     def gates_and_switches(
-        self, x: Tensor, *more: Tensor, hard: bool = False
+        self,
+        x: Tensor,
+        *more: Tensor,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All that the weights network needs beside its input: gates, and what is replayed as is.
 
         That is max-pool switches, then the multipliers of LayerNorm and attention. `hard` takes
-        1{q > 0} in place of the network's own gate functions.
+        1{q > 0} in place of the network's own gate functions. `check` is called with all that the
+        gating network gives, since a gate of NaN may look like any other.
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
         """
-        return self._gates_and_switches(self.transformed(x), *more, hard=hard)
+        return self._gates_and_switches(self.transformed(x), *more, hard=hard, check=check)
 
     def _gates_and_switches(
-        self, z: Tensor, *more: Tensor, hard: bool = False
+        self,
+        z: Tensor,
+        *more: Tensor,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         values = self.gating_network(z, *more)
+        if check is not None:
+            check(values)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]

@@ -25,8 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from dualview.datasets.optional import need
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 from dualview.files.opening import opened
 from dualview.files.room import room, said
 

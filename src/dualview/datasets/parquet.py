@@ -15,9 +15,8 @@ from typing import Any, TypeVar
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
 from dualview.datasets.decode import MOST_ENCODED, too_long
-from dualview.datasets.optional import need
 from dualview.datasets.tables import Columns, Table, read_tables
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 from dualview.files.opening import expect_file
 from dualview.files.room import room, said
 
@@ -67,7 +66,7 @@ def split_files(path: Path, config: str | None) -> dict[str, list[Path]]:
     Raises:
         DataError: see `read_parquet`.
     """
-    if path.is_file():
+    if not path.is_dir():
         return {"train": [path]}
     folder = _folder(path, config)
     found: dict[str, list[Path]] = {}
@@ -96,6 +95,7 @@ def open_table(path: Path) -> Table:
         DataError: it is no Parquet file, or a damaged one.
     """
     parquet = need("pyarrow.parquet", "train")
+    _expect_text(path)
     _guard(path, lambda: expect_file(path))
     file = _guard(path, lambda: parquet.ParquetFile(path, page_checksum_verification=True))
     schema = _guard(path, lambda: file.schema_arrow)
@@ -107,6 +107,17 @@ def open_table(path: Path) -> Table:
         chunks=lambda column: _chunks(file, column, path),
         expect_room=lambda column: _expect_room(file, column, path),
     )
+
+
+def _expect_text(path: Path) -> None:
+    """Arrow opens files by names in UTF-8 only."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{str(path)!a}: expected a name in UTF-8, as Arrow needs it for Parquet files; "
+            f"rename the file or its folder"
+        ) from error
 
 
 def _sizes(file: Any, column: str) -> Iterator[tuple[int, int, int]]:

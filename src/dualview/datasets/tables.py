@@ -17,8 +17,7 @@ import numpy as np
 from dualview.datasets.dataset import Examples, Source
 from dualview.datasets.decode import MOST_ENCODED, Encoded, decode_images, expect_room, too_long
 from dualview.datasets.labels import checked_labels, numbered_classes
-from dualview.datasets.optional import need
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "labels", "fine_label")

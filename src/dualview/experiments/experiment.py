@@ -1,13 +1,15 @@
-"""What an experiment is: `Request` (what was asked), `Experiment` (how it is planned and tabled).
+"""What an experiment is: `Request` (what was asked), `Experiment` (what it is made of).
 
-An experiment is a module with one `EXPERIMENT`, listed in `registry`. Its `plan` turns a request
-into jobs, its `tables` turns the jobs' records into tables; figures are in `figures`.
+An experiment is an `EXPERIMENT`, in the face of a folder here (`registry` lists it) or in a file of
+the user's (`registry.find`). Its `plan` turns a request into jobs; its `tables` and `figures` turn
+the jobs' records into tables and figures. It describes itself without torch, which only plans need.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +107,25 @@ Plan = Callable[[Request, Any, Path], list[Job]]
 """(request, data or None, folder of the experiment) -> its jobs."""
 
 
+def plan_in(module: str) -> Plan:
+    """The function `plan` of a module that is imported when it is called, since it needs torch."""
+
+    def plan(request: Request, data: Any, out: Path) -> list[Job]:
+        planned: list[Job] = importlib.import_module(module).plan(request, data, out)
+        return planned
+
+    return plan
+
+
+Figures = Callable[[Sequence[RunRecord]], Mapping[str, Any]]
+"""Records of one call -> name -> matplotlib figure."""
+
+
+def no_figures(records: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """None at all."""
+    return {}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One table or figure of the papers, as a command.
@@ -119,6 +140,9 @@ class Experiment:
         plan: makes the jobs; raises SettingsError, DataError or ConversionError for what does not
             fit, before anything is trained.
         tables: of the records of one call, published numbers beside the measured ones.
+        figures: of the same records; a name is that of a file.
+        captions: name of a figure -> how to read it; where there is one for each architecture, as
+            in "c4gap-curves", the name without it.
         needs_data: False: `plan` takes None for data where none was asked for.
         options: which of "arch", "width", "optimizer" and "kinds" it understands.
     """
@@ -131,6 +155,8 @@ class Experiment:
     default_data: str
     plan: Plan
     tables: Callable[[Sequence[RunRecord]], list[Table]]
+    figures: Figures = no_figures
+    captions: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
     options: tuple[str, ...] = ()
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dualview.experiments.collected import Collected, read_collected, slug
-from dualview.experiments.experiment import Experiment
-from dualview.experiments.experiment_report import figures_of, write_figures
-from dualview.experiments.figures import caption
+from dualview.experiments.experiment import Experiment, plan_in
+from dualview.experiments.experiment_report import caption, figures_of, write_figures
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
+from dualview.experiments.summary import summary_table
 from dualview.experiments.tables import to_markdown
 from dualview.files.writing import write_text
 
@@ -38,13 +38,15 @@ preset, for two cores.
 EMPTY = "\nNo records yet.\n"
 
 
-def write_results(results: Path, docs: Path) -> list[Path]:
+def write_results(results: Path, docs: Path, own: Sequence[Experiment] = ()) -> list[Path]:
     """Write the page and its figures; the same records give the same files.
 
     Args:
         results: folder of collected records.
         docs: folder of the page; figures go to `docs/images`, comments are read from
             `docs/discussion`.
+        own: experiments that are not listed in this package. What has records and is not among
+            them gets one table, and says no more of itself than its name.
 
     Returns:
         The files written, the page first.
@@ -53,33 +55,56 @@ def write_results(results: Path, docs: Path) -> list[Path]:
         RunError: a record cannot be read.
     """
     collected = read_collected(results)
+    described = _described(collected, own)
     docs.mkdir(parents=True, exist_ok=True)
     figures = [
         path
         for name, by_data in collected.items()
         for data, records in by_data.items()
         for path in write_figures(
-            figures_of(EXPERIMENTS[name], records), docs / IMAGES, ("svg",), f"{name}-{data}-"
+            figures_of(described[name], records), docs / IMAGES, ("svg",), f"{name}-{data}-"
         )
     ]
-    text = results_text(collected, docs)
+    text = results_text(collected, docs, own)
     write_text(docs / PAGE, text)
     return [docs / PAGE, *figures]
 
 
-def results_text(collected: Collected, docs: Path) -> str:
+def results_text(collected: Collected, docs: Path, own: Sequence[Experiment] = ()) -> str:
     """The page as Markdown.
 
     Args:
         collected: the records.
         docs: where the comments are read from.
+        own: as `write_results` takes them.
     """
+    described = _described(collected, own)
     if not collected:
         return HEAD + EMPTY
     sections = [
-        _experiment_text(EXPERIMENTS[name], by_data, docs) for name, by_data in collected.items()
+        _experiment_text(described[name], by_data, docs) for name, by_data in collected.items()
     ]
     return "\n".join([HEAD, *sections])
+
+
+def _described(collected: Collected, own: Sequence[Experiment]) -> Mapping[str, Experiment]:
+    """Name -> experiment, for all that have records."""
+    given = {**EXPERIMENTS, **{experiment.name: experiment for experiment in own}}
+    return {name: given.get(name) or _undescribed(name) for name in collected}
+
+
+def _undescribed(name: str) -> Experiment:
+    """What is known of an experiment that nobody described: a name, and records."""
+    return Experiment(
+        name=name,
+        title=name.replace("-", " ").capitalize(),
+        question="An experiment of its author’s own, of which nothing but the records was at hand.",
+        source="its author",
+        duration="",
+        default_data="digits",
+        plan=plan_in(""),
+        tables=lambda records: [summary_table(records)],
+    )
 
 
 def _experiment_text(
@@ -104,7 +129,7 @@ def _data_text(experiment: Experiment, data: str, records: Sequence[RunRecord]) 
         parts += [f"**{table.title}**", to_markdown(table)]
     for name in figures_of(experiment, records):
         image = f"{IMAGES}/{experiment.name}-{data}-{name}.svg"
-        parts += [f"![{name.replace('-', ' ')}]({image})", f"*{caption(name)}*"]
+        parts += [f"![{name.replace('-', ' ')}]({image})", f"*{caption(experiment, name)}*"]
     return "\n\n".join([*parts, provenance_line(records)])
 
 

@@ -65,20 +65,6 @@ def expect_file(path: str | Path) -> None:
         pass
 
 
-def expect_files_below(folder: str | Path) -> None:
-    """See that a folder holds plain files and folders only, at any depth, links followed.
-
-    Raises:
-        OSError: an entry is something else, or cannot be looked at.
-    """
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            path = Path(parent, name)
-            mode = path.stat().st_mode
-            if not stat.S_ISREG(mode):
-                raise _unlike(path, mode)
-
-
 def bytes_of(path: str | Path, most: int = MOST_TEXT) -> bytes:
     """The content of a plain file.
 

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import describe, module_of
@@ -62,7 +63,8 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
             readings, the first is meant.
 
     Raises:
-        PathKernelError: not a gated network, or not one finite example that it takes.
+        PathKernelError: not a gated network, one whose parameters are not finite, or not one finite
+            example that it takes without overflow.
         UnsupportedOperationError: a batch norm without running statistics.
     """
     if not isinstance(net, GatedNetwork):
@@ -70,11 +72,13 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
             f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
             f"dualview.disentangle(model)"
         )
+    refuse_batch_statistics(net.gating_network)
     refuse_batch_statistics(net.weights_network)
+    check_network(net, PathKernelError)
     # Tensors made in the caller's inference mode could not take part in derivatives later.
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
-        given = net.gates_and_switches(batch)
+        given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
         network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
         gates = [gate.cpu().double() for gate in given[0]]
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.finite import check_examples, check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
@@ -35,16 +36,19 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates.
+        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     _refuse_multipliers(net)
+    check_network(net, PathKernelError)
+    check_examples("x", x, PathKernelError)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
     with torch.no_grad():
-        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+        check = preactivation_check("x", PathKernelError)
+        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
     if own.input_transform is not None:
         axes = (1, -1, *(1,) * (x.dim() - 2))
         x = (x - own.input_transform.mean.reshape(axes)) / own.input_transform.std.reshape(axes)

@@ -10,11 +10,14 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from dualview.arguments import flag, number, one_of, require
+from dualview.conversion import finite
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
 
 Gates = Literal["model", "hard"]
+BatchNorm = Literal["identity", "scale"]
 
 
 def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
@@ -26,10 +29,12 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
         examples: first and second examples by the caller's names; None: left out.
 
     Raises:
-        PathKernelError: no gated network; unknown gates; or examples that are not floating-point,
-            none, not finite, not alike, or that the network does not take.
+        PathKernelError: no gated network, or one that is not finite or has gates that depend on
+            the batch; unknown gates; or examples that are not floating-point, none, not finite, not
+            alike, or that the network does not take.
     """
     check_network(net)
+    check_computable(net)
     if gates not in get_args(Gates):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     given = {name: x for name, x in examples.items() if x is not None}
@@ -38,6 +43,29 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     _check_alike(given)
     first = next(iter(given))
     _check_fits(net, first, given[first])  # the second are like it
+
+
+def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
+    """Refuse what says nothing about the network that the weights are drawn for.
+
+    Raises:
+        PathKernelError: an option of these names is not what it should be.
+    """
+    require("biases", biases, flag, PathKernelError)
+    require("bias_variance", bias_variance, number(least=0), PathKernelError)
+    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
+
+
+def check_computable(net: GatedNetwork) -> None:
+    """Refuse a network whose gates are of no meaning, or that holds NaN.
+
+    The weights network's batch norms matter only where their scales are asked for.
+
+    Raises:
+        PathKernelError: it is not finite, or its gates depend on the batch.
+    """
+    finite.check_network(net, PathKernelError, statistics=False)
+    finite.check_network(net.gating_network, PathKernelError)
 
 
 def check_network(net: GatedNetwork) -> None:
@@ -60,9 +88,7 @@ def _check_values(name: str, x: Tensor) -> None:
             f"{name}: expected a floating-point tensor with examples on axis 0, got {got}. Repair: "
             f"torch.as_tensor(x).float() of NumPy or whole numbers, normalised as for training"
         )
-    if not x.isfinite().all():
-        bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
-        raise PathKernelError(f"{name}: expected finite values, got NaN or inf in row {bad}")
+    finite.check_examples(name, x, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ from dualview.architectures import fc
 from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import MissingExtraError, PathKernelError
-from dualview.path_kernel.examples import Gates
+from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
@@ -49,6 +49,9 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
     net: GatedNetwork | None
     ridge: float | Sequence[float] | Literal["auto"]
     gates: Gates
+    biases: bool
+    bias_variance: float
+    batch_norm: BatchNorm
     input_shape: tuple[int, ...] | None
     random_state: Any
 
@@ -80,6 +83,7 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
         self.input_shape_ = self._shape_for_network(shape)
         self.net_ = self._network()
         x = self._tensor(rows)
+        check_computable(self.net_)
         _check_takes(self.net_, x)
         ridges = _candidates(self.ridge)
         fit = self._regress(x, rows, np.eye(len(self.classes_))[labels], ridges)
@@ -116,7 +120,17 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
             )
         if self.gates not in ("model", "hard"):
             raise PathKernelError(f"gates: expected 'model' or 'hard', got {self.gates!r}")
+        check_law(self.biases, self.bias_variance, self.batch_norm)
         _candidates(self.ridge)
+
+    def _law(self) -> dict[str, Any]:
+        """What the weights are drawn for, as `npk` and `npk_features` take it."""
+        return {
+            "gates": self.gates,
+            "biases": self.biases,
+            "bias_variance": self.bias_variance,
+            "batch_norm": self.batch_norm,
+        }
 
     def _shape_for_network(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Shape of one example as the network takes it."""
@@ -169,6 +183,9 @@ class NPKClassifier(_PathKernelClassifier):
             taken; "auto": candidates `RIDGES`. If the gates were learnt from these examples, that
             error does not count it.
         gates: "model": as the network applies them; "hard": 1{q > 0}.
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         normalise: weights of variance 1 / fan-in (see `npk`). It matters to the numbers' size only.
         memory: bound, in bytes, on what one tile of the kernel's computation may hold.
         input_shape: shape of one example as the network takes it, where X is flat and the network
@@ -201,6 +218,9 @@ class NPKClassifier(_PathKernelClassifier):
         *,
         ridge: float | Sequence[float] | Literal["auto"] = "auto",
         gates: Gates = "model",
+        biases: bool = False,
+        bias_variance: float = 1.0,
+        batch_norm: BatchNorm = "identity",
         normalise: bool = True,
         memory: float = 512e6,
         input_shape: tuple[int, ...] | None = None,
@@ -209,6 +229,9 @@ class NPKClassifier(_PathKernelClassifier):
         self.net = net
         self.ridge = ridge
         self.gates = gates
+        self.biases = biases
+        self.bias_variance = bias_variance
+        self.batch_norm = batch_norm
         self.normalise = normalise
         self.memory = memory
         self.input_shape = input_shape
@@ -227,7 +250,7 @@ class NPKClassifier(_PathKernelClassifier):
 
     def _kernel(self, x1: Tensor, x2: Tensor | None = None) -> np.ndarray:
         options: dict[str, Any] = {"normalise": self.normalise, "memory": self.memory}
-        return _array(npk(self.net_, x1, x2, gates=self.gates, **options))
+        return _array(npk(self.net_, x1, x2, **self._law(), **options))
 
 
 class NPKFeatureClassifier(_PathKernelClassifier):
@@ -243,6 +266,9 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         ridge: as for `NPKClassifier`, relative to the features' mean squared length. Comparing
             candidates takes a second pass over the examples.
         gates: "model" or "hard".
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         per_draw: features for each draw of the weights (see `npk_features`).
         batch_size: examples at a time. Every batch draws the weights again.
         memory: bytes that may be used to keep the features of all examples for a second pass;
@@ -272,6 +298,9 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         n_features: int = 1024,
         ridge: float | Sequence[float] | Literal["auto"] = "auto",
         gates: Gates = "model",
+        biases: bool = False,
+        bias_variance: float = 1.0,
+        batch_norm: BatchNorm = "identity",
         per_draw: int = 32,
         batch_size: int = 256,
         memory: float = 512e6,
@@ -282,6 +311,9 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         self.n_features = n_features
         self.ridge = ridge
         self.gates = gates
+        self.biases = biases
+        self.bias_variance = bias_variance
+        self.batch_norm = batch_norm
         self.per_draw = per_draw
         self.batch_size = batch_size
         self.memory = memory
@@ -311,7 +343,7 @@ class NPKFeatureClassifier(_PathKernelClassifier):
 
     def _features(self, x: Tensor) -> Iterator[np.ndarray]:
         """Features (b, n_features) of batch after batch."""
-        options: dict[str, Any] = {"gates": self.gates, "per_draw": self.per_draw}
+        options = {**self._law(), "per_draw": self.per_draw}
         for batch in x.split(self.batch_size):
             yield _array(
                 npk_features(

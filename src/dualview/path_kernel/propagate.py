@@ -16,6 +16,7 @@ from dualview.errors import PathKernelError
 from dualview.path_kernel.addition_rules import one_term
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
+from dualview.path_kernel.scale import LogScale
 from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, channel_mean, combined
 
@@ -34,7 +35,7 @@ class Block:
     """Result of one walk: the kernel (s, n1, n2), its scale, and how much it held at once."""
 
     kernel: Tensor
-    log_scale: float
+    log_scale: LogScale
     peak_elements: int
 
 

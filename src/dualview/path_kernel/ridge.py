@@ -249,8 +249,9 @@ def _mean_diagonal(gram: np.ndarray) -> float:
 def _positive_scale(scale: float) -> float:
     if scale <= 0:
         raise PathKernelError(
-            f"the kernel: expected a positive mean K(x, x), got {scale:g}: no path is active for "
-            f"any example (gates all 0, or inputs all 0)"
+            f"the kernel: expected a positive mean K(x, x), got {scale:g}: for no example is a "
+            f"path active (gates or inputs all 0), or the numbers underflow. Repair: examples and "
+            f"gates that are not all 0, in float64"
         )
     return scale
 

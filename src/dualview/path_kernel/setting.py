@@ -36,6 +36,20 @@ class Setting:
     batch_norm_scale: bool = False
     ntk: bool = False
 
+    @classmethod
+    def of(
+        cls,
+        biases: bool,
+        bias_variance: float,
+        batch_norm: str,
+        variances: Mapping[str, float] | None = None,
+        *,
+        ntk: bool = False,
+    ) -> Setting:
+        """From the options of the public functions."""
+        variance = float(bias_variance) if biases else None
+        return cls(variances, variance, batch_norm == "scale", ntk)
+
     @property
     def biases(self) -> bool:
         """Whether there are biases (of variance 0 too: the NTK is differentiated by them)."""

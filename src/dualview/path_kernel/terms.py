@@ -33,6 +33,7 @@ import torch
 from torch import Tensor
 
 from dualview.path_kernel.positions import LEADING, PositionMap, apply_map, diagonal_sum
+from dualview.path_kernel.scale import LogScale, summed
 
 ONE = "one"
 """Origin of what is not random: the input, and constants. It is the same for every channel."""
@@ -50,7 +51,8 @@ class Term:
         left: the first example's factor, or None for 1; the same object as `right` if it is a
             constant of the network.
         right: the second example's.
-        log_scale: natural logarithm of the factor that `kernel` leaves out.
+        log_scale: natural logarithm of the factor that `kernel` leaves out, for all pairs of
+            examples or for each (n1, n2).
         origin: whose random values these are. Terms of different origins are uncorrelated.
         channels: (c,): which channel of the origin each channel is, `NOWHERE` for zeros.
         view: the position maps that made the kernel from the origin's. Terms of one origin and one
@@ -64,7 +66,7 @@ class Term:
     kernel: Tensor | None
     left: Tensor | None
     right: Tensor | None
-    log_scale: float
+    log_scale: LogScale
     origin: Hashable
     channels: Tensor
     view: tuple[Hashable, ...] = ()
@@ -377,19 +379,17 @@ def some_tensor(value: Value) -> Tensor:
     return tensor
 
 
-def combined(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, float]:
+def combined(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, LogScale]:
     """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
-    scale = max(term.log_scale for term in value.terms)
-    parts = [
-        reduce(term) * (term.coefficient**2 * math.exp(term.log_scale - scale))
-        for term in value.terms
-    ]
-    total = parts[0]
-    for part in parts[1:]:
-        if part.shape[0] != total.shape[0]:  # an input term has no NTK yet
-            part, total = (p if p.shape[0] == 2 else _with_zero_ntk(p) for p in (part, total))
-        total = total + part
-    return total, scale
+    parts = [_times_square(reduce(term), term.coefficient) for term in value.terms]
+    if max(len(part) for part in parts) == 2:  # an input term has no NTK yet
+        parts = [part if len(part) == 2 else _with_zero_ntk(part) for part in parts]
+    scales = [term.log_scale for term in value.terms]
+    return summed(list(zip(parts, scales, strict=True)))
+
+
+def _times_square(kernel: Tensor, coefficient: float) -> Tensor:
+    return kernel if coefficient in (1, -1) else kernel * coefficient**2
 
 
 def _with_zero_ntk(kernel: Tensor) -> Tensor:

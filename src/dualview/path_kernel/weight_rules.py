@@ -22,6 +22,7 @@ from dualview.path_kernel.addition_rules import (
 )
 from dualview.path_kernel.factor_rules import constant_of, multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
+from dualview.path_kernel.scale import LogScale, balanced, summed
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import (
     Term,
@@ -113,19 +114,20 @@ def _constant(node: fx.Node, like: Value, entries: Tensor) -> Term:
     return one_term(spread, spread)
 
 
-def _weight_term(node: fx.Node, kernel: Tensor, log_scale: float, setting: Setting) -> Term:
+def _weight_term(node: fx.Node, kernel: Tensor, log_scale: LogScale, setting: Setting) -> Term:
     """The weight layer's term from the mean over its inputs; theory, end of section 4.5."""
     module: Any = module_of(node)
     inputs = fan_in(module)
     variance = 1 / inputs if setting.variances is None else setting.variances[node.name]
-    log_scale += math.log(inputs * variance)
+    log_scale = log_scale + math.log(inputs * variance)
     if setting.ntk:
         npk = kernel[:1]
         ntk = npk / variance if len(kernel) == 1 else kernel[1:] + npk / variance
         kernel = torch.cat([npk, ntk])
     if setting.biases and module.bias is not None:
-        shift = kernel.new_tensor(bias_moments(setting)) * math.exp(-log_scale)
-        kernel = kernel + shift.reshape(-1, *(1,) * (kernel.dim() - 1))
+        bias = kernel.new_tensor(bias_moments(setting)).reshape(-1, *(1,) * (kernel.dim() - 1))
+        kernel, log_scale = summed([(kernel, log_scale), (bias, 0.0)])
+    kernel, log_scale = balanced(kernel, log_scale)
     return Term(kernel, None, None, log_scale, node, own_channels(module.weight.shape[0]))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.input_transform import InputTransform
@@ -52,7 +53,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     if net.input_transform is not None:
         _put_first(net.input_transform, network)
     _check_modes(network)
-    _check_finite(network, layer)
+    check_network(network, PrimalFilterError)
     return copy.deepcopy(network).requires_grad_(False)
 
 
@@ -163,13 +164,3 @@ def _refuse_training(node: fx.Node, reason: str) -> None:
         f"{describe(node)}: in training mode {reason}, so gates have no fixed filters; expected "
         f"the network in evaluation mode. Repair: net.eval()"
     )
-
-
-def _check_finite(network: fx.GraphModule, layer: int) -> None:
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if not tensor.isfinite().all():
-            raise PrimalFilterError(
-                f"'{name}' of the gating network: expected finite numbers, got NaN or infinity, "
-                f"and layer {layer} depends on it. Repair: load a checkpoint from before training "
-                f"diverged"
-            )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.conversion.finite import check_examples, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
@@ -151,11 +152,13 @@ class PrimalFilters:
         """The layer's pre-activations <F, x> + c of examples (n, *input shape).
 
         Raises:
-            PrimalFilterError: another shape or type, or values that are not finite.
+            PrimalFilterError: another shape or type, values that are not finite, or overflow.
         """
         self._check_examples(x)
         with torch.no_grad():
-            return torch.cat([self._network(part) for part in x.split(self._block)])
+            values = torch.cat([self._network(part) for part in x.split(self._block)])
+        check_preactivations("x", [values], PrimalFilterError)
+        return values
 
     def distances(self, x: Tensor) -> Tensor:
         """Signed Euclidean distance of examples (n, *input shape) to the hyperplane of every gate.
@@ -239,8 +242,7 @@ class PrimalFilters:
                 f"x: expected {self.offsets.dtype} of shape ({wanted}), got {x.dtype} "
                 f"{tuple(x.shape)}"
             )
-        if not x.isfinite().all():
-            raise PrimalFilterError("x: expected finite values, got NaN or infinity")
+        check_examples("x", x, PrimalFilterError)
 
 
 def primal_filters(

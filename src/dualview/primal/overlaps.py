@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.conversion.finite import check_examples, check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import same_transform
 from dualview.conversion.tracing import evaluation_mode
@@ -36,8 +37,8 @@ def initial_overlap(
         either network, the overlap is 1.
 
     Raises:
-        PrimalFilterError: no examples, values that are not finite, or networks of other layers or
-            with another input transform.
+        PrimalFilterError: no examples, values, parameters or pre-activations that are not finite,
+            or networks of other layers or with another input transform.
 
     Source: arXiv 2006.10529, section 5, on gates that are learnt; this normalisation of their
     overlap is the project's own.
@@ -48,21 +49,25 @@ def initial_overlap(
     >>> initial_overlap(net, copy.deepcopy(net), torch.randn(5, 2))
     (1.0,)
     """
-    if not len(x) or not x.isfinite().all():
-        raise PrimalFilterError(
-            f"x: expected finite examples, at least one, got shape {tuple(x.shape)}"
-            + (" with NaN or infinity" if len(x) else "")
-        )
+    if not len(x):
+        raise PrimalFilterError(f"x: expected at least one example, got shape {tuple(x.shape)}")
+    check_examples("x", x, PrimalFilterError)
+    for network in (net, initial):
+        check_network(network.gating_network, PrimalFilterError)
     if not same_transform(net.input_transform, initial.input_transform):
         raise PrimalFilterError(
             "initial: expected the input transform that net has, got another (training gives a "
             "network without one that of its data). Repair: initial.input_transform = "
             "net.input_transform"
         )
+    start = 0
     sums: list[float] = [0.0] * net.n_gates
     with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():
         for part in x.split(batch_size):
             now, before = net.preactivations(part), initial.preactivations(part)
+            for values in (now, before):
+                check_preactivations("x", values, PrimalFilterError, range(start, len(x)))
+            start += len(part)
             shapes = [[tuple(q.shape[1:]) for q in layers] for layers in (now, before)]
             if shapes[0] != shapes[1]:
                 raise PrimalFilterError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dualview.conversion.finite import check_examples, check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
@@ -55,7 +56,8 @@ def gate_rates(
         batch_size: examples at a time, with examples as a tensor.
 
     Raises:
-        PrimalFilterError: no examples, labels that do not fit them, or values that are not finite.
+        PrimalFilterError: no examples, labels that do not fit them, or values, parameters or
+            pre-activations that are not finite.
 
     >>> import dualview as dv
     >>> net = dv.disentangle(torch.nn.Sequential(
@@ -64,12 +66,15 @@ def gate_rates(
     >>> rates.classes, rates.counts.tolist(), rates.by_class[0].shape
     ((0, 1), [5, 5], torch.Size([2, 3]))
     """
+    check_network(net.gating_network, PrimalFilterError)
     counts: dict[int, int] = {}
     totals: dict[int, list[Tensor]] = {}
     with evaluation_mode(net), torch.no_grad():
         for examples, classes in _batches(data, labels, batch_size):
             _check(examples, classes)
-            on = [q > 0 for q in net.preactivations(examples)]
+            values = net.preactivations(examples)
+            check_preactivations("data", values, PrimalFilterError)
+            on = [q > 0 for q in values]
             for label in classes.unique().tolist():
                 chosen = classes == label
                 sums = [gate[chosen.to(gate.device)].sum(0, dtype=torch.int32) for gate in on]
@@ -106,8 +111,7 @@ def _batches(
 
 
 def _check(examples: Tensor, classes: Tensor) -> None:
-    if not examples.isfinite().all():
-        raise PrimalFilterError("data: expected finite values, got NaN or infinity")
+    check_examples("data", examples, PrimalFilterError)
     if classes.shape != examples.shape[:1] or classes.is_floating_point():
         raise PrimalFilterError(
             f"labels: expected one whole number for each of {len(examples)} examples, got "

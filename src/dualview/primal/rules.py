@@ -244,7 +244,10 @@ def product(call: Call) -> LocalMap | None:
 def quotient(call: Call) -> LocalMap | None:
     """Division by a number, or by one constant a channel."""
     value, divisor = _operands(call)
-    return None if "rounding_mode" in call.kwargs else _multiplied(value, 1 / divisor)
+    if "rounding_mode" in call.kwargs:
+        return None
+    like = value.kernels  # the division is done in its precision
+    return _multiplied(value, 1 / torch.as_tensor(divisor, dtype=like.dtype, device=like.device))
 
 
 def _operands(call: Call) -> tuple[Any, ...]:

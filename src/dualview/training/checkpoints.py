@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from dualview.errors import RunError
+from dualview.files.opening import opened
 from dualview.files.writing import write_atomically
 from dualview.training.lightning import Checkpoint, CheckpointIO, lightning
 from dualview.training.metrics import EpochMetrics, write_metrics
@@ -68,7 +69,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _compare_checksums(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed entries, which PyTorch does not write")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"other bytes than were written, in {damaged}")

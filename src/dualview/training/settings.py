@@ -7,8 +7,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.errors import DualviewError, did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")

@@ -16,8 +16,10 @@ from dataclasses import replace
 
 import pytest
 
+from dualview.experiments.architectures import EXPERIMENT
 from dualview.experiments.architectures import plan as architectures
-from dualview.experiments.architectures.plan import EXPERIMENT, KINDS, of_wide, plan, tables
+from dualview.experiments.architectures.plan import plan
+from dualview.experiments.architectures.tables import KINDS, of_wide, tables
 from dualview.experiments.experiment import Request
 from dualview.experiments.networks import parameters_of_width, width_of_size
 from dualview.experiments.recipes import setting
@@ -148,5 +150,5 @@ def test_missing_and_diverged_runs():
 
 def test_enlarged_images_are_told_of():
     accuracy, _ = EXPERIMENT.tables(tiny_records("architectures"))
-    assert any("VGG-16 halves images" in note and "2 × 2" in note for note in accuracy.notes)
+    assert any("VGG-16 halves its images" in note and "2 × 2" in note for note in accuracy.notes)
     assert len(accuracy.rows) == 15

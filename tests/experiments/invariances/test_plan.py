@@ -19,14 +19,8 @@ import torch
 
 from dualview.experiments.experiment import Request
 from dualview.experiments.invariances import plan as invariances
-from dualview.experiments.invariances.plan import (
-    INPUT_KINDS,
-    drop_each,
-    gate_orders,
-    orders_of,
-    plan,
-    tables,
-)
+from dualview.experiments.invariances.plan import drop_each, gate_orders, plan
+from dualview.experiments.invariances.tables import INPUT_KINDS, orders_of, tables
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.recipes import setting
 from tests.experiments.reproduced import few_digits, tiny_records

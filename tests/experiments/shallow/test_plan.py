@@ -13,7 +13,8 @@ import pytest
 from dualview.errors import ConversionError
 from dualview.experiments.experiment import Request
 from dualview.experiments.shallow import plan as shallow
-from dualview.experiments.shallow.plan import KINDS, plan, tables
+from dualview.experiments.shallow.plan import plan
+from dualview.experiments.shallow.tables import KINDS, tables
 from tests.experiments.reproduced import few_digits
 from tests.record_cases import run_record
 

@@ -124,7 +124,12 @@ def test_two_sets_of_examples(x, out, computed):
 
 @pytest.mark.parametrize(
     "options",
-    [{"normalise": False}, {"gates": "hard"}, {"batch_norm": "scale"}, {"biases": True}],
+    [
+        {"normalise": False},
+        {"gates": "hard"},
+        {"batch_norm": "scale"},
+        {"biases": True, "bias_variance": 0.5},
+    ],
     ids=str,
 )
 def test_options_reach_the_kernel(out, options):

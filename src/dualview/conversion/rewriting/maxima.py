@@ -105,6 +105,8 @@ def _is_max_pool(node: fx.Node) -> bool:
 
 def _take_padding(module: fx.GraphModule, node: fx.Node) -> None:
     """Let a pool pad by itself where a pad with minus infinity stands before it alone."""
+    if len(node.all_input_nodes) > 1:  # its window is read off a size
+        return
     (source,) = node.all_input_nodes
     pads = _infinite_pad(source)
     options = _pool_options(node)

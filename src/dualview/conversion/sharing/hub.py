@@ -23,8 +23,7 @@ from dualview.conversion.sharing.describing import describe
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.datasets.hub import expect_answer, is_hub_name
-from dualview.datasets.optional import need
-from dualview.errors import DataError, DualviewError, SavedNetworkError
+from dualview.errors import DataError, DualviewError, SavedNetworkError, need
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 

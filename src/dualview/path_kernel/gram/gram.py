@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
-from dualview.path_kernel.examples import Gates, check_examples, check_network
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
 from dualview.path_kernel.gram.schedule import compute
@@ -42,8 +42,9 @@ def npk_gram(
     workers: int | None = None,
     normalise: bool = True,
     gates: Gates = "model",
-    batch_norm: Literal["identity", "scale"] = "identity",
+    batch_norm: BatchNorm = "identity",
     biases: bool = False,
+    bias_variance: float = 1.0,
     dtype: Precision | None = None,
     progress: bool = True,
     overwrite: bool = False,
@@ -74,6 +75,7 @@ def npk_gram(
         gates: as `npk`.
         batch_norm: as `npk`.
         biases: as `npk`.
+        bias_variance: as `npk`.
         dtype: "float32" or "float64", to compute in and to store; default: the network's own.
             The CPU kernel, which is much faster, takes float32.
         progress: show a bar with the time left, where stderr is a terminal; else log (info).
@@ -105,11 +107,13 @@ def npk_gram(
     """
     _require_libraries()
     _check_options(block, scheduler, workers, dtype)
+    check_law(biases, bias_variance, batch_norm)
     kernel_options = {
         "normalise": normalise,
         "gates": gates,
         "batch_norm": batch_norm,
         "biases": biases,
+        "bias_variance": bias_variance,
     }
     job = _job(net, x, x2, dtype, kernel_options)
     path = Path(out).absolute()

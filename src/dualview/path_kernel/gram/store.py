@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.errors import PathKernelError, RunError
 from dualview.files.locking import expect_no_link, locked, touch
-from dualview.files.opening import expect_files_below
 from dualview.path_kernel.gram.identity import FORMAT, differences, version_changes
 
 if TYPE_CHECKING:
@@ -270,7 +269,6 @@ def stored_attributes(path: Path) -> dict[str, Any] | None:
     if entries <= {ARRAY} and _only_lock(path / ARRAY):
         return None
     try:
-        expect_files_below(path)
         attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
     except Exception as error:  # whatever zarr meets in a damaged file
         raise _foreign(path, f"what zarr cannot read ({_named(error)})") from error

@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.compare import RESULTS, compare, plan
+from dualview.experiments.comparison import RESULTS, compare, plan
 from dualview.experiments.jobs import Silent
 from dualview.experiments.networks import build_network
 from dualview.experiments.records import load_record, load_records

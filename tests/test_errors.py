@@ -1,11 +1,17 @@
-"""The nearest of some names is offered, that which begins alike first, and none if none is near."""
+"""What messages are made of.
+
+- The nearest of some names is offered, that which begins alike first, and none if none is near.
+- A library that is installed is imported; one that is missing is refused with the extra to install.
+"""
+
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dualview.architectures import ARCHITECTURES
-from dualview.nearest import did_you_mean
+from dualview.errors import MissingExtraError, did_you_mean, need
 
 
 @pytest.mark.parametrize(
@@ -30,3 +36,17 @@ def test_swapped_letters_come_first():
 def test_a_choice_is_nearest_to_itself(choices, data):
     chosen = data.draw(st.sampled_from(choices))
     assert did_you_mean(chosen, choices) == f"; did you mean {chosen!r}?"
+
+
+def test_installed():
+    assert need("math", "train") is math
+
+
+def test_missing_names_the_extra():
+    with pytest.raises(MissingExtraError, match=r"'no_such'.*dualview\[hub\]"):
+        need("no_such.library", "hub")
+
+
+def test_what_needs_it_is_named():
+    with pytest.raises(MissingExtraError, match=r"^saving a network needs 'no_such_library'"):
+        need("no_such_library", "hub", "saving a network")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
-from dualview.experiments.jobs import Progress, run_jobs
+from dualview.experiments.jobs import Job, Progress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
 from dualview.files.writing import write_json
-from dualview.training import TrainSettings, check_machine, is_main_process, require_lightning
+from dualview.training import (
+    SettingsError,
+    TrainSettings,
+    check_machine,
+    is_main_process,
+    require_lightning,
+)
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -33,7 +40,7 @@ def reproduce(
     """Do the experiment, or what is left of it, in the folder `out`.
 
     Args:
-        experiment: of `registry.EXPERIMENTS`.
+        experiment: of `registry.EXPERIMENTS`, or one of your own.
         request: what was asked for.
         out: folder of its runs; when all are done it gets `experiment.json`.
         data: use this in place of what the request names.
@@ -63,10 +70,22 @@ def reproduce(
         data = load_settings(request.data or DataSettings(experiment.default_data))
     out = Path(out)
     jobs = experiment.plan(request, data, out)
+    _check_named(experiment, jobs)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
     if is_main_process():
         _note(experiment, request, data, out)
     return records
+
+
+def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:
+    """Records are told apart by the experiment in their config, so that must be this one."""
+    for job in jobs:
+        named = job.config.get("experiment")
+        if named != experiment.name:
+            raise SettingsError(
+                f"{experiment.name}: expected jobs whose config says experiment="
+                f"{experiment.name!r}, got {named!r} of {job.folder.name}"
+            )
 
 
 def _note(experiment: Experiment, request: Request, data: Dataset | None, out: Path) -> None:

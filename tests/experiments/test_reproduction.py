@@ -16,7 +16,7 @@ import pytest
 
 from dualview.experiments.experiment import Experiment, Machine, Request
 from dualview.experiments.jobs import Job
-from dualview.experiments.reproduce import DONE, reproduce
+from dualview.experiments.reproduction import DONE, reproduce
 from dualview.experiments.settings import DataSettings
 from dualview.training import SettingsError
 from tests.record_cases import run_record
