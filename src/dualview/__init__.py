@@ -24,6 +24,7 @@ from dualview.errors import DualviewError, DualviewWarning
 if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork, disentangle
     from dualview.conversion.gates import Gate, HardGate, SoftGate
+    from dualview.conversion.products import as_multiplier
     from dualview.conversion.input_transform import InputTransform
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
@@ -56,6 +57,7 @@ __all__ = [
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
+    "as_multiplier",
     "disentangle",
     "empirical_ntk",
     "ensemble_contributions",
@@ -77,6 +79,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "as_multiplier": "conversion.products",
     "Gate": "conversion.gates",
     "HardGate": "conversion.gates",
     "SoftGate": "conversion.gates",

@@ -123,6 +123,8 @@ class GatedNetwork(nn.Module):
         In a DLGN all are that no multiplier stands before (attention, squeeze-and-excitation,
         normalisation by statistics of the example).
         """
+        if self.kind == "dlgn-sf":  # each reads the input directly
+            return (True,) * self.n_gates
         return affine_layers(self.gating_network, self.n_gates)
 
     def forward(self, x: Tensor, *more: Tensor) -> Any:

@@ -66,7 +66,6 @@ LINEAR_MODULES: tuple[type[nn.Module], ...] = (
     nn.ChannelShuffle,
     nn.Fold,
     nn.Unfold,
-    nn.Embedding,
 )
 """Modules that are affine in their input in evaluation mode, by exact type."""
 

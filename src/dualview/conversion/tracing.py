@@ -176,6 +176,8 @@ def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> T
     max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
+    for node in activations:
+        gate_of(node)
     for node in module.graph.nodes:
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
@@ -207,7 +209,23 @@ def drop_dead_code(graph: fx.Graph) -> None:
 
 
 def gate_of(node: fx.Node) -> Gate:
-    """The gate of the activation at `node`: its output divided by its input."""
+    """The gate of the activation at `node`: its output, less that of 0, divided by its input.
+
+    Raises:
+        UnsupportedOperationError: with these options it has no gate.
+    """
+    try:
+        return _gate_of(node)
+    except ValueError as error:
+        if isinstance(error, UnsupportedOperationError):
+            raise
+        raise UnsupportedOperationError(
+            f"{describe(node)}: {error}, so it has no slope at 0 that could be a gate. Repair: use "
+            f"another activation, or other options"
+        ) from error
+
+
+def _gate_of(node: fx.Node) -> Gate:
     if node.op == "call_module":
         module = module_of(node)
         return GATE_OF_MODULE[type(module)](module)

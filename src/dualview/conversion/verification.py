@@ -138,7 +138,7 @@ def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
         return
     if node.op == "call_module":
         module: Any = module_of(node)
-        if type(module) not in ops.LINEAR_MODULES:
+        if not is_embedding(node) and type(module) not in ops.LINEAR_MODULES:
             _refuse(node)
         if is_embedding(node) and module.max_norm is not None:
             raise UnsupportedOperationError(
