@@ -24,8 +24,9 @@ from dualview.errors import DualviewError, DualviewWarning
 if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork, disentangle
     from dualview.conversion.gates import Gate, HardGate, SoftGate
-    from dualview.conversion.products import as_multiplier
     from dualview.conversion.input_transform import InputTransform
+    from dualview.conversion.products import as_multiplier
+    from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -62,6 +63,8 @@ __all__ = [
     "empirical_ntk",
     "ensemble_contributions",
     "expected_ntk",
+    "explain_page",
+    "explorer_page",
     "filter_spectra",
     "gate_distances",
     "gate_rates",
@@ -101,6 +104,8 @@ _ROOMS = {
     "input_contributions": "path_attribution.contributions",
     "ensemble_contributions": "path_attribution.ensemble",
     "kernel_attribution": "path_kernel.attribution",
+    "explain_page": "explorer.writing",
+    "explorer_page": "explorer.writing",
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",

@@ -86,7 +86,7 @@ def test_reset_parameters_draws_anew():
     ("options", "message"),
     [
         ({"name": "c4gab"}, "did you mean 'c4gap'"),
-        ({"name": "c4gap", "width": 0}, "at least 1 channel"),
+        ({"name": "c4gap", "width": 0}, "width: expected a whole number from 1 on"),
         ({"name": "fc", "batch_norm": True}, "no batch norm"),
         ({"name": "vgg16", "input_shape": (3, 8, 8)}, "at least 16x16"),
     ],

@@ -21,9 +21,9 @@ from safetensors.torch import load_model
 
 import dualview as dv
 from dualview.cli import main
-from dualview.cli.kernel import examples, gated_network
+from dualview.cli.kernel import examples
 from dualview.experiments.comparison import compare, load_data
-from dualview.experiments.networks import build_network, example_input
+from dualview.experiments.networks import as_gated, build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
 from tests.training.tiny import tiny_data
@@ -67,11 +67,16 @@ def first(n, split="train", settings=TRAINED):
     return (images - mean) / std
 
 
+def fresh(settings, kind, seed):
+    data = load_data(settings)
+    return as_gated(build_network(settings, kind, seed, data), data)
+
+
 @pytest.mark.parametrize("kind", ["dnn", "dlgn", "dgn-ones"])
 def test_fresh_network(out, kind):
     assert kernel(out, "--kind", kind, "--width", 12, "--seed", 3, "--gates", "hard") == 0
     settings = replace(TRAINED, kinds=(kind,))
-    net = gated_network(settings, kind, 3, load_data(settings))
+    net = fresh(settings, kind, 3)
     net = net.without_input_transform()
     torch.testing.assert_close(read(out), dv.npk(net, first(6), gates="hard"))
 
@@ -81,7 +86,7 @@ def test_biases_norms_and_type(out):
     options += ["--biases", "--bias-variance", 0.25, "--dtype", "float64"]
     assert kernel(out, *options, n=3) == 0
     settings = replace(TRAINED, arch="c4gap", width=2, batch_norm=True, kinds=("dnn",))
-    net = gated_network(settings, "dnn", 0, load_data(settings)).double()
+    net = fresh(settings, "dnn", 0).without_input_transform().double()
     same = {"biases": True, "bias_variance": 0.25, "batch_norm": "scale"}
     expected = dv.npk(net.without_input_transform(), first(3).double(), **same)
     torch.testing.assert_close(read(out), expected, rtol=1e-5, atol=0)
@@ -90,7 +95,7 @@ def test_biases_norms_and_type(out):
 def test_convolutional_network_and_split(out):
     assert kernel(out, "--arch", "c4gap", "--width", 2, "--split", "test", "--workers", 1, n=3) == 0
     settings = replace(TRAINED, arch="c4gap", width=2)
-    net = gated_network(settings, "dlgn", 0, load_data(settings))
+    net = fresh(settings, "dlgn", 0)
     torch.testing.assert_close(read(out), dv.npk(net.without_input_transform(), first(3, "test")))
 
 
@@ -187,7 +192,7 @@ def test_wrong_options(out, capsys, options, message):
 
 def test_runs_that_cannot_be_used(out, runs, tmp_path, capsys):
     assert kernel(out, "--run", tmp_path) == 1
-    assert "expected the folder of a finished run, found no config.json" in capsys.readouterr().err
+    assert "found no record.json" in capsys.readouterr().err
     assert kernel(out, "--run", runs / "dgn-seed0", "--validation", 0.3) == 1
     assert "was trained on other data" in capsys.readouterr().err
     broken = tmp_path / "broken"

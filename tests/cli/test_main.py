@@ -104,7 +104,7 @@ def test_sigterm_tells_how_to_go_on(capsys, monkeypatch):
     ("arguments", "status", "message"),
     [
         (["--kinds", "dlgnn"], 2, "did you mean 'dlgn'?"),
-        (["--epochs", "0"], 2, "epochs: expected a whole number, 1 or more, got 0"),
+        (["--epochs", "0"], 2, "epochs: expected a whole number from 1 on, got 0"),
         (["--arch", "resnet11"], 2, "resnet110"),
         (["--device", "abacus"], 2, "not possible here"),
         (["--data", "nowhere"], 1, "nowhere: no such file, folder or data set"),

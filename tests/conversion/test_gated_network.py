@@ -314,8 +314,8 @@ def test_hard_gates_of_relu_are_its_own():
     ("options", "message"),
     [
         ({"kind": "dgln"}, "kind: expected one of .*did you mean 'dlgn'"),
-        ({"weights_input": "one"}, "weights_input: expected one of"),
-        ({"max_pool": "max"}, "max_pool: expected one of"),
+        ({"weights_input": "one"}, "weights_input: expected 'data' or 'ones', got"),
+        ({"max_pool": "max"}, "max_pool: expected 'average' or 'switch', or None, got"),
         ({"gate": "relu"}, "gate: expected"),
         ({"gate": "sotf"}, "gate: expected .*did you mean 'soft'"),
         ({"seed": -3}, "seed: expected"),

@@ -230,7 +230,7 @@ def test_a_model_with_the_transform_at_its_front():
         dv.disentangle(front, input_transform=transform)
     with pytest.raises(ConversionError, match="'1': expected an InputTransform at the front"):
         dv.disentangle(nn.Sequential(nn.Linear(3, 3), transform, nn.ReLU()))
-    with pytest.raises(ConversionError, match=r"expected a dualview\.InputTransform"):
+    with pytest.raises(ConversionError, match=r"expected an InputTransform"):
         dv.disentangle(model, input_transform=(MEAN, STD))
     net = dv.disentangle(model, input_transform=transform)
     assert net.input_transform is not transform  # a copy: the user's module is never written to
@@ -242,9 +242,9 @@ def test_a_model_with_the_transform_at_its_front():
         ((0, 1), (1, 1, 1), "got 2 and 3"),
         (0, 0, "expected positive numbers"),
         (0, -1, "expected positive numbers"),
-        (float("nan"), 1, "mean: expected finite numbers"),
-        (0, float("inf"), "std: expected finite numbers"),
-        ((), 1, "mean: expected finite numbers, at least one"),
+        (float("nan"), 1, "mean: expected a number"),
+        (0, float("inf"), "std: expected a number"),
+        ((), 1, "mean: expected a number"),
         ("x", 1, "mean: expected a number"),
         (None, 1, "mean: expected a number"),
         (10**400, 1, "mean: expected a number"),

@@ -345,7 +345,7 @@ def test_pickle(machine):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"net": nn.Linear(6, 3)}, "GatedNetwork or None, got Linear.*disentangle"),
+        ({"net": nn.Linear(6, 3)}, "GatedNetwork, or None, got Linear.*disentangle"),
         ({"gates": "soft"}, "'model' or 'hard', got 'soft'"),
         ({"ridge": "best"}, "'auto', got 'best'"),
         ({"ridge": -1.0}, "from 0 on, got -1"),

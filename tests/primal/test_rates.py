@@ -88,9 +88,13 @@ def test_a_gate_at_zero_is_off():
 @pytest.mark.parametrize(
     ("data", "labels", "message"),
     [
-        (torch.zeros(0, 3, 6, 5), None, "at least one example"),
+        (torch.zeros(0, 3, 6, 5), None, "with examples on axis 0"),
         ([], None, "at least one example"),
-        (torch.zeros(2, 3, 6, 5), torch.zeros(3, dtype=torch.long), "one for each of 2 examples"),
+        (
+            torch.zeros(2, 3, 6, 5),
+            torch.zeros(3, dtype=torch.long),
+            "one whole number for each of 2 examples",
+        ),
         (torch.zeros(2, 3, 6, 5), torch.zeros(2), "whole number .* got torch.float32"),
         ([(torch.zeros(2, 3, 6, 5), torch.zeros(1, dtype=torch.long))], None, "for each of 2"),
         ([(torch.zeros(1, 3, 6, 5), torch.zeros(1).long())], torch.zeros(1), "none beside batches"),

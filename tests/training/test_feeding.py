@@ -116,8 +116,8 @@ def test_a_plain_module(model, tmp_path):
 @pytest.mark.parametrize("kind", ["dnn", "dlgn", "dgn-ones"])
 @pytest.mark.parametrize("old", [False, True], ids=["now", "of before"])
 def test_a_loaded_run(kind, old, tmp_path):
-    from dualview.cli.kernel import gated_network, read_config
     from dualview.experiments.comparison import compare
+    from dualview.experiments.finished import load_run
     from dualview.experiments.settings import ComparisonSettings
 
     settings = ComparisonSettings(kinds=(kind,), width=24, training=SETTINGS, seeds=1)
@@ -128,7 +128,7 @@ def test_a_loaded_run(kind, old, tmp_path):
         kept = {name: value for name, value in tensors.items() if "input_transform" not in name}
         assert (kind == "dnn") == (len(kept) == len(tensors))
         save_file(kept, folder / MODEL)
-    net = gated_network(settings, kind, 0, DIGITS, str(folder), read_config(folder)).eval()
+    net = load_run(folder, DIGITS).net
     assert accuracy(net) == pytest.approx(record.test_accuracy, abs=1e-9)
     assert record.test_accuracy > 0.8
 

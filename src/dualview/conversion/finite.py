@@ -73,7 +73,7 @@ def check_examples(
     Raises:
         DualviewError: of the class given; the message names the first.
     """
-    row = _first_wrong(x)
+    row = first_wrong(x)
     if row is not None:
         raise error(
             f"{name}: expected finite values, got NaN or inf in row {_number(row, numbers)}"
@@ -89,7 +89,7 @@ def check_preactivations(
         DualviewError: of the class given; the message names the first, and which of the values.
     """
     for layer, q in enumerate(values):
-        row = _first_wrong(q) if q.is_floating_point() else None
+        row = first_wrong(q) if q.is_floating_point() else None
         if row is not None:
             raise error(
                 f"{name}: expected finite pre-activations, got NaN or inf in number {layer} of "
@@ -107,7 +107,8 @@ def preactivation_check(
     return lambda values: check_preactivations(name, values, error, numbers)
 
 
-def _first_wrong(x: Tensor) -> int | None:
+def first_wrong(x: Tensor) -> int | None:
+    """The first row of x (n, ...) with a number that is not finite, if there is one."""
     if x.isfinite().all():
         return None
     return int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])

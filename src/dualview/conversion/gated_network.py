@@ -11,25 +11,41 @@ activations have: (n, units) or (n, channels, positions...).
 from __future__ import annotations
 
 import copy
-import operator
+import functools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, fx, nn
 
 from dualview.architectures.record import architecture_of
+from dualview.arguments import (
+    UnfitError,
+    calling,
+    file_path,
+    flag,
+    instance_of,
+    one_of,
+    optional,
+    require,
+    said,
+    seed_number,
+    several,
+    takes,
+    text_value,
+    whole,
+)
 from dualview.conversion.affinity import affine_layers
-from dualview.conversion.examples import Example
+from dualview.conversion.example_input import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
 from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
-from dualview.conversion.recipe import OWN, Recipe, describe_gate
+from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import (
@@ -40,19 +56,71 @@ from dualview.conversion.tracing import (
     named_tensors,
     trace,
 )
+from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
+    DualviewError,
     DualviewWarning,
+    ExampleInputError,
     GateOrderError,
+    SavedNetworkError,
     UnsupportedOperationError,
-    did_you_mean,
 )
 
 Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
 WeightsInput = Literal["data", "ones"]
 MaxPooling = Literal["average", "switch"]
 GateChoice = Literal["hard", "soft", "own"]
+
+TRANSFORM = "dualview.InputTransform(mean, std)"
+
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
+
+
+def _gate(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a gate or the name of one."""
+    if isinstance(value, Gate):
+        return value
+    try:
+        return one_of(*get_args(GateChoice))(value)
+    except UnfitError as unfit:
+        wanted = f"{unfit.expected}, or a dualview.Gate"
+        raise UnfitError(wanted, got=unfit.got) from None
+
+
+def _token(value: Any) -> str | bool | None:
+    """A check as `dualview.arguments` has them: what the hub's library takes for a token."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    raise UnfitError("a text, True, False or None", got=type(value).__name__)  # it may be secret
+
+
+def says_what_it_takes(
+    method: Callable[Concatenate[Any, Tensor, Options], Result],
+) -> Callable[Concatenate[Any, Tensor, Options], Result]:
+    """Decorate a method of examples: what a layer says of those it does not take comes as ours.
+
+    Tried only where something fails, so that shapes and types stay the layers' own business.
+    """
+
+    @functools.wraps(method)
+    def called(net: Any, x: Tensor, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        require("hard", kwargs.get("hard", False), flag, ExampleInputError)
+        try:
+            return method(net, x, *args, **kwargs)
+        except (DualviewError, torch.OutOfMemoryError):
+            raise
+        except (*REFUSALS, AttributeError) as error:
+            if isinstance(error, AttributeError) and isinstance(x, Tensor):
+                raise  # a fault of the network's own code
+            raise ExampleInputError(
+                f"x: expected examples that the network takes, got {said(x)} ({error}). Repair: "
+                f"examples as the model was trained on, in its type and on its device"
+            ) from error
+
+    return called
 
 
 class GatedNetwork(nn.Module):
@@ -76,6 +144,18 @@ class GatedNetwork(nn.Module):
             themselves take what comes after it.
     """
 
+    @takes(
+        ConversionError,
+        gating_network=instance_of(fx.GraphModule),
+        weights_network=instance_of(fx.GraphModule),
+        gate_functions=several(instance_of(nn.Module), "one gate for each layer"),
+        kind=one_of(*get_args(Kind)),
+        weights_input=one_of(*get_args(WeightsInput)),
+        gate_order=several(whole(0), "a permutation of the layers"),
+        recipe=optional(instance_of(Recipe)),
+        squash=optional(instance_of(fx.GraphModule)),
+        input_transform=optional(instance_of(InputTransform)),
+    )
     def __init__(
         self,
         gating_network: fx.GraphModule,
@@ -88,6 +168,8 @@ class GatedNetwork(nn.Module):
         squash: fx.GraphModule | None = None,
         input_transform: InputTransform | None = None,
     ) -> None:
+        if sorted(gate_order) != list(range(len(gate_functions))):
+            raise _no_permutation(gate_order, len(gate_functions))
         super().__init__()
         self.gating_network = gating_network
         self.weights_network = weights_network
@@ -161,6 +243,7 @@ class GatedNetwork(nn.Module):
             self.input_transform = blank_transform(self, tuple(mean.shape))
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    @says_what_it_takes
     def logits(self, x: Tensor, *more: Tensor) -> Any:
         """The outputs of the weights network under the gates of `x`, before a last squash.
 
@@ -170,14 +253,17 @@ class GatedNetwork(nn.Module):
         gates, switches = self._gates_and_switches(z, *more)
         return self.weights_network(z, *more, *gates, *switches)
 
+    @says_what_it_takes
     def preactivations(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
         return tuple(self.gating_network(self.transformed(x), *more)[: self.n_gates])
 
+    @says_what_it_takes
     def gates(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
         return self.gates_and_switches(x, *more)[0]
 
+    @says_what_it_takes
     def gates_and_switches(
         self,
         x: Tensor,
@@ -193,6 +279,7 @@ class GatedNetwork(nn.Module):
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
+            ExampleInputError: the network does not take `x`.
         """
         return self._gates_and_switches(self.transformed(x), *more, hard=hard, check=check)
 
@@ -214,6 +301,7 @@ class GatedNetwork(nn.Module):
                 raise _shape_error(layer, source, own[layer].shape, own[source].shape)
         return tuple(own[source] for source in self.gate_order), tuple(values[n:])
 
+    @takes(SavedNetworkError, folder=file_path, repo_id=optional(text_value), push_to_hub=flag)
     def save_pretrained(
         self,
         folder: str | Path,
@@ -257,6 +345,16 @@ class GatedNetwork(nn.Module):
         return save(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
 
     @classmethod
+    @takes(
+        SavedNetworkError,
+        name=file_path,
+        model=optional(instance_of(nn.Module)),
+        revision=optional(text_value),
+        token=_token,
+        cache_dir=optional(file_path),
+        force_download=flag,
+        local_files_only=flag,
+    )
     def from_pretrained(
         cls,
         name: str | Path,
@@ -324,6 +422,17 @@ def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
     return iter(()) if module is None else module.modules()
 
 
+@takes(
+    ConversionError,
+    kind=one_of(*get_args(Kind)),
+    gate=optional(_gate),
+    weights_input=one_of(*get_args(WeightsInput)),
+    mode=optional(one_of(*get_args(Mode))),
+    max_pool=optional(one_of(*get_args(MaxPooling))),
+    initialise=optional(calling(1)),
+    seed=optional(seed_number),
+    input_transform=optional(instance_of(InputTransform, repair=TRANSFORM)),
+)
 def disentangle(
     model: nn.Module,
     kind: Kind = "dlgn",
@@ -400,7 +509,7 @@ def disentangle(
     >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
     (torch.Size([3, 2]), [(3, 8)])
     """
-    _check_choices(kind, weights_input, max_pool, mode)
+    _refuse_switch(kind, max_pool)
     model, transform = _front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
@@ -436,7 +545,7 @@ def disentangle(
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
         example_shape=None if example_input is None else Example.of(example_input).shape,
-        seed=None if seed is None else operator.index(seed),
+        seed=seed,
         mode=mode,
         output=output,
     )
@@ -457,6 +566,8 @@ def _front(
     model: nn.Module, given: InputTransform | None
 ) -> tuple[nn.Module, InputTransform | None]:
     """The model without its input transform, and a copy of that where and of the type it is."""
+    if not isinstance(model, nn.Module):
+        return model, None  # for the tracer to refuse
     model, own = taken_off(model)
     if given is not None and own is not None:
         raise ConversionError(
@@ -466,11 +577,6 @@ def _front(
     transform = own if given is None else given
     if transform is None:
         return model, None
-    if not isinstance(transform, InputTransform):
-        raise ConversionError(
-            f"input_transform: expected a dualview.InputTransform(mean, std), got "
-            f"{type(transform).__name__}"
-        )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     return model, copy.deepcopy(transform).to(like)
 
@@ -483,16 +589,7 @@ _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
 }
 
 
-def _check_choices(kind: str, weights_input: str, max_pool: str | None, mode: str | None) -> None:
-    for name, value, choices in (
-        ("kind", kind, get_args(Kind)),
-        ("weights_input", weights_input, get_args(WeightsInput)),
-        ("max_pool", max_pool, (None, *get_args(MaxPooling))),
-        ("mode", mode, (None, *get_args(Mode))),
-    ):
-        if value not in choices:
-            hint = did_you_mean(value, [choice for choice in choices if choice])
-            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}{hint}")
+def _refuse_switch(kind: str, max_pool: str | None) -> None:
     if kind == "dlgn-sf" and max_pool == "switch":
         raise ConversionError(
             "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
@@ -535,21 +632,25 @@ def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> t
     n = len(traced.activations)
     if gate_order is None:
         return tuple(range(n))
-    try:
-        order = tuple(operator.index(entry) for entry in gate_order)
-    except TypeError:
+    try:  # no dict: {0: 1, 1: 0} would be read as its keys, in the order 0, 1
+        order: tuple[int, ...] = several(whole(0), "a permutation")(gate_order)
+    except UnfitError:
         order = ()
     if sorted(order) != list(range(n)):
-        raise GateOrderError(
-            f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
-            f"{gate_order!r}"
-        )
+        raise _no_permutation(gate_order, n)
     if traced.shapes:
         shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
         for layer, source in enumerate(order):
             if shapes[layer] != shapes[source]:
                 raise _shape_error(layer, source, shapes[layer], shapes[source])
     return order
+
+
+def _no_permutation(gate_order: Any, n: int) -> GateOrderError:
+    return GateOrderError(
+        f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
+        f"{said(gate_order)}"
+    )
 
 
 def _shape_error(layer: int, source: int, wanted: torch.Size, got: torch.Size) -> GateOrderError:
@@ -568,7 +669,9 @@ def _check_own_dual_form(
 ) -> None:
     """kind="dnn" promises the model's own output, so nothing may change it."""
     hard = all(isinstance(gate_of(node), HardGate) for node in traced.activations)
-    if not (gate in (None, "own") or (hard and (gate == "hard" or isinstance(gate, HardGate)))):
+    if not (
+        gate is None or gate == "own" or (hard and (gate == "hard" or isinstance(gate, HardGate)))
+    ):
         wrong = f"gate={gate!r}"
     elif weights_input != "data":
         wrong = f"weights_input={weights_input!r}"
@@ -595,7 +698,7 @@ def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
                 f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "
                 f"masks of their own, so the output equals the model's in evaluation mode only",
                 DualviewWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
             return
 
@@ -657,17 +760,10 @@ def _redrawn(
 
 def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:
     """The gate that all layers get, or "own"."""
-    choice = (OWN if kind == "dnn" else "soft") if gate is None else gate
-    if choice == OWN:
-        return "own"
-    named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
-    function = named.get(choice) if isinstance(choice, str) else choice
-    if not isinstance(function, Gate):
-        raise ConversionError(
-            f"gate: expected 'hard', 'soft', 'own' or a dualview.Gate, got {gate!r}"
-            f"{did_you_mean(gate, [*named, OWN])}"
-        )
-    return function
+    choice = ("own" if kind == "dnn" else "soft") if gate is None else gate
+    if isinstance(choice, Gate) or choice == "own":
+        return choice
+    return HardGate() if choice == "hard" else SoftGate()
 
 
 def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[Gate]:

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dualview.arguments import number, one_of, takes
 from dualview.conversion.leaf import leaf
-from dualview.errors import GateOrderError
+from dualview.errors import ConversionError, GateOrderError
 
 
 class Gate(nn.Module):
@@ -51,14 +52,11 @@ class SoftGate(Gate):
     tensor([0.5000, 1.0000])
     """
 
+    @takes(ConversionError, beta=number(above=0), eps=number(above=-1))
     def __init__(self, beta: float = 4.0, eps: float = 0.0) -> None:
         super().__init__()
-        if not (math.isfinite(beta) and beta > 0):
-            raise ValueError(f"beta: expected a finite number above 0, got {beta}")
-        if not (math.isfinite(eps) and eps > -1):
-            raise ValueError(f"eps: expected a finite number above -1, got {eps}")
-        self.beta = float(beta)
-        self.eps = float(eps)
+        self.beta = beta
+        self.eps = eps
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
@@ -73,9 +71,10 @@ class SoftGate(Gate):
 class LeakyGate(Gate):
     """`G(q) = slope + (1 - slope) * 1{q > 0}`, the gate of leaky ReLU."""
 
+    @takes(ConversionError, slope=number())
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
-        self.slope = float(slope)
+        self.slope = slope
 
     def forward(self, q: Tensor) -> Tensor:
         """Gates of `q`, elementwise."""
@@ -118,6 +117,7 @@ class GELUGate(Gate):
     `approximate="tanh"` is the gate of the activation's tanh approximation.
     """
 
+    @takes(ConversionError, approximate=one_of("none", "tanh"))
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         self.approximate = approximate

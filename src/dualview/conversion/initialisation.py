@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from dualview.arguments import said
 from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
@@ -125,7 +126,7 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     with seeded(seed), torch.no_grad():
         if initialise is not None:
-            initialise(network)
+            _initialise(network, initialise)
         else:
             draw_each = getattr(network, "_init_weights", None)
             if not callable(draw_each):
@@ -142,6 +143,16 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
                 f"network would have the gating network's weights. Repair: let reset_parameters "
                 f"(or the function given as initialise) draw it anew"
             )
+
+
+def _initialise(network: nn.Module, initialise: Initialiser) -> None:
+    try:
+        initialise(network)
+    except TypeError as error:
+        raise ConversionError(
+            f"initialise: expected a function that draws the parameters of the module it is given, "
+            f"got {said(initialise)}, which raised TypeError: {error}"
+        ) from error
 
 
 def _reset_of(module: nn.Module) -> Callable[[], object] | None:

@@ -8,10 +8,12 @@ channels (or features) on axis 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dualview.arguments import number, require, several
 from dualview.errors import ConversionError, ExampleInputError
 
 Numbers = float | Sequence[float] | Tensor
@@ -143,12 +145,14 @@ def same_transform(one: InputTransform | None, other: InputTransform | None) -> 
 
 
 def _as_row(value: Numbers, name: str) -> Tensor:
-    try:
-        row = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().flatten()
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-        raise ConversionError(
-            f"{name}: expected a number, or one for each channel, got {value!r}"
-        ) from error
-    if not len(row) or not bool(row.isfinite().all()):
-        raise ConversionError(f"{name}: expected finite numbers, at least one, got {value!r}")
-    return row
+    numbers = require(name, value, _numbers, ConversionError)
+    return torch.tensor(numbers, dtype=torch.get_default_dtype())
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    """A check as `dualview.arguments` has them: a number, or one for each channel."""
+    single = not isinstance(value, list | tuple) and getattr(value, "ndim", 0) == 0
+    wanted = "a number, or one for each channel, all finite in the default type"
+    limit = torch.finfo(torch.get_default_dtype()).max
+    one = number(least=-limit, most=limit)
+    return several(one, wanted)([value] if single else value)

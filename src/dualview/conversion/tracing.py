@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
-from dualview.conversion.examples import Example, compare, outputs_of, shapes_in
+from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
 from dualview.conversion.gates import Gate
 from dualview.conversion.modes import evaluation_mode as evaluation_mode
 from dualview.conversion.outputs import select_output, selected

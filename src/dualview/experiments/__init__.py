@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dualview.experiments.comparison import compare
     from dualview.experiments.curves import COMPARISON_CAPTIONS, comparison_figures
     from dualview.experiments.experiment import Experiment, Machine, Request, chosen_kinds, is_small
+    from dualview.experiments.finished import FinishedRun, load_run
     from dualview.experiments.jobs import Job, training_job
     from dualview.experiments.recipes import setting
     from dualview.experiments.records import RunRecord, load_records
@@ -33,6 +34,7 @@ __all__ = [
     "ComparisonSettings",
     "DataSettings",
     "Experiment",
+    "FinishedRun",
     "Job",
     "Machine",
     "Request",
@@ -46,6 +48,7 @@ __all__ = [
     "find",
     "is_small",
     "load_records",
+    "load_run",
     "of_kind",
     "reproduce",
     "setting",
@@ -55,6 +58,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "finished": ("FinishedRun", "load_run"),
     "classifiers": ("Variant", "classifier_jobs", "of_kind"),
     "comparison": ("compare",),
     "curves": ("COMPARISON_CAPTIONS", "comparison_figures"),

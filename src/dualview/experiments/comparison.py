@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.datasets import Dataset
 from dualview.experiments import disk_space
 from dualview.experiments.classifiers import classifier_jobs, of_kind
@@ -18,11 +19,19 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
 from dualview.files.writing import write_json
-from dualview.training import check_machine, is_main_process, require_lightning
+from dualview.training import SettingsError, check_machine, is_main_process, require_lightning
 
 RESULTS = "results.json"
 
 
+@takes(
+    SettingsError,
+    settings=instance_of(ComparisonSettings),
+    out=file_path,
+    data=optional(instance_of(Dataset)),
+    overwrite=flag,
+    progress=optional(offering("over", "skipped", "watcher", "done")),
+)
 def compare(
     settings: ComparisonSettings,
     out: Path,
@@ -65,7 +74,7 @@ def compare(
     require_lightning()
     check_machine(settings.training)
     out = Path(out)
-    jobs = plan(settings, out, data or load_data(settings))
+    jobs = plan(settings, out, load_data(settings) if data is None else data)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
     if is_main_process():
         with disk_space.explained(out):

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import instance_of, optional, require_fields, several, text_value, whole
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
-from dualview.experiments.settings import DataSettings
+from dualview.experiments.settings import MOST_SEEDS, DataSettings
 from dualview.experiments.tables import Table
 from dualview.training import (
     SettingsError,
     TrainSettings,
-    at_least,
     choose,
     on_this_machine,
 )
@@ -46,6 +46,13 @@ class Machine:
     """None: the preset's."""
     compile: bool = False
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        for field_ in dataclasses.fields(self):
+            value = getattr(self, field_.name)
+            if value is not None or field_.name != "precision":
+                TrainSettings(**{field_.name: value})
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,21 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         choose("preset", self.preset, PRESETS)
-        for name in ("width", "seeds", "epochs"):
-            at_least(name, getattr(self, name), 1)
-        if self.kinds is not None:
-            object.__setattr__(self, "kinds", tuple(self.kinds))
-            if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-                raise SettingsError(
-                    f"kinds: expected some, each once, got {' '.join(self.kinds) or 'none'}"
-                )
+        require_fields(
+            self,
+            SettingsError,
+            data=optional(instance_of(DataSettings)),
+            arch=optional(text_value),
+            width=optional(whole(1)),
+            seeds=optional(whole(1, MOST_SEEDS)),
+            epochs=optional(whole(1, 10**6)),
+            optimizer=optional(text_value),
+            kinds=optional(several(text_value, "names, each once", empty=True)),
+            machine=instance_of(Machine),
+        )
+        kinds = self.kinds
+        if kinds is not None and (not kinds or len(set(kinds)) < len(kinds)):
+            raise SettingsError(f"kinds: expected some, each once, got {' '.join(kinds) or 'none'}")
 
     def applied(self, preset: TrainSettings) -> TrainSettings:
         """The preset's training with the epochs and the machine that were asked for."""

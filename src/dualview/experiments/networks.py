@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dualview.architectures import build
 from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
-from dualview.conversion.gated_network import disentangle
+from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.gates import SoftGate
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError
@@ -59,6 +59,15 @@ def build_network(
             input_transform=transform_of(data),
             **options,
         ).train()
+
+
+def as_gated(net: nn.Module, data: Dataset) -> GatedNetwork:
+    """What `build_network` made as a gated network, a DNN too: its gates are its own."""
+    if isinstance(net, GatedNetwork):
+        return net
+    return disentangle(
+        net.eval(), "dnn", example_input=example_input(data), input_transform=transform_of(data)
+    )
 
 
 def _whiten(model: nn.Module, data: Dataset) -> None:

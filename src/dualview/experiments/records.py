@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
+NO_COMMIT = "none: the code did not run from a checkout"
 STATUS = ("finished", "diverged")
 
 
@@ -48,6 +49,15 @@ class Provenance:
     machine: str
     finished: str
     """UTC time, ISO 8601."""
+
+    @property
+    def code(self) -> str:
+        """The commit in words.
+
+        >>> Provenance("0123456789ab+changes", "0.1.0", "2.7", "3.11", "cpu", "Linux", "").code
+        '0123456789ab with uncommitted changes'
+        """
+        return self.commit.replace("+changes", " with uncommitted changes") or NO_COMMIT
 
 
 @dataclass(frozen=True)

@@ -432,7 +432,7 @@ def provenance_section(records: Sequence[RunRecord]) -> Section:
         ("Experiment", _distinct(record.experiment for record in records)),
         ("Data", _distinct(record.data for record in records)),
         ("Examples", _distinct(_examples(record) for record in records)),
-        ("Commit", _distinct(_commit(item.commit) for item in provenance)),
+        ("Commit", _distinct(item.code for item in provenance)),
         ("dualview", _distinct(item.dualview for item in provenance)),
         ("PyTorch", _distinct(item.torch for item in provenance)),
         ("Python", _distinct(item.python for item in provenance)),
@@ -462,12 +462,6 @@ def _examples(record: RunRecord) -> str:
         f"{record.n_train:,} to train, {record.n_validation:,} to validate, "
         f"{record.n_test:,} to test"
     )
-
-
-def _commit(commit: str) -> str:
-    if not commit:
-        return "none: the code did not run from a checkout"
-    return commit.replace("+changes", " with uncommitted changes")
 
 
 def _distinct(values: Iterable[str]) -> str:

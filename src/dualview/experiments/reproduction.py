@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
 from dualview.experiments.jobs import Job, Progress, run_jobs
@@ -24,10 +24,27 @@ from dualview.training import (
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
 
+
+def _dataset(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a data set. PyTorch is imported here."""
+    from dualview.datasets import Dataset
+
+    return instance_of(Dataset)(value)
+
+
 DONE = "experiment.json"
 """Experiment, data and preset of a folder whose runs are all done."""
 
 
+@takes(
+    SettingsError,
+    experiment=instance_of(Experiment),
+    request=instance_of(Request),
+    out=file_path,
+    data=optional(_dataset),
+    overwrite=flag,
+    progress=optional(offering("over", "skipped", "watcher", "done")),
+)
 def reproduce(
     experiment: Experiment,
     request: Request,
@@ -65,7 +82,7 @@ def reproduce(
     """
     check_options(experiment, request)
     require_lightning()
-    check_machine(TrainSettings(**dataclasses.asdict(request.machine)))
+    check_machine(request.applied(TrainSettings()))
     if data is None and (experiment.needs_data or request.data is not None):
         data = load_settings(request.data or DataSettings(experiment.default_data))
     out = Path(out)

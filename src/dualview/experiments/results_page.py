@@ -164,7 +164,7 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
         f"device: {_distinct(origin.device for origin in origins)}",
         f"machine: {_distinct(origin.machine for origin in origins)}",
         f"PyTorch {_distinct(origin.torch for origin in origins)}",
-        f"commit {_distinct(_commit(origin.commit) for origin in origins)}",
+        f"commit {_distinct(origin.code for origin in origins)}",
         f"finished {_span(finished[0][:10], finished[-1][:10])}",
     )
     return f"Where this comes from: {'; '.join(facts)}."
@@ -172,10 +172,6 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
 
 def _examples(record: RunRecord) -> str:
     return f"{record.n_train:,} to train, {record.n_test:,} to test"
-
-
-def _commit(commit: str) -> str:
-    return commit.replace("+changes", " with uncommitted changes") or "unknown"
 
 
 def _distinct(values: Iterable[str]) -> str:

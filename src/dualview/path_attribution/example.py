@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import UnfitError, require, whole
+from dualview.conversion.examples import example, gated
 from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES
@@ -67,11 +68,7 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
             example that it takes without overflow.
         UnsupportedOperationError: a batch norm without running statistics.
     """
-    if not isinstance(net, GatedNetwork):
-        raise PathKernelError(
-            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model)"
-        )
+    require("net", net, gated, PathKernelError)
     refuse_batch_statistics(net.gating_network)
     refuse_batch_statistics(net.weights_network)
     check_network(net, PathKernelError)
@@ -88,12 +85,7 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
 
 def _checked(net: GatedNetwork, x: Tensor) -> Tensor:
     """`x` in the network's type and on its device, if it is finite and floating-point."""
-    is_tensor = isinstance(x, Tensor) and x.is_floating_point()
-    if not is_tensor or not x.dim() or not x.numel():
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise PathKernelError(f"x: expected one example as a floating-point tensor, got {got}")
-    if not x.isfinite().all():
-        raise PathKernelError("x: expected finite values, got NaN or inf")
+    require("x", x, example, PathKernelError)
     return x.detach().clone().to(next(net.parameters(), x))
 
 
@@ -145,13 +137,17 @@ def checked_output(output: int, shape: Sequence[int]) -> int:
         PathKernelError: otherwise.
     """
     count = math.prod(shape)
-    whole = isinstance(output, numbers.Integral) and not isinstance(output, bool)
-    if not whole or not 0 <= output < count:
-        raise PathKernelError(
-            f"output: expected a whole number in 0 ... {count - 1} (the network's output of one "
-            f"example has shape {tuple(shape[1:])}, counted flat), got {output!r}"
-        )
-    return int(output)
+
+    def check(value: Any) -> int:
+        try:
+            found: int = whole(0, count - 1)(value)
+        except UnfitError as unfit:
+            of = f"the network's output of one example has shape {tuple(shape[1:])}, counted flat"
+            raise UnfitError(f"{unfit.expected} ({of})") from None
+        return found
+
+    entry: int = require("output", output, check, PathKernelError)
+    return entry
 
 
 def output_node(network: fx.GraphModule) -> fx.Node:

@@ -7,10 +7,10 @@ position) at every layer, and paths that share their weights are listed one by o
 from __future__ import annotations
 
 import math
-import numbers
 
 from torch import Tensor
 
+from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import best_prefixes, totals
@@ -103,6 +103,7 @@ class PathSearch:
 
     def top(self, output: int, k: int = 20) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""
+        k = require("k", k, whole(1), PathKernelError)
         entry = checked_output(output, self._program.shape)
         _check_k(k, float(self._counts[entry]), entry)
         found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
@@ -118,8 +119,6 @@ class PathSearch:
 
 
 def _check_k(k: int, count: float, output: int) -> None:
-    if not isinstance(k, numbers.Integral) or isinstance(k, bool) or k < 1:
-        raise PathKernelError(f"k: expected a whole number from 1 on, got {k!r}")
     if not count:
         raise PathKernelError(f"output {output}: no path leads to it, so it is 0 for any input")
     if k > count:

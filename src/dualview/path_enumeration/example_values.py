@@ -18,25 +18,29 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
 from dualview.conversion.weights_graph import reads_multiplier
-from dualview.errors import PathKernelError, UnsupportedOperationError
+from dualview.errors import ExampleInputError, PathKernelError, UnsupportedOperationError
 from dualview.path_enumeration.edges import GateUnit
 
 GateMode = Literal["model", "hard"]
 
 
-def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") -> dict[str, Tensor]:
+def evaluated_inputs(
+    net: GatedNetwork, x: Tensor, gates: GateMode = "model", *, name: str = "x"
+) -> dict[str, Tensor]:
     """The weights network's inputs by placeholder: x, gate_1 ..., switch_1 ....
 
     Args:
         net: a gated network.
         x: examples, (n, ...).
         gates: the network's own, or "hard": 1{q > 0} of its pre-activations.
+        name: of what the caller was given, for messages.
 
     Returns:
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite.
+        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite;
+            or examples that the network does not take.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
@@ -46,9 +50,15 @@ def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") ->
     check_examples("x", x, PathKernelError)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
-    with torch.no_grad():
-        check = preactivation_check("x", PathKernelError)
-        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
+    try:
+        with torch.no_grad():
+            check = preactivation_check(name, PathKernelError)
+            of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
+    except ExampleInputError as error:
+        raise PathKernelError(
+            f"{name}: expected what the network takes, got one example of shape "
+            f"{tuple(x.shape[1:])} ({error})"
+        ) from error
     if own.input_transform is not None:
         axes = (1, -1, *(1,) * (x.dim() - 2))
         x = (x - own.input_transform.mean.reshape(axes)) / own.input_transform.std.reshape(axes)

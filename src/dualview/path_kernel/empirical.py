@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dualview.arguments import byte_count, flag, instance_of, named, optional, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
@@ -21,6 +22,13 @@ from dualview.path_kernel.random_weights import kernel_network
 from dualview.path_kernel.scale import Reader, lost_rows
 
 
+@takes(
+    PathKernelError,
+    output=whole(0),
+    biases=flag,
+    weights=optional(named(instance_of(Tensor), "parameters as tensors, by their names")),
+    memory=byte_count,
+)
 def empirical_ntk(
     net: GatedNetwork,
     x1: Tensor,

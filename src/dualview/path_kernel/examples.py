@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dualview.arguments import flag, number, one_of, require
 from dualview.conversion import finite
+from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
@@ -26,7 +27,7 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     Args:
         net: the network.
         gates: the option of that name.
-        examples: first and second examples by the caller's names; None: left out.
+        examples: first and second examples by the caller's names; None for the second: left out.
 
     Raises:
         PathKernelError: no gated network, or one that is not finite or has gates that depend on
@@ -35,13 +36,13 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     """
     check_network(net)
     check_computable(net)
-    if gates not in get_args(Gates):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
-    given = {name: x for name, x in examples.items() if x is not None}
-    for name, x in given.items():
-        _check_values(name, x)
+    require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
+    (first, x1), *rest = examples.items()
+    given: dict[str, Tensor] = {first: require(first, x1, batch, PathKernelError)}
+    for name, x in rest:
+        if x is not None:
+            given[name] = require(name, x, batch, PathKernelError)
     _check_alike(given)
-    first = next(iter(given))
     _check_fits(net, first, given[first])  # the second are like it
 
 
@@ -74,21 +75,7 @@ def check_network(net: GatedNetwork) -> None:
     Raises:
         PathKernelError: no gated network.
     """
-    if not isinstance(net, GatedNetwork):
-        raise PathKernelError(
-            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model, kind='dnn')"
-        )
-
-
-def _check_values(name: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise PathKernelError(
-            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}. Repair: "
-            f"torch.as_tensor(x).float() of NumPy or whole numbers, normalised as for training"
-        )
-    finite.check_examples(name, x, PathKernelError)
+    require("net", net, gated, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:

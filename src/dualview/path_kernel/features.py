@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from dualview.arguments import seed_number, takes, whole
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.source_lines import module_of
@@ -29,6 +30,9 @@ from dualview.path_kernel.random_weights import (
 from dualview.path_kernel.scale import lost_rows, out_of_range
 
 
+@takes(
+    PathKernelError, n_features=whole(1), seed=seed_number, per_draw=whole(1), batch_size=whole(1)
+)
 def npk_features(
     net: GatedNetwork,
     x: Tensor,
@@ -75,10 +79,6 @@ def npk_features(
     >>> features.shape
     torch.Size([3, 100])
     """
-    if n_features < 1 or per_draw < 1:
-        raise PathKernelError(
-            f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
-        )
     check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)

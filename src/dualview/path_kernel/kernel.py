@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
+from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
@@ -26,10 +29,13 @@ from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 
+BATCH_NORM = one_of("identity", "scale")
+
 TEMPORARIES = 4
 """How many kernels of the largest size a rule may hold beside those that live in the graph."""
 
 
+@takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -93,6 +99,7 @@ def npk(
     return _kernel(net, x1, x2, setting, gates, memory, Reader(x1.dtype, smaller, larger))
 
 
+@takes(PathKernelError, biases=flag, memory=byte_count)
 def expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -135,20 +142,34 @@ def expected_ntk(
     check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
-    scales = dict.fromkeys(layers, float(c)) if isinstance(c, int | float) else dict(c)
-    if set(scales) != set(layers) or min(scales.values()) <= 0:
-        raise PathKernelError(
-            f"c: expected a positive number for each of the weight layers {', '.join(layers)}, got "
-            f"{c}"
-        )
+    scales = _scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
     setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
     reader = Reader(x1.dtype, "a smaller c", "a larger c")
     return _kernel(net, x1, x2, setting, gates, memory, reader)
 
 
+def _scales(c: Any, layers: Mapping[str, int]) -> dict[str, float]:
+    """One scale for each weight layer."""
+    if not isinstance(c, Mapping):
+        return dict.fromkeys(layers, require("c", c, number(above=0), PathKernelError))
+    if set(c) != set(layers):
+        raise PathKernelError(
+            f"c: expected a positive number for each of the weight layers {', '.join(layers)}, got "
+            f"{said(c)}"
+        )
+    return {
+        name: require(f"c[{name!r}]", c[name], number(above=0), PathKernelError) for name in layers
+    }
+
+
+@takes(PathKernelError, net=gated)
 def weight_layers(net: GatedNetwork) -> dict[str, int]:
-    """Name of each weight layer's node in the weights network -> its fan-in."""
+    """Name of each weight layer's node in the weights network -> its fan-in.
+
+    Raises:
+        PathKernelError: `net` was not made by `disentangle`.
+    """
     kinds = (*DENSE_MODULES, *CONVOLUTION_MODULES)
     return {
         node.name: fan_in(module_of(node))

@@ -11,6 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import (
+    flag,
+    instance_of,
+    named,
+    number,
+    optional,
+    seed_number,
+    takes,
+    whole,
+)
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.leaf import leaf
 from dualview.conversion.operations import BATCH_NORM_MODULES
@@ -108,6 +118,15 @@ def _put(network: nn.Module, name: str, module: nn.Module) -> None:
     setattr(network.get_submodule(parent), leaf_name, module)
 
 
+@takes(
+    PathKernelError,
+    network=instance_of(nn.Module),
+    seed=seed_number,
+    draw=whole(0),
+    variances=optional(named(number(least=0), "a variance for each parameter, by its name")),
+    biases=flag,
+    bias_variance=number(least=0),
+)
 def draw_weights(
     network: nn.Module,
     seed: int,

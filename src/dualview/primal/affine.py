@@ -7,12 +7,13 @@ on axis 0. Neither direction ever holds the matrix of all filters: both take a b
 from __future__ import annotations
 
 import copy
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import require, whole
+from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.graph_network import GraphNetwork
@@ -79,11 +80,7 @@ def filter_sums(network: fx.GraphModule, example: Tensor, weights: Tensor) -> Te
 
 
 def _check_kind(net: GatedNetwork) -> None:
-    if not isinstance(net, GatedNetwork):
-        raise PrimalFilterError(
-            f"net: expected a dualview.GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model, kind='dlgn')"
-        )
+    require("net", net, gated, PrimalFilterError)
     if net.kind not in LINEAR_KINDS:
         raise PrimalFilterError(
             f"kind={net.kind!r}: its gating network has activations, so a gate has no one linear "
@@ -94,15 +91,7 @@ def _check_kind(net: GatedNetwork) -> None:
 
 
 def _checked_layer(net: GatedNetwork, layer: int) -> int:
-    try:
-        index = operator.index(layer)
-    except TypeError:
-        index = -1
-    if not 0 <= index < net.n_gates or isinstance(layer, bool):
-        raise PrimalFilterError(
-            f"layer: expected a whole number from 0 to {net.n_gates - 1}, one of the gating "
-            f"network's {net.n_gates} layers of gates, got {layer!r}"
-        )
+    index: int = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     return index
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dualview.conversion.finite import check_examples, check_network, check_preactivations
+from dualview.arguments import takes, whole
+from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import same_transform
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
 
 
+@takes(PrimalFilterError, net=gated, initial=gated, x=batch, batch_size=whole(1))
 def initial_overlap(
     net: GatedNetwork, initial: GatedNetwork, x: Tensor, *, batch_size: int = 256
 ) -> tuple[float, ...]:
@@ -49,11 +52,9 @@ def initial_overlap(
     >>> initial_overlap(net, copy.deepcopy(net), torch.randn(5, 2))
     (1.0,)
     """
-    if not len(x):
-        raise PrimalFilterError(f"x: expected at least one example, got shape {tuple(x.shape)}")
-    check_examples("x", x, PrimalFilterError)
     for network in (net, initial):
         check_network(network.gating_network, PrimalFilterError)
+        check_takes(network, "x", x, PrimalFilterError)
     if not same_transform(net.input_transform, initial.input_transform):
         raise PrimalFilterError(
             "initial: expected the input transform that net has, got another (training gives a "

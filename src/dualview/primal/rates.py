@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dualview.conversion.finite import check_examples, check_network, check_preactivations
+from dualview.arguments import require, said, takes, whole
+from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
@@ -36,6 +39,7 @@ class GateRates:
         return tuple(torch.tensordot(weights.to(rates), rates, dims=1) for rates in self.by_class)
 
 
+@takes(PrimalFilterError, net=gated, batch_size=whole(1))
 def gate_rates(
     net: GatedNetwork,
     data: Tensor | Iterable[tuple[Tensor, Tensor]],
@@ -71,7 +75,7 @@ def gate_rates(
     totals: dict[int, list[Tensor]] = {}
     with evaluation_mode(net), torch.no_grad():
         for examples, classes in _batches(data, labels, batch_size):
-            _check(examples, classes)
+            _check(net, examples, classes)
             values = net.preactivations(examples)
             check_preactivations("data", values, PrimalFilterError)
             on = [q > 0 for q in values]
@@ -99,21 +103,42 @@ def _batches(
             raise PrimalFilterError(
                 "labels: expected none beside batches, which carry their own, got some"
             )
-        yield from data
+        yield from _pairs(data)
         return
+    require("data", data, batch, PrimalFilterError)
     classes = torch.zeros(len(data), dtype=torch.long) if labels is None else labels
-    if classes.shape != data.shape[:1]:
-        raise PrimalFilterError(
-            f"labels: expected one for each of {len(data)} examples, got shape "
-            f"{tuple(classes.shape)}"
-        )
+    _check_labels(data, classes)
     yield from zip(data.split(size), classes.split(size), strict=True)
 
 
-def _check(examples: Tensor, classes: Tensor) -> None:
-    check_examples("data", examples, PrimalFilterError)
-    if classes.shape != examples.shape[:1] or classes.is_floating_point():
+def _pairs(data: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, each a pair."""
+    wanted = "expected a tensor of examples, or batches (examples, labels)"
+    try:
+        batches = iter(data)
+    except TypeError:
+        raise PrimalFilterError(f"data: {wanted}, got {said(data)}") from None
+    for pair in batches:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise PrimalFilterError(f"data: {wanted}, got a batch {said(pair)}")
+        yield pair[0], pair[1]
+
+
+def _check(net: GatedNetwork, examples: Tensor, classes: Tensor) -> None:
+    require("data", examples, batch, PrimalFilterError)
+    _check_labels(examples, classes)
+    check_takes(net, "data", examples, PrimalFilterError)
+
+
+def _check_labels(examples: Tensor, classes: Any) -> None:
+    whole_numbers = (
+        isinstance(classes, Tensor)
+        and not (classes.is_floating_point() or classes.is_complex() or classes.is_meta)
+        and classes.layout == torch.strided
+        and classes.dtype != torch.bool
+    )
+    if not whole_numbers or classes.shape != examples.shape[:1]:
         raise PrimalFilterError(
-            f"labels: expected one whole number for each of {len(examples)} examples, got "
-            f"{classes.dtype} {tuple(classes.shape)}"
+            f"labels: expected a tensor with one whole number for each of {len(examples)} "
+            f"examples, got {said(classes)}"
         )

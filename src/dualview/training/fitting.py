@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.datasets import Batches, Dataset
@@ -52,4 +52,19 @@ def check_network_fits(fed: Feed, data: Dataset, settings: TrainSettings) -> Non
         raise SettingsError(
             f"net: expected {classes} outputs for {classes} classes, got {out.shape[1]}. Repair: "
             f"build the network for the classes of the data"
+        )
+    _check_parameters(net)
+
+
+def _check_parameters(net: nn.Module) -> None:
+    parameters = list(net.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise SettingsError(
+            "net: expected a network with parameters to train, got none. Repair: "
+            "net.requires_grad_(True), or a network that has some"
+        )
+    if any(p.is_meta for p in parameters):
+        raise SettingsError(
+            "net: expected parameters that hold numbers, got some on the meta device. Repair: "
+            "net.to_empty(device='cpu'), then draw or load them"
         )

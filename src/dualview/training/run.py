@@ -14,8 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import (
+    calling,
+    file_path,
+    flag,
+    instance_of,
+    offering,
+    optional,
+    said,
+    takes,
+)
 from dualview.conversion.parameters import MODEL, save_parameters
-from dualview.errors import DivergenceError, MissingExtraError
+from dualview.errors import DivergenceError, MissingExtraError, RunError
 from dualview.training.metrics import TrainingResult, write_metrics
 from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
@@ -34,6 +44,20 @@ METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
 
 
+def _module(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a network. PyTorch is imported when it is asked."""
+    from torch import nn
+
+    return instance_of(nn.Module)(value)
+
+
+def _dataset(value: Any) -> Any:
+    """Likewise: a data set."""
+    from dualview.datasets import Dataset
+
+    return instance_of(Dataset, repair="dualview.datasets.load('digits')")(value)
+
+
 class Terminated(SystemExit):
     """The process was asked to end (SIGTERM) and does so, with the status that shells expect."""
 
@@ -41,6 +65,16 @@ class Terminated(SystemExit):
         super().__init__(128 + signal.SIGTERM)
 
 
+@takes(
+    SettingsError,
+    net=_module,
+    data=_dataset,
+    settings=instance_of(TrainSettings),
+    folder=file_path,
+    watcher=optional(offering("started", "stepped", "epoch_done")),
+    measure=optional(calling(2)),
+    validate=flag,
+)
 def train(
     net: nn.Module,
     data: Dataset,
@@ -115,7 +149,7 @@ def train(
         fed = feed(net, data)
         check_network_fits(fed, data, settings)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
@@ -138,6 +172,21 @@ def train(
         tuple(module.measurements),
         fed.whole.eval(),
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run, if it is not there.
+
+    Raises:
+        RunError: the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{said(folder)}: expected a folder to write to, got {error.strerror}. Repair: choose "
+            f"another folder"
+        ) from error
 
 
 def _classifier(
@@ -223,6 +272,7 @@ def require_lightning() -> None:
         )
 
 
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def check_machine(settings: TrainSettings) -> None:
     """See that Lightning can serve accelerator, devices and precision here.
 
@@ -257,6 +307,7 @@ def is_main_process() -> bool:
     return all(rank in ("", "0") for rank in ranks)
 
 
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def cpu_threads(settings: TrainSettings) -> int | None:
     """Threads that sums on the CPU depend on in their last bits; None where a GPU trains."""
     import torch

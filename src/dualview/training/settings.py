@@ -6,7 +6,20 @@ import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
+from dualview.arguments import (
+    Check,
+    UnfitError,
+    flag,
+    number,
+    optional,
+    require,
+    require_fields,
+    said,
+    text_value,
+    whole,
+)
 from dualview.errors import DualviewError, did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
@@ -33,6 +46,39 @@ _WHOLE = {
 
 class SettingsError(DualviewError, ValueError):
     """An option with a value it cannot take; the message names the nearest one where that helps."""
+
+
+def _devices(value: Any) -> int | str:
+    """A number of devices, or which, as Lightning takes them."""
+    if isinstance(value, str):
+        return text_value(value)
+    try:
+        found: int = whole(1)(value)
+    except UnfitError as unfit:
+        raise UnfitError(f"{unfit.expected}, or indices such as '0,1'") from None
+    return found
+
+
+def _precision(value: Any) -> str:
+    """A name, or a number of bits, as Lightning takes them."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in (16, 32, 64):
+        return str(value)
+    return text_value(value)
+
+
+_CHECKS: dict[str, Check] = {
+    "learning_rate": optional(number(above=0)),
+    "momentum": number(least=0, below=1),
+    "weight_decay": number(least=0),
+    "label_smoothing": number(least=0, below=1),
+    "nesterov": flag,
+    "flip": flag,
+    "accelerator": text_value,
+    "devices": _devices,
+    "precision": _precision,
+    "compile": flag,
+    "tensorboard": flag,
+}
 
 
 @dataclass(frozen=True)
@@ -103,6 +149,7 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        require_fields(self, SettingsError, **_CHECKS)
         choose("loss", self.loss, LOSSES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
@@ -113,18 +160,6 @@ class TrainSettings:
         for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)
             at_most(name, getattr(self, name), highest)
-        if self.learning_rate is not None:
-            positive("learning_rate", self.learning_rate)
-        if not 0 <= self.momentum < 1:
-            raise SettingsError(
-                f"momentum: expected 0 or more and less than 1, got {self.momentum}"
-            )
-        if not (0 <= self.weight_decay < math.inf):
-            raise SettingsError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
-        if not 0 <= self.label_smoothing < 1:
-            raise SettingsError(
-                f"label_smoothing: expected 0 or more and less than 1, got {self.label_smoothing}"
-            )
         self._expect_that_they_go_together()
 
     def _expect_that_they_go_together(self) -> None:
@@ -145,6 +180,7 @@ class TrainSettings:
         >>> TrainSettings(epochs=3).resolved(50_000).batch_size
         128
         """
+        n_train = require("n_train", n_train, whole(0), SettingsError)
         rates = {"adam": 2e-3, "sgd": 5e-2, "rmsprop": 1e-3}
         epochs = 40 if n_train < SMALL_DATA else 20 if n_train < LARGE_DATA else 10
         return dataclasses.replace(
@@ -167,28 +203,26 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     dualview.training.settings.SettingsError: optimizer: expected one of adam, sgd, rmsprop, got \
 'adm'; did you mean 'adam'?
     """
-    if value in choices:
+    if isinstance(value, str) and value in choices:
         return value
     raise SettingsError(
-        f"{name}: expected one of {', '.join(choices)}, got {value!r}{did_you_mean(value, choices)}"
+        f"{name}: expected one of {', '.join(choices)}, got {said(value)}"
+        f"{did_you_mean(value, choices)}"
     )
 
 
 def at_least(name: str, value: int | None, lowest: int) -> None:
     """Refuse a value that is no whole number or too small; None passes."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise SettingsError(f"{name}: expected a whole number, {lowest} or more, got {value!r}")
+    if value is not None:
+        require(name, value, whole(lowest, math.inf), SettingsError)
 
 
 def at_most(name: str, value: int | None, highest: int) -> None:
     """Refuse a whole number that is too large; None passes."""
     if value is not None and value > highest:
-        raise SettingsError(f"{name}: expected {highest:,} at most, got {value:,}")
+        raise SettingsError(f"{name}: expected {highest:,} at most, got {said(value)}")
 
 
 def positive(name: str, value: float) -> None:
     """Refuse a value that is not a finite number above 0."""
-    if not 0 < value < math.inf:
-        raise SettingsError(f"{name}: expected a number above 0, got {value!r}")
+    require(name, value, number(above=0), SettingsError)

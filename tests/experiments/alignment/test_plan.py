@@ -20,6 +20,7 @@ from safetensors.torch import load_model
 from dualview.datasets import load
 from dualview.errors import DataError
 from dualview.experiments.alignment import plan as alignment
+from dualview.experiments.alignment import tables
 from dualview.experiments.alignment.class_pair import class_pair, first_of_each
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.experiments.alignment.measure import build_network, hard_npk
@@ -155,7 +156,7 @@ def test_tables():
         _record("dlgn", 0, [30.0, None]),
         diverged(_record("dnn", 2, [99.0])),
     ]
-    course, runs = alignment.tables(records)
+    course, runs = tables.tables(records)
     assert course.columns == (
         "Epochs",
         "DNN: complexity",
@@ -174,17 +175,17 @@ def test_tables():
 
 
 def test_tables_of_diverged_runs():
-    assert [table.rows for table in alignment.tables([diverged(_record("dnn", 0, [9.0]))])] == [
+    assert [table.rows for table in tables.tables([diverged(_record("dnn", 0, [9.0]))])] == [
         (),
         (),
     ]
 
 
 def test_rows_shown():
-    assert alignment.shown([0, 2, 4]) == [0, 2, 4]
+    assert tables.shown([0, 2, 4]) == [0, 2, 4]
     for count in range(9, 200):
-        epochs = alignment.shown(range(count))
-        assert len(epochs) <= alignment.TABLE_ROWS
+        epochs = tables.shown(range(count))
+        assert len(epochs) <= tables.TABLE_ROWS
         assert (epochs[0], epochs[-1]) == (0, count - 1)
         assert sorted(set(epochs)) == epochs
 

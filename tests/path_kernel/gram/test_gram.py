@@ -377,16 +377,19 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block": 0}, "block: expected a whole number above 0, got 0"),
-        ({"workers": -1}, "workers: expected a whole number above 0, got -1"),
+        ({"block": 0}, "block: expected a whole number from 1 on, or None, got 0"),
+        ({"workers": -1}, "workers: expected a whole number from 1 on, or None, got -1"),
         ({"scheduler": "gpu"}, "scheduler: expected 'threads', 'processes' or an address"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
-        ({"dtype": "float16"}, "dtype: expected float32 or float64, got 'float16'"),
+        ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', or None, got 'float16'"),
         ({"x2": torch.ones(2, 5)}, r"x2: expected .*\(6,\).* as in x"),
         ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got torch.int32"),
-        ({"x2": np.ones((2, 6), np.uint8)}, "x2: expected .* floating-point numbers, got uint8"),
-        ({"x2": [[1.0]]}, "x2: expected .* floating-point numbers, got list"),
+        (
+            {"x2": np.ones((2, 6), np.uint8)},
+            "x2: expected .* floating-point numbers, got an array of uint8",
+        ),
+        ({"x2": [[1.0]]}, r"x2: expected .* floating-point numbers, got \[\[1.0\]\]"),
     ],
 )
 def test_bad_options_write_nothing(x, out, options, message):

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from dualview.conversion.capture.calls import call_of, written
 from dualview.conversion.capture.layers import Layers
-from dualview.conversion.examples import Example
+from dualview.conversion.example_input import Example
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.recording.target_names import rename, root_of
 from dualview.conversion.source_lines import users_frame, users_line

@@ -20,16 +20,27 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dualview.arguments import (
+    file_path,
+    flag,
+    instance_of,
+    offering,
+    optional,
+    require,
+    several,
+    takes,
+)
+from dualview.datasets import Dataset
 from dualview.training import optimisation
 from dualview.training.feeding import feed
 from dualview.training.metrics import EpochMetrics, TrainingResult
-from dualview.training.run import Terminated, device_name
+from dualview.training.run import Terminated, device_name, make_folder
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.stacked.examples import Examples, epoch_order
 from dualview.training.stacked.members import Member, hand_out, keep, mean_metrics, take_in
@@ -37,13 +48,16 @@ from dualview.training.stacked.network import has_frozen_gates, stack
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
-
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 """The precisions in which a stack can be trained."""
 
 
+@takes(
+    SettingsError,
+    data=instance_of(Dataset),
+    validate=flag,
+    watcher=optional(offering("started", "stepped", "epoch_done")),
+)
 def train_stacked(
     nets: Sequence[nn.Module],
     data: Dataset,
@@ -86,12 +100,13 @@ def train_stacked(
     >>> [(result.status, len(result.curve)) for result in results]
     [('finished', 2), ('finished', 2)]
     """
+    nets, settings, folders = _checked(nets, settings, folders)
     _check_settings(settings)
     first, watcher = settings[0], watcher or Unwatched()
     device = _device(first)
     members = []
     for net, own, folder in zip(nets, settings, folders, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         net.to(device, DTYPES[first.precision]).train()
         member = Member(net, feed(net, data), own, folder)
         member.resume()
@@ -263,6 +278,21 @@ def _divergence(metrics: EpochMetrics, settings: TrainSettings) -> str:
     return ""
 
 
+def _checked(
+    nets: Any, settings: Any, folders: Any
+) -> tuple[tuple[nn.Module, ...], tuple[TrainSettings, ...], tuple[Path, ...]]:
+    """What is given for each network, as tuples of one length."""
+    nets = require("nets", nets, several(instance_of(nn.Module), "networks"), SettingsError)
+    count = len(nets)
+    own = several(instance_of(TrainSettings), f"{count} TrainSettings", length=count)
+    paths = several(file_path, f"{count} paths", length=count)
+    return (
+        nets,
+        require("settings", settings, own, SettingsError),
+        require("folders", folders, paths, SettingsError),
+    )
+
+
 def _check_settings(settings: Sequence[TrainSettings]) -> None:
     """Refuse what this loop does not do.
 
@@ -270,7 +300,17 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         SettingsError: an option has a value that needs `train`.
     """
     first = settings[0]
-    assert all(replace(own, seed=first.seed) == first for own in settings)
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if getattr(first, name) is None:
+            raise SettingsError(
+                f"settings: expected resolved ones, got {name}=None. Repair: "
+                f"settings.resolved(len(data.train))"
+            )
+    if any(replace(own, seed=first.seed) != first for own in settings):
+        raise SettingsError(
+            "settings: expected those of all networks to be equal but for the seed, got others. "
+            "Repair: train the networks one by one"
+        )
     for name, known in (
         ("loss", ("cross-entropy",)),
         ("precision", tuple(DTYPES)),
