@@ -23,7 +23,8 @@ from torch import nn
 
 import dualview as dv
 from dualview import architectures, datasets, path_enumeration, training
-from dualview.experiments import compare, reproduce
+from dualview.experiments import comparison as compare
+from dualview.experiments import reproduction as reproduce
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.settings import ComparisonSettings, DataSettings

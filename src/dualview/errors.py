@@ -7,7 +7,8 @@ things that messages need are here as well: the nearest name, and which extra br
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import Any
@@ -120,8 +121,25 @@ def need(module: str, extra: str, what: str = "this data") -> Any:
     >>> need("math", "train").sqrt(4.0)
     2.0
     """
-    try:
+    with needs(extra, what):
         return importlib.import_module(module)
+
+
+@contextmanager
+def needs(extra: str, what: str) -> Iterator[None]:
+    """Around imports of libraries that an extra brings; `what` needs them.
+
+    Raises:
+        MissingExtraError: one is not installed.
+
+    >>> with needs("train", "drawing a sheep"):  # doctest: +ELLIPSIS
+    ...     import sheep
+    Traceback (most recent call last):
+    ...
+    dualview.errors.MissingExtraError: drawing a sheep needs 'sheep', which is not installed: ...
+    """
+    try:
+        yield
     except ModuleNotFoundError as error:
         raise MissingExtraError(
             f"{what} needs {error.name!r}, which is not installed: pip install 'dualview[{extra}]'"

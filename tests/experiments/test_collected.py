@@ -8,6 +8,7 @@
    preset has a folder of its own.
 5. A folder that is no finished experiment, and records of another experiment than their folder
    says, are refused by name; records of experiments that are not listed are kept like any.
+6. No suffix, and no word in a run folder, leads out of the folder of results.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dualview.experiments.collected import collect, read_collected, write_small
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import DONE
+from dualview.training import SettingsError
 from tests.record_cases import run_record
 
 
@@ -136,3 +138,23 @@ def test_experiments_of_ones_own(tmp_path):
     for name in ("zebra", "shallow", "mine"):
         collect(run_folder(tmp_path / name, name), results)
     assert list(read_collected(results)) == ["shallow", "mine", "zebra"]
+
+
+@pytest.mark.parametrize(
+    "suffix", ["../../x", "/tmp/x", "..", "a/b", "a b", "a\0", "x\n", "<b>", "-"]
+)
+def test_a_suffix_stays_in_its_folder(tmp_path, suffix):
+    runs = run_folder(tmp_path / "runs")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match="suffix: expected a word of letters, digits"):
+        collect(runs, tmp_path / "results", suffix)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert collect(runs, tmp_path / "results", "Mine-2")[0].parent.name == "digits-Mine-2"
+
+
+def test_a_run_folders_own_words_do_not_lead_elsewhere(tmp_path):
+    runs = run_folder(tmp_path / "runs", preset="../../../x")
+    with pytest.raises(RunError, match=r"expected the preset cpu or paper, got '../../../x'"):
+        collect(runs, tmp_path / "results")
+    (runs / DONE).write_text('{"experiment": "architectures", "data": "../../x", "preset": "cpu"}')
+    assert collect(runs, tmp_path / "results")[0].parent == tmp_path / "results/architectures/x"

@@ -24,7 +24,7 @@ from tests.training.tiny import tiny_data
     ("values", "message"),
     [
         ({"preset": "papr"}, "did you mean 'paper'"),
-        ({"seeds": 0}, "seeds: expected a whole number from 1 on"),
+        ({"seeds": 0}, "seeds: expected a whole number from 1 to 10000"),
         ({"epochs": -1}, "epochs: expected"),
         ({"width": 0}, "width: expected"),
         ({"kinds": ()}, "kinds: expected some, each once, got none"),

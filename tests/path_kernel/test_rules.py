@@ -265,6 +265,14 @@ def test_a_trained_bias_of_fixed_weights_is_a_bias():
         dv.npk(net, x, biases=True)
 
 
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_dense_layer_over_positions_is_refused_however_many_there_are(length):
+    layers = (nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Linear(length, 4), nn.Flatten(), nn.Linear(12, 2))
+    net = dv.disentangle(nn.Sequential(*layers), "dgn", seed=0)
+    with pytest.raises(PathKernelError, match=r"Linear \(module '2'\): it is applied at every pos"):
+        dv.npk(net, torch.randn(2, 2, length + 1))
+
+
 REFUSED = {
     "transposed": (lambda x: x.transpose(2, 3), "transpose"),
     "partial mean": (lambda x: x.mean(2), "other axes than all positions"),

@@ -104,3 +104,18 @@ def test_a_gate_at_zero_is_off():
 def test_refusals(data, labels, message):
     with pytest.raises(PrimalFilterError, match=message):
         gate_rates(network().float(), data, labels)
+
+
+def test_an_axis_folded_into_the_batch_is_refused():
+    class Folded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            return torch.relu(self.fc(x.reshape(-1, 4)))
+
+    net = dv.disentangle(Folded(), "dgn", seed=0)
+    assert net(torch.randn(5, 3, 4)).shape == (15, 2)
+    with pytest.raises(PrimalFilterError, match="an axis folded into the batch"):
+        gate_rates(net, torch.randn(5, 3, 4))

@@ -5,6 +5,7 @@
 2. Each value that cannot be meant is refused with its name, and so are options that do not go
    together; a misspelt choice names the nearest.
 3. The settings are importable without torch.
+4. What differs between two sets of options is said in words.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ import sys
 import pytest
 
 from dualview.training import OPTIMIZERS, SCHEDULES, SettingsError, TrainSettings, choose
+from dualview.training.settings import differences
 
 
 @pytest.mark.parametrize(
@@ -98,3 +100,8 @@ def test_nothing_near_gives_no_hint():
 def test_settings_need_no_torch():
     code = "import sys, dualview.training; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_differences():
+    assert differences({"epochs": 3, "seed": 0}, {"seed": 0, "epochs": 3}) == []
+    assert differences({"a": None}, {}) == ["a was the default, is now not set"]

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
-from dualview.training import SettingsError, at_least
+from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -245,6 +246,7 @@ def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")
     at_least("seed", seed, 0)
+    at_most("seed", seed, LARGEST_SEED)
     settings = ComparisonSettings(data=data_settings(options), kinds=(kind,), **network)
     data = load_settings(settings.data)
     return as_gated(build_network(settings, kind, seed, data), data), data

@@ -8,15 +8,10 @@ import sys
 from typing import Any, NoReturn
 
 from dualview.cli.yaml_size import expect_small, expect_small_file
-from dualview.errors import MissingExtraError, did_you_mean
+from dualview.errors import did_you_mean, needs
 
-try:
+with needs("train", "the command line"):
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
-except ModuleNotFoundError as error:
-    raise MissingExtraError(
-        f"the command line needs {error.name!r}, which is not installed: "
-        f"pip install 'dualview[train]'"
-    ) from error
 
 WRONG_USE = 2
 """Exit status for options that cannot be understood."""

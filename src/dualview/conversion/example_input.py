@@ -174,7 +174,7 @@ def compare(
         if not same:
             raise TracingError(
                 f"{name}: the traced graph and the model give different outputs for "
-                f"example_input. Something in forward is not seen by torch.fx: a branch on "
-                f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
+                f"example_input. Something in forward is not seen by a trace: a branch on the type "
+                f"or identity of a value (type(x), `h is x`), or a tensor changed through .data. "
                 f"Repair: write forward without it"
             )

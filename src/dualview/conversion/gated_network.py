@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
@@ -44,34 +42,32 @@ from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
 from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
-from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
+from dualview.conversion.promises import (
+    GateChoice,
+    Kind,
+    MaxPooling,
+    WeightsInput,
+    check_own_dual_form,
+    checked_order,
+    no_permutation,
+    refuse_multipliers,
+    refuse_split_batch_norm,
+    refuse_switch,
+    say_what_is_affine,
+    shapes_differ,
+    warn_about_dropout,
+)
 from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
-from dualview.conversion.source_lines import describe
-from dualview.conversion.tracing import (
-    Mode,
-    TracedNetwork,
-    data_argument,
-    gate_of,
-    named_tensors,
-    trace,
-)
+from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, named_tensors, trace
 from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
     DualviewError,
-    DualviewWarning,
     ExampleInputError,
-    GateOrderError,
     SavedNetworkError,
-    UnsupportedOperationError,
 )
-
-Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
-WeightsInput = Literal["data", "ones"]
-MaxPooling = Literal["average", "switch"]
-GateChoice = Literal["hard", "soft", "own"]
 
 TRANSFORM = "dualview.InputTransform(mean, std)"
 
@@ -169,7 +165,7 @@ class GatedNetwork(nn.Module):
         input_transform: InputTransform | None = None,
     ) -> None:
         if sorted(gate_order) != list(range(len(gate_functions))):
-            raise _no_permutation(gate_order, len(gate_functions))
+            raise no_permutation(gate_order, len(gate_functions))
         super().__init__()
         self.gating_network = gating_network
         self.weights_network = weights_network
@@ -298,7 +294,7 @@ class GatedNetwork(nn.Module):
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
         for layer, source in enumerate(self.gate_order):
             if own[layer].shape != own[source].shape:
-                raise _shape_error(layer, source, own[layer].shape, own[source].shape)
+                raise shapes_differ(layer, source, own[layer].shape, own[source].shape)
         return tuple(own[source] for source in self.gate_order), tuple(values[n:])
 
     @takes(SavedNetworkError, folder=file_path, repo_id=optional(text_value), push_to_hub=flag)
@@ -509,14 +505,14 @@ def disentangle(
     >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
     (torch.Size([3, 2]), [(3, 8)])
     """
-    _refuse_switch(kind, max_pool)
+    refuse_switch(kind, max_pool)
     model, transform = _front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
     traced = trace(model, example_input, mode=mode, output=output)
-    order = _checked_order(gate_order, traced)
+    order = checked_order(gate_order, traced)
     if kind == "dnn":
-        _check_own_dual_form(gate, weights_input, order, max_pool, traced)
+        check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
     make_twin = _shared if kind == "dnn" else _redrawn
     twin = make_twin(model, traced, initialise, seed)
@@ -529,16 +525,16 @@ def disentangle(
         at_zero=[function.at_zero for function in functions],
     )
     if kind == "dlgn-sf":
-        _refuse_multipliers(traced)
+        refuse_multipliers(traced)
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
         graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
         gating = gating_network(traced.module, graph)
         if kind == "dlgn" and traced.multipliers:
-            _say_what_is_affine(traced, gating)
+            say_what_is_affine(traced, gating)
         if kind == "dnn":
-            _refuse_split_batch_norm(traced, graph)
-            _warn_about_dropout(traced, graph)
+            refuse_split_batch_norm(traced, graph)
+            warn_about_dropout(traced, graph)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
@@ -587,142 +583,6 @@ _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
     "dlgn": "average",
     "dlgn-sf": "average",
 }
-
-
-def _refuse_switch(kind: str, max_pool: str | None) -> None:
-    if kind == "dlgn-sf" and max_pool == "switch":
-        raise ConversionError(
-            "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
-            "could be replayed. Repair: use max_pool='average', or kind='dlgn'"
-        )
-
-
-def _refuse_multipliers(traced: TracedNetwork) -> None:
-    if traced.multipliers:
-        raise UnsupportedOperationError(
-            f"{describe(traced.multipliers[0])}: kind='dlgn-sf' has a gating layer for each layer "
-            f"of a plain chain, and nothing that could compute this multiplier. Repair: use "
-            f"kind='dlgn' or kind='dgn'"
-        )
-
-
-def _say_what_is_affine(traced: TracedNetwork, gating: fx.GraphModule) -> None:
-    """Warn of pre-activations that a multiplier keeps from being affine; refuse if all are such."""
-    affine = affine_layers(gating, len(traced.activations))
-    where = describe(traced.multipliers[0])
-    if not any(affine):
-        raise UnsupportedOperationError(
-            f"{where}: kind='dlgn' promises pre-activations that are affine in the input. This "
-            f"multiplies by a number that depends on the example, as attention and normalisation "
-            f"by statistics do, so that no layer's would be. Repair: use kind='dgn', whose gating "
-            f"network computes it; or batch norm and convolutions in its place"
-        )
-    if not all(affine):
-        late = [str(layer) for layer, is_affine in enumerate(affine) if not is_affine]
-        warnings.warn(
-            f"{where}: it multiplies by a number that depends on the example, which the gating "
-            f"network computes as the model does, so that the pre-activations of layers "
-            f"{', '.join(late)} are not affine in the input (net.affine_layers tells)",
-            DualviewWarning,
-            stacklevel=3,
-        )
-
-
-def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
-    n = len(traced.activations)
-    if gate_order is None:
-        return tuple(range(n))
-    try:  # no dict: {0: 1, 1: 0} would be read as its keys, in the order 0, 1
-        order: tuple[int, ...] = several(whole(0), "a permutation")(gate_order)
-    except UnfitError:
-        order = ()
-    if sorted(order) != list(range(n)):
-        raise _no_permutation(gate_order, n)
-    if traced.shapes:
-        shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
-        for layer, source in enumerate(order):
-            if shapes[layer] != shapes[source]:
-                raise _shape_error(layer, source, shapes[layer], shapes[source])
-    return order
-
-
-def _no_permutation(gate_order: Any, n: int) -> GateOrderError:
-    return GateOrderError(
-        f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
-        f"{said(gate_order)}"
-    )
-
-
-def _shape_error(layer: int, source: int, wanted: torch.Size, got: torch.Size) -> GateOrderError:
-    return GateOrderError(
-        f"gate_order: layer {layer} needs gates of shape {tuple(wanted)}, and gating layer "
-        f"{source} gives {tuple(got)}. Repair: permute only layers of equal shape"
-    )
-
-
-def _check_own_dual_form(
-    gate: Gate | GateChoice | None,
-    weights_input: WeightsInput,
-    order: tuple[int, ...],
-    max_pool: MaxPooling | None,
-    traced: TracedNetwork,
-) -> None:
-    """kind="dnn" promises the model's own output, so nothing may change it."""
-    hard = all(isinstance(gate_of(node), HardGate) for node in traced.activations)
-    if not (
-        gate is None or gate == "own" or (hard and (gate == "hard" or isinstance(gate, HardGate)))
-    ):
-        wrong = f"gate={gate!r}"
-    elif weights_input != "data":
-        wrong = f"weights_input={weights_input!r}"
-    elif order != tuple(range(len(order))):
-        wrong = f"gate_order={order}"
-    elif max_pool == "average" and traced.max_pools:
-        wrong = "max_pool='average'"
-    else:
-        return
-    raise ConversionError(
-        f"kind='dnn' is the model's own dual form, whose output equals the model's; {wrong} would "
-        f"change it. Repair: leave the option out, or use kind='dgn'"
-    )
-
-
-def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
-    on_path = {str(node.target) for node in traced.signal_path if _calls(node)}
-    for node in gating.nodes:
-        if not _calls(node) or str(node.target) not in on_path:
-            continue  # a mask of attention weights is drawn once and replayed
-        module: Any = traced.module.get_submodule(str(node.target))
-        if isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
-            warnings.warn(
-                f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "
-                f"masks of their own, so the output equals the model's in evaluation mode only",
-                DualviewWarning,
-                stacklevel=4,
-            )
-            return
-
-
-def _calls(node: fx.Node) -> bool:
-    return node.op == "call_module"
-
-
-def _refuse_split_batch_norm(traced: TracedNetwork, gating: fx.Graph) -> None:
-    """A batch norm module must run equally often in both networks to keep equal statistics."""
-
-    def calls(graph: fx.Graph) -> Counter[str]:
-        return Counter(str(node.target) for node in graph.nodes if _calls(node))
-
-    everywhere, needed = calls(traced.graph), calls(gating)
-    for name in needed:
-        module: Any = traced.module.get_submodule(name)
-        tracks = isinstance(module, BATCH_NORM_MODULES) and module.track_running_stats
-        if tracks and needed[name] != everywhere[name]:
-            raise ConversionError(
-                f"batch norm '{name}' runs both before and after the last gate, so the gating "
-                f"network would update its statistics less often than the model does. Repair: "
-                f"use a batch norm of its own after the last activation"
-            )
 
 
 def _shared(

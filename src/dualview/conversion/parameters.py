@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.errors import SavedNetworkError
-from dualview.files.opening import expect_file
+from dualview.files.opening import opened
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -40,17 +42,34 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     write_atomically(path, lambda part: save_model(net, str(part)))
 
 
+@contextmanager
+def opened_tensors(path: Path) -> Iterator[Any]:
+    """Open a file of tensors with safetensors, whatever its name: the library wants UTF-8.
+
+    Raises:
+        OSError: as `files.opening.opened`.
+        SafetensorError: it is not safetensors, or damaged.
+    """
+    from safetensors import safe_open
+
+    with opened(path) as plain:
+        name = str(path)
+        if name != os.fsencode(path).decode(errors="replace"):
+            name = f"/dev/fd/{plain.fileno()}"
+        with safe_open(name, framework="pt") as file:
+            yield file
+
+
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """What the file holds, by name; only its header is read.
 
     Raises:
         SavedNetworkError: it is not safetensors, or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        expect_file(path)
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
                 name: StoredTensor(tuple(part.get_shape()), part.get_dtype())
@@ -88,11 +107,11 @@ def load_parameters(net: nn.Module, path: Path) -> None:
 
 def _load(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> None:
     import torch
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     targets = _matched(net, stored, path)
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             found = {name: file.get_tensor(name) for name in targets}
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error

@@ -91,6 +91,11 @@ def source_line(node: fx.Node) -> str:
     return f"{file}:{position.split('line ')[1].split(',')[0]}: {code.strip()}"
 
 
+def line_of(file: str, number: int) -> str:
+    """`file:line: code` of a line of a file."""
+    return f"{file}:{number}: {linecache.getline(file, number).strip()}"
+
+
 def users_line(trace: TracebackType | None) -> str:
     """`file:line: code` of the innermost of the user's lines in an exception's traceback."""
     frames = [f for f in traceback.extract_tb(trace) if is_users_file(f.filename)]

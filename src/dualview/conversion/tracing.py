@@ -22,11 +22,13 @@ from dualview.conversion.modes import evaluation_mode as evaluation_mode
 from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
+from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
+from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
 from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
@@ -146,6 +148,7 @@ def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModu
     """Bring the graph to the form that the tables know; what squashes its logits, if anything."""
     write_out_attention(module)
     make_out_of_place(module.graph)
+    make_positional(module.graph)
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
@@ -194,7 +197,10 @@ def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.
     evaluation_only = mode == "evaluation"
     if example is None or example.shape is not None:
         try:
-            return trace_both_modes(own, evaluation_only=evaluation_only)
+            module = trace_both_modes(own, evaluation_only=evaluation_only)
+            if example is None:  # else the two are compared
+                refuse_identity(own, module.graph)
+            return module
         except UnfollowedError:
             if example is None:
                 raise

@@ -178,6 +178,11 @@ def _verify_options(node: fx.Node) -> None:
             f"{describe(node)}: it writes into another tensor (out=), which a traced network "
             f"cannot follow. Repair: use its return value"
         )
+    if node.kwargs.get("rounding_mode") is not None:
+        raise UnsupportedOperationError(
+            f"{describe(node)}: it rounds ({node.kwargs['rounding_mode']}), which is not affine. "
+            f"Repair: divide without rounding_mode"
+        )
     dtypes = [v for v in (*node.args, *node.kwargs.values()) if isinstance(v, torch.dtype)]
     if any(not dtype.is_floating_point for dtype in dtypes):
         raise UnsupportedOperationError(

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
+from dualview.experiments.experiment import PRESETS
 from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import DONE
-from dualview.experiments.run_folders import RECORD, differences
+from dualview.experiments.run_folders import RECORD
 from dualview.files.writing import read_json, write_text
+from dualview.training.settings import SettingsError, differences
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""
@@ -43,9 +45,15 @@ def collect(
         The files written.
 
     Raises:
+        SettingsError: the suffix is no word.
         RunError: the folder's runs are not all done or not of one experiment, or `results` holds
             another record of the same name and `overwrite` is not set; nothing was written.
     """
+    if suffix and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", suffix):
+        raise SettingsError(
+            f"suffix: expected a word of letters, digits and hyphens, got {suffix!r}. Repair: "
+            f"{slug(suffix)!r}"
+        )
     experiment, data = _done(Path(run_folder))
     target = Path(results) / experiment / "-".join(filter(None, (data, suffix)))
     copies = {
@@ -75,6 +83,8 @@ def _done(run_folder: Path) -> tuple[str, str]:
         ) from error
     if experiment != slug(experiment):
         raise RunError(f"{path}: expected the name of an experiment, got {experiment!r}")
+    if preset not in PRESETS:
+        raise RunError(f"{path}: expected the preset {' or '.join(PRESETS)}, got {preset!r}")
     return experiment, slug(data) + ("" if preset == "cpu" else f"-{preset}")
 
 

@@ -207,7 +207,7 @@ def is_small(data: Dataset) -> bool:
 
 def data_config(data: Dataset) -> dict[str, Any]:
     """What a job's config says of the data; its path is no part of it."""
-    from dualview.experiments.data import data_fingerprint
+    from dualview.datasets.fingerprint import data_fingerprint
 
     return {
         "data": data.description,

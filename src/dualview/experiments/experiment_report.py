@@ -17,6 +17,7 @@ from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
 from dualview.experiments.report import provenance_section, runs_section
 from dualview.experiments.tables import Table, to_csv, to_markdown
+from dualview.files.foreign_text import file_name, markdown_text
 from dualview.files.locking import make_own_folder
 from dualview.files.writing import write_text
 from dualview.pages.page import Block, Figures, Notice, Page, Panel, Prose, Row, Section, write_page
@@ -74,9 +75,9 @@ def write_tables(tables: Sequence[Table], folder: Path) -> None:
     """Each table as Markdown and as CSV."""
     make_own_folder(folder, REPAIR)
     for table in tables:
-        title = f"# {table.title}\n\n"
-        write_text(folder / f"{table.name}.md", title + to_markdown(table) + "\n")
-        write_text(folder / f"{table.name}.csv", to_csv(table))
+        title = f"# {markdown_text(table.title)}\n\n"
+        write_text(folder / f"{file_name(table.name)}.md", title + to_markdown(table) + "\n")
+        write_text(folder / f"{file_name(table.name)}.csv", to_csv(table))
 
 
 def write_figures(
@@ -85,7 +86,7 @@ def write_figures(
     """Each figure in each format, in the light scheme."""
     make_own_folder(folder, REPAIR)
     return [
-        save_figure(figure, folder / f"{prefix}{name}.{suffix}")
+        save_figure(figure, folder / f"{file_name(prefix + name)}.{suffix}")
         for name, figure in figures.items()
         for suffix in formats
     ]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.conversion.parameters import MODEL, load_parameters
+from dualview.datasets.fingerprint import data_fingerprint
 from dualview.errors import RunError, SavedNetworkError
-from dualview.experiments.data import data_fingerprint, load_settings
+from dualview.experiments.data import load_settings
 from dualview.experiments.networks import as_gated, build_network
 from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.run_folders import CONFIG, RECORD

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from dualview.experiments.collected import Collected, read_collected, slug
 from dualview.experiments.experiment import Experiment, plan_in
@@ -17,6 +18,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.summary import summary_table
 from dualview.experiments.tables import to_markdown
+from dualview.files.foreign_text import file_name, markdown_text
 from dualview.files.writing import write_text
 
 PAGE = "results.md"
@@ -111,9 +113,9 @@ def _experiment_text(
     experiment: Experiment, by_data: Mapping[str, Sequence[RunRecord]], docs: Path
 ) -> str:
     parts = [
-        f"## {experiment.title}",
+        f"## {markdown_text(experiment.title)}",
         experiment.question,
-        f"`dualview reproduce {experiment.name}`. Source: {experiment.source}.",
+        f"`dualview reproduce {file_name(experiment.name)}`. Source: {experiment.source}.",
         *(_data_text(experiment, data, records) for data, records in by_data.items()),
     ]
     comments = docs / DISCUSSION / f"{experiment.name}.md"
@@ -124,12 +126,13 @@ def _experiment_text(
 
 def _data_text(experiment: Experiment, data: str, records: Sequence[RunRecord]) -> str:
     """Tables, figures and provenance of one data set."""
-    parts = [f"### On {_data_name(data, records)}"]
+    parts = [f"### On {markdown_text(_data_name(data, records))}"]
     for table in experiment.tables(records):
-        parts += [f"**{table.title}**", to_markdown(table)]
+        parts += [f"**{markdown_text(table.title)}**", to_markdown(table)]
     for name in figures_of(experiment, records):
-        image = f"{IMAGES}/{experiment.name}-{data}-{name}.svg"
-        parts += [f"![{name.replace('-', ' ')}]({image})", f"*{caption(experiment, name)}*"]
+        image = f"{IMAGES}/{file_name(f'{experiment.name}-{data}-{name}')}.svg"
+        shown = markdown_text(name.replace("-", " "))
+        parts += [f"![{shown}]({quote(image)})", f"*{markdown_text(caption(experiment, name))}*"]
     return "\n\n".join([*parts, provenance_line(records)])
 
 
@@ -167,7 +170,7 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
         f"commit {_distinct(origin.code for origin in origins)}",
         f"finished {_span(finished[0][:10], finished[-1][:10])}",
     )
-    return f"Where this comes from: {'; '.join(facts)}."
+    return f"Where this comes from: {markdown_text('; '.join(facts))}."
 
 
 def _examples(record: RunRecord) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.datasets import Dataset, Split
-from dualview.experiments.data import data_fingerprint
+from dualview.datasets.fingerprint import data_fingerprint
 from dualview.experiments.records import provenance
 from dualview.experiments.summary import kind_name, percent
 from dualview.explorer.explanations.explain import Watcher, explain

@@ -38,23 +38,18 @@ from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.tracing import evaluation_mode
-from dualview.errors import DualviewError, ExampleInputError, MissingExtraError, PathKernelError
+from dualview.errors import DualviewError, ExampleInputError, PathKernelError, needs
 from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
 
-try:
+with needs("kernel", "a kernel machine"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.exceptions import NotFittedError
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError as error:  # pragma: no cover - where the extra is missing
-    raise MissingExtraError(
-        f"kernel machines need {error.name!r}, which is not installed: "
-        f"pip install 'dualview[kernel]'"
-    ) from error
 
 __all__ = ["NPKClassifier", "NPKFeatureClassifier"]
 

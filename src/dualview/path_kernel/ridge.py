@@ -17,14 +17,10 @@ from typing import Any
 import numpy as np
 
 from dualview.arguments import array, flag, number, require, sequence, takes
-from dualview.errors import MissingExtraError, PathKernelError
+from dualview.errors import PathKernelError, needs
 
-try:
+with needs("kernel", "kernel regression"):
     from scipy import linalg
-except ModuleNotFoundError as error:  # pragma: no cover - where the extra is missing
-    raise MissingExtraError(
-        "kernel regression needs scipy, which is not installed: pip install 'dualview[kernel]'"
-    ) from error
 
 RIDGES = tuple(float(10**exponent) for exponent in np.arange(-6, 2.1, 0.5))
 """Candidates of ridge="auto": 1e-6 to 1e2, two a decade."""

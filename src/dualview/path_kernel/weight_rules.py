@@ -44,7 +44,7 @@ def fan_in(module: nn.Module) -> int:
 def dense(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
     """A dense layer: channels and the diagonal of the positions are summed."""
     value, module = args[0], module_of(node)
-    if not value.flat and math.prod(value.positions) > 1:
+    if not value.flat and value.positions:  # its last axis is one of positions, be it of length 1
         refuse(node, "it is applied at every position of an image")
     kernel, log_scale = combined(value, lambda term: diagonal_mean(term, value))
     term = _weight_term(node, kernel, log_scale, setting)

@@ -78,6 +78,12 @@ def gate_rates(
             _check(net, examples, classes)
             values = net.preactivations(examples)
             check_preactivations("data", values, PrimalFilterError)
+            if any(len(q) != len(examples) for q in values):
+                raise PrimalFilterError(
+                    "net: expected gates of each example, got a layer whose axis 0 is another (an "
+                    "axis folded into the batch by view or reshape). Repair: keep the examples on "
+                    "axis 0 of every activation"
+                )
             on = [q > 0 for q in values]
             for label in classes.unique().tolist():
                 chosen = classes == label

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import signal
 import threading
 import warnings
@@ -25,7 +24,9 @@ from dualview.arguments import (
     takes,
 )
 from dualview.conversion.parameters import MODEL, save_parameters
-from dualview.errors import DivergenceError, MissingExtraError, RunError
+from dualview.errors import DivergenceError, RunError, need
+from dualview.training.environment import settings_alone_decide, start_a_group
+from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
 from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
@@ -58,13 +59,6 @@ def _dataset(value: Any) -> Any:
     return instance_of(Dataset, repair="dualview.datasets.load('digits')")(value)
 
 
-class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM) and does so, with the status that shells expect."""
-
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
-
-
 @takes(
     SettingsError,
     net=_module,
@@ -93,10 +87,13 @@ def train(
     transform with the module behind it.** A network that has an input transform keeps it.
 
     On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
-    uninterrupted one. The caller sees to it that net, data and settings are those of the first
-    call. The folder gets `metrics.csv` (one row an epoch) and, when the last epoch is done,
-    `model.safetensors`; `last.ckpt` is left for the caller to remove once it has recorded the
-    result. PyTorch's global random state is as before when the call returns.
+    uninterrupted one. The network's structure, data and settings must be those of the first call;
+    that the network starts from the same numbers, and `measure` is the same, is up to the caller.
+    The settings alone decide: variables of a job scheduler or launcher change nothing, and several
+    devices are served by processes that this one starts. The folder gets `metrics.csv` (one row an
+    epoch) and, when the last epoch is done, `model.safetensors`; `last.ckpt` is left for the caller
+    to remove once it has recorded the result. PyTorch's global random state is as before when the
+    call returns.
 
     Args:
         net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
@@ -118,11 +115,12 @@ def train(
         and the network that takes images as they are.
 
     Raises:
-        RunError: the folder's checkpoint is damaged.
+        RunError: the folder's checkpoint is damaged, or of another run.
         SettingsError: the network does not fit the data.
         MissingExtraError: PyTorch Lightning is not installed.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
-        Terminated: likewise, by SIGTERM; a SystemExit with status 143.
+        Terminated: likewise, by SIGTERM, or SIGUSR1 and the like of job schedulers; a SystemExit
+            with status 128 + the signal's number.
 
     >>> import tempfile, torch, dualview.datasets as datasets
     >>> _ = torch.manual_seed(0)
@@ -152,7 +150,12 @@ def train(
     make_folder(folder)
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
+    with (
+        torch.random.fork_rng(devices=gpus),
+        use_threads(settings.threads),
+        _quiet(),
+        settings_alone_decide(),
+    ):
         module, status, message = _fit(
             _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
         )
@@ -204,41 +207,50 @@ def _classifier(
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
     """Let Lightning train: the module with its curve and measurements, status and message."""
-    from dualview.training.checkpoints import curve_of, measurements_of, read_checkpoint
+    from dualview.training.checkpoints import curve_of, read_checkpoint
+    from dualview.training.identity import job_identity
+    from dualview.training.keeping import MEASUREMENTS
 
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        earlier = read_checkpoint(checkpoint)
-        module.curve, module.measurements = curve_of(earlier), measurements_of(earlier)
-    trainer = _trainer(module.settings, folder, len(module.curve), watcher)
+    checkpoint, settings = folder / CHECKPOINT, module.settings
+    validate, measured = len(module.evaluated) > 1, module.measure is not None
+    job = job_identity(
+        "train", module.fed, module.data, settings, validate=validate, measured=measured
+    )
+    earlier = read_checkpoint(checkpoint, job)
+    if earlier is not None:
+        module.curve = curve_of(earlier, settings.epochs, checkpoint)
+        module.measurements = list(earlier[MEASUREMENTS])
+    trainer = _trainer(settings, folder, len(module.curve), watcher, job)
+    if trainer.num_devices > 1:
+        start_a_group()
     status, message = "finished", ""
     module.net.train()
     with _interruptible():
         try:
-            trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None)
+            trainer.fit(module, ckpt_path=None if earlier is None else checkpoint)
         except DivergenceError as error:
             status, message = "diverged", str(error)
     return module, status, message
 
 
 def _trainer(
-    settings: TrainSettings, folder: Path, epochs_done: int, watcher: Watcher
+    settings: TrainSettings, folder: Path, epochs_done: int, watcher: Watcher, job: dict[str, Any]
 ) -> lightning.Trainer:
     import pytorch_lightning as lightning
 
-    from dualview.training.checkpoints import AtomicCheckpoints, KeepEpochs
+    from dualview.training.keeping import KeepEpochs, OwnCheckpoints
     from dualview.training.watching import TellWatcher
 
     return lightning.Trainer(
-        **_machine(settings),
+        **_machine(settings, OwnCheckpoints(job)),
         max_epochs=settings.epochs,
-        default_root_dir=folder,
+        # Nothing is there, and nothing comes there: Lightning would go on from what it finds.
+        default_root_dir=folder / "lightning",
         logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
         callbacks=[
             TellWatcher(watcher),
             KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher),
         ],
-        plugins=[AtomicCheckpoints()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
@@ -265,11 +277,7 @@ def require_lightning() -> None:
     Raises:
         MissingExtraError: it is; the message names the extra.
     """
-    if importlib.util.find_spec("pytorch_lightning") is None:
-        raise MissingExtraError(
-            "training needs PyTorch Lightning, which is not installed: "
-            "pip install 'dualview[train]'"
-        )
+    need("pytorch_lightning", "train", "training")
 
 
 @takes(SettingsError, settings=instance_of(TrainSettings))
@@ -283,28 +291,33 @@ def check_machine(settings: TrainSettings) -> None:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     try:
-        with _quiet():
+        with _quiet(), settings_alone_decide():
             lightning.Trainer(**_machine(settings), logger=False, enable_checkpointing=False)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    # ImportError: of a device's library; OverflowError: of as many devices as no list can have.
+    except (
+        MisconfigurationException,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        OverflowError,
+    ) as error:
         raise SettingsError(
             f"accelerator={settings.accelerator!r}, devices={settings.devices!r}, "
             f"precision={settings.precision!r}: not possible here: {error}"
         ) from error
 
 
-def _machine(settings: TrainSettings) -> dict[str, Any]:
-    """Lightning's own options."""
+def _machine(settings: TrainSettings, *plugins: Any) -> dict[str, Any]:
+    """Lightning's own options. The environment is named, lest Lightning look for a launcher's."""
+    from dualview.training.processes import OwnProcesses
+
     return {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
         "precision": precision_here(settings),
+        "plugins": [OwnProcesses(), *plugins],
     }
-
-
-def is_main_process() -> bool:
-    """Whether this process writes and shows; False in those that several devices add to it."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank in ("", "0") for rank in ranks)
 
 
 @takes(SettingsError, settings=instance_of(TrainSettings))
@@ -383,24 +396,21 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C leaves as KeyboardInterrupt, SIGTERM as `Terminated`.
+    """Ctrl-C leaves as KeyboardInterrupt.
 
-    Lightning turns the first into SystemExit(1) and stops listening to further ones, and the second
-    into an exit with status 0; callers could then not tell an interruption from failure or success.
+    Lightning turns it into SystemExit(1) and stops listening to further ones; callers could then
+    not tell an interruption from failure.
     """
-    from pytorch_lightning.utilities.exceptions import SIGTERMException
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handler = signal.getsignal(signal.SIGINT)
     try:
-        yield
+        with terminable():
+            yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
-        if isinstance(stop, SIGTERMException):
-            raise Terminated from stop
         raise
     finally:
         signal.signal(signal.SIGINT, handler)

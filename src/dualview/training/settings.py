@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,3 +227,25 @@ def at_most(name: str, value: int | None, highest: int) -> None:
 def positive(name: str, value: float) -> None:
     """Refuse a value that is not a finite number above 0."""
     require(name, value, number(above=0), SettingsError)
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed from some settings to others, as phrases; empty if nothing did.
+
+    >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
+    ['epochs was 3, is now 4']
+    >>> differences({"width": 4}, {"width": None})
+    ['width was 4, is now the default']
+    """
+    names = [*earlier, *(name for name in now if name not in earlier)]
+    return [
+        f"{name} was {_shown(earlier, name)}, is now {_shown(now, name)}"
+        for name in names
+        if name not in earlier or name not in now or earlier[name] != now[name]
+    ]
+
+
+def _shown(config: Mapping[str, Any], name: str) -> str:
+    if name not in config:
+        return "not set"
+    return "the default" if config[name] is None else json.dumps(config[name])

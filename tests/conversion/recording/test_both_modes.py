@@ -8,6 +8,7 @@
 """
 
 import collections
+import dataclasses
 import random
 import time
 import warnings
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
+from torch.utils._pytree import tree_flatten
 from torch.utils.checkpoint import checkpoint
 
 import dualview as dv
@@ -89,6 +91,12 @@ def not_compiled(s, x):
     return then(s, x if compiled or torch.onnx.is_in_onnx_export() else 2 * x)
 
 
+def sizes_as_arguments(s, x):
+    n = x.shape[0]
+    h = torch.reshape(x, (n, x.size(1)))
+    return then(s, torch.reshape(h, [n, -1]).narrow(1, 0, x.shape[1]).expand(n, 4))
+
+
 def text_of_shape(s, x):
     assert "shape" in f"shape of {x.shape}, {x!r}"
     return then(s, x)
@@ -122,7 +130,14 @@ def list_made_once(s, x):
 RIGHT = [
     *(is_instance, is_instance_of_several, is_tensor, is_instance_deep_inside, is_parameter),
     *(class_attribute, match_class, is_a_size, is_a_tuple, has_attribute, not_compiled),
-    *(text_of_shape, module_made_in_forward, parameters_by_name, checkpointed, mask_made_once),
+    *(
+        sizes_as_arguments,
+        text_of_shape,
+        module_made_in_forward,
+        parameters_by_name,
+        checkpointed,
+        mask_made_once,
+    ),
     list_made_once,
 ]
 
@@ -317,7 +332,26 @@ def dropout_of_a_parameter(s, x):
     return F.linear(torch.relu(s.a(x)), F.dropout(s.b.weight, 0.5))
 
 
+def catches_a_count(s, x):
+    try:
+        for _ in range(x.shape[1]):
+            x = 2 * x
+    except TypeError:
+        x = x + 1
+    return then(s, x)
+
+
+def catches_an_index(s, x):
+    try:
+        x = [2, 3, 4, 5, 6][x.shape[1]] * x
+    except TypeError:
+        x = x + 1
+    return then(s, x)
+
+
 REFUSED = {
+    catches_a_count: r"counts by a value or size of its input \(range\)",
+    catches_an_index: r"counts by a value or size of its input \(BINARY_SUBSCR\)",
     gradients_on: r"another thing when gradients are off",
     autocast_on: r"another thing when gradients are off or autocast is on",
     in_autocast: r"runs under torch.autocast",
@@ -500,3 +534,39 @@ def _with_parameters_of(model, weights):
             if name in own and own[name] is not parameter:
                 parameter.copy_(own[name])
     return model
+
+
+Pair = collections.namedtuple("Pair", ["first", "second"])
+
+
+@dataclasses.dataclass
+class Record:
+    value: Tensor
+
+
+class Sorted(dict):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y: Pair(y, y), Record, lambda y: Sorted(a=y), lambda y: [Pair(y, y)], slice]
+)
+def test_outputs_of_other_classes_are_refused_by_name(wrap):
+    with pytest.raises(ConversionError, match=r"forward returns a \w+.*plain tuple, list or dict"):
+        dv.disentangle(Net(lambda s, x: wrap(then(s, x))), "dnn")
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        *(lambda y: (y,), lambda y: [y, 2 * y], lambda y: {"a": y, "b": (y, None)}),
+        lambda y: collections.OrderedDict(a=y),
+    ],
+)
+def test_plain_containers_are_returned_as_they_are(wrap):
+    model = Net(lambda s, x: wrap(then(s, x))).double()
+    got, wanted = dv.disentangle(model, "dnn")(inputs()), model(inputs())
+    leaves, tree = tree_flatten(got if isinstance(got, list | tuple) else dict(got))
+    expected, other = tree_flatten(wanted if isinstance(wanted, list | tuple) else dict(wanted))
+    assert tree == other
+    assert all(a is b is None or torch.equal(a, b) for a, b in zip(leaves, expected, strict=True))

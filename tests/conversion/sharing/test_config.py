@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from dualview.conversion.gated_network import Kind
+from dualview.conversion.promises import Kind
 from dualview.conversion.sharing import config as module
 from dualview.conversion.sharing.config import config_from_json, config_to_json, read_config
 from dualview.conversion.sharing.describing import describe

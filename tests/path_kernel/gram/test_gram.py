@@ -14,6 +14,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -24,7 +25,6 @@ from torch import nn
 
 import dualview as dv
 from dualview.errors import MissingExtraError, PathKernelError, RunError
-from dualview.path_kernel.gram import gram as room
 from dualview.path_kernel.gram.store import GramStore
 from tests.path_kernel.gram.cases import (
     BLOCK,
@@ -379,6 +379,8 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
     [
         ({"block": 0}, "block: expected a whole number from 1 on, or None, got 0"),
         ({"workers": -1}, "workers: expected a whole number from 1 on, or None, got -1"),
+        ({"block": 10**20}, "block: expected a whole number from 1 on, and up to 32,768"),
+        ({"workers": 10**20}, "workers: expected a whole number from 1 on, and up to 32,768"),
         ({"scheduler": "gpu"}, "scheduler: expected 'threads', 'processes' or an address"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
@@ -407,9 +409,6 @@ def test_what_the_kernel_refuses_writes_nothing(out):
 
 @pytest.mark.parametrize("library", ["dask", "distributed", "zarr", "tqdm"])
 def test_missing_library_names_the_extra(x, out, monkeypatch, library):
-    find = room.importlib.util.find_spec
-    monkeypatch.setattr(
-        room.importlib.util, "find_spec", lambda name: None if name == library else find(name)
-    )
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"{library}.*'dualview\[kernel\]'"):
         dv.npk_gram(dense(), x, out)

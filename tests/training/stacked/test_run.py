@@ -202,5 +202,5 @@ def test_what_needs_single_runs_is_refused(option: str, value: Any, tmp_path: Pa
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     torch.save({"curve": []}, tmp_path / "0" / CHECKPOINT)
-    with pytest.raises(RunError, match="expected a checkpoint of an interrupted run of a stack"):
+    with pytest.raises(RunError, match="expected a checkpoint of an interrupted run"):
         stacked("plain", tmp_path)

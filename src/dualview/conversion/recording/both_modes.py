@@ -177,9 +177,9 @@ def _recording(own: nn.Module, name: str) -> _Recording:
     tracer = Tracer(own)
     try:
         graph = tracer.record(name)
-    except Exception:
+    except Exception as error:
         tracer.forget_constants()
-        if tracer.refusal is None:
+        if tracer.refusal is None and not isinstance(error, TypeError):
             raise
         with wrapped_functions(own):
             tracer = Tracer(own)

@@ -69,6 +69,8 @@ _WHOLE = frozenset(
     }
 )
 """What makes whole numbers of whole numbers."""
+_COUNTING = frozenset({"range", "int", "bin", "hex", "oct", "chr", "divmod", "BINARY_SUBSCR"})
+"""What needs a whole number in Python itself; BINARY_SUBSCR is `list[n]`."""
 _COMPARISONS = frozenset(
     {operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge}
 )
@@ -143,6 +145,15 @@ class StandIn(fx.Proxy):
     def __format__(self, spec: str) -> str:
         return self._text()
 
+    def __index__(self) -> NoReturn:
+        # PyTorch's own code in C asks this of every size that it is given, and takes a no.
+        frame = sys._getframe(1)
+        if is_users_file(frame.f_code.co_filename):
+            asking = _running(frame.f_code, frame.f_lasti)
+            if asking in _COUNTING:
+                self._refuse(f"counts by a value or size of its input ({asking})")
+        raise TypeError("a stand-in is no whole number")
+
     # `x += y` is recorded as the in-place operation that it is on tensors.
 
     def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
@@ -171,7 +182,7 @@ def _number(name: str) -> Callable[..., Any]:
     return asked
 
 
-for _name in ("int", "float", "index", "complex", "len", "round", "trunc", "floor", "ceil"):
+for _name in ("int", "float", "complex", "len", "round", "trunc", "floor", "ceil"):
     setattr(StandIn, f"__{_name}__", _number(_name))
 
 
@@ -241,26 +252,34 @@ def _kind_of_item(node: fx.Node, tracer: Any) -> type | None:
     return kind if kind is tuple else None
 
 
-@functools.lru_cache(maxsize=1024)
 def _asks_for_class(code: CodeType, position: int) -> bool:
     """Whether the instruction at `position` calls isinstance, matches or reads a class."""
     named = {"isinstance", "__class__"}.intersection(code.co_names)
     if not named and dis.opmap["MATCH_CLASS"] not in code.co_code[::2]:
         return False
+    return _running(code, position) in ("isinstance", "__class__", "MATCH_CLASS")
+
+
+@functools.lru_cache(maxsize=1024)
+def _running(code: CodeType, position: int) -> str:
+    """What the instruction at `position` does: the built-in function or attribute it names, or it.
+
+    Functions and attributes of other objects are not told apart.
+    """
     before = [i for i in dis.get_instructions(code) if i.offset <= position]
     call = before.pop()
-    if call.opname == "MATCH_CLASS" or call.argval == "__class__":
-        return True
+    if call.opname == "LOAD_ATTR":
+        return str(call.argval)
     if call.opname not in ("PRECALL", "CALL"):
-        return False
+        return call.opname
     if call.opname == "CALL" and before[-1].opname == "PRECALL":
         before.pop()
     depth = 0
     for step in reversed(before):  # back to what was pushed before the arguments: the function
         depth += dis.stack_effect(step.opcode, step.arg, jump=False)
         if depth > (call.arg or 0):
-            return step.opname == "LOAD_GLOBAL" and step.argval == "isinstance"
-    return False
+            return str(step.argval) if step.opname == "LOAD_GLOBAL" else call.opname
+    return call.opname
 
 
 _ASKING = frozenset(

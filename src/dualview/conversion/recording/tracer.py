@@ -14,9 +14,10 @@ import builtins
 import functools
 import math
 import threading
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import NoneType
 from typing import Any, NoReturn
 
 import torch
@@ -62,10 +63,25 @@ class Tracer(fx.Tracer):
         """
         with _led_here(self), _RandomNumbers(self):
             x = self.create_proxy("placeholder", name, (), {})
-            self.create_node("output", "output", (self.create_arg(self.root(x)),), {})
+            out = self.root(x)
+            self._refuse_output(out)
+            self.create_node("output", "output", (self.create_arg(out),), {})
         if self.refusal is not None:
             raise self.refusal
         return self.graph
+
+    def _refuse_output(self, out: Any) -> None:
+        """What is returned comes back from a graph as tensors in plain containers."""
+        if isinstance(out, tuple | list) and type(out) in (tuple, list):
+            for part in out:
+                self._refuse_output(part)
+        elif type(out) in (dict, OrderedDict):
+            self._refuse_output(list(out.values()))
+        elif not issubclass(type(out), fx.Proxy | Tensor | bool | int | float | str | NoneType):
+            self.refuse(
+                f"returns a {type(out).__name__}, which converted networks do not make",
+                "return a tensor, or a plain tuple, list or dict of tensors",
+            )
 
     def refuse(self, what: str, repair: str = "") -> NoReturn:
         """Raise a refusal: what forward does, as a verb, and the repair."""

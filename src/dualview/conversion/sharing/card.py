@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dualview.conversion.sharing.config import SavedConfig
+from dualview.files.foreign_text import markdown_text
 
 PAPER = "https://arxiv.org/abs/2110.03403"
 
@@ -66,9 +67,8 @@ def _transform(config: SavedConfig) -> str:
 
 
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(
-        str(value) if name == "name" else f"{name} {value}" for name, value in options.items()
-    )
+    told = (str(value) if name == "name" else f"{name} {value}" for name, value in options.items())
+    return markdown_text(", ".join(told))
 
 
 def _order(order: tuple[int, ...]) -> str:

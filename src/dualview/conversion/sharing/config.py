@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
-from dualview.conversion.gated_network import Kind, MaxPooling, WeightsInput
+from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError

@@ -27,6 +27,7 @@ from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.datasets.hub import expect_answer, is_hub_name
 from dualview.errors import DataError, DualviewError, SavedNetworkError, need
+from dualview.files.writing import write_text
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
@@ -53,7 +54,7 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         write_files(net, config, folder)
         if not (folder / CARD).exists():
-            shared.generate_model_card().save(folder / CARD)
+            write_text(folder / CARD, str(shared.generate_model_card()))
         url = shared.push_to_hub(repo_id=name, **push) if push_to_hub else None
     except DualviewError:
         raise

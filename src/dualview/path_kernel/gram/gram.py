@@ -7,7 +7,6 @@ are on axis 0; rows of the Gram matrix are examples of `x`, columns those of `x2
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -20,7 +19,7 @@ from torch import Tensor
 from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
 from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
+from dualview.errors import DualviewWarning, PathKernelError, need
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
@@ -33,13 +32,16 @@ if TYPE_CHECKING:
 
 Precision = Literal["float32", "float64"]
 
+LARGEST_BLOCK = 2**15
+"""Examples on each side: a chunk of 4 GiB in float32. And processes, which are fewer."""
+
 
 @takes(
     PathKernelError,
     out=file_path,
-    block=optional(whole(1)),
+    block=optional(whole(1, LARGEST_BLOCK)),
     scheduler=text_value,
-    workers=optional(whole(1)),
+    workers=optional(whole(1, LARGEST_BLOCK)),
     normalise=flag,
     gates=one_of(*get_args(Gates)),
     batch_norm=BATCH_NORM,
@@ -122,7 +124,7 @@ def npk_gram(
     >>> bool(torch.allclose(torch.from_numpy(gram), dv.npk(net, x)))
     True
     """
-    _require_libraries()
+    _require_libraries(scheduler)
     _check_scheduler(scheduler, workers)
     check_law(biases, bias_variance, batch_norm)
     kernel_options = {
@@ -198,13 +200,10 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
     return tensor.detach().to(dtype)
 
 
-def _require_libraries() -> None:
-    needed = ("dask", "distributed", "zarr", "tqdm")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"npk_gram needs {', '.join(missing)}. Repair: pip install 'dualview[kernel]'"
-        )
+def _require_libraries(scheduler: str) -> None:
+    secured = ("cryptography",) if scheduler == "processes" else ()
+    for library in ("dask", "distributed", "zarr", "tqdm", *secured):
+        need(library, "kernel", "npk_gram")
 
 
 def _check_scheduler(scheduler: str, workers: int | None) -> None:

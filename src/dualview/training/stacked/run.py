@@ -13,11 +13,8 @@ step's time here (0.9 ms on top of 4.2 ms; five networks of width 128 on MNIST, 
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +36,10 @@ from dualview.arguments import (
 from dualview.datasets import Dataset
 from dualview.training import optimisation
 from dualview.training.feeding import feed
+from dualview.training.identity import job_identity
+from dualview.training.interruption import terminable
 from dualview.training.metrics import EpochMetrics, TrainingResult
-from dualview.training.run import Terminated, device_name, make_folder
+from dualview.training.run import device_name, make_folder
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.stacked.examples import Examples, epoch_order
 from dualview.training.stacked.members import Member, hand_out, keep, mean_metrics, take_in
@@ -86,9 +85,9 @@ def train_stacked(
 
     Raises:
         SettingsError: the networks or the settings cannot be stacked.
-        RunError: a checkpoint is damaged.
+        RunError: a checkpoint is damaged, or of another run.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
-        Terminated: likewise, by SIGTERM.
+        Terminated: likewise, as in `train`.
 
     >>> import tempfile, dualview.datasets as datasets
     >>> from dualview.architectures import fc
@@ -108,11 +107,13 @@ def train_stacked(
     for net, own, folder in zip(nets, settings, folders, strict=True):
         make_folder(folder)
         net.to(device, DTYPES[first.precision]).train()
-        member = Member(net, feed(net, data), own, folder)
+        fed = feed(net, data)
+        job = job_identity("train_stacked", fed, data, own, validate=validate)
+        member = Member(net, fed, own, folder, job)
         member.resume()
         members.append(member)
     _check_feeds(members)
-    with use_threads(first.threads), _terminable():
+    with use_threads(first.threads), terminable():
         _train_members(members, data, device, validate, watcher)
         return [member.finish(device_name(device)) for member in members]
 
@@ -346,20 +347,3 @@ def _device(settings: TrainSettings) -> torch.device:
     if name == "auto":
         name = "gpu" if torch.cuda.is_available() else "cpu"
     return torch.device("cuda" if name == "gpu" else name)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM leaves as `Terminated`, as in `train`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
