@@ -89,11 +89,8 @@ def _gelu(approximate: str = "none") -> Gate:
     return GELUGate(approximate)
 
 
-def _elu(
-    alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0, inplace: bool = False
-) -> Gate:
-    # F.elu has (alpha, inplace), of which no user passes the second by position.
-    return ELUGate(alpha, scale, 1 / input_scale)
+def _elu(alpha: float = 1.0, inplace: bool = False) -> Gate:
+    return ELUGate(alpha)
 
 
 def _selu(inplace: bool = False) -> Gate:

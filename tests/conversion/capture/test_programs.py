@@ -172,7 +172,7 @@ def test_other_differences_between_the_modes():
         dv.disentangle(model, "dnn", example_input=x)
     net = dv.disentangle(model, "dnn", example_input=x, mode="evaluation")
     torch.testing.assert_close(net(x), model(x))
-    with pytest.raises(ConversionError, match="mode: expected one of"):
+    with pytest.raises(ConversionError, match="mode: expected 'evaluation'"):
         dv.disentangle(model, "dnn", example_input=x, mode="training")
 
 
