@@ -7,10 +7,13 @@ the parameter's name; a public function with a parameter that is not in it fails
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import itertools
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,12 +25,8 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview import architectures, datasets, path_enumeration, training
-from dualview.experiments import comparison as compare
-from dualview.experiments import reproduction as reproduce
-from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.registry import EXPERIMENTS
-from dualview.experiments.settings import ComparisonSettings, DataSettings
+from dualview import architectures, datasets, experiments, path_enumeration, training
+from dualview.experiments import EXPERIMENTS, ComparisonSettings, DataSettings, Machine, Request
 from dualview.path_kernel import kernel, random_weights, ridge
 from dualview.training.stacked import run as stacked
 from tests.training.tiny import tiny_data
@@ -55,6 +54,22 @@ def _residual() -> dv.GatedNetwork:
 @cache
 def _data() -> datasets.Dataset:
     return tiny_data(n_train=9, n_other=3)
+
+
+@cache
+def _shallow() -> dv.GatedNetwork:
+    """A network that takes the data's images."""
+    return dv.disentangle(architectures.fc(3, (1, 4, 4), width=4, depth=2), "dlgn", seed=0).eval()
+
+
+@cache
+def _trained() -> Path:
+    """The folder of a comparison of one run, on `_data`."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    settings = ComparisonSettings(kinds=("dlgn",), seeds=1, width=4, training=_settings())
+    experiments.compare(settings, folder, data=_data())
+    return folder
 
 
 def _classifier() -> nn.Module:
@@ -125,11 +140,18 @@ def _batches(**options: Any) -> Any:
     return next(iter(datasets.Batches(**options)))
 
 
-RECORDS = {"FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"}
+RECORDS = {
+    *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
+    *("FinishedRun", "Job", "RunRecord", "Table", "Variant"),
+}
 """What functions return; nobody makes them by hand."""
 
 PLAIN = {"DualviewError", "DualviewWarning", "SettingsError", "Terminated", "Watcher", "Unwatched"}
 """Exceptions and protocols."""
+
+ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
+ENGINE |= {"summary_table", "comparison_figures"}
+"""What an experiment of one's own is made of: called by its plan with what `reproduce` checked."""
 
 CHECKS = {"at_least", "at_most", "choose", "positive"}
 """Checks of a value, whose other arguments are the caller's own."""
@@ -193,12 +215,12 @@ def _targets() -> Iterator[Target]:
         ridge.fit_kernel_regression,
         ridge.kernel_regression_path,
         stacked.train_stacked,
-        compare,
-        reproduce,
     ):
         yield _of(function.__name__, function)
-    for settings in (ComparisonSettings, DataSettings, Request, Machine):
-        yield _of(settings.__name__, settings)
+    for name in experiments.__all__:
+        value = getattr(experiments, name)
+        if callable(value) and name not in RECORDS | ENGINE:
+            yield _of(name, value)
     for name in path_enumeration.__all__:
         if name.islower() and name not in dv.__all__:
             yield _of(name, getattr(path_enumeration, name))
@@ -258,6 +280,15 @@ GOOD: dict[str, Maker] = {
     "std": lambda _: (0.25,),
     "description": lambda _: "stripes",
     "ridges": lambda _: (1.0,),
+    "rows": lambda _: [0],
+    "where": lambda _: "shallow",
+    "title": lambda _: "Thin",
+    "question": lambda _: "Is it?",
+    "source": lambda _: "none",
+    "duration": lambda _: "a minute",
+    "default_data": lambda _: "digits",
+    "plan": lambda _: lambda request, data, out: [],
+    "tables": lambda _: lambda records: [],
 }
 """By the parameter's name, and where functions differ by `function.parameter`."""
 
@@ -280,6 +311,20 @@ GOOD_IN: dict[str, Maker] = {
     "npk_gram.out": lambda folder: folder / "gram.zarr",
     "npk_gram.progress": lambda _: False,
     "npk_gram.workers": lambda _: 1,
+    "explain_page.net": lambda _: _shallow(),
+    "explain_page.data": lambda _: _data(),
+    "explain_page.out": lambda folder: folder / "page.html",
+    "explain_page.n_train": lambda _: 0,
+    "explorer_page.net": lambda _: _shallow(),
+    "explorer_page.data": lambda _: _data(),
+    "explorer_page.out": lambda folder: folder / "page.html",
+    "explorer_page.examples": lambda _: 1,
+    "explorer_page.n_train": lambda _: 0,
+    "load_run.folder": lambda _: _trained() / "dlgn-seed0",
+    "load_run.data": lambda _: _data(),
+    "load_records.folder": lambda _: _trained(),
+    "write_report.records": lambda _: experiments.load_records(_trained()),
+    "write_report.path": lambda folder: folder / "report.html",
     "train.net": lambda _: _classifier(),
     "train.data": lambda _: _data(),
     "train_stacked.data": lambda _: _data(),

@@ -402,7 +402,7 @@ def calling(arguments: int) -> Check:
         if not callable(value):
             raise UnfitError(wanted)
         try:
-            signature = inspect.signature(value)
+            signature = inspect.signature(getattr(value, "forward", value))  # of a module its own
         except (TypeError, ValueError):  # of some built-in functions it is not known
             return value
         try:

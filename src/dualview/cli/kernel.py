@@ -139,7 +139,7 @@ def _add_kernel_options(parser: Any) -> None:
         metavar="V",
         type=float,
         default=1.0,
-        help="variance of the biases, with --biases (default: %(default)g)",
+        help="variance of the biases, with --biases",
     )
     group.add_argument(
         "--norms",

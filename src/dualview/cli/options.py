@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
@@ -12,6 +13,8 @@ from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSetti
 ARCHITECTURE_NAMES = (
     "fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
 )
+
+Settings = TypeVar("Settings")
 
 DATA = DataSettings()
 TRAINING = TrainSettings()
@@ -207,38 +210,18 @@ def add_machine_options(parser: Any, default_precision: str | None = TRAINING.pr
     )
 
 
+def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
+    """Settings whose fields are the options of the same names, but for those that are given."""
+    named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
+    own = {name: getattr(options, name) for name in named if hasattr(options, name)}
+    return kind(**own, **given)
+
+
 def data_settings(options: Any) -> DataSettings:
     """What `add_data_options` gathered."""
-    return DataSettings(
-        source=options.data,
-        validation=options.validation,
-        test=options.test,
-        image_column=options.image_column,
-        label_column=options.label_column,
-        subset=options.subset,
-        cache=options.cache,
-    )
+    return gathered(DataSettings, options, source=options.data)
 
 
 def train_settings(options: Any) -> TrainSettings:
-    """What `add_training_options` and `add_machine_options` gathered."""
-    return TrainSettings(
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        loss=options.loss,
-        optimizer=options.optimizer,
-        learning_rate=options.learning_rate,
-        momentum=options.momentum,
-        nesterov=options.nesterov,
-        weight_decay=options.weight_decay,
-        decayed=options.decayed,
-        label_smoothing=options.label_smoothing,
-        schedule=options.schedule,
-        flip=options.flip,
-        crop=options.crop,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        precision=options.precision,
-        compile=options.compile,
-        threads=options.threads,
-    )
+    """What `add_training_options` and `add_machine_options` gathered; seeds are the runs'."""
+    return gathered(TrainSettings, options, seed=TRAINING.seed)

@@ -13,6 +13,7 @@ from dualview.cli.options import (
     add_data_options,
     add_machine_options,
     data_settings,
+    gathered,
 )
 from dualview.experiments.experiment import PRESETS, Machine, Request
 from dualview.experiments.registry import EXPERIMENTS, find
@@ -145,22 +146,12 @@ def list_text(experiments: Sequence[Experiment]) -> str:
 
 
 def _request(options: Any) -> Request:
-    return Request(
-        preset=options.preset,
+    return gathered(
+        Request,
+        options,
         data=None if options.data is None else data_settings(options),
-        arch=options.arch,
-        width=options.width,
-        optimizer=options.optimizer,
         kinds=None if options.kinds is None else tuple(options.kinds),
-        seeds=options.seeds,
-        epochs=options.epochs,
-        machine=Machine(
-            accelerator=options.accelerator,
-            devices=options.devices,
-            precision=options.precision,
-            compile=options.compile,
-            threads=options.threads,
-        ),
+        machine=gathered(Machine, options),
     )
 
 

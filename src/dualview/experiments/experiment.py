@@ -14,7 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.arguments import instance_of, optional, require_fields, several, text_value, whole
+from dualview.arguments import (
+    calling,
+    flag,
+    instance_of,
+    named,
+    one_of,
+    optional,
+    require_fields,
+    several,
+    text_value,
+    whole,
+)
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import MOST_SEEDS, DataSettings
@@ -173,6 +184,22 @@ class Experiment:
     captions: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        texts = ("name", "title", "question", "source", "duration", "default_data")
+        known = one_of("arch", "width", "optimizer", "kinds")
+        require_fields(
+            self,
+            SettingsError,
+            **dict.fromkeys(texts, text_value),
+            plan=calling(3),
+            tables=calling(1),
+            figures=calling(1),
+            captions=named(text_value, "texts by the names of figures"),
+            needs_data=flag,
+            options=several(known, "some of 'arch', 'width', 'optimizer', 'kinds'", empty=True),
+        )
 
 
 def check_options(experiment: Experiment, request: Request) -> None:

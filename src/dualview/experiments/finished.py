@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import UnfitError, file_path, optional, takes
 from dualview.conversion.parameters import MODEL, load_parameters
 from dualview.datasets.fingerprint import data_fingerprint
 from dualview.errors import RunError, SavedNetworkError
@@ -45,6 +46,17 @@ class FinishedRun:
     record: RunRecord
 
 
+def _data(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: data, or where it is."""
+    from dualview.datasets import Dataset
+
+    kinds = (Dataset, DataSettings)
+    if isinstance(value, kinds) or (isinstance(value, str) and value):
+        return value
+    raise UnfitError("a Dataset, DataSettings, or a name or path as text")
+
+
+@takes(RunError, folder=file_path, data=optional(_data))
 def load_run(folder: Path | str, data: Dataset | DataSettings | str | None = None) -> FinishedRun:
     """The network that a run of `compare` or of an experiment of classifiers ended with.
 
@@ -75,7 +87,8 @@ def load_run(folder: Path | str, data: Dataset | DataSettings | str | None = Non
     given = {name: config[name] for name in NETWORK if config[name] is not None}
     kind, seed = given.pop("kind"), given.pop("seed")
     choose("kind", kind, KINDS)
-    source = DataSettings(data) if isinstance(data, str) else data or DataSettings()
+    source = DataSettings(data) if isinstance(data, str) else data
+    source = DataSettings() if source is None else source
     loaded = load_settings(source) if isinstance(source, DataSettings) else source
     settings = ComparisonSettings(kinds=(kind,), **given)
     net = build_network(settings, kind, seed, loaded, gate_order=config.get("gate_order"))
@@ -88,6 +101,13 @@ def load_run(folder: Path | str, data: Dataset | DataSettings | str | None = Non
     return FinishedRun(folder, as_gated(net, loaded).eval(), loaded, record)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no system takes
+        return False
+
+
 def read_run(folder: Path) -> tuple[RunRecord, Mapping[str, Any]]:
     """Record and config of a run, if it finished.
 
@@ -95,7 +115,7 @@ def read_run(folder: Path) -> tuple[RunRecord, Mapping[str, Any]]:
         RunError: otherwise; the message names runs that lie in the folder.
     """
     for name in (RECORD, CONFIG):
-        if not (folder / name).exists():
+        if not _is_there(folder / name):
             raise RunError(
                 f"{folder}: expected the folder of a finished run, as in runs/digits-fc/dlgn-seed0,"
                 f" found no {name}. Repair: give {_runs_inside(folder)}, or finish the run"
@@ -128,7 +148,10 @@ def read_run(folder: Path) -> tuple[RunRecord, Mapping[str, Any]]:
 
 
 def _runs_inside(folder: Path) -> str:
-    names = sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    try:
+        names = sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    except OSError:  # a name that no system takes
+        names = []
     inside = sorted(names, key=lambda name: not name.startswith("dlgn-seed"))
     return f"one of the runs in it, such as {folder / inside[0]}" if inside else "such a folder"
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from dualview.arguments import takes, text_value
 from dualview.errors import did_you_mean
 from dualview.experiments.experiment import Experiment
 from dualview.training import SettingsError
@@ -36,6 +37,7 @@ OWN = "EXPERIMENT"
 """What an experiment is called in a module where no other name is given."""
 
 
+@takes(SettingsError, where=text_value)
 def find(where: str) -> Experiment:
     """The experiment that is meant: one listed here, or one of the user's own.
 

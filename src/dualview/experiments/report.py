@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dualview.arguments import file_path, instance_of, several, takes, text_value
 from dualview.errors import RunError
 from dualview.experiments.curves import (
     by_kind,
@@ -52,6 +53,13 @@ HEADLINE_KINDS = ("dlgn", "dlgn-sf", "dlgn-ones", "dlgn-sf-ones", "dgn", "dgn-on
 """The headline tells of the first of these that can be compared with the DNN."""
 
 
+@takes(
+    RunError,
+    records=several(instance_of(RunRecord), "records of runs", empty=True),
+    path=file_path,
+    title=text_value,
+    sections=several(instance_of(Section), "sections of a page", empty=True),
+)
 def write_report(
     records: Sequence[RunRecord],
     path: Path,

@@ -5,9 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import (
+    file_path,
+    instance_of,
+    offering,
+    one_of,
+    optional,
+    said,
+    several,
+    takes,
+    text_value,
+    whole,
+)
+from dualview.conversion.examples import gated
 from dualview.datasets import Dataset, Split
+from dualview.datasets.dataset import SPLIT_NAMES
 from dualview.datasets.fingerprint import data_fingerprint
 from dualview.experiments.records import provenance
 from dualview.experiments.summary import kind_name, percent
@@ -15,7 +29,7 @@ from dualview.explorer.explanations.explain import Watcher, explain
 from dualview.explorer.explanations.inputs import spread_rows
 from dualview.explorer.explanations.records import Explanations
 from dualview.explorer.page import PageFacts, write_explorer
-from dualview.training import SettingsError, at_least
+from dualview.training import SettingsError
 from dualview.training.threads import use_threads
 
 if TYPE_CHECKING:
@@ -24,6 +38,31 @@ if TYPE_CHECKING:
     from dualview.path_kernel.examples import Gates
 
 
+def _finished_run(value: Any) -> Any:
+    """A check as `dualview.arguments` has them."""
+    from dualview.experiments.finished import FinishedRun
+
+    return instance_of(FinishedRun, repair="dualview.experiments.load_run(folder)")(value)
+
+
+def _words(value: Any) -> str:
+    """Likewise: a text, or none."""
+    return "" if isinstance(value, str) and not value else text_value(value)
+
+
+@takes(
+    SettingsError,
+    net=gated,
+    data=instance_of(Dataset),
+    rows=several(whole(0), "rows of the split", empty=True),
+    out=file_path,
+    split=one_of(*SPLIT_NAMES),
+    n_train=optional(whole(0)),
+    machine_gates=optional(one_of("model", "hard")),
+    run=optional(_finished_run),
+    command=_words,
+    watcher=optional(offering("over", "note")),
+)
 def explain_page(
     net: GatedNetwork,
     data: Dataset,
@@ -94,6 +133,19 @@ def explain_page(
     return found
 
 
+@takes(
+    SettingsError,
+    net=gated,
+    data=instance_of(Dataset),
+    out=file_path,
+    examples=whole(1),
+    split=one_of(*SPLIT_NAMES),
+    n_train=optional(whole(0)),
+    machine_gates=optional(one_of("model", "hard")),
+    run=optional(_finished_run),
+    command=_words,
+    watcher=optional(offering("over", "note")),
+)
 def explorer_page(
     net: GatedNetwork,
     data: Dataset,
@@ -138,7 +190,6 @@ def explorer_page(
     >>> [example.row for example in found.examples]
     [0, 179, 358]
     """
-    at_least("examples", examples, 1)
     return explain_page(
         net,
         data,
@@ -160,8 +211,8 @@ def page_path(out: Path | str) -> Path:
         SettingsError: it is a folder, or does not end in .html.
     """
     path = Path(out)
-    if path.is_dir() or path.suffix not in (".html", ".htm"):
-        raise SettingsError(f"--out: expected a file such as explorer.html, got {out}")
+    if path.suffix not in (".html", ".htm") or path.is_dir():
+        raise SettingsError(f"--out: expected a file such as explorer.html, got {said(path)}")
     return path
 
 

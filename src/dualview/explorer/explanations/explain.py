@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +35,10 @@ from dualview.explorer.explanations.records import (
     OutputExplanation,
 )
 from dualview.path_attribution.contributions import InputContributions, input_contributions
-from dualview.path_kernel.attribution import KernelAttribution
 from dualview.path_kernel.examples import Gates
+
+if TYPE_CHECKING:
+    from dualview.path_kernel.attribution import KernelAttribution
 
 Item = TypeVar("Item")
 
@@ -134,6 +136,7 @@ def explain(
     if machine is not None:
         pairs = zip(examples, found, strict=True)
         examples = [_joined(example, one, data.n_classes) for example, one in pairs]
+    notes = (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
     return Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
@@ -151,11 +154,7 @@ def explain(
             for layer, source in enumerate(net.gate_order)
         ),
         n_rates=int(rates.counts.sum()),
-        notes=tuple(
-            note
-            for note in (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
-            if note
-        ),
+        notes=tuple(filter(None, notes)),
     )
 
 
