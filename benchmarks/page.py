@@ -21,6 +21,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 TITLES = {
     "train_step": "A training step",
+    "training_speed": "What makes a CPU fast",
     "path_kernel": "The neural path kernel",
     "kernel_machine": "Kernel machines",
     "explain": "Filters, paths and the explorer's page",

@@ -33,7 +33,7 @@ from torch import nn
 import dualview as dv
 from dualview.cli.comparison import REPORT, TITLE, write_comparison_report
 from dualview.datasets import Dataset, Split, load
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.records import load_records
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings

@@ -320,7 +320,7 @@ def _totals(outcomes: list[Outcome]) -> dict[str, Any]:
 def _converted_table(outcomes: list[Outcome]) -> Table:
     rows = [
         (
-            f"{MODELS[o.name].family}: `{o.name}`",
+            f"{MODELS[o.name].family}: {o.name}",
             "×".join(map(str, o.input_shape)),
             f"{o.parameters / 1e6:.2f}",
             str(o.gated_layers),

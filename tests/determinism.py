@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import dualview as dv
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from tests.experiments.reproduced import tiny_reproduce
 from tests.experiments.small import exact, parameters, small
 from tests.path_kernel.gram.cases import BLOCK, chunks, convolutional, dense, examples

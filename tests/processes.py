@@ -19,7 +19,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "pytorch_lightning",
-        "dualview.experiments.compare",
+        "dualview.experiments.comparison",
         "dualview.experiments.report",
         "dualview.path_kernel",
     ]

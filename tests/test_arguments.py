@@ -26,7 +26,9 @@ from dualview import arguments
 from dualview.arguments import (
     LARGEST_COUNT,
     SHOWN,
+    calling,
     number,
+    offering,
     one_of,
     optional,
     require,
@@ -67,15 +69,16 @@ TAKEN = [
     (number(above=0), np.float32(0.5), 0.5),
     (number(above=0), Fraction(1, 2), 0.5),
     (number(above=0), torch.tensor(0.5), 0.5),
-    (arguments.seed, np.uint32(7), 7),
-    (arguments.memory, 1e6, 1e6),
+    (arguments.seed_number, np.uint32(7), 7),
+    (arguments.byte_count, 1e6, 1e6),
     (arguments.probability, 0, 0.0),
     (arguments.fraction, 0.5, 0.5),
-    (arguments.text, "a", "a"),
-    (arguments.path, "a/b", Path("a/b")),
-    (arguments.path, Path("a"), Path("a")),
-    (arguments.device, "cpu", torch.device("cpu")),
-    (arguments.function, len, len),
+    (arguments.text_value, "a", "a"),
+    (arguments.file_path, "a/b", Path("a/b")),
+    (arguments.file_path, Path("a"), Path("a")),
+    (arguments.torch_device, "cpu", torch.device("cpu")),
+    (calling(1), len, len),
+    (offering("append"), [1], [1]),
     (one_of("model", "hard"), "hard", "hard"),
     (one_of("model", "hard"), np.str_("hard"), "hard"),
     (optional(whole(1)), None, None),
@@ -92,14 +95,15 @@ REFUSED = [
     (whole(0, 5), [6, -1]),
     (number(above=0), [0, -1.0, math.inf, "1", True, 1j, 10**400, "nan", *NOTHING]),
     (number(least=0, below=1), [-0.1, 1]),
-    (arguments.seed, [-1, 1.5, 2**63, "0", True, *NOTHING]),
-    (arguments.memory, [0, -1, math.inf, "1GB", True, *NOTHING]),
+    (arguments.seed_number, [-1, 1.5, 2**64, "0", True, *NOTHING]),
+    (arguments.byte_count, [0, -1, math.inf, "1GB", True, *NOTHING]),
     (arguments.probability, [-0.1, 1.1, "0.5", *NOTHING]),
     (arguments.fraction, [0, 1, *NOTHING]),
-    (arguments.text, ["", b"a", 1, "\udc80", *NOTHING]),
-    (arguments.path, ["", b"a", 1, "a\0b", "\udc80", *NOTHING]),
-    (arguments.device, ["", "tpu", "cpu:x", "meta", 0, b"cpu", "cuda:1000", *NOTHING]),
-    (arguments.function, [1, "f", None]),
+    (arguments.text_value, ["", b"a", 1, "\udc80", *NOTHING]),
+    (arguments.file_path, ["", b"a", 1, "a\0b", "\udc80", *NOTHING]),
+    (arguments.torch_device, ["", "tpu", "cpu:x", "meta", 0, b"cpu", "cuda:1000", *NOTHING]),
+    (calling(1), [1, "f", None, lambda: 0, lambda x, y: 0]),
+    (offering("append"), [1, "f", (), {}]),
     (one_of("model", "hard"), ["heard", "", 0, True, b"hard", ["hard"], *NOTHING]),
     (optional(whole(1)), [0, "", False]),
     (
@@ -155,8 +159,8 @@ def test_a_large_number_is_told_its_bound():
 
 
 def test_values_are_said_shortly():
-    assert said(torch.zeros(2, 3)) == "Tensor of torch.float32 (2, 3)"
-    assert said(np.zeros(2)) == "ndarray of float64 (2,)"
+    assert said(torch.zeros(2, 3)) == "torch.float32 (2, 3)"
+    assert said(np.zeros(2)) == "an array of float64 (2,)"
     assert said(dict) == "the class dict"
     assert said(Odd()) == "Odd"
     assert said([Odd()]) == "list"

@@ -3,6 +3,7 @@
 - Every public name is there; importing the package imports no heavy library, not even PyTorch.
 - Every module can be imported, or says which extra it needs.
 - A missing name is a plain AttributeError.
+- Modules are found under the names that earlier documentation gave them.
 - With PyTorch and NumPy alone a network is converted, trained by hand and looked into; every public
   name is there, or says which extra it needs, and so do functions and commands.
 """
@@ -34,6 +35,26 @@ def test_import_is_light():
 def test_missing_name():
     with pytest.raises(AttributeError, match="no attribute 'npq'"):
         dv.npq
+
+
+@pytest.mark.parametrize(
+    ("old", "name"),
+    [
+        ("example_attribution", "KernelAttribution"),
+        ("filter_plots", "filter_grid"),
+        ("gate_plots", "gate_maps"),
+        ("operations", "LINEAR_FUNCTIONS"),
+        ("path_plots", "layer_bars"),
+        ("vision_transformer", "vit"),
+    ],
+)
+def test_earlier_names(old, name):
+    code = (
+        f"from dualview.{old} import {name} as found; import dualview; "
+        f"print(dualview.{old}.{name} is found)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 CALLED = {"pillow": "PIL", "scikit-learn": "sklearn"}

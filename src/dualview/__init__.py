@@ -13,6 +13,10 @@ True
 from __future__ import annotations
 
 import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dualview.errors import DualviewError, DualviewWarning
@@ -20,6 +24,9 @@ from dualview.errors import DualviewError, DualviewWarning
 if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork, disentangle
     from dualview.conversion.gates import Gate, HardGate, SoftGate
+    from dualview.conversion.input_transform import InputTransform
+    from dualview.conversion.products import as_multiplier
+    from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -45,15 +52,19 @@ __all__ = [
     "GateRates",
     "GatedNetwork",
     "HardGate",
+    "InputTransform",
     "NPKClassifier",
     "NPKFeatureClassifier",
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
+    "as_multiplier",
     "disentangle",
     "empirical_ntk",
     "ensemble_contributions",
     "expected_ntk",
+    "explain_page",
+    "explorer_page",
     "filter_spectra",
     "gate_distances",
     "gate_rates",
@@ -71,9 +82,11 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "as_multiplier": "conversion.products",
     "Gate": "conversion.gates",
     "HardGate": "conversion.gates",
     "SoftGate": "conversion.gates",
+    "InputTransform": "conversion.input_transform",
     "GatedNetwork": "conversion.gated_network",
     "disentangle": "conversion.gated_network",
     "empirical_ntk": "path_kernel.empirical",
@@ -91,6 +104,8 @@ _ROOMS = {
     "input_contributions": "path_attribution.contributions",
     "ensemble_contributions": "path_attribution.ensemble",
     "kernel_attribution": "path_kernel.attribution",
+    "explain_page": "explorer.writing",
+    "explorer_page": "explorer.writing",
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",
@@ -103,7 +118,37 @@ _ROOMS = {
 """Public name -> the room it lives in, which is imported when the name is first used."""
 
 
+_MOVED = {
+    "example_attribution": "path_kernel.attribution",
+    "filter_plots": "primal.figures.filters",
+    "gate_plots": "primal.figures.gates",
+    "operations": "conversion.operations",
+    "path_plots": "path_attribution.figures",
+    "vision_transformer": "architectures.vision_transformer",
+}
+"""Modules under the names that earlier documentation gave them -> where they are now."""
+
+
+class _Moved(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a module under an earlier name: a module that hands on what the new one has."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        package, _, module = name.partition(".")
+        known = package == __name__ and module in _MOVED
+        return importlib.machinery.ModuleSpec(name, self) if known else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        now = importlib.import_module(f"{__name__}.{_MOVED[module.__name__.partition('.')[2]]}")
+        module.__doc__ = now.__doc__
+        vars(module)["__getattr__"] = now.__getattribute__
+
+
+sys.meta_path.append(_Moved())
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _ROOMS:
         raise AttributeError(f"module 'dualview' has no attribute {name!r}")
     return getattr(importlib.import_module(f"dualview.{_ROOMS[name]}"), name)

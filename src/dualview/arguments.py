@@ -14,12 +14,11 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.errors import DualviewError, did_you_mean
 
 Check = Callable[[Any], Any]
 """A value -> the same in its plain type; raises `UnfitError`."""
@@ -27,7 +26,7 @@ Check = Callable[[Any], Any]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
-LARGEST_SEED = 2**63 - 1
+LARGEST_SEED = 2**64 - 1
 """PyTorch's generators take no larger one."""
 
 LARGEST_COUNT = 2**31 - 1
@@ -127,7 +126,8 @@ def said(value: Any) -> str:
     dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
     if dtype is not None and shape is not None:
         try:
-            return f"{type(value).__name__} of {dtype} {tuple(shape)}"
+            of_torch = str(dtype).startswith("torch.")
+            return f"{'' if of_torch else 'an array of '}{dtype} {tuple(shape)}"
         except Exception:  # a foreign type with such names
             return type(value).__name__
     if isinstance(value, os.PathLike | range | numbers.Number):
@@ -155,12 +155,12 @@ def flag(value: Any) -> bool:
     return plain
 
 
-def seed(value: Any) -> int:
+def seed_number(value: Any) -> int:
     """A seed of random numbers."""
     return _whole_of(value, 0, LARGEST_SEED)
 
 
-def memory(value: Any) -> float:
+def byte_count(value: Any) -> float:
     """A bound in bytes."""
     return _number_of(value, "a positive number of bytes", lambda v: v > 0)
 
@@ -175,9 +175,9 @@ def probability(value: Any) -> float:
     return _number_of(value, "a number from 0 to 1", lambda v: 0 <= v <= 1)
 
 
-def text(value: Any) -> str:
+def text_value(value: Any) -> str:
     """A text that is not empty and can be written as UTF-8."""
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise UnfitError("a text")
     try:
         value.encode()
@@ -186,7 +186,7 @@ def text(value: Any) -> str:
     return str(value)
 
 
-def path(value: Any) -> Path:
+def file_path(value: Any) -> Path:
     """The path of a file or folder."""
     try:
         given = os.fspath(value)
@@ -203,7 +203,7 @@ def path(value: Any) -> Path:
     return Path(given)
 
 
-def device(value: Any) -> Any:
+def torch_device(value: Any) -> Any:
     """A device of PyTorch that holds numbers and is there, by name or as `torch.device`."""
     import torch
 
@@ -223,11 +223,33 @@ def device(value: Any) -> Any:
     return found
 
 
-def function(value: Any) -> Any:
-    """Something that can be called."""
-    if not callable(value):
-        raise UnfitError("a function")
-    return value
+def sequence(value: Any) -> list[Any]:
+    """Entries in an order: no dict and no set, which have none, and no text."""
+    if isinstance(value, Mapping | Set | str | bytes | bytearray):
+        raise UnfitError("a sequence")
+    try:
+        return list(value)
+    except Exception:  # not iterable, or what its iterator raises
+        raise UnfitError("a sequence") from None
+
+
+def array(value: Any) -> Any:
+    """Real numbers as a NumPy array of float64: a list, an array or a tensor of them."""
+    import numpy as np
+
+    if hasattr(value, "detach"):  # a tensor, wherever it lies
+        try:
+            value = value.detach().cpu()
+            value = value.numpy() if value.is_complex() else value.double().numpy()
+        except Exception:  # sparse, complex, without numbers
+            raise UnfitError("an array of real numbers") from None
+    try:
+        found = np.asarray(value)
+        if found.dtype.kind not in "biuf":
+            raise UnfitError("an array of real numbers")
+        return found.astype(np.float64)
+    except (ValueError, TypeError, OverflowError, RuntimeError):
+        raise UnfitError("an array of real numbers") from None
 
 
 # Checks with options ------------------------------------------------------------------------------
@@ -253,7 +275,7 @@ def one_of(*choices: str) -> Check:
     return check
 
 
-def whole(lowest: int = 0, highest: int = LARGEST_COUNT) -> Check:
+def whole(lowest: float = 0, highest: float = LARGEST_COUNT) -> Check:
     """A whole number within bounds: Python's, NumPy's, or one of PyTorch, but no True and no 2.0.
 
     >>> require("k", 2.0, whole(1), DualviewError)
@@ -278,11 +300,10 @@ def number(
     ...
     dualview.errors.DualviewError: beta: expected a finite number above 0, got nan
     """
-    bounds = [
-        f"{words} {bound:g}"
-        for words, bound in (("above", above), ("from", least), ("below", below), ("up to", most))
-        if math.isfinite(bound)
-    ]
+    words = {"above": above, "from": least, "below": below, "up to": most}
+    bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
+    if bounds == [f"from {least:g}"]:
+        bounds = [f"from {least:g} on"]
     wanted = " ".join(["a finite number", " and ".join(bounds)]).strip()
 
     def within(value: float) -> bool:
@@ -336,7 +357,7 @@ def several(check: Check, what: str, *, length: int | None = None, empty: bool =
 
     def checked(value: Any) -> tuple[Any, ...]:
         try:
-            entries = _entries(value)
+            entries = sequence(value)
             made = tuple(check(entry) for entry in entries)
         except UnfitError:
             raise UnfitError(what) from None
@@ -345,6 +366,69 @@ def several(check: Check, what: str, *, length: int | None = None, empty: bool =
         return made
 
     return checked
+
+
+def named(check: Check, what: str) -> Check:
+    """A mapping from names to values that pass a check, as a dict.
+
+    >>> require("c", {"fc": -1}, named(number(above=0), "a scale by layer"), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: c: expected a scale by layer, got {'fc': -1}
+    """
+
+    def checked(value: Any) -> dict[str, Any]:
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+            raise UnfitError(what)
+        try:
+            return {name: check(one) for name, one in value.items()}
+        except UnfitError:
+            raise UnfitError(what) from None
+
+    return checked
+
+
+def calling(arguments: int) -> Check:
+    """A function that takes so many arguments.
+
+    >>> require("measure", lambda: 0, calling(2), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: measure: expected a function of 2 arguments, got function
+    """
+
+    def check(value: Any) -> Any:
+        wanted = f"a function of {arguments} argument{'' if arguments == 1 else 's'}"
+        if not callable(value):
+            raise UnfitError(wanted)
+        try:
+            signature = inspect.signature(getattr(value, "forward", value))  # of a module its own
+        except (TypeError, ValueError):  # of some built-in functions it is not known
+            return value
+        try:
+            signature.bind(*[None] * arguments)
+        except TypeError:
+            raise UnfitError(wanted) from None
+        return value
+
+    return check
+
+
+def offering(*methods: str) -> Check:
+    """An object with some methods.
+
+    >>> require("watcher", 3, offering("stepped"), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: watcher: expected an object with the methods stepped, got 3
+    """
+
+    def check(value: Any) -> Any:
+        if not all(callable(getattr(value, method, None)) for method in methods):
+            raise UnfitError(f"an object with the methods {', '.join(methods)}")
+        return value
+
+    return check
 
 
 def shape(axes: int | None = None) -> Check:
@@ -356,11 +440,9 @@ def shape(axes: int | None = None) -> Check:
 # --------------------------------------------------------------------------------------------------
 
 
-def _whole_of(value: Any, lowest: int, highest: int) -> int:
-    if highest >= LARGEST_COUNT:
-        wanted = f"a whole number from {lowest} on"
-    else:
-        wanted = f"a whole number from {lowest} to {highest}"
+def _whole_of(value: Any, lowest: float, highest: float) -> int:
+    unbounded = highest >= LARGEST_COUNT
+    wanted = f"a whole number from {lowest} {'on' if unbounded else f'to {highest}'}"
     plain = _plain(value)
     if isinstance(plain, bool):
         raise UnfitError(wanted)
@@ -369,7 +451,8 @@ def _whole_of(value: Any, lowest: int, highest: int) -> int:
     except Exception:  # of a foreign type, whatever its __index__ raises
         raise UnfitError(wanted) from None
     if not lowest <= found <= highest:
-        raise UnfitError(wanted if found < lowest else f"{wanted}, and up to {highest:,}")
+        too_large = unbounded and found > highest
+        raise UnfitError(f"{wanted}, and up to {highest:,}" if too_large else wanted)
     return found
 
 
@@ -394,15 +477,6 @@ def _plain(value: Any) -> Any:
         return value.item() if not getattr(value, "shape", (1,)) else value
     except Exception:  # a tensor without numbers (meta, fake)
         return value
-
-
-def _entries(value: Any) -> Iterable[Any]:
-    if isinstance(value, Mapping | Set | str | bytes | bytearray):
-        raise UnfitError("a sequence")
-    try:
-        return list(value)
-    except Exception:  # not iterable, or what its iterator raises
-        raise UnfitError("a sequence") from None
 
 
 def _with_article(name: str) -> str:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from dualview.architectures import ARCHITECTURES, BasicBlock, build, c4gap, fc
+from dualview import architectures
+from dualview.architectures import ARCHITECTURES, NAMES, BasicBlock, build, c4gap, fc
 from dualview.errors import ArchitectureError
 from tests.cases import ARCHITECTURE_CASES, SMALL, small_architecture, small_input
 
@@ -20,6 +21,7 @@ WEIGHT_LAYERS = {
     "vconv": 7,
     "gconv": 7,
     "c4gap": 5,
+    "c6white": 7,
     "vgg16": 14,
     "resnet20": 20,
     "resnet32": 32,
@@ -85,7 +87,7 @@ def test_reset_parameters_draws_anew():
     ("options", "message"),
     [
         ({"name": "c4gab"}, "did you mean 'c4gap'"),
-        ({"name": "c4gap", "width": 0}, "at least 1 channel"),
+        ({"name": "c4gap", "width": 0}, "width: expected a whole number from 1 on"),
         ({"name": "fc", "batch_norm": True}, "no batch norm"),
         ({"name": "vgg16", "input_shape": (3, 8, 8)}, "at least 16x16"),
     ],
@@ -93,3 +95,10 @@ def test_reset_parameters_draws_anew():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ArchitectureError, match=message):
         build(**{"num_classes": 2, "input_shape": (1, 8, 8), **options})
+
+
+def test_names_are_those_of_the_factories():
+    assert list(NAMES) == list(ARCHITECTURES)
+    assert all(getattr(architectures, name) is ARCHITECTURES[name] for name in NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'resnet21'"):
+        architectures.resnet21

@@ -39,6 +39,13 @@ SIZES = {
         ["--rounds", "1", "--width", "2", "--batch", "2"],
         {"memory_in_new_process": no_process},
     ),
+    "training_speed": (
+        [
+            *("--rounds", "1", "--width", "1", "--batch", "2", "--no-compile"),
+            *("--threads", str(torch.get_num_threads())),
+        ],
+        {"PRODUCT": 32},
+    ),
     "path_kernel": (
         ["--quick"],
         {

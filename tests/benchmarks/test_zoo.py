@@ -52,7 +52,7 @@ def test_the_committed_page_is_that_of_the_record():
     page = zoo.page(RECORDED.values())
     assert zoo.PAGE.read_text(encoding="utf-8") == page
     for name, outcome in RECORDED.items():
-        assert page.count(f"`{name}`") == 1
+        assert len(re.findall(rf": `?{name}`?[ .]", page.replace("\\", ""))) == 1
         assert not re.search(r"(^|\s)/\w", outcome.refusal), "a path of one machine"
 
 

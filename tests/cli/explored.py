@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
 

@@ -8,7 +8,6 @@
 - Called again it goes on; an interruption says how.
 """
 
-import importlib.util
 import logging
 import subprocess
 import sys
@@ -21,9 +20,9 @@ from safetensors.torch import load_model
 
 import dualview as dv
 from dualview.cli import main
-from dualview.cli.kernel import examples, gated_network
-from dualview.experiments.compare import compare, load_data
-from dualview.experiments.networks import build_network, example_input
+from dualview.cli.kernel import examples
+from dualview.experiments.comparison import compare, load_data
+from dualview.experiments.networks import as_gated, build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
 from tests.training.tiny import tiny_data
@@ -67,19 +66,36 @@ def first(n, split="train", settings=TRAINED):
     return (images - mean) / std
 
 
+def fresh(settings, kind, seed):
+    data = load_data(settings)
+    return as_gated(build_network(settings, kind, seed, data), data)
+
+
 @pytest.mark.parametrize("kind", ["dnn", "dlgn", "dgn-ones"])
 def test_fresh_network(out, kind):
     assert kernel(out, "--kind", kind, "--width", 12, "--seed", 3, "--gates", "hard") == 0
     settings = replace(TRAINED, kinds=(kind,))
-    net = gated_network(settings, kind, 3, load_data(settings))
+    net = fresh(settings, kind, 3)
+    net = net.without_input_transform()
     torch.testing.assert_close(read(out), dv.npk(net, first(6), gates="hard"))
+
+
+def test_biases_norms_and_type(out):
+    options = ["--arch", "c4gap", "--width", 2, "--batch-norm", "--kind", "dnn", "--norms", "scale"]
+    options += ["--biases", "--bias-variance", 0.25, "--dtype", "float64"]
+    assert kernel(out, *options, n=3) == 0
+    settings = replace(TRAINED, arch="c4gap", width=2, batch_norm=True, kinds=("dnn",))
+    net = fresh(settings, "dnn", 0).without_input_transform().double()
+    same = {"biases": True, "bias_variance": 0.25, "batch_norm": "scale"}
+    expected = dv.npk(net.without_input_transform(), first(3).double(), **same)
+    torch.testing.assert_close(read(out), expected, rtol=1e-5, atol=0)
 
 
 def test_convolutional_network_and_split(out):
     assert kernel(out, "--arch", "c4gap", "--width", 2, "--split", "test", "--workers", 1, n=3) == 0
     settings = replace(TRAINED, arch="c4gap", width=2)
-    net = gated_network(settings, "dlgn", 0, load_data(settings))
-    torch.testing.assert_close(read(out), dv.npk(net, first(3, "test")))
+    net = fresh(settings, "dlgn", 0)
+    torch.testing.assert_close(read(out), dv.npk(net.without_input_transform(), first(3, "test")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -92,8 +108,13 @@ def test_trained_network(out, runs, kind):
     load_model(net, folder / "model.safetensors")
     assert any(not torch.equal(value, fresh[name]) for name, value in net.state_dict().items())
     if kind == "dnn":
-        net = dv.disentangle(net.eval(), "dnn", example_input=example_input(data))
-    torch.testing.assert_close(read(out), dv.npk(net, first(6)))
+        net = dv.disentangle(
+            net.eval(),
+            "dnn",
+            example_input=example_input(data),
+            input_transform=dv.InputTransform(data.mean, data.std),
+        )
+    torch.testing.assert_close(read(out), dv.npk(net.without_input_transform(), first(6)))
 
 
 def test_what_is_printed_reads_the_store(out, capsys):
@@ -170,7 +191,7 @@ def test_wrong_options(out, capsys, options, message):
 
 def test_runs_that_cannot_be_used(out, runs, tmp_path, capsys):
     assert kernel(out, "--run", tmp_path) == 1
-    assert "expected the folder of a finished run, found no config.json" in capsys.readouterr().err
+    assert "found no record.json" in capsys.readouterr().err
     assert kernel(out, "--run", runs / "dgn-seed0", "--validation", 0.3) == 1
     assert "was trained on other data" in capsys.readouterr().err
     broken = tmp_path / "broken"
@@ -189,14 +210,11 @@ def test_runs_that_cannot_be_used(out, runs, tmp_path, capsys):
 
 
 def test_without_the_extra(out, capsys, monkeypatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "zarr" else find(name)
-    )
+    monkeypatch.setitem(sys.modules, "zarr", None)
     assert kernel(out) == 1
     error = capsys.readouterr().err
     assert error.startswith("dualview kernel: error: ")
-    assert error.endswith("npk_gram needs zarr. Repair: pip install 'dualview[kernel]'\n")
+    assert "npk_gram needs 'zarr', which is not installed: pip install 'dualview[kernel]'" in error
     assert not out.exists()
 
 

@@ -9,7 +9,9 @@
 4. Options come from a YAML file, and `--print_config` writes one that means the same.
 5. Each command has help with examples, which loads neither torch nor Lightning; the version is the
    package's.
-6. Warnings of this package are one line, each text once a command.
+6. Numbers that no computer has and devices that are not there are refused by name. Names of files
+   may be any.
+7. Warnings of this package are one line, each text once a command.
 """
 
 import os
@@ -31,6 +33,7 @@ from dualview.experiments.settings import ComparisonSettings, DataSettings
 from dualview.training import Unwatched
 from tests.experiments.small import small
 
+BIG = "9" * 20
 FAST = ["--width", "8", "--seeds", "1", "--epochs", "2", "--kinds", "dnn", "dlgn", "--threads", "1"]
 
 
@@ -104,7 +107,7 @@ def test_sigterm_tells_how_to_go_on(capsys, monkeypatch):
     ("arguments", "status", "message"),
     [
         (["--kinds", "dlgnn"], 2, "did you mean 'dlgn'?"),
-        (["--epochs", "0"], 2, "epochs: expected a whole number, 1 or more, got 0"),
+        (["--epochs", "0"], 2, "epochs: expected a whole number from 1 on, got 0"),
         (["--arch", "resnet11"], 2, "resnet110"),
         (["--device", "abacus"], 2, "not possible here"),
         (["--data", "nowhere"], 1, "nowhere: no such file, folder or data set"),
@@ -219,3 +222,38 @@ def test_a_warning_is_shown_once_a_command(tmp_path, capsys):
 def test_default_folder(source, expected):
     settings = ComparisonSettings(data=DataSettings(source))
     assert default_folder(settings).as_posix() == f"runs/{expected}"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (["kernel", "--data", "digits", "--seed", BIG], 2, "seed: expected 9,223,372"),
+        (["kernel", "--data", "digits", "--n", "5", "--block", BIG], 1, "block: expected at most"),
+        (["theory", "--seed", BIG], 2, "seed: expected 9,223,372"),
+        (["compare", "--devices", BIG], 2, "devices"),
+        (["compare", "--seeds", BIG], 2, "seeds: expected 10,000 at most"),
+        (["compare", "--arch", "../../x"], 2, "architecture: expected one of fc"),
+        (["compare", "--device", "tpu"], 2, "accelerator='tpu'"),
+        (["reproduce", "shallow", "--width", BIG], 2, "width: expected a network that fits"),
+    ],
+)
+def test_options_beyond_all_measure(capsys, command, status, said):
+    with pytest.raises(SystemExit) as stop:
+        raise SystemExit(cli.main(command))
+    assert stop.value.code == status
+    assert said in capsys.readouterr().err
+
+
+def test_names_that_are_no_utf_8(tmp_path, capfdbinary):
+    out = os.fsdecode(b"caf\xe9")
+    assert cli.main(["compare", *FAST, "--kinds", "dlgn", "--epochs", "1", "--out", out]) == 0
+    assert b"Report:  caf\xe9/report.html\n" in capfdbinary.readouterr().out
+    run = [f"{out}/dlgn-seed0", "--data", "digits"]
+    for command in (
+        ["explain", *run, "--index", "0", "--out", f"{out}.html"],
+        ["kernel", "--run", *run, "--n", "4", "--out", f"{out}z"],
+        ["results", "--records", "none", "--docs", f"{out}d"],
+    ):
+        assert cli.main(command) == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {out, f"{out}.html", f"{out}z", f"{out}d"} <= names

@@ -25,8 +25,7 @@ import numpy as np
 import pytest
 
 from dualview import cli
-from dualview.cli.reproduce import DURATIONS, PRESETS, default_folder
-from dualview.experiments import experiment as experiments
+from dualview.cli.reproduce import default_folder
 from dualview.experiments import recipes
 from dualview.experiments.experiment import Request
 from dualview.experiments.progress import TerminalProgress
@@ -49,15 +48,12 @@ def _elsewhere(tmp_path, monkeypatch):
 
 
 def test_help_says_how_long(capsys):
-    assert {name: e.duration for name, e in EXPERIMENTS.items()} == dict(DURATIONS)
-    assert list(DURATIONS) == list(EXPERIMENTS)
-    assert PRESETS == experiments.PRESETS
     with pytest.raises(SystemExit):
         cli.main(["reproduce", "--help"])
     text = capsys.readouterr().out
     assert "usage: dualview reproduce NAME [OPTION ...]" in text
-    for name, duration in DURATIONS.items():
-        assert f"  {name:<14} {duration}\n" in text
+    for name, experiment in EXPERIMENTS.items():
+        assert f"  {name:<14} {experiment.duration}\n" in text
 
 
 @pytest.mark.parametrize("arguments", [[], ["--list"]])
@@ -108,7 +104,7 @@ def test_nothing_finished_is_a_failure(tmp_path, capsys, monkeypatch):
         (["shallow", "--kinds", "dlgn-fs"], 2, "did you mean 'dlgn-sf'?"),
         (["shallow", "--arch", "resnet20"], 1, "Repair"),
         (["shallow", "--optimizer", "sgd"], 2, "--optimizer: shallow has no such choice"),
-        (["shallow", "--epochs", "0"], 2, "epochs: expected a whole number, 1 or more, got 0"),
+        (["shallow", "--epochs", "0"], 2, "epochs: expected a whole number from 1 on, got 0"),
         (["shallow", "--device", "abacus"], 2, "not possible here"),
         (["shallow", "--data", "nowhere"], 1, "nowhere: no such file, folder or data set"),
         (["architectures", "--kinds", "dnn-wyde"], 2, "did you mean 'dnn-wide'?"),

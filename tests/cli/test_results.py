@@ -1,7 +1,8 @@
 """Properties proved here.
 
 1. Records are collected from run folders, and page and figures are rebuilt from them.
-2. What is no finished experiment is refused in one line, and nothing is written.
+2. Records of an experiment of one's own are collected like any; with its file, so are its tables.
+3. What is no finished experiment is refused in one line, and nothing is written.
 """
 
 from __future__ import annotations
@@ -57,3 +58,35 @@ def test_no_experiment(tmp_path, capsys):
     assert "nowhere: expected the output folder of a `dualview reproduce`" in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "docs").exists()
+
+
+OWN = """
+from dataclasses import replace
+from dualview.experiments import EXPERIMENTS, Table, classifier_jobs, of_kind, setting
+
+def plan(request, data, out):
+    one = setting("my-own", "fc", request, data)
+    dlgn = of_kind(one.comparison, "dlgn", one.data)
+    return classifier_jobs(one.comparison, [dlgn], out, one.data)
+
+def tables(records):
+    return [Table("mine", "Mine", ("kind",), tuple((record.kind.upper(),) for record in records))]
+
+EXPERIMENT = replace(
+    EXPERIMENTS["shallow"], name="my-own", title="My question", plan=plan, tables=tables
+)
+"""
+
+
+def test_experiment_of_ones_own(tmp_path, capsys):
+    (tmp_path / "my_own.py").write_text(OWN)
+    size = ["--width", "8", "--seeds", "1", "--epochs", "1", "--threads", "1", "--device", "cpu"]
+    assert cli.main(["reproduce", "my_own.py", *size]) == 0
+    assert "My question" in capsys.readouterr().out
+    assert cli.main(["results", "--collect", "runs/my-own-digits"]) == 0
+    page = tmp_path / "docs" / "results.md"
+    assert "## My own\n" in page.read_text()
+    assert "| FC, DLGN | " in page.read_text()
+    assert cli.main(["results", "--experiment", "my_own.py"]) == 0
+    assert "## My question\n" in page.read_text()
+    assert "| DLGN |" in page.read_text()

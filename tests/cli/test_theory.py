@@ -62,7 +62,7 @@ def test_failure(tmp_path, capsys, monkeypatch):
     [
         (["--out", "."], "--out: expected a file such as theory.html, got ."),
         (["--out", "theory.json"], "--out: expected a file such as theory.html"),
-        (["--seed", "-1"], "seed: expected a whole number, 0 or more, got -1"),
+        (["--seed", "-1"], "seed: expected a whole number from 0 on, got -1"),
     ],
 )
 def test_wrong_use(capsys, arguments, message):

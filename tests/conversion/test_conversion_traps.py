@@ -21,27 +21,9 @@ import dualview as dv
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN
 from dualview.conversion.gates import apply_gate
 from dualview.errors import DualviewError, DualviewWarning
-from tests.cases import small_architecture, small_input
+from tests.cases import Net, small_architecture, small_input
 
 D = torch.float64
-
-
-class Net(nn.Module):
-    """Three 4x4 dense layers a, b, c, more members by keyword, forward given as a function."""
-
-    def __init__(self, function, **members):
-        super().__init__()
-        torch.manual_seed(0)
-        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
-        for name, value in members.items():
-            if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-                self.register_buffer(name, value)
-            else:
-                setattr(self, name, value)
-        object.__setattr__(self, "function", function)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def inputs(n: int = 5) -> Tensor:
@@ -163,14 +145,13 @@ def test_augmented_assignment_on_a_size_changes_no_other_name():
     equal_or_refused(Net(f), inputs())
 
 
-def test_isinstance_tensor_with_an_example_input():
+def test_isinstance_tensor():
     def f(s, x):
         if isinstance(x, Tensor):
             x = x * 2
         return s.c(torch.relu(s.a(x)))
 
-    with pytest.raises(DualviewError):
-        dv.disentangle(Net(f).double(), kind="dnn", example_input=inputs())
+    converts(Net(f), inputs())
 
 
 def test_random_numbers_of_the_batch_size():

@@ -13,7 +13,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from torch import nn
 from torch.nn import functional as F
 
@@ -116,7 +116,12 @@ def test_preactivations_are_affine_for_every_spelling(spelling):
 @settings(max_examples=60)
 @given(random_networks())
 def test_preactivations_are_affine_on_random_graphs(model):
-    net = disentangle(model, "dlgn")
+    try:
+        net = disentangle(model, "dlgn")
+    except UnsupportedOperationError as error:
+        if "changes in place" not in str(error):
+            raise
+        reject()  # a skip's value, which a later step changes
     x, y = torch.randn(2, 3, *model.input_shape, dtype=torch.float64)
     assert_affine(net, x, y)
 
@@ -309,8 +314,8 @@ def test_hard_gates_of_relu_are_its_own():
     ("options", "message"),
     [
         ({"kind": "dgln"}, "kind: expected one of .*did you mean 'dlgn'"),
-        ({"weights_input": "one"}, "weights_input: expected one of"),
-        ({"max_pool": "max"}, "max_pool: expected one of"),
+        ({"weights_input": "one"}, "weights_input: expected 'data' or 'ones', got"),
+        ({"max_pool": "max"}, "max_pool: expected 'average' or 'switch', or None, got"),
         ({"gate": "relu"}, "gate: expected"),
         ({"gate": "sotf"}, "gate: expected .*did you mean 'soft'"),
         ({"seed": -3}, "seed: expected"),
@@ -347,14 +352,16 @@ def test_model_is_unchanged_also_on_failure(kind):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_mode_type_and_frozen_parameters_are_kept():
+def test_mode_and_type_are_kept_and_fresh_weights_of_a_frozen_model_train():
     model = ordinary().double().eval()
     model[0].weight.requires_grad_(False)
     net = disentangle(model, "dgn")
     assert not net.gating_network.training
     assert not net.weights_network.training
     assert {p.dtype for p in net.parameters()} == {torch.float64}
-    assert not net.weights_network.get_submodule("0").weight.requires_grad
+    assert not net.gating_network.get_submodule("0").weight.requires_grad
+    assert all(p.requires_grad for p in net.weights_network.parameters())
+    assert not disentangle(model, "dnn").weights_network.get_submodule("0").weight.requires_grad
 
 
 # As any other module

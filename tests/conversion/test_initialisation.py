@@ -6,11 +6,13 @@
 - Parameters that no module knows how to draw are refused.
 """
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from dualview.conversion.initialisation import derived_seed, redraw
+from dualview.conversion.initialisation import derived_seed, redraw, seeded
 from dualview.errors import ConversionError
 
 
@@ -121,3 +123,72 @@ def test_reset_parameters_that_needs_arguments_is_refused():
 
     with pytest.raises(ConversionError, match=r"module 'x\.0' \(Odd\): reset_parameters"):
         redraw(nn.ModuleDict({"x": nn.Sequential(Odd())}), None, 0)
+
+
+def everything_random():
+    w = torch.empty(7, 5)
+    with torch.no_grad():
+        return [
+            *(nn.init.kaiming_uniform_(w.clone(), a=2), nn.init.normal_(w.clone())),
+            *(nn.init.orthogonal_(w.clone()), nn.init.trunc_normal_(w.clone())),
+            *(nn.init.sparse_(w.clone(), 0.3), nn.Linear(3, 4).weight, torch.rand(3)),
+            *(torch.randn(3, dtype=torch.float64), torch.randperm(9), torch.randint(5, (4,))),
+            *(torch.randint(2, 9, (4,)), torch.rand_like(w), torch.randn_like(w)),
+            *(torch.randint_like(w, 9), torch.bernoulli(torch.full((9,), 0.5))),
+            *(torch.normal(0.0, 1.0, (3,)), torch.normal(torch.zeros(3), torch.ones(3))),
+            *(torch.multinomial(torch.ones(5), 3), torch.dropout(torch.ones(9), 0.5, True)),
+            *(w.clone().exponential_(), w.clone().random_(10), torch.poisson(torch.ones(4))),
+        ]
+
+
+def test_what_is_drawn_is_what_manual_seed_gives_and_the_global_state_stays():
+    torch.manual_seed(11)
+    wanted = everything_random()
+    before = torch.get_rng_state()
+    with seeded(11):
+        got = everything_random()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(got, wanted, strict=True))
+
+
+def test_a_generator_that_is_given_is_used():
+    numbers = (torch.Generator().manual_seed(3) for _ in range(2))
+    with seeded(11):
+        inside = torch.rand(3, generator=next(numbers))
+    assert torch.equal(inside, torch.rand(3, generator=next(numbers)))
+
+
+def test_what_has_no_values_is_refused():
+    with pytest.raises(ConversionError, match=r"'weight' has no values.*Repair: model.to_empty"):
+        redraw(nn.Linear(2, 2, device="meta"), None, 0)
+
+
+def test_a_model_that_draws_its_modules_one_by_one():
+    """As the models of Hugging Face's transformers do."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.randn(3))
+
+        def forward(self, x):
+            return x * self.factor
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.scaled = nn.Linear(2, 3), Scaled()
+
+        def _init_weights(self, module):
+            if isinstance(module, Scaled):
+                nn.init.normal_(module.factor, std=7.0)
+
+        def forward(self, x):
+            return self.scaled(torch.relu(self.a(x)))
+
+    model = Model()
+    before = copy.deepcopy(model.state_dict())
+    redraw(model, None, 3)
+    for name, value in model.state_dict().items():
+        assert not torch.equal(value, before[name])
+    assert model.scaled.factor.abs().max() > 3

@@ -5,9 +5,11 @@
   a bit-flipped header, a pickle by another name, a folder and no file at all: one error each, and
   the network stays as it was.
 - A header cannot declare more than the file holds.
+- The file may have any name.
 """
 
 import json
+import os
 import pickle
 
 import pytest
@@ -189,3 +191,13 @@ def test_declared_sizes_are_held_against_the_file(file, shape):
     text = json.dumps(header).encode()
     file.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
     refused(file, "expected a safetensors file")
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9"), "ü", "a b"])
+def test_any_name(tmp_path, name):
+    """safetensors itself reads files whose names are UTF-8."""
+    first, second = nn.Linear(2, 3), nn.Linear(2, 3)
+    save_parameters(first, tmp_path / name)
+    assert set(stored_tensors(tmp_path / name)) == {"weight", "bias"}
+    load_parameters(second, tmp_path / name)
+    assert torch.equal(first.weight, second.weight)

@@ -229,14 +229,14 @@ def test_lightning_sets_the_epoch(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 0}, "batch_size=0"),
-        ({"batch_size": 1.5}, r"batch_size=1\.5"),
-        ({"crop": -1}, "crop=-1"),
-        ({"seed": -1}, "seed=-1"),
+        ({"batch_size": 0}, "batch_size: expected .*, got 0"),
+        ({"batch_size": 1.5}, r"batch_size: expected .*, got 1\.5"),
+        ({"crop": -1}, "crop: expected a whole number from 0 to 1000, got -1"),
+        ({"seed": -1}, "seed: expected a whole number from 0 on, got -1"),
         ({"mean": None}, "give both, or normalise=False"),
         ({"mean": (0.5,)}, r"of 3 channel\(s\), got 1 and 3"),
         ({"std": (1.0, 0.0, 1.0)}, "a channel whose pixels are all equal"),
-        ({"std": (1.0, float("nan"), 1.0)}, "expected positive numbers"),
+        ({"std": (1.0, float("nan"), 1.0)}, "std: expected .* a finite number"),
         ({"shard": (2, 2)}, "0 <= i < k"),
     ],
 )
@@ -246,7 +246,7 @@ def test_refusals(options, message):
 
 
 def test_negative_epoch():
-    with pytest.raises(DataError, match="epoch=-1"):
+    with pytest.raises(DataError, match="epoch: expected a whole number from 0 on, got -1"):
         Batches(a_split(), 4, normalise=False).set_epoch(-1)
 
 

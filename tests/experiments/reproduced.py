@@ -20,7 +20,7 @@ from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
-from dualview.experiments.reproduce import reproduce
+from dualview.experiments.reproduction import reproduce
 
 
 def tiny_request(experiment: Experiment, **changes: object) -> Request:

@@ -6,7 +6,9 @@
 4. Collected again: the same files. Another run, of other or the same settings: refused, nothing
    written, unless a suffix keeps them apart or the earlier one is to be overwritten. The paper
    preset has a folder of its own.
-5. A folder that is no finished experiment, and a folder of an unknown one, are refused by name.
+5. A folder that is no finished experiment, and records of another experiment than their folder
+   says, are refused by name; records of experiments that are not listed are kept like any.
+6. No suffix, and no word in a run folder, leads out of the folder of results.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from dualview.errors import RunError
 from dualview.experiments.collected import collect, read_collected, write_small
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.registry import EXPERIMENTS
-from dualview.experiments.reproduce import DONE
+from dualview.experiments.reproduction import DONE
+from dualview.training import SettingsError
 from tests.record_cases import run_record
 
 
@@ -115,7 +118,10 @@ def test_no_finished_experiment(tmp_path):
         collect(tmp_path, tmp_path / "results")
     folder = run_folder(tmp_path / "runs")
     (folder / DONE).write_text('{"experiment": "architecture", "data": "x", "preset": "cpu"}')
-    with pytest.raises(RunError, match="did you mean 'architectures'"):
+    with pytest.raises(RunError, match="of the experiment 'architecture', got one of 'archite"):
+        collect(folder, tmp_path / "results")
+    (folder / DONE).write_text('{"experiment": "../up", "data": "x", "preset": "cpu"}')
+    with pytest.raises(RunError, match=r"the name of an experiment, got '\.\./up'"):
         collect(folder, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
@@ -123,5 +129,32 @@ def test_no_finished_experiment(tmp_path):
 def test_unknown_folders(tmp_path):
     (tmp_path / "shalow" / "digits").mkdir(parents=True)
     write_small(run_record(), tmp_path / "shalow" / "digits" / "one.json")
-    with pytest.raises(RunError, match="did you mean 'shallow'"):
+    with pytest.raises(RunError, match="of the experiment 'shalow', got one of 'compare'"):
         read_collected(tmp_path)
+
+
+def test_experiments_of_ones_own(tmp_path):
+    results = tmp_path / "results"
+    for name in ("zebra", "shallow", "mine"):
+        collect(run_folder(tmp_path / name, name), results)
+    assert list(read_collected(results)) == ["shallow", "mine", "zebra"]
+
+
+@pytest.mark.parametrize(
+    "suffix", ["../../x", "/tmp/x", "..", "a/b", "a b", "a\0", "x\n", "<b>", "-"]
+)
+def test_a_suffix_stays_in_its_folder(tmp_path, suffix):
+    runs = run_folder(tmp_path / "runs")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SettingsError, match="suffix: expected a word of letters, digits"):
+        collect(runs, tmp_path / "results", suffix)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert collect(runs, tmp_path / "results", "Mine-2")[0].parent.name == "digits-Mine-2"
+
+
+def test_a_run_folders_own_words_do_not_lead_elsewhere(tmp_path):
+    runs = run_folder(tmp_path / "runs", preset="../../../x")
+    with pytest.raises(RunError, match=r"expected the preset cpu or paper, got '../../../x'"):
+        collect(runs, tmp_path / "results")
+    (runs / DONE).write_text('{"experiment": "architectures", "data": "../../x", "preset": "cpu"}')
+    assert collect(runs, tmp_path / "results")[0].parent == tmp_path / "results/architectures/x"

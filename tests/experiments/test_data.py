@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from dualview.experiments.data import data_fingerprint, enlarged, load_settings
+from dualview.datasets.fingerprint import data_fingerprint
+from dualview.experiments.data import enlarged, load_settings
 from dualview.experiments.settings import DataSettings
 from tests.training.tiny import tiny_data
 

@@ -7,7 +7,7 @@
 
 import dataclasses
 
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.demo import DEMO
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dualview.datasets import Split, load
+from dualview.datasets import Dataset, Split, load
 from dualview.experiments.experiment import Machine, Request, chosen_kinds, data_config, is_small
 from dualview.training import SettingsError, TrainSettings
 from tests.training.tiny import tiny_data
@@ -24,7 +24,7 @@ from tests.training.tiny import tiny_data
     ("values", "message"),
     [
         ({"preset": "papr"}, "did you mean 'paper'"),
-        ({"seeds": 0}, "seeds: expected a whole number, 1 or more"),
+        ({"seeds": 0}, "seeds: expected a whole number from 1 to 10000"),
         ({"epochs": -1}, "epochs: expected"),
         ({"width": 0}, "width: expected"),
         ({"kinds": ()}, "kinds: expected some, each once, got none"),
@@ -64,7 +64,10 @@ def test_chosen_kinds():
 )
 def test_large_data(shape, small):
     images = torch.zeros(1, dtype=torch.uint8).expand(shape)
-    data = replace(tiny_data(), train=Split(images, torch.zeros(shape[0], dtype=torch.long)))
+    train = Split(images, torch.zeros(shape[0], dtype=torch.long))
+    numbers = (0.5,) * shape[1]
+    few = Split(images[:1], torch.zeros(1, dtype=torch.long))
+    data = Dataset(train, few, few, ("a",), mean=numbers, std=numbers, description="zeros")
     assert is_small(data) is small
 
 

@@ -17,11 +17,11 @@ import pytest
 from dualview.errors import RunError
 from dualview.experiments.experiment_report import (
     REPORT,
+    caption,
     experiment_page,
     figures_of,
     write_outputs,
 )
-from dualview.experiments.figures import FIGURES, caption
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.pages.page import render
 from tests.experiments.reproduced import tiny_records
@@ -41,7 +41,7 @@ def test_what_is_left(name, tmp_path):
     for table in tables:
         with (tmp_path / "tables" / f"{table.name}.csv").open(encoding="utf-8") as stream:
             assert [tuple(row) for row in csv.reader(stream)] == [table.columns, *table.rows]
-    figures = FIGURES[name](records)
+    figures = EXPERIMENTS[name].figures(records)
     expected = {f"{figure}.{suffix}" for figure in figures for suffix in ("svg", "png")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == expected
 
@@ -57,7 +57,11 @@ def test_the_page(name):
     text = " ".join(
         word for texts in page.texts.values() for part in texts for word in part.split()
     )
-    for sentence in (experiment.question, experiment.source, *map(caption, figures)):
+    for sentence in (
+        experiment.question,
+        experiment.source,
+        *(caption(experiment, name) for name in figures),
+    ):
         assert " ".join(sentence.split()) in text
     assert "script" not in page.tags
     assert len(set(page.ids)) == len(page.ids)

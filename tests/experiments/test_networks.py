@@ -6,16 +6,21 @@
 3. A gating network starts from the DNN's initial parameters; the weights network is drawn apart.
 4. A vision transformer learns as DNN and DGN, and is refused as DLGN. What else cannot be built is
    refused as a wrong setting.
-5. The example input is the first training image, normalised.
+5. Whitened patches are whitened by the training images, as the network meets them, and by no
+   others; both networks of a DLGN have the same.
+6. The example input is the first training image, normalised.
 """
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from dualview.architectures.whitened import whitening_filters
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import SoftGate
+from dualview.datasets import Batches
 from dualview.errors import ConversionError
+from dualview.experiments.data import enlarged
 from dualview.experiments.networks import build_network, count_parameters, example_input
 from dualview.experiments.settings import KINDS, split_kind
 from dualview.training import SettingsError
@@ -94,10 +99,23 @@ def test_what_cannot_be_built_is_a_wrong_setting(changes):
 
 
 def test_example_input():
-    expected = (DATA.train.images[:1] / 255 - DATA.mean[0]) / DATA.std[0]
+    expected = DATA.train.images[:1] / 255
     torch.testing.assert_close(example_input(DATA), expected)
 
 
 def test_count_parameters():
     net = build_network(small(), "dnn", 0, DATA)
     assert count_parameters(net) == 17 * 8 + 4 * 9 * 8 + 9 * 3
+
+
+@pytest.mark.parametrize("kind", ["dnn", "dlgn"])
+def test_patches_are_whitened_by_the_training_images(kind):
+    data = enlarged(DATA, 3)
+    net = build_network(small(arch="c6white", width=2), kind, 0, data)
+    ((images, _),) = Batches(data.train, len(data.train), mean=data.mean, std=data.std)
+    entries = whitening_filters(images).reshape(-1, 1, 2, 2)
+    expected = torch.cat([entries, -entries]).float()
+    found = [buffer for name, buffer in net.named_buffers() if name.endswith("patches.weight")]
+    assert len(found) == (1 if kind == "dnn" else 2)
+    for buffer in found:
+        torch.testing.assert_close(buffer, expected)

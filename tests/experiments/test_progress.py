@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from dualview.experiments.compare import compare
+from dualview.experiments.comparison import compare
 from dualview.experiments.jobs import cost
 from dualview.experiments.progress import TerminalProgress
 from tests.experiments.small import small

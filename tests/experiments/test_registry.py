@@ -9,14 +9,21 @@
 4. Done again in the same folder, nothing is trained; with another number of epochs it is refused.
 5. Options that it does not understand are refused.
 6. The paper preset is planned for colour images of CIFAR's size without training anything.
+7. Experiments describe themselves without torch, numpy or matplotlib. No folder of one is imported
+   by another, nor by the engine, so that it can be taken away.
+8. An experiment of a user's own is found in a file or a module, under any name; what is none,
+   cannot be imported, or bears a listed name is refused. Its jobs say whose they are.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+import subprocess
+import sys
+from dataclasses import asdict, replace
 
+import grimp
 import pytest
 import torch
 
@@ -25,7 +32,8 @@ from dualview.errors import RunError
 from dualview.experiments.experiment import Request, check_options
 from dualview.experiments.jobs import Silent
 from dualview.experiments.records import load_record, save_record
-from dualview.experiments.registry import EXPERIMENTS
+from dualview.experiments.registry import EXPERIMENTS, FOLDERS, find
+from dualview.experiments.reproduction import reproduce
 from dualview.experiments.tables import to_csv, to_markdown, to_text
 from dualview.training import SettingsError
 from tests.experiments.reproduced import tiny_folder, tiny_records, tiny_reproduce, tiny_request
@@ -132,3 +140,81 @@ def test_paper_preset_is_planned(name, tmp_path):
     assert all(job.folder.parent == tmp_path / "out" for job in jobs)
     assert all(job.cost > 0 for job in jobs)
     assert not (tmp_path / "out").exists()
+
+
+def test_described_without_torch():
+    code = "import sys, dualview.experiments.registry; print([m for m in {} if m in sys.modules])"
+    heavy = ("torch", "numpy", "matplotlib", "pytorch_lightning")
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(heavy)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_experiment_needs_another():
+    graph = grimp.build_graph("dualview", cache_dir=None)
+    engine = "dualview.experiments."
+    for folder in (*FOLDERS, "theory"):
+        package = f"{engine}{folder}"
+        inside = {package, *graph.find_descendants(package)}
+        assert len(inside) > 2
+        importers = {
+            by for module in inside for by in graph.find_modules_that_directly_import(module)
+        }
+        assert {by for by in importers - inside if by.startswith(engine)} == set()
+
+
+OWN = """
+from dataclasses import replace
+from dualview.experiments.registry import EXPERIMENTS
+from words import TITLE
+EXPERIMENT = replace(EXPERIMENTS["shallow"], name="mine", title=TITLE)
+OTHER = replace(EXPERIMENT, name="other")
+TAKEN = EXPERIMENTS["shallow"]
+NONE = "shallow"
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A file with experiments, beside a file that it imports."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("mine", "words"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    (tmp_path / "mine.py").write_text(OWN)
+    (tmp_path / "words.py").write_text("TITLE = 'My own'")
+    return tmp_path / "mine.py"
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [("mine.py", "mine"), ("mine.py:OTHER", "other"), ("mine:EXPERIMENT", "mine")],
+)
+def test_own_experiments(own, where, name):
+    assert (find(where).name, find(where).title) == (name, "My own")
+    assert find(where.replace("mine.py", str(own))).name == name
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("mine.py:NONE", r"^mine.py: expected NONE to be a .*Experiment, got str"),
+        ("mine.py:NOTHING", "got no such name"),
+        ("mine.py:TAKEN", "that no experiment of this package has, got 'shallow'"),
+        ("gone.py", "^gone.py: expected a Python file or module .* got FileNotFoundError"),
+        ("gone:NAME", "got ModuleNotFoundError"),
+        ("broken.py", r"^broken.py: .* got ZeroDivisionError: division by zero"),
+        ("shalow", "did you mean 'shallow'"),
+    ],
+)
+def test_no_experiment(own, where, message):
+    own.with_name("broken.py").write_text("1 / 0")
+    with pytest.raises(SettingsError, match=message):
+        find(where)
+
+
+def test_jobs_say_whose_they_are(tmp_path):
+    mine = replace(EXPERIMENTS["shallow"], name="mine")
+    with pytest.raises(SettingsError, match="experiment='mine', got 'shallow' of fc-dnn-seed0"):
+        reproduce(mine, tiny_request(mine, arch="fc"), tmp_path)

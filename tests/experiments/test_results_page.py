@@ -5,10 +5,13 @@
    figures, which exist, and a line on where the numbers come from.
 3. Comments are taken in as they are written, under their experiment.
 4. The same records give the same files; without records the page says so.
+5. Names of data, architectures and machines are text on the page, whatever they are, and lead no
+   file out of its folder.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,8 @@ from pathlib import Path
 import pytest
 
 from dualview.experiments.collected import collect, read_collected
+from dualview.experiments.experiment_report import write_outputs
+from dualview.experiments.records import save_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.results_page import (
     EMPTY,
@@ -111,7 +116,8 @@ def test_provenance_line():
         "finished 2030-01-02.",
     ):
         assert text in line
-    assert "(1 diverged)" in provenance_line([run_record(status="diverged")])
+    alone = provenance_line([run_record(status="diverged")])
+    assert "1 run (1 diverged), 1 seed;" in alone
 
 
 @pytest.mark.parametrize(
@@ -129,3 +135,46 @@ def test_provenance_line():
 )
 def test_headings_of_data(folder, data, heading):
     assert _data_name(folder, [run_record("dnn", 0, data=data)]) == heading
+
+
+HOSTILE = "d<img src=x onerror=alert(1)> | [a](javascript:b) ../../x =1+1"
+
+
+def test_names_from_elsewhere_are_text(tmp_path):
+    origin = replace(run_record().provenance, machine=HOSTILE, device=HOSTILE, commit=HOSTILE)
+    records = [
+        replace(
+            run_record(kind),
+            experiment="architectures",
+            data=HOSTILE,
+            architecture=HOSTILE,
+            config={**run_record(kind).config, "optimizer": HOSTILE},
+            provenance=origin,
+        )
+        for kind in ("dnn", "dlgn")
+    ]
+    kept = tmp_path / "results" / "architectures" / "d<img src=x onerror=alert(1)>"
+    for number, record in enumerate(records):
+        kept.mkdir(parents=True, exist_ok=True)
+        save_record(record, kept / f"{number}.json")
+    before = {path for path in tmp_path.rglob("*") if path.is_dir()}
+    page, *figures = write_results(tmp_path / "results", tmp_path / "docs")
+    text = page.read_text()
+    assert "<img" not in text
+    assert "[a](" not in text
+    assert text.count("&lt;img src=x onerror=alert(1)> \\| \\[a\\](javascript:b)") > 5
+    assert figures
+    outputs = tmp_path / "run"
+    outputs.mkdir()
+    report = write_outputs(EXPERIMENTS["architectures"], records, outputs)
+    assert "<img" not in report.read_text()
+    for path in [*figures, *(outputs / "figures").iterdir(), *(outputs / "tables").iterdir()]:
+        assert path.exists()
+        if path.suffix in (".svg", ".md"):
+            assert "<img" not in path.read_text()
+        if path.suffix == ".csv":
+            with path.open(newline="") as stream:
+                assert not any(c.startswith("=") for row in csv.reader(stream) for c in row)
+    after = {path for path in tmp_path.rglob("*") if path.is_dir()}
+    made = {path.relative_to(tmp_path).as_posix() for path in after - before}
+    assert made == {"docs", "docs/images", "run", "run/figures", "run/tables"}

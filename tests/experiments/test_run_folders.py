@@ -22,7 +22,6 @@ from dualview.experiments.run_folders import (
     check_folder,
     close_folder,
     delete_run,
-    differences,
     locked,
     open_folder,
 )
@@ -176,11 +175,6 @@ def test_closing_removes_what_only_an_unfinished_run_needs(begun):
     (begun / f"{CHECKPOINT}.a1b2c3d4.part").mkdir()
     close_folder(begun)
     assert sorted(path.name for path in begun.iterdir()) == [CONFIG, "metrics.csv", RECORD]
-
-
-def test_differences():
-    assert differences(EARLIER, dict(EARLIER)) == []
-    assert differences({"a": None}, {}) == ["a was the default, is now not set"]
 
 
 def test_one_process_at_a_time(tmp_path):

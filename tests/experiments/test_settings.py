@@ -13,7 +13,7 @@ from typing import get_args
 
 import pytest
 
-from dualview.conversion import gated_network
+from dualview.conversion import promises
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings, split_kind
 from dualview.training import SettingsError
 
@@ -50,14 +50,14 @@ def test_dnn_ones_says_why():
 
 
 def test_kinds_are_complete():
-    expected = {(kind, "data") for kind in get_args(gated_network.Kind)}
+    expected = {(kind, "data") for kind in get_args(promises.Kind)}
     expected |= {(kind, "ones") for kind, _ in expected if kind != "dnn"}
     assert {split_kind(kind) for kind in KINDS} == expected
     assert len(KINDS) == len(expected)
 
 
 def test_max_pooling_choices_are_complete():
-    assert set(MAX_POOLING) == set(get_args(gated_network.MaxPooling))
+    assert set(MAX_POOLING) == set(get_args(promises.MaxPooling))
 
 
 def test_seeds_reach_the_training():

@@ -1,13 +1,15 @@
 """All paths of one example, listed one by one by the oracle, which shares no code with the search.
 
-The oracle lists paths, not only bundles; here each gets its contribution to one output.
+The oracle lists routes, entry by entry; those which stop at the same weights, gates and entries are
+one path here, with its contribution to one output.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +20,10 @@ from dualview.path_attribution.paths import Path
 from dualview.path_attribution.strongest_paths import PathSearch
 from dualview.path_enumeration import paths
 from dualview.path_enumeration.bundles import features_of
+from dualview.path_enumeration.edges import Entry, ScalarGraph, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs
+from dualview.path_enumeration.paths import Path as OraclePath
+from dualview.path_enumeration.paths import graph_of
 
 Key = tuple[object, ...]
 
@@ -36,17 +41,56 @@ class Listed:
 def listed_paths(
     net: GatedNetwork, x: torch.Tensor, output: int, limit: int = 20_000
 ) -> list[Listed]:
-    """Every path to `output` for the example x (1, ...), 0 contributions included."""
-    every = [p for p in paths(net, x.shape[1:], limit=limit) if p.output == output]
-    features = features_of([[path] for path in every], evaluated_inputs(net, x))[0].tolist()
+    """Every path to `output` for the example x (1, ...), 0 contributions included, each once."""
+    paths(net, x.shape[1:], limit=limit)  # refuses more
+    every = list(_walk(graph_of(net, x.shape[1:]), output))
+    features = features_of([[path] for path, _ in every], evaluated_inputs(net, x))[0].tolist()
     parameters = dict(net.weights_network.named_parameters())
-    found = []
-    for path, feature in zip(every, features, strict=True):
+    routes: defaultdict[Key, list[Listed]] = defaultdict(list)
+    for (path, stops), feature in zip(every, features, strict=True):
         factors = [float(parameters[w.parameter][w.coordinates].detach()) for w in path.weights]
         value = math.prod(factors)
         gates = tuple((g.site, g.coordinates) for g in path.gates if g.chosen is None)
-        found.append(Listed((path.source, gates), feature * value, feature, value))
-    return found
+        found = Listed((path.source, gates), feature * value, feature, value)
+        routes[path.weights, stops].append(found)
+    return [_one_path(found) for found in routes.values()]
+
+
+def _one_path(routes: list[Listed]) -> Listed:
+    """A path from its routes, which differ in the fixed maps between its stops alone."""
+    contribution, feature = (
+        math.fsum(getattr(r, name) for r in routes) for name in ("contribution", "feature")
+    )
+    return Listed(routes[0].key, contribution, feature, routes[0].value)
+
+
+def _walk(graph: ScalarGraph, output: int) -> Iterator[tuple[OraclePath, Key]]:
+    """Every route to an output as the oracle's path, with the entries that it stops at."""
+    stack: list[tuple[Entry, Key, OraclePath]]
+    stack = [(graph.outputs[output], (), OraclePath(output, None, (), (), 1.0))]
+    while stack:
+        entry, stops, path = stack.pop()
+        if entry.node == "x":
+            source = coordinates_of(entry.position, graph.input_shape)
+            yield replace(path, source=source), (entry, *stops)
+            continue
+        for edge in graph.edges[entry]:
+            gated = edge.gate is not None and edge.gate.chosen is None
+            stop = edge.source is None or edge.weight is not None or gated
+            further = (
+                (entry, *stops) if stop else stops,
+                OraclePath(
+                    output,
+                    None,
+                    path.weights if edge.weight is None else (edge.weight, *path.weights),
+                    path.gates if edge.gate is None else (edge.gate, *path.gates),
+                    path.coefficient * edge.coefficient,
+                ),
+            )
+            if edge.source is None:
+                yield further[1], further[0]
+            else:
+                stack.append((edge.source, *further))
 
 
 def key_of(path: Path) -> Key:

@@ -189,9 +189,9 @@ def test_layers_count_from_0_or_from_the_end():
     last, same = (layer_contributions(net, x, 0, number) for number in (1, -1))
     np.testing.assert_array_equal(last.units, same.units)
     for wrong in (2, -3, 0.5, True, "gate_1"):
-        with pytest.raises(PathKernelError, match=r"0 \.\.\. 1 \(there are 2 gated layers\)"):
+        with pytest.raises(PathKernelError, match=r"a whole number from -2 to 1, got"):
             layer_contributions(net, x, 0, wrong)
-    with pytest.raises(PathKernelError, match=r"output: expected a whole number in 0 \.\.\. 1"):
+    with pytest.raises(PathKernelError, match=r"output: expected a whole number from 0 to 1"):
         layer_contributions(net, x, 2, 0)
 
 

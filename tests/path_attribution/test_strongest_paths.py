@@ -274,7 +274,7 @@ def test_k_beyond_the_number_of_paths_is_refused_with_it():
         ({"k": 0}, "k: expected a whole number from 1 on, got 0"),
         ({"k": True}, "got True"),
         ({"k": 2.0}, r"got 2\.0"),
-        ({"output": 2}, r"output: expected a whole number in 0 \.\.\. 1"),
+        ({"output": 2}, r"output: expected a whole number from 0 to 1"),
         ({"output": -1}, "got -1"),
         ({"output": "cat"}, "got 'cat'"),
         ({"output": False}, "got False"),

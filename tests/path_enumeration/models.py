@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from dualview import DualviewWarning, GatedNetwork, disentangle
+from dualview.architectures.whitened import WhitenedPatches
 from tests.cases import enliven
 
 
@@ -36,6 +37,15 @@ def convolutional(
         layers += [conv, nn.ReLU()]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], outputs, bias)]
     return enliven(nn.Sequential(*layers)).double()
+
+
+def fixed_patches() -> nn.Sequential:
+    """Gated patches along fixed directions, a convolution, global average pooling, dense."""
+    patches = WhitenedPatches(1)
+    patches.fit(torch.randn(20, 1, 4, 4))
+    conv, head = nn.Conv2d(8, 1, 3, padding=1, bias=False), nn.Linear(1, 1, bias=False)
+    layers = (patches, nn.ReLU(), conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+    return nn.Sequential(*layers).double()
 
 
 class PostActivation(nn.Module):

@@ -1,8 +1,9 @@
 """`dv.npk` and `dv.expected_ntk` against the oracle, which shares no code with them.
 
 - Paths one by one: every reference architecture that is small enough when shrunk, a chain of
-  convolutions and max pools, and at least 100 different random graphs; normalised and of unit
-  variances, with data and ones, biases and batch norm's scale.
+  convolutions and max pools, a network behind a fixed convolution, and at least 100 different
+  random graphs; normalised and of unit variances, with data and ones, biases and batch norm's
+  scale.
 - The recursion over pairs of entries: every reference architecture that halves its image at most
   twice, at sizes that have too many paths, and a residual network on 4 x 4 images.
 """
@@ -26,7 +27,7 @@ from dualview.path_enumeration import (
 )
 from dualview.path_kernel.kernel import weight_layers
 from tests.cases import enliven, relative_error
-from tests.path_enumeration.models import gated, max_pool_chain
+from tests.path_enumeration.models import fixed_patches, gated, max_pool_chain
 from tests.random_networks import Features, random_networks
 
 OPTIONS = {
@@ -43,6 +44,7 @@ ENUMERATED = {
     "c4gap": lambda: (ARCHITECTURES["c4gap"](1, (1, 2, 2), widths=(1, 2, 1, 2)), (1, 2, 2)),
     "residual": lambda: (ResNet(1, 1, (1, 1, 2), 1, False), (1, 1, 2)),
     "max pools": lambda: (max_pool_chain(), (1, 4, 4)),
+    "fixed patches": lambda: (fixed_patches(), (1, 2, 3)),
 }
 RECURSIVE = {
     "fc": lambda: (ARCHITECTURES["fc"](2, (1, 4, 4), 4), (1, 4, 4)),
@@ -67,12 +69,11 @@ def assert_equal(net, x, npk_oracle, ntk_oracle, normalise, biases=False, scale=
     """Both kernels, of weights with variance 1 / fan-in or 1; returns the oracle's NPK."""
     unit = {name: math.sqrt(fan_in) for name, fan_in in weight_layers(net).items()}
     variances = fan_in_variances(net) if normalise else 1.0
-    choice = {"biases": biases, "variances": variances}
     same = {"biases": biases, "batch_norm": "scale" if scale else "identity"}
-    npk = npk_oracle(net, x, **{**choice, **same})
+    npk = npk_oracle(net, x, variances=variances, **same)
     assert relative_error(dv.npk(net, x, normalise=normalise, **same), npk) < 1e-10
-    ntk = ntk_oracle(net, x, **choice)
-    got = dv.expected_ntk(net, x, c=1.0 if normalise else unit, biases=biases)
+    ntk = ntk_oracle(net, x, variances=variances, **same)
+    got = dv.expected_ntk(net, x, c=1.0 if normalise else unit, **same)
     assert relative_error(got, ntk) < 1e-10
     return npk
 

@@ -3,8 +3,10 @@
 For two examples a and b, C[u, v] is the matrix of E[u_a v_b] over the entries of the nodes u and v,
 weights independent with zero mean. A node that is linear in its inputs multiplies C by matrices,
 found by running it on unit vectors; a weight layer of weights w_k adds sum_k var_k B_k C B_k^T, B_k
-found by running it with the k-th weight 1 and all others 0. No rule of the library is used. The NTK
-is carried along the same way. Everything is dense, so it is for tiny networks.
+found by running it with the k-th weight 1 and all others 0. Beside the nodes stands the constant 1,
+so that what an operation adds before the first weight layer is one more matrix; behind it,
+constants are left out. No rule of the library is used. The NTK is carried along the same way.
+Everything is dense, so it is for tiny networks.
 """
 
 from __future__ import annotations
@@ -16,18 +18,22 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.conversion.operations import BATCH_NORM_MODULES
+from dualview.conversion.verification import value_kinds
 from dualview.conversion.weights_graph import one_row_of_ones
-from dualview.path_kernel.random_weights import bare_weights_network, fan_in
+from dualview.path_kernel.parameters import fan_ins
+from dualview.path_kernel.random_weights import kernel_network
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CONSTANT = fx.Graph().placeholder("constant")
+"""Stands for the constant 1 among the nodes."""
 
 
 class SecondMoments:
     """One pair of examples (each with a batch axis of 1) and its gates."""
 
     def __init__(self, net, left: Tensor, right: Tensor, *, normalise: bool, hard=False) -> None:
-        self.network = bare_weights_network(net)
-        self.normalise = normalise
+        self.network = kernel_network(net)
+        self.normalise, self.fan_ins = normalise, fan_ins(self.network)
         sides = [net.gates_and_switches(x, hard=hard) for x in (left, right)]
         names = [n for n in self.network.graph.nodes if n.op == "placeholder"]
         self.given = [
@@ -35,12 +41,16 @@ class SecondMoments:
             for x, (gates, switches) in zip((left, right), sides, strict=True)
         ]
         self.shapes = self._shapes()
+        self.done: list[fx.Node] = []
         self.moments: dict[tuple[fx.Node, fx.Node], Tensor] = {}
         self.tangents: dict[tuple[fx.Node, fx.Node], Tensor] = {}
-        self.done: list[fx.Node] = []
+        one = torch.ones(1, 1, dtype=torch.float64)
+        self._store(CONSTANT, {}, one, torch.zeros_like(one))
+        self.behind: set[fx.Node] = set()
 
     def run(self) -> tuple[float, float]:
         """(NPK, NTK) of the first output coordinate."""
+        kinds = value_kinds(self.network.graph)
         for node in self.network.graph.nodes:
             if node.op == "output":
                 last = node.args[0]
@@ -48,13 +58,13 @@ class SecondMoments:
             if node not in self.shapes or self._is_given(node):
                 continue
             if node.op == "placeholder":
-                a, b = (given[node].flatten() for given in self.given)
-                self._store(node, {}, torch.outer(a, b), torch.zeros(len(a), len(b)).double())
+                self._known(node, [given[node].flatten() for given in self.given])
             elif node.target is one_row_of_ones:
-                self._constant(node)
+                (x,) = node.all_input_nodes
+                self._known(node, [torch.ones_like(given[x]).flatten() for given in self.given])
             elif node.op == "call_module" and isinstance(self._module(node), WEIGHT_LAYERS):
                 self._weight_layer(node)
-            else:
+            elif kinds[node] == "data":
                 self._linear(node)
         raise AssertionError
 
@@ -85,13 +95,18 @@ class SecondMoments:
         self.moments[node, node], self.tangents[node, node] = moment, tangent
         self.done.append(node)
 
-    def _constant(self, node: fx.Node) -> None:
-        (x,) = node.all_input_nodes
-        a, b = (given[x].flatten() for given in self.given)
-        ones = torch.ones_like(a)
-        zero = torch.zeros(len(a), len(a), dtype=torch.float64)
-        crosses = {x: ((torch.outer(ones, b), zero), (torch.outer(a, ones), zero))}
-        self._store(node, crosses, torch.outer(ones, ones), zero)
+    def _known(self, node: fx.Node, values: list[Tensor]) -> None:
+        """A node of which each example's value is known: it is so many times the constant 1."""
+        a, b = (value[:, None] for value in values)
+        crosses = {
+            other: tuple(
+                (a @ table[CONSTANT, other], table[other, CONSTANT] @ b.T)
+                for table in (self.moments, self.tangents)
+            )
+            for other in self.done
+        }
+        crosses = {other: tuple(zip(*pairs, strict=True)) for other, pairs in crosses.items()}
+        self._store(node, crosses, a @ b.T, torch.zeros(len(a), len(b), dtype=torch.float64))
 
     def _inputs(self, node: fx.Node) -> list[fx.Node]:
         """The tensors that `node` is computed from, through tuples of tensors."""
@@ -103,6 +118,12 @@ class SecondMoments:
     def _linear(self, node: fx.Node) -> None:
         inputs = self._inputs(node)
         maps = [{u: self._matrix(node, u, given) for u in inputs} for given in self.given]
+        if self.behind.isdisjoint(inputs):
+            for of_side, given in zip(maps, self.given, strict=True):
+                of_side[CONSTANT] = self._shift(node, inputs[0], given)
+            inputs = [*inputs, CONSTANT]
+        else:
+            self.behind.add(node)
         crosses = {}
         for other in self.done:
             first = tuple(
@@ -124,6 +145,16 @@ class SecondMoments:
         """Matrix (entries of node, entries of source) of the node's dependence on one input."""
         size = int(torch.tensor(self.shapes[source]).prod()) if self.shapes[source] else 1
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
+        shift = self._call(node, source, given, torch.zeros_like(basis))
+        return (self._call(node, source, given, basis) - shift).reshape(size, -1).T
+
+    def _shift(self, node: fx.Node, source: fx.Node, given) -> Tensor:
+        """The node where all that it depends on is 0, as a column."""
+        zero = torch.zeros(1, *self.shapes[source], dtype=torch.float64)
+        return self._call(node, source, given, zero).reshape(-1, 1)
+
+    def _call(self, node: fx.Node, source: fx.Node, given, rows: Tensor) -> Tensor:
+        """The node for rows of values of `source`, all else that depends on the example 0."""
 
         def value(n: fx.Node, batch: Tensor) -> Any:
             if n is source:
@@ -146,14 +177,14 @@ class SecondMoments:
             return n.target(*args, **kwargs)
 
         with torch.no_grad():
-            shift = call(node, torch.zeros_like(basis))
-            return (call(node, basis) - shift).reshape(size, -1).T
+            return call(node, rows)
 
     def _weight_layer(self, node: fx.Node) -> None:
         (source,) = node.all_input_nodes
+        self.behind.add(node)
         module = copy.deepcopy(self._module(node))
         name = f"{node.target}.weight"
-        variance = 1 / fan_in(self.network, name) if self.normalise else 1.0
+        variance = 1 / self.fan_ins[name] if self.normalise else 1.0
         size = int(torch.tensor(self.shapes[source]).prod())
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
         moment, tangent = 0, 0
@@ -181,7 +212,7 @@ class SecondMoments:
 
 def second_moments(net, x1: Tensor, x2: Tensor, *, normalise=True, hard=False):
     """(NPK, NTK) between all pairs, by the oracle; net is in evaluation mode, float64."""
-    assert not any(isinstance(m, BATCH_NORM_MODULES) for m in bare_weights_network(net).modules())
+    assert not any(isinstance(m, BATCH_NORM_MODULES) for m in kernel_network(net).modules())
     pairs = [
         [SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard).run() for b in x2]
         for a in x1

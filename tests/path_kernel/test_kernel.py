@@ -25,7 +25,7 @@ from torch.nn import functional as F
 import dualview as dv
 from dualview.architectures import ResNet, c4gap, fc
 from dualview.errors import PathKernelError
-from dualview.path_enumeration import enumerated_npk
+from dualview.path_enumeration import enumerated_expected_ntk, enumerated_npk
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.kernel import weight_layers
 from dualview.path_kernel.random_weights import draw_weights
@@ -102,6 +102,10 @@ class Branches(nn.Module):
         self.conv1, self.conv2 = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
         self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
         self.depthwise = nn.Conv2d(4, 8, 2, groups=4)
+        self.thin = nn.Conv2d(1, 2, 1)
+        self.shuffle = nn.ChannelShuffle(2)
+        self.register_buffer("mean", torch.tensor([0.4, -0.3]).reshape(1, 2, 1, 1))
+        self.register_buffer("std", torch.tensor([0.5, 2.0]).reshape(1, 2, 1, 1))
         self.head = nn.LazyLinear(2)
 
     def forward(self, x):
@@ -130,7 +134,66 @@ MEETINGS = {
     "per-channel scale": lambda m, x, u: m.conv2(u * torch.arange(1.0, 5).double().view(4, 1, 1)),
     "max pool": lambda m, x, u: F.relu(m.conv2(F.max_pool2d(u, 3, 2, 1))),
     "max pool of a skip": lambda m, x, u: F.max_pool2d(F.relu(m.conv2(u) + u), 2),
+    "pools of two gates": lambda m, x, u: F.avg_pool2d(u, 2) + F.avg_pool2d(F.leaky_relu(-u), 2),
+    # Selections of the channels of one layer, added.
+    "chunks added": lambda m, x, u: u.chunk(2, 1)[0] + u.chunk(2, 1)[1],
+    "sum of splits": lambda m, x, u: _halves(F.relu(m.conv2(u)).split(2, 1)),
+    "overlapping slices": lambda m, x, u: u[:, :3] + 2 * u[:, 1:],
+    "strided slices": lambda m, x, u: u[:, ::2] - u[:, 1::2],
+    "narrow": lambda m, x, u: u.narrow(1, 0, 2) + m.conv2(u).narrow(1, 2, 2) - u.narrow(1, 1, 2),
+    "rolled": lambda m, x, u: u + u.roll(1, 1),
+    "rolled back": lambda m, x, u: (u + u.roll(1, 1)) + (u + u.roll(1, 1)).roll(-1, 1),
+    "rolled round": lambda m, x, u: u + 2 * u.roll(1, 1).roll(3, 1),
+    "flipped": lambda m, x, u: u + u.flip(1),
+    "permuted copies": lambda m, x, u: u[:, [2, 0, 1, 3]] + u[:, [0, 2, 1, 1]],
+    "shifted up": lambda m, x, u: u + F.pad(u, (0, 0, 0, 0, 1, 0))[:, :-1],
+    "selections joined and added": lambda m, x, u: torch.cat([u[:, 2:], u[:, :2]], 1) - 3 * u,
+    "shuffled": lambda m, x, u: u + F.relu(m.shuffle(m.conv2(u))) + m.shuffle(u),
+    "grouped halves": lambda m, x, u: _halves(m.grouped(u).chunk(2, 1)) + u[:, 1:3],
+    "sum and difference of groups": lambda m, x, u: _sum_and_difference(m.grouped(u).chunk(2, 1)),
+    "depthwise of halves": lambda m, x, u: m.depthwise(u + u.roll(2, 1)).relu(),
+    "pooled halves": lambda m, x, u: F.avg_pool2d(u[:, :2], 2) + F.avg_pool2d(F.relu(-u)[:, 2:], 2),
+    "gated after selection": lambda m, x, u: F.relu(u[:, :2] - u[:, 2:]) + u[:, 1:3],
+    "max pool of halves": lambda m, x, u: F.max_pool2d(u[:, :2], 2) + F.max_pool2d(u[:, 2:], 2),
+    "halves of the input": lambda m, x, u: F.relu(m.thin(x[:, :1] - x[:, 1:])),
+    "shifted halves": lambda m, x, u: u[:, :2, 1:] + u[:, 2:, :-1],
+    # Constants, before the first weight layer and after it.
+    "normalised input": lambda m, x, u: F.relu(m.conv1((x - 0.5) / 0.25)),
+    "normalised by buffers": lambda m, x, u: F.relu(m.conv1((x - m.mean) / m.std)),
+    "reflected input": lambda m, x, u: F.relu(m.conv1(1 - x)),
+    "gated input": lambda m, x, u: m.conv1(2 - F.relu(x - 0.25)),
+    "padded input": lambda m, x, u: F.relu(m.conv1(F.pad(x + 1, (1, 2, 0, 1)))),
+    "coordinates": lambda m, x, u: F.relu(
+        m.conv2(torch.cat([x, m.mean.expand(x.shape[0], 2, 4, 5)], 1))
+    ),
+    "input and its shift": lambda m, x, u: F.relu(m.conv1(x + torch.roll(1 - x, 1, 3))),
+    "skip of the normalised input": lambda m, x, u: F.relu(m.thin(x[:, :1]) + (x - 3)),
+    "constant on the left": lambda m, x, u: (1 - u) + 2 * u,
+    "constant and alpha": lambda m, x, u: torch.add(m.mean.sum(), u, alpha=3) - u,
+    "method and alpha": lambda m, x, u: u.sub(m.mean[:, :1], alpha=2).add(other=u, alpha=-3),
+    "constant less a value": lambda m, x, u: torch.sub(torch.ones(4, 1, 1).double(), u) + 3 * u,
+    "named operands": lambda m, x, u: torch.sub(input=torch.mul(input=u, other=3), other=u),
+    "joined constant": lambda m, x, u: torch.cat([u, m.mean.expand(x.shape[0], 2, 4, 5)], 1),
+    "divided": lambda m, x, u: torch.div(u, other=torch.arange(1.0, 5.0).view(4, 1, 1)) - u,
+    "scaled head": lambda m, x, u: u / torch.tensor(4.0) * -1 + u,
+    "in place": lambda m, x, u: _in_place(m.conv2(u), u),
 }
+
+
+def _halves(parts):
+    return parts[0] - 2 * parts[1]
+
+
+def _sum_and_difference(parts):
+    return torch.cat([F.relu(parts[0] + parts[1]), parts[0] - 2 * parts[1]], 1)
+
+
+def _in_place(v, u):
+    v *= 2
+    v -= u
+    v += 1
+    v /= 3
+    return v
 
 
 @pytest.mark.parametrize("meeting", MEETINGS)
@@ -213,6 +276,67 @@ def test_batch_norm_bias_on_images():
     net, x = gated(model), torch.randn(2, 1, 4, 4, dtype=torch.float64)
     expected = enumerated_npk(net, x, biases=True)
     assert relative_error(dv.npk(net, x, biases=True, normalise=False), expected) < 1e-10
+
+
+class SharedBias(nn.Module):
+    """Biases that reach the output by two routes; `routes` makes them of u and v, both gated."""
+
+    def __init__(self, routes):
+        super().__init__()
+        self.routes = routes
+        self.conv1 = nn.Conv2d(1, 2, 2)
+        self.conv2, self.conv3 = nn.Conv2d(2, 2, 1, bias=False), nn.Conv2d(2, 2, 1, bias=False)
+        self.norm, self.flat_norm = nn.BatchNorm2d(2), nn.BatchNorm1d(8)
+        self.shift = nn.Parameter(torch.zeros(2, 1, 1))
+        self.places = nn.Parameter(torch.zeros(1, 2, 2))
+        self.head = nn.LazyLinear(1, bias=False)
+
+    def forward(self, x):
+        u = F.relu(self.conv1(x))
+        return self.head(F.relu(self.routes(self, u, self.conv2(u))).flatten(1))
+
+
+ROUTES = {
+    "one norm of two branches": lambda m, u, v: m.norm(m.conv3(u)) + m.norm(v),
+    "one norm, gated and scaled": lambda m, u, v: F.relu(m.norm(m.conv3(u))) - 2 * m.norm(v),
+    "one norm, pooled": lambda m, u, v: F.avg_pool2d(m.norm(v), 2, 1, 1)[:, :, 1:, 1:] + m.norm(u),
+    "one norm, its halves": lambda m, u, v: m.norm(u)[:, :1] + F.relu(m.norm(v))[:, 1:],
+    "one norm, rolled": lambda m, u, v: m.norm(m.conv3(u)) + m.norm(v).roll(1, 1),
+    "skip after a layer's bias": lambda m, u, v: 3 * u - v,
+    "norm of a skip": lambda m, u, v: m.norm(m.norm(u) + v),
+    "one parameter added twice": lambda m, u, v: F.relu(v + m.shift) + 2 * (u + m.shift),
+    "a parameter of many shapes": lambda m, u, v: (m.shift.view(1, 2, 1, 1) - v) + m.shift[None],
+    "a bias a position": lambda m, u, v: F.relu(v + m.places) + m.places,
+    "a constant beside biases": lambda m, u, v: (1 - v) + 2 * m.norm(u) - torch.tensor(0.5),
+    "norm of a flattened image": lambda m, u, v: m.flat_norm(v.flatten(1)) + u.flatten(1),
+}
+
+
+@pytest.mark.parametrize("case", ROUTES)
+def test_biases_that_reach_the_output_by_two_routes(case):
+    model = SharedBias(ROUTES[case]).double()
+    x = torch.randn(2, 1, 3, 3, dtype=torch.float64)
+    with torch.no_grad():
+        model(x)
+    net = gated(enliven(model), "dnn")
+    expected = enumerated_npk(net, x, biases=True)
+    assert relative_error(dv.npk(net, x, biases=True, normalise=False), expected) < 1e-10
+    unit = {name: math.sqrt(inputs) for name, inputs in weight_layers(net).items()}
+    ntk = enumerated_expected_ntk(net, x, biases=True)
+    assert relative_error(dv.expected_ntk(net, x, c=unit, biases=True), ntk) < 1e-10
+
+
+def test_outputs_times_numbers_and_sums_of_heads():
+    class Heads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other, self.first = nn.Linear(4, 2), nn.Linear(4, 2), nn.Linear(3, 4)
+
+        def forward(self, x):
+            h = F.relu(self.first(x))
+            return (self.one(h) - 2 * self.other(h)) / 0.5 + 1
+
+    assert_exact(gated(Heads()), torch.randn(2, 3, dtype=torch.float64))
 
 
 # Closed forms of the papers
@@ -424,9 +548,26 @@ class Transposed(nn.Module):
         return F.relu(x).transpose(1, 2)
 
 
+class TiedBias(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.other.bias = self.one.bias
+
+    def forward(self, x):
+        return self.other(F.relu(self.one(x)))
+
+
+def test_a_bias_of_two_layers_is_refused_where_biases_count():
+    net, x = dv.disentangle(TiedBias(), "dnn"), torch.randn(2, 3)
+    with pytest.raises(PathKernelError, match="it uses the bias of Linear"):
+        dv.npk(net, x, biases=True)
+    assert dv.npk(net, x).isfinite().all()
+
+
 REFUSED = {
     "tied": (Tied(), (3,), "uses the weights of Linear"),
-    "correlated": (Correlated(), (1, 2), "add at .* both branches end in the same weights"),
+    "correlated": (Correlated(), (1, 2), "add at .* the same random values at different positions"),
     "no rule": (Transposed(), (1, 2), "transpose.*not in the table of rules"),
     "gated output": (nn.Sequential(nn.Linear(2, 2), nn.ReLU()), (2,), "output of a weight layer"),
     "image output": (
@@ -445,12 +586,22 @@ def test_refusals(case):
 
 
 def test_overflow_is_said():
+    model = fc(input_shape=(1, 1, 10), width=100, depth=28)
+    net = dv.disentangle(model, "dgn", gate=dv.SoftGate(1e-6))
+    x = torch.randn(2, 1, 1, 10)
+    with pytest.raises(PathKernelError, match=r"got about 1e\d\d\. Repair: normalise=True, or"):
+        dv.npk(net, x, normalise=False)
+    assert dv.npk(net, x).isfinite().all()
+
+
+def test_a_factor_beyond_float32_does_no_harm_where_the_product_fits():
     model = fc(input_shape=(1, 1, 10), width=100, depth=25)
     net = dv.disentangle(model, "dgn", gate=dv.SoftGate(1e-6))
     x = torch.randn(2, 1, 1, 10)
-    with pytest.raises(PathKernelError, match="overflows"):
-        dv.npk(net, x, normalise=False)
-    assert dv.npk(net, x).isfinite().all()
+    kernel = dv.npk(net, x, normalise=False)
+    exact = dv.npk(net.double(), x.double(), normalise=False)
+    assert exact.abs().max() > 1e33
+    torch.testing.assert_close(kernel.double(), exact, rtol=1e-4, atol=0)
 
 
 def test_scales_of_other_layers_are_refused():

@@ -1,7 +1,8 @@
 """Fresh weights.
 
-- Variances are 1 / fan-in by default or as given; biases 0 or of unit variance.
+- Variances are 1 / fan-in by default or as given; biases 0 or of the variance asked for.
 - What a graph adds (class token, position embeddings, biases) is drawn as a bias; gammas stay.
+- The network of the kernels has the biases and the batch-norm scales that are asked for.
 - Draws are reproducible one by one and independent of each other; the network is not changed.
 """
 
@@ -10,27 +11,9 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.path_kernel.random_weights import (
-    added_parameters,
-    bare_weights_network,
-    draw_weights,
-    fan_in,
-    layer_norm_factors,
-)
-from tests.cases import small_architecture
-
-LAYERS = {
-    "dense": (nn.Linear(7, 3), 7),
-    "convolution": (nn.Conv2d(4, 3, (2, 3)), 24),
-    "grouped": (nn.Conv2d(4, 4, 3, groups=2), 18),
-    "transposed": (nn.ConvTranspose1d(4, 6, 3, groups=2), 6),
-}
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_fan_in(name):
-    layer, expected = LAYERS[name]
-    assert fan_in(nn.Sequential(layer), "0.weight") == expected
+from dualview.errors import PathKernelError
+from dualview.path_kernel.random_weights import draw_weights, kernel_network
+from tests.cases import enliven, small_architecture
 
 
 def test_variances():
@@ -43,6 +26,8 @@ def test_variances():
     for name, variance in given.items():
         assert weights[name].var() == pytest.approx(variance, rel=0.02)
     assert weights["0.bias"].var() == pytest.approx(1, rel=0.2)
+    weights = draw_weights(network, 0, biases=True, bias_variance=4.0)
+    assert weights["0.bias"].var() == pytest.approx(4, rel=0.2)
 
 
 ADDED = ("class_token", "positions", "embed.bias", "blocks.0.norm1.bias", "head.bias")
@@ -50,15 +35,12 @@ ADDED = ("class_token", "positions", "embed.bias", "blocks.0.norm1.bias", "head.
 
 def test_what_is_added_is_a_bias_and_what_scales_stays():
     network = dv.disentangle(small_architecture("vit"), "dgn").weights_network
-    assert {"class_token", "positions", "norm.bias"} <= added_parameters(network)
-    assert not [name for name in added_parameters(network) if name.endswith("weight")]
     weights = draw_weights(network, 0)
     drawn = draw_weights(network, 0, biases=True)
     for name in ADDED:
         assert not weights[name].any()
         assert drawn[name].all()
     for name in ("norm.weight", "blocks.0.norm1.weight"):
-        assert name in layer_norm_factors(network)
         assert torch.equal(weights[name], network.get_parameter(name))
     assert weights["blocks.0.attention.value.weight"].all()
 
@@ -96,9 +78,52 @@ def test_single_precision_draw_is_the_rounded_double_one():
     assert torch.equal(draw_weights(single, 0)["weight"], drawn.float())
 
 
-def test_bare_network_has_no_batch_norm_and_leaves_the_network_alone():
+def norm_and_more():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2)
+            self.shift, self.last = nn.Parameter(torch.ones(2, 1, 1)), nn.Linear(8, 2)
+
+        def forward(self, x):
+            h = torch.relu(self.norm(self.conv(x - 0.5)) + self.shift) + 3
+            return 1 - nn.functional.linear(h.flatten(1), self.last.weight, self.last.bias)
+
+    return dv.disentangle(enliven(Model().double()), "dnn").eval()
+
+
+@pytest.mark.parametrize("batch_norm", ["identity", "scale"])
+@pytest.mark.parametrize("biases", [False, True])
+def test_kernel_network_is_what_the_options_say(batch_norm, biases):
+    net = norm_and_more()
+    network, x = kernel_network(net, batch_norm=batch_norm, biases=biases), torch.randn(3, 1, 2, 2)
+    x = x.double()
+    (gate,) = net.gates(x)
+    own = net.weights_network
+    scale = own.norm.weight / torch.sqrt(own.norm.running_var + own.norm.eps)
+    h = nn.functional.conv2d(x - 0.5, own.conv.weight, own.conv.bias if biases else None)
+    h = h * scale.view(2, 1, 1) if batch_norm == "scale" else h
+    if biases:
+        h = h + own.norm.bias.view(2, 1, 1) + own.shift
+    h = (h * gate + 3 * biases).flatten(1)
+    expected = int(biases) - (h @ own.last.weight.T + own.last.bias * biases)
+    torch.testing.assert_close(network(x, gate), expected)
+    assert torch.equal(own.norm.bias, net.weights_network.norm.bias)
+
+
+def test_batch_norm_without_statistics_has_no_scale():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False), nn.ReLU())
+    net = dv.disentangle(model, "dnn")
+    kernel_network(net)
+    with pytest.raises(PathKernelError, match="batch norm '1': it keeps no running statistics"):
+        kernel_network(net, batch_norm="scale")
+
+
+def test_kernel_network_leaves_the_network_alone():
     net = dv.disentangle(small_architecture("resnet20", True), "dgn")
-    bare = bare_weights_network(net)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    bare = kernel_network(net)
     assert not any(isinstance(m, nn.BatchNorm2d) for m in bare.modules())
     assert any(isinstance(m, nn.BatchNorm2d) for m in net.weights_network.modules())
     assert not bare.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

@@ -258,7 +258,7 @@ def spoilt(gram, how):
         ("flat", r"\(n, n\), got shape \(12,\)"),
         ("oblong", r"\(n, n\), got shape \(12, 11\)"),
         ("empty", r"\(n, n\), got shape \(0, 0\)"),
-        ("zero", "no path is active"),
+        ("zero", "for no example is a path active"),
     ],
 )
 @pytest.mark.parametrize("function", [fit_kernel_regression, kernel_regression_path])
@@ -289,5 +289,5 @@ def test_ridges_that_are_none(ridge):
 
 
 def test_features_that_are_all_zero(targets):
-    with pytest.raises(PathKernelError, match="no path is active"):
+    with pytest.raises(PathKernelError, match="for no example is a path active"):
         fit_features(batches_of(np.zeros((N, M)), 4), targets, M, (1.0,))

@@ -1,6 +1,7 @@
 """The table of rules.
 
 - Every entry of `RULES` has a network here that uses it, and gives the oracle's kernels.
+- Fixed weights on the input are constants: no expectation is taken over them.
 - What a rule does not cover it refuses, naming the operation.
 """
 
@@ -92,6 +93,14 @@ FUNCTIONS = {
     operator.getitem: lambda x: x[:, 1:3, 1:, ::2],
     torch.chunk: lambda x: torch.cat(half(x)[::-1], 1),
     "chunk": lambda x: x.chunk(2, 1)[1],
+    torch.split: lambda x: torch.cat(torch.split(x, [1, 3], 1)[::-1], 1),
+    "split": lambda x: x.split(1, dim=-1)[1],
+    torch.narrow: lambda x: torch.narrow(x, 1, 1, 2),
+    "narrow": lambda x: x.narrow(dim=2, start=0, length=2),
+    torch.roll: lambda x: torch.roll(x, (1, 1), (1, 3)),
+    "roll": lambda x: x.roll(-1, dims=1),
+    torch.flip: lambda x: torch.flip(x, (1, -1)),
+    "flip": lambda x: x.flip(1, 2),
     torch.cat: lambda x: torch.cat([x, F.relu(x)], 1),
     torch.concat: lambda x: torch.concat([x, F.relu(x)], dim=1),
     torch.flatten: lambda x: torch.flatten(x, 1),
@@ -113,6 +122,9 @@ FUNCTIONS = {
 }
 ELSEWHERE = {one_row_of_ones, spread_over_batch}
 """Nodes that only conversion makes: `test_ones_and_batch_norm`."""
+
+FIXED = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
+"""Functions whose weights are constants: `test_fixed_weights`."""
 
 MODULES = [key for key in RULES if isinstance(key, type) and key not in ELSEWHERE]
 
@@ -141,7 +153,7 @@ def assert_exact(model, x):
 
 
 def test_every_rule_has_a_case():
-    assert set(RULES) == set(MODULES) | set(FUNCTIONS) | ELSEWHERE
+    assert set(RULES) == set(MODULES) | set(FUNCTIONS) | set(FIXED) | ELSEWHERE
 
 
 @pytest.mark.parametrize("key", FUNCTIONS, ids=lambda k: getattr(k, "__name__", k))
@@ -173,6 +185,92 @@ def test_ones_and_batch_norm():
         (g,) = net.gates(x)
         inputs = torch.ones_like(x) if net.weights_input == "ones" else x
         torch.testing.assert_close(dv.npk(net, x), inputs @ inputs.T / 3 * (g @ g.T / 4))
+
+
+class FixedFirst(nn.Module):
+    """Two convolutions with fixed weights, gated, then convolution and dense layer as usual."""
+
+    def __init__(self, function, parameter=False, random_first=False, bias=False):
+        super().__init__()
+        dims = dims_of(function.__name__)
+        self.function = function
+        self.first = FIXED[function](2, 2, 1) if random_first else nn.Identity()
+        weights = torch.randn(3, 1, *(2,) * dims), torch.randn(2, 3, *(1,) * dims)
+        if parameter:
+            self.one, self.two = map(nn.Parameter, weights)
+        else:
+            self.register_buffer("one", weights[0])
+            self.register_buffer("two", weights[1])
+        self.register_buffer("shift", torch.randn(2) if bias else None)
+        self.conv, self.head = FIXED[function](2, 2, 2), nn.LazyLinear(2)
+
+    def reset_parameters(self):
+        """For parameters of its own; the modules in it draw theirs."""
+        if isinstance(self.one, nn.Parameter):
+            nn.init.normal_(self.one)
+            nn.init.normal_(self.two)
+
+    def forward(self, x):
+        x = self.first(x)
+        x = x[:, :1] - 2 * x[:, 1:]
+        x = F.relu(self.function(x, self.one, padding=1))
+        x = self.function(input=x, weight=self.two, bias=self.shift)
+        return self.head(F.relu(self.conv(F.relu(x))).flatten(1))
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("function", FIXED, ids=lambda function: function.__name__)
+def test_fixed_weights(function, bias):
+    x = torch.randn(shape_of(dims_of(function.__name__)), dtype=torch.float64)
+    assert_exact(FixedFirst(function, bias=bias), x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"parameter": True}, "its weights are a parameter given to a function"),
+        ({"random_first": True}, "mix what weights or biases made random"),
+    ],
+)
+def test_fixed_weights_that_are_none(options, message):
+    model, x = FixedFirst(F.conv2d, **options), torch.randn(2, 2, 4, 4)
+    model(x)
+    with pytest.raises(PathKernelError, match=rf"^conv2d at .*{message}"):
+        dv.npk(dv.disentangle(model, "dgn"), x)
+
+
+class ShiftedPatches(nn.Module):
+    """A convolution of fixed weights and a trained bias, ReLU, a dense layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.randn(3, 2, 2, 2))
+        self.bias, self.head = nn.Parameter(torch.randn(3)), nn.Linear(3, 2, bias=False)
+
+    def reset_parameters(self):
+        """The bias alone; the modules in it draw theirs."""
+        nn.init.normal_(self.bias)
+
+    def forward(self, x):
+        return self.head(F.relu(F.conv2d(x, self.weight, self.bias)).mean((2, 3)))
+
+
+def test_a_trained_bias_of_fixed_weights_is_a_bias():
+    net, x = dv.disentangle(ShiftedPatches(), "dgn", seed=0), torch.randn(2, 2, 4, 4)
+    (gates,) = net.gates(x)
+    with torch.no_grad():
+        features = (F.conv2d(x, net.weights_network.weight) * gates).mean((2, 3))
+    torch.testing.assert_close(dv.npk(net, x), features @ features.T / 3)
+    with pytest.raises(PathKernelError, match=r"^conv2d at .*its bias is a parameter"):
+        dv.npk(net, x, biases=True)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_dense_layer_over_positions_is_refused_however_many_there_are(length):
+    layers = (nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Linear(length, 4), nn.Flatten(), nn.Linear(12, 2))
+    net = dv.disentangle(nn.Sequential(*layers), "dgn", seed=0)
+    with pytest.raises(PathKernelError, match=r"Linear \(module '2'\): it is applied at every pos"):
+        dv.npk(net, torch.randn(2, 2, length + 1))
 
 
 REFUSED = {

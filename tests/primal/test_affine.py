@@ -71,7 +71,7 @@ def test_networks_with_activations_before_their_gates_are_refused(kind):
 
 
 def test_other_objects_are_refused():
-    with pytest.raises(PrimalFilterError, match=r"expected a dualview.GatedNetwork, got Linear"):
+    with pytest.raises(PrimalFilterError, match=r"expected a GatedNetwork, got Linear"):
         layer_network(nn.Linear(1, 1), 0)  # type: ignore[arg-type]
 
 
@@ -112,7 +112,7 @@ def test_parameters_that_are_not_finite_are_refused_where_they_matter(value):
     with torch.no_grad():
         net.gating_network.get_submodule("4").running_var[1] = value
     assert_exact(net, 0, SHAPE)
-    with pytest.raises(PrimalFilterError, match=r"'4\.running_var' .*finite.*layer 2"):
+    with pytest.raises(PrimalFilterError, match=r"'4\.running_var': expected finite"):
         layer_network(net, 2)
 
 

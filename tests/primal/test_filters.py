@@ -278,10 +278,10 @@ def test_wrong_input_shapes_are_refused(shape, message):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"channels": 4}, "channels: expected whole numbers from 0 to 3, got 4"),
+        ({"channels": 4}, "channels: expected a whole number from 0 to 3, got 4"),
         ({"channels": [0, -1]}, "channels: .*got -1"),
         ({"channels": 1.5}, "channels: .*got 1.5"),
-        ({"positions": [(0, 3)]}, "positions: expected whole numbers from 0 to 2, got 3"),
+        ({"positions": [(0, 3)]}, "positions: expected a whole number from 0 to 2, got 3"),
         ({"positions": [(0,)]}, r"positions: expected 2 numbers each.*got \(0,\)"),
     ],
 )

@@ -88,9 +88,13 @@ def test_a_gate_at_zero_is_off():
 @pytest.mark.parametrize(
     ("data", "labels", "message"),
     [
-        (torch.zeros(0, 3, 6, 5), None, "at least one example"),
+        (torch.zeros(0, 3, 6, 5), None, "with examples on axis 0"),
         ([], None, "at least one example"),
-        (torch.zeros(2, 3, 6, 5), torch.zeros(3, dtype=torch.long), "one for each of 2 examples"),
+        (
+            torch.zeros(2, 3, 6, 5),
+            torch.zeros(3, dtype=torch.long),
+            "one whole number for each of 2 examples",
+        ),
         (torch.zeros(2, 3, 6, 5), torch.zeros(2), "whole number .* got torch.float32"),
         ([(torch.zeros(2, 3, 6, 5), torch.zeros(1, dtype=torch.long))], None, "for each of 2"),
         ([(torch.zeros(1, 3, 6, 5), torch.zeros(1).long())], torch.zeros(1), "none beside batches"),
@@ -100,3 +104,18 @@ def test_a_gate_at_zero_is_off():
 def test_refusals(data, labels, message):
     with pytest.raises(PrimalFilterError, match=message):
         gate_rates(network().float(), data, labels)
+
+
+def test_an_axis_folded_into_the_batch_is_refused():
+    class Folded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(4, 2)
+
+        def forward(self, x):
+            return torch.relu(self.fc(x.reshape(-1, 4)))
+
+    net = dv.disentangle(Folded(), "dgn", seed=0)
+    assert net(torch.randn(5, 3, 4)).shape == (15, 2)
+    with pytest.raises(PrimalFilterError, match="an axis folded into the batch"):
+        gate_rates(net, torch.randn(5, 3, 4))

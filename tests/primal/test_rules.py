@@ -230,7 +230,8 @@ def test_operations_with_a_rule(model, shape):
 
 
 # Types that would round float64, a device that may be missing, and batch norm across processes.
-NOT_EXERCISED = {"half", "bfloat16", "float", "cuda", nn.SyncBatchNorm}
+NOT_EXERCISED = {"half", "bfloat16", "float", "cuda", nn.SyncBatchNorm, dv.InputTransform}
+"""Of the last: it stands before a network only; see `tests/test_input_transform.py`."""
 
 
 def test_every_rule_is_exercised():

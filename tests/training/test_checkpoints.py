@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from dualview.errors import RunError
 from dualview.training import CHECKPOINT, METRICS, MODEL, OPTIMIZERS, TrainSettings, train
-from dualview.training.checkpoints import read_checkpoint
+from dualview.training.checkpoints import JOB, read_checkpoint
 from tests.damage import damaged
 from tests.training.tiny import tiny_data, tiny_net
 
@@ -164,7 +164,7 @@ def test_damaged_checkpoints_are_refused(tmp_path, content):
         content = path.read_bytes()[:-500]
     path.write_bytes(content)
     with pytest.raises(RunError, match="delete the file"):
-        read_checkpoint(path)
+        read_checkpoint(path, {})
 
 
 def _saved(checkpoint):
@@ -179,23 +179,28 @@ def written(tmp_path_factory):
     """The bytes of a checkpoint, and what is read from them."""
     folder = tmp_path_factory.mktemp("written")
     _interrupt(folder, epochs=1)
-    return (folder / CHECKPOINT).read_bytes(), _saved(read_checkpoint(folder / CHECKPOINT))
+    job = torch.load(folder / CHECKPOINT, weights_only=True)[JOB]
+    return (
+        (folder / CHECKPOINT).read_bytes(),
+        _saved(read_checkpoint(folder / CHECKPOINT, job)),
+        job,
+    )
 
 
-def _outcome(path):
+def _outcome(path, job):
     """What is read, or the message of the error."""
     try:
-        return _saved(read_checkpoint(path)), None
+        return _saved(read_checkpoint(path, job)), None
     except RunError as error:
         return None, str(error)
 
 
 @given(data=st.data())
 def test_damage_is_refused_or_harmless(tmp_path_factory, written, data):
-    content, expected = written
+    content, expected, job = written
     path = tmp_path_factory.mktemp("damaged") / CHECKPOINT
     path.write_bytes(data.draw(damaged(content)))
-    found, message = _outcome(path)
+    found, message = _outcome(path, job)
     if message is None:
         assert found == expected
     else:

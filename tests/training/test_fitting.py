@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dualview.training import SettingsError, TrainSettings, train
+from dualview.training.feeding import feed
 from dualview.training.fitting import check_network_fits
 from tests.training.tiny import tiny_data
 
@@ -43,10 +44,10 @@ class Noisy(nn.Module):
 @pytest.mark.parametrize("loss", ["cross-entropy", "squared"])
 def test_networks_that_fit(loss):
     for net in (flat(nn.Linear(SIZE, DATA.n_classes), nn.Dropout()), Pooled(), Noisy()):
-        check_network_fits(net, DATA, TrainSettings(loss=loss))
+        check_network_fits(feed(net, DATA), DATA, TrainSettings(loss=loss))
         assert net.training
-    check_network_fits(flat(nn.Linear(SIZE, DATA.n_classes + 3)), DATA, TrainSettings())
-    check_network_fits(flat(nn.Linear(SIZE, 1)), TWO, TrainSettings(loss="squared"))
+    check_network_fits(feed(flat(nn.Linear(SIZE, DATA.n_classes + 3)), DATA), DATA, TrainSettings())
+    check_network_fits(feed(flat(nn.Linear(SIZE, 1)), TWO), TWO, TrainSettings(loss="squared"))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_networks_that_fit(loss):
 )
 def test_precisions(precision, dtype):
     net = flat(nn.Linear(SIZE, DATA.n_classes)).to(dtype)
-    check_network_fits(net, DATA, TrainSettings(precision=precision))
+    check_network_fits(feed(net, DATA), DATA, TrainSettings(precision=precision))
 
 
 def test_random_numbers_are_left_alone(tmp_path):

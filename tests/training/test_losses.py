@@ -4,8 +4,9 @@
 2. The squared loss is the mean over examples and outputs, written out number by number; a single
    output is drawn to -1 and +1.
 3. Outputs that fit no classes are refused, saying how many are needed.
-4. The prediction is the highest output, or the sign of a single one; 0 is the first class.
-5. A network with one output learns two classes under the squared loss, and the curve's loss and
+4. Smoothed labels are shared out over the classes, in the training loss alone.
+5. The prediction is the highest output, or the sign of a single one; 0 is the first class.
+6. A network with one output learns two classes under the squared loss, and the curve's loss and
    accuracy are those of its outputs.
 """
 
@@ -31,6 +32,25 @@ def test_losses_are_means_over_examples(name):
     function = LOSS_FUNCTIONS[name]
     single = [function(outputs[i : i + 1], labels[i : i + 1], 3) for i in range(6)]
     torch.testing.assert_close(function(outputs, labels, 3), torch.stack(single).mean())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_smoothed_labels_written_out(share):
+    outputs, labels = torch.randn(5, 4).double(), torch.tensor([0, 3, 1, 2, 2])
+    aims = (1 - share) * torch.eye(4).double()[labels] + share / 4
+    expected = -(aims * outputs.log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(LOSS_FUNCTIONS["cross-entropy"](outputs, labels, 4, share), expected)
+
+
+def test_labels_are_smoothed_in_training_alone(tmp_path):
+    data, net = tiny_data(), nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    settings = TrainSettings(epochs=1, optimizer="sgd", learning_rate=1e-12, label_smoothing=0.5)
+    settings = replace(settings, accelerator="cpu", tensorboard=False)
+    (epoch,) = train(net, data, settings, tmp_path).curve
+    for split, loss, share in ((data.train, "train", 0.5), (data.test, "test", 0.0)):
+        ((images, labels),) = Batches(split, len(split), mean=data.mean, std=data.std)
+        expected = LOSS_FUNCTIONS["cross-entropy"](net(images).detach(), labels, 3, share)
+        assert getattr(epoch, f"{loss}_loss") == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_squared_written_out():

@@ -6,13 +6,15 @@
    constant) low in the last step.
 4. The scheduler sets the rate that `learning_rate` tells, in every step.
 5. The optimiser has the settings' options, and its weight decay pulls parameters to 0.
-6. RMSprop is the running mean of squared gradients with decay 0.99, and no momentum.
+6. Where weights alone are decayed, biases and factors of normalisation layers are not.
+7. Nesterov's momentum takes the gradient and one more step of the velocity.
+8. RMSprop is the running mean of squared gradients with decay 0.99, and no momentum.
 """
 
 import pytest
 import torch
 
-from dualview.training import OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training import DECAYED, OPTIMIZERS, SCHEDULES, TrainSettings
 from dualview.training.optimisation import (
     SCHEDULE_FUNCTIONS,
     cosine,
@@ -119,6 +121,42 @@ def test_optimiser_has_the_options(name):
     parameter.grad = torch.zeros(1)
     made.step()
     assert parameter.item() < 1.0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("decayed", DECAYED)
+def test_what_is_decayed(name, decayed):
+    settings = TrainSettings(
+        optimizer=name, learning_rate=0.1, weight_decay=0.2, decayed=decayed, schedule="constant"
+    )
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    for parameter in net.parameters():
+        torch.nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    made = optimiser(settings, net.parameters())
+    made.step()
+    pulled = {name: bool((p < 1).all()) for name, p in net.named_parameters()}
+    assert pulled == {name: decayed == "all" or name == "0.weight" for name in pulled}
+    assert len(scheduler(settings, made, 3).base_lrs) == (1 if decayed == "all" else 2)
+
+
+def test_weights_alone_may_be_all_there_is_or_nothing():
+    settings = TrainSettings(decayed="weights", weight_decay=1.0, learning_rate=0.1)
+    for parameter, decay in ((torch.zeros(2, 2), 1.0), (torch.zeros(2), 0.0)):
+        (group,) = optimiser(settings, [torch.nn.Parameter(parameter)]).param_groups
+        assert group["weight_decay"] == decay
+
+
+def test_nesterov_written_out():
+    settings = TrainSettings(optimizer="sgd", learning_rate=0.1, momentum=0.5, nesterov=True)
+    parameter = torch.nn.Parameter(torch.tensor([1.0], dtype=torch.float64))
+    made, expected, velocity = optimiser(settings, [parameter]), 1.0, 0.0
+    for gradient in (0.3, -4.0, 2.0):
+        parameter.grad = torch.full_like(parameter, gradient)
+        made.step()
+        velocity = 0.5 * velocity + gradient
+        expected -= 0.1 * (gradient + 0.5 * velocity)
+        assert parameter.item() == pytest.approx(expected)
 
 
 def test_rmsprop_written_out():

@@ -3,21 +3,23 @@
 1. The same seed gives the same numbers whatever is random outside, another seed others; PyTorch's
    random state, its thread count and the handling of Ctrl-C are as before, also when interrupted.
 2. Ctrl-C in the midst of an epoch leaves as KeyboardInterrupt, and the run goes on to the numbers
-   and parameters of an uninterrupted one, whatever network it is given; SIGTERM leaves with its
-   own status.
+   and parameters of an uninterrupted one, whatever network it is given.
 3. A loss that is not finite ends the run as "diverged", with the epochs before it, and within 50
    steps.
 4. The folder holds what the docstring says; the saved parameters give the recorded accuracies.
 5. Channels lie last in memory while a network trains, and before it is saved as they were; a
    compiled network trains like the plain one.
 6. Without validation the validation split is not looked at, and all else is as it was.
-7. What Lightning cannot serve here is refused; a missing Lightning is named.
+7. "auto" is bfloat16 where the machine multiplies it, and float32 elsewhere; parameters stay
+   float32.
+8. What Lightning cannot serve here is refused; a missing Lightning is named.
 """
 
 import importlib.util
 import math
 import os
 import signal
+import sys
 import threading
 from dataclasses import replace
 
@@ -32,12 +34,11 @@ from dualview.training import (
     METRICS,
     MODEL,
     SettingsError,
-    Terminated,
     TrainSettings,
     Unwatched,
     check_machine,
     cpu_threads,
-    is_main_process,
+    on_this_machine,
     require_lightning,
     train,
 )
@@ -105,16 +106,6 @@ def test_ctrl_c(tmp_path, steps):
     assert models[0] == models[1]
 
 
-def test_sigterm_is_no_success(tmp_path):
-    """Lightning alone would leave with status 0."""
-    handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated) as stop:
-        train(tiny_net(), DATA, SETTINGS, tmp_path, watcher=_Signals(STEPS + 1, signal.SIGTERM))
-    assert stop.value.code == 128 + signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == handler
-    assert (tmp_path / CHECKPOINT).exists()
-
-
 def test_other_exits_stay_as_they_are(tmp_path):
     class Exits(Unwatched):
         def stepped(self):
@@ -150,7 +141,8 @@ def test_folder_and_network_afterwards(tmp_path):
     assert _content(tmp_path) == {METRICS, MODEL, CHECKPOINT}
     assert not net.training
     assert result.parameters == (4 * 9 + 4) + 2 * 4 + (64 * 3 + 3)
-    assert (tmp_path / MODEL).stat().st_mode & 0o777 == tmp_path.stat().st_mode & 0o666
+    (tmp_path / "new").touch()
+    assert (tmp_path / MODEL).stat().st_mode == (tmp_path / "new").stat().st_mode
 
 
 class _Layout(torch.nn.Module):
@@ -263,7 +255,7 @@ def test_without_tensorboard(tmp_path, monkeypatch):
 
 def test_without_lightning(tmp_path, monkeypatch):
     require_lightning()
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
     with pytest.raises(MissingExtraError, match=r"dualview\[train\]"):
         train(tiny_net(), DATA, SETTINGS, tmp_path / "new")
     assert not _content(tmp_path)
@@ -273,6 +265,7 @@ def test_without_lightning(tmp_path, monkeypatch):
     ("options", "named"),
     [
         ({"accelerator": "gqu"}, "accelerator='gqu'"),
+        ({"accelerator": "tpu"}, "accelerator='tpu'.* not possible here"),
         ({"devices": 0}, "devices=0"),
         ({"devices": "a,b"}, "devices='a,b'"),
         ({"precision": "31-true"}, "precision='31-true'"),
@@ -289,15 +282,41 @@ def test_machine_that_is_there():
     assert cpu_threads(replace(SETTINGS, threads=3)) == 3
 
 
-@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID"])
-def test_only_one_process_writes(name, monkeypatch):
-    for other in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
-        monkeypatch.delenv(other, raising=False)
-    assert is_main_process()
-    monkeypatch.setenv(name, "0")
-    assert is_main_process()
-    monkeypatch.setenv(name, "1")
-    assert not is_main_process()
+@pytest.mark.parametrize(
+    ("accelerator", "cuda", "mps", "instructions", "expected"),
+    [
+        ("cpu", False, False, {"avx512_bf16": True}, "bf16-mixed"),
+        ("cpu", True, False, {"amx_bf16": True}, "bf16-mixed"),
+        ("cpu", True, False, {"avx512_bf16": False, "avx2": True}, "32-true"),
+        ("auto", False, False, {"avx512_bf16": True}, "bf16-mixed"),
+        ("auto", True, False, {}, "bf16-mixed"),
+        ("gpu", True, False, {}, "bf16-mixed"),
+        ("auto", False, True, {"avx512_bf16": True}, "32-true"),
+        ("mps", False, True, {"avx512_bf16": True}, "32-true"),
+    ],
+)
+def test_precision_by_the_machine(accelerator, cuda, mps, instructions, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions)
+    settings = replace(SETTINGS, accelerator=accelerator, precision="auto", threads=2)
+    assert on_this_machine(settings) == replace(settings, precision=expected)
+    for chosen in ("64-true", "bf16-mixed"):
+        asked = replace(settings, precision=chosen)
+        assert on_this_machine(asked) == asked
+
+
+def test_bfloat16_is_for_products_alone(tmp_path):
+    """Parameters and losses are float32; the curve is that of float32 to bfloat16's precision."""
+    curves = {}
+    for precision in ("32-true", "bf16-mixed"):
+        net = tiny_net()
+        result = train(net, DATA, replace(SETTINGS, precision=precision), tmp_path / precision)
+        assert {p.dtype for p in net.parameters()} == {torch.float32}
+        curves[precision] = [epoch.test_loss for epoch in result.curve]
+    assert curves["bf16-mixed"] != curves["32-true"]
+    assert curves["bf16-mixed"] == pytest.approx(curves["32-true"], rel=0.05)
 
 
 @pytest.mark.parametrize("interrupted", [False, True])

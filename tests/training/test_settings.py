@@ -2,8 +2,10 @@
 
 1. Every None is filled in by the number of train examples, what was given is kept, and resolving
    twice changes nothing.
-2. Each value that cannot be meant is refused with its name; a misspelt choice names the nearest.
+2. Each value that cannot be meant is refused with its name, and so are options that do not go
+   together; a misspelt choice names the nearest.
 3. The settings are importable without torch.
+4. What differs between two sets of options is said in words.
 """
 
 import dataclasses
@@ -13,6 +15,7 @@ import sys
 import pytest
 
 from dualview.training import OPTIMIZERS, SCHEDULES, SettingsError, TrainSettings, choose
+from dualview.training.settings import differences
 
 
 @pytest.mark.parametrize(
@@ -58,11 +61,28 @@ def test_what_was_given_is_kept():
         ("optimizer", "adagrad"),
         ("loss", "hinge"),
         ("schedule", "linear"),
+        ("decayed", "none"),
+        ("label_smoothing", 1.0),
+        ("label_smoothing", -0.1),
+        ("label_smoothing", float("nan")),
     ],
 )
 def test_wrong_values_are_refused_by_name(name, value):
     with pytest.raises(SettingsError, match=f"^{name}: expected"):
         dataclasses.replace(TrainSettings(), **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "squared", "label_smoothing": 0.1}, "label_smoothing: .*'squared'"),
+        ({"nesterov": True}, "nesterov: .*'sgd' with momentum, got 'adam'"),
+        ({"nesterov": True, "optimizer": "sgd", "momentum": 0.0}, "nesterov: .*momentum 0"),
+    ],
+)
+def test_options_that_do_not_go_together(options, message):
+    with pytest.raises(SettingsError, match=f"^{message}"):
+        TrainSettings(**options)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -80,3 +100,8 @@ def test_nothing_near_gives_no_hint():
 def test_settings_need_no_torch():
     code = "import sys, dualview.training; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_differences():
+    assert differences({"epochs": 3, "seed": 0}, {"seed": 0, "epochs": 3}) == []
+    assert differences({"a": None}, {}) == ["a was the default, is now not set"]

@@ -3,8 +3,8 @@
 Each factory takes the number of classes, the shape of one input (channels, height, width), the
 width of its first layer (all others scale with it) and whether batch norm stands before every
 convolutional activation. Parameters are Glorot-uniform with zero biases, except in the residual
-networks and VGG-16 (He-normal, as in the papers they come from). What a factory makes says, in its
-attribute `architecture`, which factory that was and with which options.
+networks, VGG-16 and C6WHITE (He-normal, as in the papers they come from). What a factory
+makes says, in its attribute `architecture`, which factory that was and with which options.
 
 Sources: arXiv 2006.10529 (FC, VCONV, GCONV), arXiv 2110.03403 (C4GAP, VGG-16, ResNet-110),
 He et al. 2015 (the CIFAR residual networks).
@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from dualview.architectures.drawing import reset
 from dualview.architectures.record import recorded
 from dualview.architectures.vision_transformer import vit
-from dualview.errors import ArchitectureError
-from dualview.nearest import did_you_mean
+from dualview.architectures.whitened import c6white
+from dualview.arguments import flag, optional, shape, takes, text_value, whole
+from dualview.errors import ArchitectureError, did_you_mean
 
 Shape = tuple[int, int, int]
 
@@ -62,7 +63,7 @@ def fc(
         raise ArchitectureError("fc has no batch norm; expected batch_norm=False")
     if depth < 2:
         raise ArchitectureError(f"depth: expected at least 2 weight layers, got {depth}")
-    widths = [math.prod(input_shape)] + [width or 128] * (depth - 1)
+    widths = [math.prod(input_shape)] + [128 if width is None else width] * (depth - 1)
     layers: list[nn.Module] = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs, bias=bias), nn.ReLU()]
@@ -77,7 +78,7 @@ def vconv(
     batch_norm: bool = False,
 ) -> nn.Module:
     """Convolutions 64, 64, 128, 128 (3x3, no pooling), flatten, dense 256, 256, classes."""
-    w = width or 64
+    w = 64 if width is None else width
     layers = _convolutions(input_shape[0], (w, w, 2 * w, 2 * w), batch_norm)
     positions = input_shape[1] * input_shape[2]
     return Sequential([*layers, nn.Flatten(), *_dense(2 * w * positions, 4 * w, num_classes)])
@@ -91,7 +92,7 @@ def gconv(
     batch_norm: bool = False,
 ) -> nn.Module:
     """`vconv` with global average pooling in place of flatten."""
-    w = width or 64
+    w = 64 if width is None else width
     layers = _convolutions(input_shape[0], (w, w, 2 * w, 2 * w), batch_norm)
     return Sequential([*layers, *_global_average(), *_dense(2 * w, 4 * w, num_classes)])
 
@@ -110,7 +111,7 @@ def c4gap(
     `widths` gives each convolution its own number of channels. With equal ones the four gate layers
     have 24 orders.
     """
-    channels = tuple(widths or [width or 128] * 4)
+    channels = tuple([128 if width is None else width] * 4 if widths is None else widths)
     layers = _convolutions(input_shape[0], channels, batch_norm, bias)
     return Sequential([*layers, *_global_average(), nn.Linear(channels[-1], num_classes, bias)])
 
@@ -128,7 +129,7 @@ def vgg16(
             f"vgg16 halves the image four times: expected at least 16x16 positions, got "
             f"{input_shape[1]}x{input_shape[2]}; use c4gap or a residual network"
         )
-    w, channels = width or 64, input_shape[0]
+    w, channels = 64 if width is None else width, input_shape[0]
     layers: list[nn.Module] = []
     for step in VGG16_PLAN:
         if isinstance(step, str):
@@ -237,7 +238,9 @@ def _resnet(depth: int) -> Callable[..., nn.Module]:
         width: int | None = None,
         batch_norm: bool = True,
     ) -> nn.Module:
-        return ResNet((depth - 2) // 6, num_classes, input_shape, width or 16, batch_norm)
+        return ResNet(
+            (depth - 2) // 6, num_classes, input_shape, 16 if width is None else width, batch_norm
+        )
 
     factory.__name__ = f"resnet{depth}"
     factory.__doc__ = f"The CIFAR residual network of {depth} weight layers, 16 channels first."
@@ -251,7 +254,9 @@ resnet110 = _resnet(110)
 
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     factory.__name__: factory
-    for factory in (fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110, vit)
+    for factory in (
+        *(fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit),
+    )
 }
 """Name -> factory(num_classes, input_shape, width, batch_norm)."""
 
@@ -260,6 +265,14 @@ WITHOUT_DLGN = frozenset({"vit"})
 multipliers no deep linear network can supply."""
 
 
+@takes(
+    ArchitectureError,
+    name=text_value,
+    num_classes=whole(1),
+    input_shape=shape(3),
+    width=optional(whole(1)),
+    batch_norm=optional(flag),
+)
 def build(
     name: str,
     *,
@@ -280,10 +293,6 @@ def build(
         raise ArchitectureError(
             f"architecture: expected one of {', '.join(ARCHITECTURES)}, got {name!r}"
             f"{did_you_mean(name, ARCHITECTURES)}"
-        )
-    if width is not None and width < 1:
-        raise ArchitectureError(
-            f"width: expected at least 1 channel in the first layer, got {width}"
         )
     options = {} if batch_norm is None else {"batch_norm": batch_norm}
     return ARCHITECTURES[name](

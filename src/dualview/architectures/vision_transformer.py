@@ -113,7 +113,7 @@ def vit(
         raise ArchitectureError(
             "vit has layer norm in place of batch norm; expected batch_norm=False"
         )
-    width = width or 64
+    width = 64 if width is None else width
     patch = 4 if min(input_shape[1:]) >= 16 else 2
     if width % HEADS:
         raise ArchitectureError(f"width: expected a multiple of vit's {HEADS} heads, got {width}")

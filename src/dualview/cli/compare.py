@@ -13,6 +13,7 @@ from dualview.cli.options import (
     add_network_options,
     add_training_options,
     data_settings,
+    gathered,
     train_settings,
 )
 from dualview.experiments.settings import ComparisonSettings
@@ -69,15 +70,11 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Compare, and report; `again` is the command that goes on after an interruption."""
-    settings = ComparisonSettings(
+    settings = gathered(
+        ComparisonSettings,
+        options,
         data=data_settings(options),
-        arch=options.arch,
-        width=options.width,
-        batch_norm=options.batch_norm,
         kinds=tuple(options.kinds),
-        seeds=options.seeds,
-        beta=options.beta,
-        max_pool=options.max_pool,
         training=train_settings(options),
     )
     out = Path(options.out) if options.out else default_folder(settings)

@@ -35,7 +35,7 @@ def run_comparison(
     Raises:
         KeyboardInterrupt, Terminated: after telling how to go on.
     """
-    from dualview.experiments.compare import compare
+    from dualview.experiments.comparison import compare
     from dualview.experiments.progress import TerminalProgress
 
     with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualview.cli.explaining import add_run_options, explained, load_run, page_path, write_page
+from dualview.cli.explaining import add_run_options, load_run, write_page
 from dualview.cli.interruption import told_if_interrupted
 from dualview.training import SettingsError
 
@@ -37,10 +37,11 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Explain the examples, and write the page."""
-    path = page_path(options.out)
+    from dualview.explorer.writing import page_path
+
+    page_path(options.out)
     if not options.index:
         raise SettingsError("--index: expected the row of an example or more, as in --index 17")
     with told_if_interrupted("no page was written"):
-        loaded = load_run(options)
         rows = list(dict.fromkeys(options.index))
-        return write_page(loaded, explained(options, loaded, rows), again, path)
+        return write_page(options, load_run(options), rows, again)

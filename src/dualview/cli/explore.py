@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualview.cli.explaining import add_run_options, explained, load_run, page_path, write_page
+from dualview.cli.explaining import add_run_options, load_run, write_page
 from dualview.cli.interruption import told_if_interrupted
 from dualview.training import at_least
 
@@ -38,10 +38,11 @@ def add_options(parser: Any) -> None:
 def run(options: Any, again: str) -> int:
     """Explain so many examples, and write the page."""
     from dualview.explorer.explanations.inputs import spread_rows
+    from dualview.explorer.writing import page_path
 
-    path = page_path(options.out)
+    page_path(options.out)
     at_least("examples", options.examples, 1)
     with told_if_interrupted("no page was written"):
         loaded = load_run(options)
         rows = spread_rows(options.examples, len(getattr(loaded.data, options.split)))
-        return write_page(loaded, explained(options, loaded, rows), again, path)
+        return write_page(options, loaded, rows, again)

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
-from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
-from dualview.training import SettingsError, at_least
+from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from dualview.conversion.gated_network import GatedNetwork
     from dualview.datasets import Dataset
@@ -132,6 +132,27 @@ def _add_kernel_options(parser: Any) -> None:
         help="as the network applies them, or 1{q > 0}, which is much faster",
     )
     group.add_argument(
+        "--biases", action="store_true", help="count paths that start at a bias (default: none do)"
+    )
+    group.add_argument(
+        "--bias-variance",
+        metavar="V",
+        type=float,
+        default=1.0,
+        help="variance of the biases, with --biases",
+    )
+    group.add_argument(
+        "--norms",
+        choices=["identity", "scale"],
+        default="identity",
+        help="batch norms as the identity, or as factors gamma / sqrt(variance + eps)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=["float32", "float64"],
+        help="to compute in and to store (default: the network's own)",
+    )
+    group.add_argument(
         "--block",
         metavar="N",
         type=int | None,
@@ -158,13 +179,10 @@ def _add_kernel_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Compute, and say where it is; `again` is the command that goes on after an interruption."""
-    from dualview.experiments.compare import load_data
     from dualview.path_kernel.gram.gram import npk_gram
 
     at_least("n", options.n, 1)
-    settings, kind, seed, config = _network_settings(options)
-    data = load_data(settings)
-    net = gated_network(settings, kind, seed, data, options.run_folder, config)
+    net, data = _network(options)
     x = examples(data, options.split, options.n)
     start = time.perf_counter()
     with told_if_interrupted(f"finished blocks are kept. To go on: {again}"), _log_shown():
@@ -176,6 +194,10 @@ def run(options: Any, again: str) -> int:
             scheduler=options.scheduler,
             workers=options.workers,
             gates=options.gates,
+            biases=options.biases,
+            bias_variance=options.bias_variance,
+            batch_norm=options.norms,
+            dtype=options.dtype,
             overwrite=options.overwrite,
         )
     print(result_text(gram.shape[0], time.perf_counter() - start, Path(options.out)))
@@ -206,9 +228,12 @@ def result_text(n: int, seconds: float, out: Path) -> str:
     )
 
 
-def _network_settings(options: Any) -> tuple[ComparisonSettings, str, int, dict[str, Any] | None]:
-    """Settings, kind and seed of the network; and the run's config, if it is of a run."""
-    config = None
+def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
+    """The network, of a run or as it is drawn, and its data."""
+    from dualview.experiments.data import load_settings
+    from dualview.experiments.finished import load_run
+    from dualview.experiments.networks import as_gated, build_network
+
     given = {name: options[name] for name in NETWORK if options[name] is not None}
     if options.run_folder is not None:
         if given:
@@ -216,98 +241,19 @@ def _network_settings(options: Any) -> tuple[ComparisonSettings, str, int, dict[
                 f"--{next(iter(given)).replace('_', '-')}: expected no option of a network beside "
                 "--run, which has its own"
             )
-        config = read_config(Path(options.run_folder))
-        # A DNN's record has no beta.
-        given = {name: config[name] for name in NETWORK if config[name] is not None}
+        run = load_run(options.run_folder, data_settings(options))
+        return run.net, run.data
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")
     at_least("seed", seed, 0)
-    return (
-        ComparisonSettings(data=data_settings(options), kinds=(kind,), **network),
-        kind,
-        seed,
-        config,
-    )
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The options of a run.
-
-    Raises:
-        RunError: `folder` is not that of a finished run.
-    """
-    from dualview.experiments.run_folders import CONFIG, RECORD
-    from dualview.files.writing import read_json
-    from dualview.training.run import MODEL
-
-    for name in (CONFIG, RECORD, MODEL):
-        if not (folder / name).exists():
-            raise RunError(
-                f"{folder}: expected the folder of a finished run, found no {name}. Repair: give a "
-                "folder such as runs/digits-fc/dlgn-seed0, or finish the run"
-            )
-    try:
-        config = read_json(folder / CONFIG)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{folder / CONFIG}: expected JSON, cannot read it ({error}). Repair: train the run "
-            "again, with --overwrite"
-        ) from error
-    missing = [name for name in (*NETWORK, "data", "data_fingerprint") if name not in config]
-    if missing:
-        raise RunError(
-            f"{folder / CONFIG}: expected {', '.join(missing)} there, found none. Repair: give a "
-            "run of `dualview compare`"
-        )
-    return config
-
-
-def gated_network(
-    settings: ComparisonSettings,
-    kind: str,
-    seed: int,
-    data: Dataset,
-    folder: str | None = None,
-    config: dict[str, Any] | None = None,
-) -> GatedNetwork:
-    """The network, as it is drawn or as the run in `folder` left it.
-
-    Raises:
-        RunError: the run was trained on other data, or its model file does not fit.
-    """
-    from dualview.conversion.gated_network import disentangle
-    from dualview.experiments.data import data_fingerprint
-    from dualview.experiments.networks import build_network, example_input
-
-    order = None if config is None else config.get("gate_order")
-    net = build_network(settings, kind, seed, data, gate_order=order)
-    if folder is not None and config is not None:
-        if data_fingerprint(data) != config["data_fingerprint"]:
-            raise RunError(
-                f"{folder}: was trained on other data ({config['data']}) than {data.description}. "
-                "Repair: give the run's own --data, --validation and --test"
-            )
-        _load(net, Path(folder))
-    if kind == "dnn":
-        return disentangle(net.eval(), kind="dnn", example_input=example_input(data))
-    return net  # type: ignore[return-value]
-
-
-def _load(net: nn.Module, folder: Path) -> None:
-    from dualview.conversion.parameters import load_parameters
-    from dualview.training.run import MODEL
-
-    try:
-        load_parameters(net, folder / MODEL)
-    except SavedNetworkError as error:
-        raise RunError(
-            f"expected the parameters of the network in the run's config: {error}. Or train the "
-            "run again"
-        ) from error
+    at_most("seed", seed, LARGEST_SEED)
+    settings = ComparisonSettings(data=data_settings(options), kinds=(kind,), **network)
+    data = load_settings(settings.data)
+    return as_gated(build_network(settings, kind, seed, data), data), data
 
 
 def examples(data: Dataset, split: str, n: int | None) -> Tensor:
-    """The first `n` examples of a split, normalised as for training: (n, c, h, w) float32.
+    """The first `n` examples of a split as they are, pixels from 0 to 1: (n, c, h, w) float32.
 
     None: `EXAMPLES` of them, or all.
 
@@ -320,5 +266,5 @@ def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     n = min(EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
-    images, _ = next(iter(Batches(part, n, mean=data.mean, std=data.std)))
+    images, _ = next(iter(Batches(part, n, normalise=False)))
     return images

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
-from dualview.training import LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
 
-ARCHITECTURE_NAMES = "fc, vconv, gconv, c4gap, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
+ARCHITECTURE_NAMES = (
+    "fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
+)
+
+Settings = TypeVar("Settings")
 
 DATA = DataSettings()
 TRAINING = TrainSettings()
@@ -129,12 +134,27 @@ def add_training_options(parser: Any) -> None:
     group.add_argument(
         "--momentum", metavar="M", type=float, default=TRAINING.momentum, help="of sgd"
     )
+    switch(group, "nesterov", "let sgd look ahead along its momentum")
     group.add_argument(
         "--weight-decay",
         metavar="W",
         type=float,
         default=TRAINING.weight_decay,
         help="L2 penalty",
+    )
+    group.add_argument(
+        "--decayed",
+        choices=list(DECAYED),
+        default=TRAINING.decayed,
+        help="what is penalised: all parameters, or weights alone (no biases, no factors of "
+        "normalisation layers)",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        metavar="SHARE",
+        type=float,
+        default=TRAINING.label_smoothing,
+        help="share of each label that all classes get in equal parts while training",
     )
     group.add_argument(
         "--schedule",
@@ -153,7 +173,7 @@ def add_training_options(parser: Any) -> None:
     )
 
 
-def add_machine_options(parser: Any) -> None:
+def add_machine_options(parser: Any, default_precision: str | None = TRAINING.precision) -> None:
     """Where it runs: PyTorch Lightning's own options."""
     group = parser.add_argument_group("machine (as PyTorch Lightning takes them)")
     group.add_argument(
@@ -175,9 +195,11 @@ def add_machine_options(parser: Any) -> None:
     group.add_argument(
         "--precision",
         metavar="NAME",
-        type=str,
-        default=TRAINING.precision,
-        help="32-true, 64-true, bf16-mixed, 16-mixed, ...",
+        type=str | None if default_precision is None else str,
+        default=default_precision,
+        help="32-true, 64-true, bf16-mixed, 16-mixed, ..., or auto: bf16-mixed where the machine "
+        "is faster with it, else 32-true"
+        + (" (default: the preset's)" if default_precision is None else ""),
     )
     switch(group, "compile", "let torch.compile make kernels first; pays on a GPU in long runs")
     group.add_argument(
@@ -188,35 +210,18 @@ def add_machine_options(parser: Any) -> None:
     )
 
 
+def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
+    """Settings whose fields are the options of the same names, but for those that are given."""
+    named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
+    own = {name: getattr(options, name) for name in named if hasattr(options, name)}
+    return kind(**own, **given)
+
+
 def data_settings(options: Any) -> DataSettings:
     """What `add_data_options` gathered."""
-    return DataSettings(
-        source=options.data,
-        validation=options.validation,
-        test=options.test,
-        image_column=options.image_column,
-        label_column=options.label_column,
-        subset=options.subset,
-        cache=options.cache,
-    )
+    return gathered(DataSettings, options, source=options.data)
 
 
 def train_settings(options: Any) -> TrainSettings:
-    """What `add_training_options` and `add_machine_options` gathered."""
-    return TrainSettings(
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        loss=options.loss,
-        optimizer=options.optimizer,
-        learning_rate=options.learning_rate,
-        momentum=options.momentum,
-        weight_decay=options.weight_decay,
-        schedule=options.schedule,
-        flip=options.flip,
-        crop=options.crop,
-        accelerator=options.accelerator,
-        devices=options.devices,
-        precision=options.precision,
-        compile=options.compile,
-        threads=options.threads,
-    )
+    """What `add_training_options` and `add_machine_options` gathered; seeds are the runs'."""
+    return gathered(TrainSettings, options, seed=TRAINING.seed)

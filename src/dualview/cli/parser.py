@@ -7,16 +7,11 @@ import re
 import sys
 from typing import Any, NoReturn
 
-from dualview.errors import MissingExtraError
-from dualview.nearest import did_you_mean
+from dualview.cli.yaml_size import expect_small, expect_small_file
+from dualview.errors import did_you_mean, needs
 
-try:
+with needs("train", "the command line"):
     from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter
-except ModuleNotFoundError as error:
-    raise MissingExtraError(
-        f"the command line needs {error.name!r}, which is not installed: "
-        f"pip install 'dualview[train]'"
-    ) from error
 
 WRONG_USE = 2
 """Exit status for options that cannot be understood."""
@@ -53,6 +48,23 @@ class Parser(ArgumentParser):
             )
         self._refuse_nulls(options)
         return options
+
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As jsonargparse does it, once the file is seen to be plain and small."""
+        try:
+            expect_small_file(cfg_path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise TypeError(f"--config: {cfg_path}: {reason}") from error
+        return super().parse_path(cfg_path, *args, **kwargs)
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Any:
+        """As jsonargparse does it, once the text is seen to stand for few values."""
+        try:
+            expect_small(content)
+        except ValueError as error:
+            raise TypeError(str(error)) from error
+        return super().parse_string(content, *args, **kwargs)
 
     def _refuse_nulls(self, options: Any) -> None:
         """What has a default is never nothing; jsonargparse lets `null` pass."""

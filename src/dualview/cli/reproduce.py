@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,29 +13,19 @@ from dualview.cli.options import (
     add_data_options,
     add_machine_options,
     data_settings,
+    gathered,
 )
-from dualview.training import OPTIMIZERS, choose, is_main_process
+from dualview.experiments.experiment import PRESETS, Machine, Request
+from dualview.experiments.registry import EXPERIMENTS, find
+from dualview.training import OPTIMIZERS, is_main_process
 
 if TYPE_CHECKING:
-    from dualview.experiments.experiment import Experiment, Request
+    from dualview.experiments.experiment import Experiment
     from dualview.experiments.records import RunRecord
 
 NAME = "reproduce"
 USAGE = "dualview reproduce NAME [OPTION ...]"
 HELP = "repeat one of the papers' experiments and set published numbers beside the measured ones"
-
-PRESETS = ("cpu", "paper")
-DURATIONS: Mapping[str, str] = {
-    "regimes": "digits: 3 minutes; MNIST: 25 minutes; "
-    "CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
-    "architectures": "digits: 6 minutes; CIFAR-10: 70 minutes",
-    "invariances": "digits: 4 minutes; CIFAR-10: 70 minutes",
-    "gate-learning": "digits: 4 minutes; CIFAR-10: 70 minutes",
-    "alignment": "digits: 1 minute; MNIST: 6 minutes",
-    "shallow": "digits: 1 minute; CIFAR-10: 40 minutes",
-    "spectrum": "digits: 6 minutes; CIFAR-10: 60 minutes",
-}
-"""What each experiment says of itself, here so that help need not load torch; a test compares."""
 
 DESCRIPTION = f"""\
 Repeat one of the papers' experiments: train its networks, and end with tables (in the
@@ -43,9 +33,10 @@ terminal, as Markdown and as CSV), figures and a page, published numbers beside 
 ones where there are some.
 
 experiments, and how long the cpu preset takes on two cores:
-{chr(10).join(f"  {name:<14} {duration}" for name, duration in DURATIONS.items())}
+{chr(10).join(f"  {name:<14} {own.duration}" for name, own in EXPERIMENTS.items())}
 
-`dualview reproduce --list` says what each of them asks."""
+`dualview reproduce --list` says what each of them asks. NAME may be an experiment of your
+own, too: a file such as mine.py with an EXPERIMENT, or module:NAME."""
 EPILOG = """\
 examples:
   dualview reproduce architectures
@@ -56,6 +47,8 @@ examples:
       the papers' sizes and settings, for a GPU
   dualview reproduce shallow --arch c4gap --seeds 5 --epochs 30
       the preset, with some choices of your own
+  dualview reproduce mine.py
+      an experiment of your own: the documentation has one, "Write an experiment"
 
 Interrupted, by Ctrl-C or otherwise? The same command goes on after the last finished epoch."""
 
@@ -63,7 +56,11 @@ Interrupted, by Ctrl-C or otherwise? The same command goes on after the last fin
 def add_options(parser: Any) -> None:
     """The options of this command."""
     parser.add_argument(
-        "experiment", metavar="NAME", nargs="?", type=str | None, help="of the experiment"
+        "experiment",
+        metavar="NAME",
+        nargs="?",
+        type=str | None,
+        help="of the experiment, or the file of your own one",
     )
     parser.add_argument("--list", action="store_true", help="say what each experiment asks")
     group = parser.add_argument_group("size")
@@ -82,7 +79,7 @@ def add_options(parser: Any) -> None:
     )
     _add_choices(parser)
     add_data_options(parser, None)
-    add_machine_options(parser)
+    add_machine_options(parser, None)
     group = parser.add_argument_group("runs")
     group.add_argument(
         "--out",
@@ -126,12 +123,10 @@ def _add_choices(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Do the experiment, or list them; `again` is the command that goes on."""
-    from dualview.experiments.registry import EXPERIMENTS
-
     if options.list or options.experiment is None:
         print(list_text(list(EXPERIMENTS.values())))
         return 0
-    experiment = EXPERIMENTS[choose("NAME", options.experiment, EXPERIMENTS)]
+    experiment = find(options.experiment)
     request = _request(options)
     out = Path(options.out) if options.out else default_folder(experiment, request)
     return run_experiment(experiment, request, out, overwrite=options.overwrite, again=again)
@@ -151,24 +146,12 @@ def list_text(experiments: Sequence[Experiment]) -> str:
 
 
 def _request(options: Any) -> Request:
-    from dualview.experiments.experiment import Machine, Request
-
-    return Request(
-        preset=options.preset,
+    return gathered(
+        Request,
+        options,
         data=None if options.data is None else data_settings(options),
-        arch=options.arch,
-        width=options.width,
-        optimizer=options.optimizer,
         kinds=None if options.kinds is None else tuple(options.kinds),
-        seeds=options.seeds,
-        epochs=options.epochs,
-        machine=Machine(
-            accelerator=options.accelerator,
-            devices=options.devices,
-            precision=options.precision,
-            compile=options.compile,
-            threads=options.threads,
-        ),
+        machine=gathered(Machine, options),
     )
 
 
@@ -193,7 +176,7 @@ def run_experiment(
         KeyboardInterrupt, Terminated: after telling how to go on.
     """
     from dualview.experiments.progress import TerminalProgress
-    from dualview.experiments.reproduce import reproduce
+    from dualview.experiments.reproduction import reproduce
 
     with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):
         records = reproduce(

@@ -22,7 +22,9 @@ examples:
   dualview results --collect runs/architectures-cifar10-paper
       the same; records of the paper preset stand beside those of the cpu preset
   dualview results --collect runs/architectures-digits --overwrite
-      in place of kept records of the same names; others stay"""
+      in place of kept records of the same names; others stay
+  dualview results --collect runs/mine-digits --experiment mine.py
+      records of an experiment of your own, with its tables and figures"""
 
 
 def add_options(parser: Any) -> None:
@@ -47,6 +49,14 @@ def add_options(parser: Any) -> None:
         help="behind the data's name, to keep several runs of one experiment apart",
     )
     parser.add_argument(
+        "--experiment",
+        metavar="FILE",
+        nargs="+",
+        type=str,
+        help="experiments of your own, as `dualview reproduce` takes them, whose tables and "
+        "figures are shown",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace kept records of the same name"
     )
 
@@ -54,13 +64,15 @@ def add_options(parser: Any) -> None:
 def run(options: Any, again: str) -> int:
     """Collect, rebuild, and say what was written."""
     from dualview.experiments.collected import collect
+    from dualview.experiments.registry import find
     from dualview.experiments.results_page import write_results
 
+    own = [find(where) for where in options.experiment or ()]
     records = Path(options.records)
     for folder in options.collect or ():
         written = collect(Path(folder), records, options.suffix or "", overwrite=options.overwrite)
         print(f"{len(written)} records of {folder} -> {written[0].parent}")
-    page, *figures = write_results(records, Path(options.docs))
+    page, *figures = write_results(records, Path(options.docs), own)
     print(f"Page:    {page}")
     if figures:
         print(f"Figures: {len(figures)} in {figures[0].parent}")

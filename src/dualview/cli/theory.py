@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
-from dualview.training import SettingsError, at_least
+from dualview.training import SettingsError, at_least, at_most
 
 NAME = "theory"
 HELP = "try every statement of the theory on numbers, and write a page about it, in a minute or two"
@@ -44,6 +45,7 @@ def run(options: Any, again: str) -> int:
 
     page = _page_path(options.out)
     at_least("seed", options.seed, 0)
+    at_most("seed", options.seed, LARGEST_SEED)
     section = ""
 
     def show(record: StatementRecord) -> None:

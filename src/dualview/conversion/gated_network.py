@@ -11,38 +11,112 @@ activations have: (n, units) or (n, channels, positions...).
 from __future__ import annotations
 
 import copy
-import operator
-import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 import torch
 from torch import Tensor, fx, nn
 
 from dualview.architectures.record import architecture_of
+from dualview.arguments import (
+    UnfitError,
+    calling,
+    file_path,
+    flag,
+    instance_of,
+    one_of,
+    optional,
+    require,
+    said,
+    seed_number,
+    several,
+    takes,
+    text_value,
+    whole,
+)
+from dualview.conversion.affinity import affine_layers
+from dualview.conversion.example_input import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
-from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
-from dualview.conversion.recipe import OWN, Recipe, describe_gate
+from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
+from dualview.conversion.promises import (
+    GateChoice,
+    Kind,
+    MaxPooling,
+    WeightsInput,
+    check_own_dual_form,
+    checked_order,
+    no_permutation,
+    refuse_multipliers,
+    refuse_split_batch_norm,
+    refuse_switch,
+    say_what_is_affine,
+    shapes_differ,
+    warn_about_dropout,
+)
+from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
-from dualview.conversion.source_lines import describe
-from dualview.conversion.tracing import TracedNetwork, data_argument, gate_of, trace
+from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, named_tensors, trace
+from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
     ConversionError,
-    DualviewWarning,
-    GateOrderError,
-    UnsupportedOperationError,
+    DualviewError,
+    ExampleInputError,
+    SavedNetworkError,
 )
-from dualview.nearest import did_you_mean
 
-Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
-WeightsInput = Literal["data", "ones"]
-MaxPooling = Literal["average", "switch"]
-GateChoice = Literal["hard", "soft", "own"]
+TRANSFORM = "dualview.InputTransform(mean, std)"
+
+Options = ParamSpec("Options")
+Result = TypeVar("Result")
+
+
+def _gate(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a gate or the name of one."""
+    if isinstance(value, Gate):
+        return value
+    try:
+        return one_of(*get_args(GateChoice))(value)
+    except UnfitError as unfit:
+        wanted = f"{unfit.expected}, or a dualview.Gate"
+        raise UnfitError(wanted, got=unfit.got) from None
+
+
+def _token(value: Any) -> str | bool | None:
+    """A check as `dualview.arguments` has them: what the hub's library takes for a token."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    raise UnfitError("a text, True, False or None", got=type(value).__name__)  # it may be secret
+
+
+def says_what_it_takes(
+    method: Callable[Concatenate[Any, Tensor, Options], Result],
+) -> Callable[Concatenate[Any, Tensor, Options], Result]:
+    """Decorate a method of examples: what a layer says of those it does not take comes as ours.
+
+    Tried only where something fails, so that shapes and types stay the layers' own business.
+    """
+
+    @functools.wraps(method)
+    def called(net: Any, x: Tensor, *args: Options.args, **kwargs: Options.kwargs) -> Result:
+        require("hard", kwargs.get("hard", False), flag, ExampleInputError)
+        try:
+            return method(net, x, *args, **kwargs)
+        except (DualviewError, torch.OutOfMemoryError):
+            raise
+        except (*REFUSALS, AttributeError) as error:
+            if isinstance(error, AttributeError) and isinstance(x, Tensor):
+                raise  # a fault of the network's own code
+            raise ExampleInputError(
+                f"x: expected examples that the network takes, got {said(x)} ({error}). Repair: "
+                f"examples as the model was trained on, in its type and on its device"
+            ) from error
+
+    return called
 
 
 class GatedNetwork(nn.Module):
@@ -59,8 +133,25 @@ class GatedNetwork(nn.Module):
         weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
             outputs.
         recipe: the model and the options it was made with; None: put together by hand.
+        squash: the softmax, log-softmax or sigmoid that ends the model: logits -> the model's
+            outputs; None: the model gives its logits.
+        input_transform: what is done to an input before all else, or None. All methods, and all
+            functions of this package, take inputs as they are before it; the two networks by
+            themselves take what comes after it.
     """
 
+    @takes(
+        ConversionError,
+        gating_network=instance_of(fx.GraphModule),
+        weights_network=instance_of(fx.GraphModule),
+        gate_functions=several(instance_of(nn.Module), "one gate for each layer"),
+        kind=one_of(*get_args(Kind)),
+        weights_input=one_of(*get_args(WeightsInput)),
+        gate_order=several(whole(0), "a permutation of the layers"),
+        recipe=optional(instance_of(Recipe)),
+        squash=optional(instance_of(fx.GraphModule)),
+        input_transform=optional(instance_of(InputTransform)),
+    )
     def __init__(
         self,
         gating_network: fx.GraphModule,
@@ -70,7 +161,11 @@ class GatedNetwork(nn.Module):
         weights_input: WeightsInput,
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
+        squash: fx.GraphModule | None = None,
+        input_transform: InputTransform | None = None,
     ) -> None:
+        if sorted(gate_order) != list(range(len(gate_functions))):
+            raise no_permutation(gate_order, len(gate_functions))
         super().__init__()
         self.gating_network = gating_network
         self.weights_network = weights_network
@@ -79,48 +174,130 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
+        self.register_module("squash", squash)
+        self.register_module("input_transform", input_transform)
         self.training = weights_network.training
-        for module in (gating_network, *self.gate_functions.modules()):
+        for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
             module.training = self.training
+
+    input_transform: InputTransform | None
+    squash: fx.GraphModule | None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A network that was pickled before networks had a part has none of it."""
+        super().__setstate__(state)
+        for name in ("input_transform", "squash"):
+            self._modules.setdefault(name, None)
 
     @property
     def n_gates(self) -> int:
         """Number of gated layers (activation call sites)."""
         return len(self.gate_functions)
 
-    def forward(self, x: Tensor) -> Any:
-        """The outputs of the weights network under the gates of `x`: what the model returned."""
-        gates, switches = self.gates_and_switches(x)
-        return self.weights_network(x, *gates, *switches)
+    @property
+    def affine_layers(self) -> tuple[bool, ...]:
+        """Whether the pre-activations of each gating layer are affine in the input.
 
-    def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
+        In a DLGN all are that no multiplier stands before (attention, squeeze-and-excitation,
+        normalisation by statistics of the example).
+        """
+        if self.kind == "dlgn-sf":  # each reads the input directly
+            return (True,) * self.n_gates
+        return affine_layers(self.gating_network, self.n_gates)
+
+    def forward(self, x: Tensor, *more: Tensor) -> Any:
+        """What the model returned: logits under the gates of `x`, and its last squash if any."""
+        logits = self.logits(x, *more)
+        return logits if self.squash is None else self.squash(logits)
+
+    def transformed(self, x: Tensor) -> Tensor:
+        """What the two networks read: `x` after the input transform, if there is one."""
+        return x if self.input_transform is None else self.input_transform(x)
+
+    def without_input_transform(self) -> GatedNetwork:
+        """The same network, sharing every module, for inputs that are transformed already.
+
+        >>> from dualview.conversion.input_transform import InputTransform
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net = disentangle(model, "dnn", input_transform=InputTransform(0.5, 0.25))
+        >>> x = torch.rand(3, 4)
+        >>> torch.equal(net(x), net.without_input_transform()((x - 0.5) / 0.25))
+        True
+        """
+        if self.input_transform is None:
+            return self
+        rest = copy.copy(self)
+        rest._modules = {**self._modules, "input_transform": None}
+        return rest
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """As every module; a state that has an input transform brings it."""
+        mean = state_dict.get(f"{prefix}input_transform.mean")
+        if self.input_transform is None and isinstance(mean, Tensor):
+            self.input_transform = blank_transform(self, tuple(mean.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    @says_what_it_takes
+    def logits(self, x: Tensor, *more: Tensor) -> Any:
+        """The outputs of the weights network under the gates of `x`, before a last squash.
+
+        Path kernels, paths and contributions are of these.
+        """
+        z = self.transformed(x)
+        gates, switches = self._gates_and_switches(z, *more)
+        return self.weights_network(z, *more, *gates, *switches)
+
+    @says_what_it_takes
+    def preactivations(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(x)[: self.n_gates])
+        return tuple(self.gating_network(self.transformed(x), *more)[: self.n_gates])
 
-    def gates(self, x: Tensor) -> tuple[Tensor, ...]:
+    @says_what_it_takes
+    def gates(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
-        return self.gates_and_switches(x)[0]
+        return self.gates_and_switches(x, *more)[0]
 
+    @says_what_it_takes
     def gates_and_switches(
-        self, x: Tensor, *, hard: bool = False
+        self,
+        x: Tensor,
+        *more: Tensor,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """All that the weights network needs beside its input: gates, and what is replayed as is.
 
         That is max-pool switches, then the multipliers of LayerNorm and attention. `hard` takes
-        1{q > 0} in place of the network's own gate functions.
+        1{q > 0} in place of the network's own gate functions. `check` is called with all that the
+        gating network gives, since a gate of NaN may look like any other.
 
         Raises:
             GateOrderError: the gate order joins layers of different shapes.
+            ExampleInputError: the network does not take `x`.
         """
-        values = self.gating_network(x)
+        return self._gates_and_switches(self.transformed(x), *more, hard=hard, check=check)
+
+    def _gates_and_switches(
+        self,
+        z: Tensor,
+        *more: Tensor,
+        hard: bool = False,
+        check: Callable[[Sequence[Tensor]], None] | None = None,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        values = self.gating_network(z, *more)
+        if check is not None:
+            check(values)
         n = self.n_gates
         functions = [HardGate()] * n if hard else self.gate_functions
         own = [function(q) for function, q in zip(functions, values[:n], strict=True)]
         for layer, source in enumerate(self.gate_order):
             if own[layer].shape != own[source].shape:
-                raise _shape_error(layer, source, own[layer].shape, own[source].shape)
+                raise shapes_differ(layer, source, own[layer].shape, own[source].shape)
         return tuple(own[source] for source in self.gate_order), tuple(values[n:])
 
+    @takes(SavedNetworkError, folder=file_path, repo_id=optional(text_value), push_to_hub=flag)
     def save_pretrained(
         self,
         folder: str | Path,
@@ -164,6 +341,16 @@ class GatedNetwork(nn.Module):
         return save(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
 
     @classmethod
+    @takes(
+        SavedNetworkError,
+        name=file_path,
+        model=optional(instance_of(nn.Module)),
+        revision=optional(text_value),
+        token=_token,
+        cache_dir=optional(file_path),
+        force_download=flag,
+        local_files_only=flag,
+    )
     def from_pretrained(
         cls,
         name: str | Path,
@@ -227,6 +414,21 @@ class GatedNetwork(nn.Module):
         return text
 
 
+def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
+    return iter(()) if module is None else module.modules()
+
+
+@takes(
+    ConversionError,
+    kind=one_of(*get_args(Kind)),
+    gate=optional(_gate),
+    weights_input=one_of(*get_args(WeightsInput)),
+    mode=optional(one_of(*get_args(Mode))),
+    max_pool=optional(one_of(*get_args(MaxPooling))),
+    initialise=optional(calling(1)),
+    seed=optional(seed_number),
+    input_transform=optional(instance_of(InputTransform, repair=TRANSFORM)),
+)
 def disentangle(
     model: nn.Module,
     kind: Kind = "dlgn",
@@ -235,9 +437,12 @@ def disentangle(
     weights_input: WeightsInput = "data",
     gate_order: Sequence[int] | None = None,
     max_pool: MaxPooling | None = None,
-    example_input: Tensor | None = None,
+    example_input: Any = None,
+    mode: Mode | None = None,
+    output: str | int | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
+    input_transform: InputTransform | None = None,
 ) -> GatedNetwork:
     """Take a ReLU network apart into a gating network and a weights network.
 
@@ -266,13 +471,25 @@ def disentangle(
             network's choice of position is replayed. Default: "switch" for "dnn" and "dgn",
             "average" for "dlgn" and "dlgn-sf". A DLGN's gating network averages either way.
         example_input: a batch for which shapes are checked now rather than at the first call;
-            needed for "dlgn-sf" of a convolutional network.
+            needed for "dlgn-sf" of a convolutional network, and for a model whose forward asks
+            for shapes or types, as those of Hugging Face do: `torch.export` then follows it. A
+            model of several inputs gets a tuple or dictionary of them; the network then takes
+            them in this order.
+        mode: "evaluation" takes the model as it is in evaluation mode, whatever else it does in
+            training mode (stochastic depth, auxiliary outputs). Default: both modes must do the
+            same, dropout and batch norm aside, which follow the mode.
+        output: the name or number of the one output to take, of a model that gives several.
+            Default: all of them; kernels, paths and contributions need one.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too. Default: the modules' own
             `reset_parameters`.
         seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
             gating network, from different seeds derived from it. The model's own parameters are
             the caller's to seed. Default: from PyTorch's global random state.
+        input_transform: what is done to inputs before the model sees them, such as the mean and
+            standard deviation that it was trained with; the network then takes inputs as they are
+            before it. Default: one at the model's front, `nn.Sequential(InputTransform(...), ...)`,
+            or none.
 
     Returns:
         The gated network, in the model's mode, on its device, of its dtype.
@@ -288,42 +505,76 @@ def disentangle(
     >>> net(torch.zeros(3, 4)).shape, [tuple(g.shape) for g in net.gates(torch.zeros(3, 4))]
     (torch.Size([3, 2]), [(3, 8)])
     """
-    _check_choices(kind, weights_input, max_pool)
-    traced = trace(model, example_input)
-    _refuse_multipliers(kind, traced)
-    order = _checked_order(gate_order, traced)
+    refuse_switch(kind, max_pool)
+    model, transform = _front(model, input_transform)
+    if transform is not None and isinstance(example_input, Tensor):
+        example_input = transform(example_input)
+    traced = trace(model, example_input, mode=mode, output=output)
+    order = checked_order(gate_order, traced)
     if kind == "dnn":
-        _check_own_dual_form(gate, weights_input, order, max_pool, traced)
+        check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
     make_twin = _shared if kind == "dnn" else _redrawn
     twin = make_twin(model, traced, initialise, seed)
-    builder = WeightsGraphBuilder(traced, ones=weights_input == "ones", switches=switches)
+    choice = _gate_choice(gate, kind)
+    functions = _gate_functions(choice, traced)
+    builder = WeightsGraphBuilder(
+        traced,
+        ones=weights_input == "ones",
+        switches=switches,
+        at_zero=[function.at_zero for function in functions],
+    )
     if kind == "dlgn-sf":
+        refuse_multipliers(traced)
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
         graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
         gating = gating_network(traced.module, graph)
+        if kind == "dlgn" and traced.multipliers:
+            say_what_is_affine(traced, gating)
         if kind == "dnn":
-            _refuse_split_batch_norm(traced, graph)
-            _warn_about_dropout(traced, graph)
-    choice = _gate_choice(gate, kind)
+            refuse_split_batch_norm(traced, graph)
+            warn_about_dropout(traced, graph)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else tuple(example_input.shape[1:]),
-        seed=None if seed is None else operator.index(seed),
+        example_shape=None if example_input is None else Example.of(example_input).shape,
+        seed=seed,
+        mode=mode,
+        output=output,
     )
     return GatedNetwork(
         gating,
         weights_network(twin, builder.build()),
-        _gate_functions(choice, traced),
+        functions,
         kind,
         weights_input,
         order,
         recipe,
+        traced.squash,
+        transform,
     )
+
+
+def _front(
+    model: nn.Module, given: InputTransform | None
+) -> tuple[nn.Module, InputTransform | None]:
+    """The model without its input transform, and a copy of that where and of the type it is."""
+    if not isinstance(model, nn.Module):
+        return model, None  # for the tracer to refuse
+    model, own = taken_off(model)
+    if given is not None and own is not None:
+        raise ConversionError(
+            "input_transform: expected none for a model that begins with one, got another. Repair: "
+            "leave one of them out"
+        )
+    transform = own if given is None else given
+    if transform is None:
+        return model, None
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return model, copy.deepcopy(transform).to(like)
 
 
 _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
@@ -332,126 +583,6 @@ _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
     "dlgn": "average",
     "dlgn-sf": "average",
 }
-
-
-def _check_choices(kind: str, weights_input: str, max_pool: str | None) -> None:
-    for name, value, choices in (
-        ("kind", kind, get_args(Kind)),
-        ("weights_input", weights_input, get_args(WeightsInput)),
-        ("max_pool", max_pool, (None, *get_args(MaxPooling))),
-    ):
-        if value not in choices:
-            hint = did_you_mean(value, [choice for choice in choices if choice])
-            raise ConversionError(f"{name}: expected one of {choices}, got {value!r}{hint}")
-    if kind == "dlgn-sf" and max_pool == "switch":
-        raise ConversionError(
-            "max_pool='switch' with kind='dlgn-sf': its gating network has no pool whose choice "
-            "could be replayed. Repair: use max_pool='average', or kind='dlgn'"
-        )
-
-
-def _refuse_multipliers(kind: Kind, traced: TracedNetwork) -> None:
-    """What a DLGN multiplies by is a gate of an affine pre-activation, and nothing else."""
-    if kind in ("dnn", "dgn") or not traced.multipliers:
-        return
-    raise UnsupportedOperationError(
-        f"{describe(traced.multipliers[0])}: kind={kind!r} promises that what the weights network "
-        f"is multiplied by comes from pre-activations that are affine in the input. LayerNorm's "
-        f"1 / standard deviation and the softmax of a product of queries and keys do not, and "
-        f"without them there is no normalisation or attention left. Repair: use kind='dgn', whose "
-        f"gating network computes them; or batch norm and convolutions in their place"
-    )
-
-
-def _checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:
-    n = len(traced.activations)
-    if gate_order is None:
-        return tuple(range(n))
-    try:
-        order = tuple(operator.index(entry) for entry in gate_order)
-    except TypeError:
-        order = ()
-    if sorted(order) != list(range(n)):
-        raise GateOrderError(
-            f"gate_order: expected a permutation of 0 ... {n - 1}, one entry per gated layer, got "
-            f"{gate_order!r}"
-        )
-    if traced.shapes:
-        shapes = [traced.shapes[data_argument(node)][1:] for node in traced.activations]
-        for layer, source in enumerate(order):
-            if shapes[layer] != shapes[source]:
-                raise _shape_error(layer, source, shapes[layer], shapes[source])
-    return order
-
-
-def _shape_error(layer: int, source: int, wanted: torch.Size, got: torch.Size) -> GateOrderError:
-    return GateOrderError(
-        f"gate_order: layer {layer} needs gates of shape {tuple(wanted)}, and gating layer "
-        f"{source} gives {tuple(got)}. Repair: permute only layers of equal shape"
-    )
-
-
-def _check_own_dual_form(
-    gate: Gate | GateChoice | None,
-    weights_input: WeightsInput,
-    order: tuple[int, ...],
-    max_pool: MaxPooling | None,
-    traced: TracedNetwork,
-) -> None:
-    """kind="dnn" promises the model's own output, so nothing may change it."""
-    hard = all(isinstance(gate_of(node), HardGate) for node in traced.activations)
-    if not (gate in (None, "own") or (hard and (gate == "hard" or isinstance(gate, HardGate)))):
-        wrong = f"gate={gate!r}"
-    elif weights_input != "data":
-        wrong = f"weights_input={weights_input!r}"
-    elif order != tuple(range(len(order))):
-        wrong = f"gate_order={order}"
-    elif max_pool == "average" and traced.max_pools:
-        wrong = "max_pool='average'"
-    else:
-        return
-    raise ConversionError(
-        f"kind='dnn' is the model's own dual form, whose output equals the model's; {wrong} would "
-        f"change it. Repair: leave the option out, or use kind='dgn'"
-    )
-
-
-def _warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:
-    on_path = {str(node.target) for node in traced.signal_path if _calls(node)}
-    for node in gating.nodes:
-        if not _calls(node) or str(node.target) not in on_path:
-            continue  # a mask of attention weights is drawn once and replayed
-        module: Any = traced.module.get_submodule(str(node.target))
-        if isinstance(module, DROPOUT_MODULES) and module.training and module.p > 0:
-            warnings.warn(
-                f"dropout '{node.target}': in training mode the two networks of kind='dnn' draw "
-                f"masks of their own, so the output equals the model's in evaluation mode only",
-                DualviewWarning,
-                stacklevel=3,
-            )
-            return
-
-
-def _calls(node: fx.Node) -> bool:
-    return node.op == "call_module"
-
-
-def _refuse_split_batch_norm(traced: TracedNetwork, gating: fx.Graph) -> None:
-    """A batch norm module must run equally often in both networks to keep equal statistics."""
-
-    def calls(graph: fx.Graph) -> Counter[str]:
-        return Counter(str(node.target) for node in graph.nodes if _calls(node))
-
-    everywhere, needed = calls(traced.graph), calls(gating)
-    for name in needed:
-        module: Any = traced.module.get_submodule(name)
-        tracks = isinstance(module, BATCH_NORM_MODULES) and module.track_running_stats
-        if tracks and needed[name] != everywhere[name]:
-            raise ConversionError(
-                f"batch norm '{name}' runs both before and after the last gate, so the gating "
-                f"network would update its statistics less often than the model does. Repair: "
-                f"use a batch norm of its own after the last activation"
-            )
 
 
 def _shared(
@@ -476,35 +607,26 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = dict(_named_tensors(drawn))
+    sources = dict(named_tensors(drawn))
     with torch.no_grad():
-        for name, tensor in _named_tensors(fresh):
-            if name in sources:
-                tensor.copy_(sources[name])
+        for name, tensor in named_tensors(fresh):
+            if name in traced.origins:
+                tensor.copy_(sources[traced.origins[name]])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
-
-
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters(remove_duplicate=False)
-    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:
     """The gate that all layers get, or "own"."""
-    choice = (OWN if kind == "dnn" else "soft") if gate is None else gate
-    if choice == OWN:
-        return "own"
-    named: dict[str, Gate] = {"hard": HardGate(), "soft": SoftGate()}
-    function = named.get(choice) if isinstance(choice, str) else choice
-    if not isinstance(function, Gate):
-        raise ConversionError(
-            f"gate: expected 'hard', 'soft', 'own' or a dualview.Gate, got {gate!r}"
-            f"{did_you_mean(gate, [*named, OWN])}"
-        )
-    return function
+    choice = ("own" if kind == "dnn" else "soft") if gate is None else gate
+    if isinstance(choice, Gate) or choice == "own":
+        return choice
+    return HardGate() if choice == "hard" else SoftGate()
 
 
-def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[nn.Module]:
+def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[Gate]:
     """One gate function per activation, in the order of the gating network's layers."""
     if not isinstance(choice, Gate):
         return [gate_of(node) for node in traced.activations]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import linecache
+import threading
 import weakref
 
 from torch import fx
 from torch.fx import graph_module
 from torch.fx.graph import PythonCode
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class GraphNetwork(fx.GraphModule):
@@ -31,7 +34,8 @@ class GraphNetwork(fx.GraphModule):
 
     def recompile(self) -> PythonCode:
         """Compile the graph anew, as torch.fx does."""
-        code = super().recompile()
+        with _ONE_AT_A_TIME:  # torch.fx counts the names of sources for all threads
+            code = super().recompile()
         forward = type(self).forward
         source = forward.__code__.co_filename
         if source.startswith("<eval_with_key>"):  # other names can be shared by equal graphs

@@ -7,13 +7,18 @@ seed a user gives is never used itself: each purpose derives its own from it.
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
+from dualview.arguments import said
+from dualview.conversion.thread_mode import ThreadMode
 from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
@@ -36,31 +41,99 @@ def derived_seed(seed: int | None, purpose: str) -> int:
 
 
 @contextmanager
-def seeded(seed: int, network: nn.Module) -> Iterator[None]:
-    """PyTorch's random state set to `seed` inside the block, and put back after it."""
-    devices = {p.device.index or 0 for p in network.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        torch.manual_seed(seed)
+def seeded(seed: int) -> Iterator[None]:
+    """Random numbers of PyTorch's that this thread draws inside the block come from `seed`.
+
+    They are those that `torch.manual_seed(seed)` would give. PyTorch's global random state, which
+    belongs to all threads, is neither read nor written.
+    """
+    with _Drawn(seed):
         yield
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class _Drawn(ThreadMode):
+    """Hands each operation that draws random numbers a generator of the block's own."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        draws = torch.Tag.nondeterministic_seeded in func.tags
+        if not draws or kwargs.get("generator") is not None:
+            return func(*args, **kwargs)
+        tensors = [value for value in tree_leaves(args) if isinstance(value, Tensor)]
+        device = tensors[0].device if tensors else torch.device(kwargs.get("device") or "cpu")
+        if device.type == "meta":
+            return func(*args, **kwargs)
+        generator = self._generator(device)
+        name = func._overloadname
+        for other in (func, *(getattr(func.overloadpacket, n, None) for n in _with(name))):
+            if other is not None and any(a.name == "generator" for a in other._schema.arguments):
+                return other(*args, **kwargs, generator=generator)
+        with _ONE_AT_A_TIME:
+            return _from_global_state(generator, lambda: func(*args, **kwargs))
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device).manual_seed(self._seed)
+        return self._generators[device]
+
+
+def _with(overload: str) -> tuple[str, ...]:
+    """The names of the overload that takes a generator: of `rand.default`, `rand.generator`."""
+    return ("generator",) if overload == "default" else (f"{overload}_generator",)
+
+
+def _from_global_state(generator: torch.Generator, draw: Callable[[], Any]) -> Any:
+    """What `draw`, which takes no generator, draws where the global state is the generator's."""
+    device = generator.device
+    module: Any = torch.random if device.type == "cpu" else torch.get_device_module(device)
+    where = () if device.type == "cpu" else (device,)
+    before = module.get_rng_state(*where)
+    try:
+        module.set_rng_state(generator.get_state(), *where)
+        return draw()
+    finally:
+        generator.set_state(module.get_rng_state(*where))
+        module.set_rng_state(before, *where)
 
 
 def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> None:
     """Draw every parameter of `network` anew, in place, under `seed`.
 
     `initialise` is called with the network; by default each module's own `reset_parameters` is,
-    inner modules first, so that an outer one has the last word.
+    inner modules first, so that an outer one has the last word. A model that draws its modules one
+    by one, by `_init_weights(module)` as those of Hugging Face do, has the very last.
 
     Raises:
-        ConversionError: a parameter belongs to no module that knows how to draw it, or came out as
-            it was, which would leave both networks with equal weights.
+        ConversionError: a parameter belongs to no module that knows how to draw it, has no values
+            (on the device meta), or came out as it was, which would leave both networks with equal
+            weights.
     """
+    for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            raise ConversionError(
+                f"parameter '{name}' has no values: it is on the device meta, where nothing can be "
+                f"drawn. Repair: model.to_empty(device='cpu') and load_state_dict, or make the "
+                f"model on a real device"
+            )
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
-    with seeded(seed, network), torch.no_grad():
+    with seeded(seed), torch.no_grad():
         if initialise is not None:
-            initialise(network)
+            _initialise(network, initialise)
         else:
-            _refuse_orphans(network, "", covered=False)
+            draw_each = getattr(network, "_init_weights", None)
+            if not callable(draw_each):
+                _refuse_orphans(network, "", covered=False)
             _reset(network, "")
+            if callable(draw_each):
+                network.apply(draw_each)
     for name, parameter in network.named_parameters():
         old = before[name]
         constant = old.numel() < 2 or bool((old == old.flatten()[0]).all())
@@ -70,6 +143,16 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
                 f"network would have the gating network's weights. Repair: let reset_parameters "
                 f"(or the function given as initialise) draw it anew"
             )
+
+
+def _initialise(network: nn.Module, initialise: Initialiser) -> None:
+    try:
+        initialise(network)
+    except TypeError as error:
+        raise ConversionError(
+            f"initialise: expected a function that draws the parameters of the module it is given, "
+            f"got {said(initialise)}, which raised TypeError: {error}"
+        ) from error
 
 
 def _reset_of(module: nn.Module) -> Callable[[], object] | None:

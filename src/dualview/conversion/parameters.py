@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import opened
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 """The file's name in a folder of a run or of a saved network."""
+
+
+INPUT_TRANSFORM = ("input_transform.mean", "input_transform.std")
+"""Names of a gated network's input transform, which older files lack."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,34 @@ def save_parameters(net: nn.Module, path: Path) -> None:
     write_atomically(path, lambda part: save_model(net, str(part)))
 
 
+@contextmanager
+def opened_tensors(path: Path) -> Iterator[Any]:
+    """Open a file of tensors with safetensors, whatever its name: the library wants UTF-8.
+
+    Raises:
+        OSError: as `files.opening.opened`.
+        SafetensorError: it is not safetensors, or damaged.
+    """
+    from safetensors import safe_open
+
+    with opened(path) as plain:
+        name = str(path)
+        if name != os.fsencode(path).decode(errors="replace"):
+            name = f"/dev/fd/{plain.fileno()}"
+        with safe_open(name, framework="pt") as file:
+            yield file
+
+
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """What the file holds, by name; only its header is read.
 
     Raises:
         SavedNetworkError: it is not safetensors, or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="pt") as file:
+        with opened_tensors(path) as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             return {
                 name: StoredTensor(tuple(part.get_shape()), part.get_dtype())
@@ -57,18 +82,36 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
 def load_parameters(net: nn.Module, path: Path) -> None:
     """Put the parameters and buffers of a file into `net`, all of them or none.
 
-    Floating-point numbers may have another precision there than in the network.
+    Floating-point numbers may have another precision there than in the network. A file of before
+    networks carried their input transform has none, and the network keeps its own; one that has it
+    brings it.
 
     Raises:
         SavedNetworkError: the file is damaged, or holds other tensors than the network has, or a
             number that is not finite; the network is as it was.
     """
-    import torch
-    from safetensors import SafetensorError, safe_open
+    from dualview.conversion.input_transform import blank_transform
 
-    targets = _matched(net, stored_tensors(path), path)
+    stored = stored_tensors(path)
+    mean = stored.get(INPUT_TRANSFORM[0])
+    if mean is None or getattr(net, "input_transform", mean) is not None:
+        _load(net, stored, path)
+        return
+    net.register_module("input_transform", blank_transform(net, mean.shape))
     try:
-        with safe_open(path, framework="pt") as file:
+        _load(net, stored, path)
+    except BaseException:
+        net.register_module("input_transform", None)
+        raise
+
+
+def _load(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> None:
+    import torch
+    from safetensors import SafetensorError
+
+    targets = _matched(net, stored, path)
+    try:
+        with opened_tensors(path) as file:
             found = {name: file.get_tensor(name) for name in targets}
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
@@ -92,7 +135,7 @@ def _matched(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> 
     targets, missing = {}, []
     for tensor, names in shared_names(net):
         present = [name for name in names if name in stored]
-        missing += names[:1] if not present else []
+        missing += names[:1] if not present and names[0] not in INPUT_TRANSFORM else []
         targets.update(dict.fromkeys(present[:1], tensor))
     extra = [name for name in stored if name not in targets]
     shapes = [

@@ -36,7 +36,7 @@ def shallow_gating_network(
             map from the input.
         ExampleInputError: shapes are needed and no example input was given.
     """
-    with seeded(seed, traced.module):
+    with seeded(seed):
         made = [
             _shallow_layer(traced, segment, activation)
             for segment, activation in zip(_segments(traced), traced.activations, strict=True)

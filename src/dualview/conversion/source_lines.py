@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,12 +15,14 @@ from torch import fx, nn
 _TORCH = torch.__path__[0]
 
 
-_TRACER = "dualview/conversion/tracing.py"
+_HERE = Path(__file__).parent
+_TRACER = str(_HERE / "recording" / "tracer.py")
+_TRACING = (str(_HERE / "recording"), str(_HERE / "tracing.py"))
 
 
 def is_users_file(file: str) -> bool:
-    """Whether `file` is neither PyTorch's nor this package's tracer."""
-    return not (file.startswith((_TORCH, "<")) or file.endswith(_TRACER))
+    """Whether `file` is neither PyTorch's nor what traces in this package."""
+    return not file.startswith((_TORCH, "<", *_TRACING))
 
 
 def operation_name(node: fx.Node) -> str:
@@ -55,18 +58,28 @@ def describe(node: fx.Node) -> str:
 
 
 def stack_trace_here() -> str | None:
-    """The innermost of the user's frames below the tracer that calls this, as Python prints it.
+    """The innermost of the user's frames below the tracer's `record`, as Python prints it.
 
     PyTorch records whole stacks, and imports its compiler to write them down.
     """
     frame: FrameType | None = sys._getframe(2)
-    while frame and not frame.f_code.co_filename.endswith(_TRACER):
+    while frame and not (frame.f_code.co_name == "record" and frame.f_code.co_filename == _TRACER):
         file, number = frame.f_code.co_filename, frame.f_lineno
         if is_users_file(file):
             code = linecache.getline(file, number, frame.f_globals).strip()
             return f'File "{file}", line {number}, in {frame.f_code.co_name}\n    {code}'
         frame = frame.f_back
     return None
+
+
+def is_under(file: str, function: str) -> bool:
+    """Whether `function` of `file` is running, between the caller and the tracer's `record`."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame and not (frame.f_code.co_name == "record" and frame.f_code.co_filename == _TRACER):
+        if frame.f_code.co_filename == file and frame.f_code.co_qualname.startswith(function):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def source_line(node: fx.Node) -> str:
@@ -76,6 +89,11 @@ def source_line(node: fx.Node) -> str:
     place, code = node.stack_trace.split("\n")
     _, file, position = place.split('"')
     return f"{file}:{position.split('line ')[1].split(',')[0]}: {code.strip()}"
+
+
+def line_of(file: str, number: int) -> str:
+    """`file:line: code` of a line of a file."""
+    return f"{file}:{number}: {linecache.getline(file, number).strip()}"
 
 
 def users_line(trace: TracebackType | None) -> str:
@@ -96,3 +114,14 @@ def as_nodes(value: Any) -> list[fx.Node]:
 
     fx.map_arg(value, note)
     return found
+
+
+def users_frame(stack: str | None) -> str | None:
+    """The innermost of the user's frames in a printed stack, as `describe` reads it."""
+    for frame in reversed((stack or "").split('File "')[1:]):
+        file, _, rest = frame.partition('"')
+        if is_users_file(file):
+            head, _, code = rest.partition("\n")
+            line = code.strip().split("\n")[0]
+            return f'File "{file}"{head}\n    {line}'
+    return None

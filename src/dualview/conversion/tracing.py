@@ -8,31 +8,31 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-import copy
-import functools
-import inspect
-import operator
-import random
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn.utils import prune
-from torch.utils import _pytree as pytree
 
-from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
-from dualview.conversion.graph_network import GraphNetwork
-from dualview.conversion.operations import DROPOUT_FUNCTIONS
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
+from dualview.conversion.gates import Gate
+from dualview.conversion.modes import evaluation_mode as evaluation_mode
+from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
-from dualview.conversion.rewriting.in_place import AUGMENTED, make_out_of_place
+from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
+from dualview.conversion.recording.identity import refuse_identity
+from dualview.conversion.recording.private_copy import private_copy
+from dualview.conversion.rewriting.in_place import make_out_of_place
+from dualview.conversion.rewriting.last_squash import cut_off_squash
+from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
+from dualview.conversion.rewriting.positional import make_positional
+from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
+from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
-from dualview.conversion.source_lines import describe, module_of, stack_trace_here, users_line
+from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import (
     is_activation,
     is_max_pool,
@@ -41,12 +41,11 @@ from dualview.conversion.verification import (
     verify_examples_apart,
 )
 from dualview.errors import (
-    DualviewWarning,
-    ExampleInputError,
     NoActivationError,
-    TracingError,
     UnsupportedOperationError,
 )
+
+Mode = Literal["evaluation"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,9 @@ class TracedNetwork:
     `signal_path` holds what the output needs once `activations`, `max_pools` and `multipliers`
     (LayerNorm and attention, `signal_path`) are replayed; what is off it computes
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
-    input was given; axis 0 is the example.
+    input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
+    what the model gives; None where that is the same. `origins` tells, of each parameter and buffer
+    by its name in `module`, what the model calls it.
     """
 
     module: fx.GraphModule
@@ -65,6 +66,8 @@ class TracedNetwork:
     multipliers: tuple[fx.Node, ...]
     signal_path: frozenset[fx.Node]
     shapes: dict[fx.Node, torch.Size]
+    squash: fx.GraphModule | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def graph(self) -> fx.Graph:
@@ -72,17 +75,32 @@ class TracedNetwork:
         return self.module.graph
 
     @property
+    def inputs(self) -> tuple[fx.Node, ...]:
+        """The graph's placeholders, one for each input of the model."""
+        return tuple(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
     def input(self) -> fx.Node:
-        """The graph's one placeholder."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
+        """The first of the inputs, which tells the number of examples."""
+        return self.inputs[0]
 
 
-def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwork:
+def trace(
+    model: nn.Module,
+    example_input: Any = None,
+    *,
+    mode: Mode | None = None,
+    output: str | int | None = None,
+) -> TracedNetwork:
     """Trace a copy of `model`.
 
     Args:
-        model: any module that torch.fx can trace, with one tensor as input.
-        example_input: a batch (examples first) that the model can take; its values do not matter.
+        model: any module that torch.fx can trace; with an example, any that torch.export can.
+        example_input: a batch (examples first) that the model can take, or a tuple or dictionary
+            of its inputs; the values do not matter.
+        mode: "evaluation" takes the model as it is in evaluation mode. Default: training mode must
+            do the same, dropout and batch norm aside.
+        output: which of the model's outputs to take, by name or number. Default: all.
 
     Raises:
         TracingError: the forward cannot be traced.
@@ -95,35 +113,100 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     ['1']
     """
     own = private_copy(model)
-    module = _trace_both_modes(own)
-    in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
+    names = {id(tensor): name for name, tensor in named_tensors(own)}
+    example = None if example_input is None else Example.of(example_input)
+    expected = None if example is None else outputs_of(own, example)
+    module = _recorded(own, example, mode)
+    if output is not None:
+        select_output(module, output)
+        expected = None if expected is None else selected(expected, output)
+    squash = _normalised(module, example)
+    verify(module.graph)
+    traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
+    if example is None:
+        return traced
+    shapes = shapes_in(module, example)
+    verify_examples_apart(traced.multipliers, value_kinds(module.graph), shapes)
+    compare(type(model).__name__, module, squash, expected, example)
+    return replace(traced, shapes=shapes)
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, a shared one under each of its names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _origins(module: nn.Module, names: Mapping[int, str]) -> dict[str, str]:
+    """Name of each tensor of `module` that the model has too -> its name there."""
+    return {
+        name: names[id(tensor)] for name, tensor in named_tensors(module) if id(tensor) in names
+    }
+
+
+def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModule | None:
+    """Bring the graph to the form that the tables know; what squashes its logits, if anything."""
     write_out_attention(module)
     make_out_of_place(module.graph)
+    make_positional(module.graph)
     drop_dead_code(module.graph)
-    verify(module.graph)
+    write_out(module, value_kinds(module.graph))
+    name_spelled_activations(module, value_kinds(module.graph))
+    ranks = {}
+    if example is not None and has_maxima(module.graph):
+        ranks = shapes_in(module, example)
+    write_maxima_as_pools(module, value_kinds(module.graph), ranks)
+    return cut_off_squash(module, value_kinds(module.graph))
+
+
+def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> TracedNetwork:
+    """What the graph multiplies by, in order.
+
+    Raises:
+        NoActivationError: there is no activation.
+    """
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
-    signal = [node for node in module.graph.nodes if node in on_path]
+    # An activation of parameters alone is a constant, as everything that they are made into is.
+    signal = [n for n in module.graph.nodes if n in on_path and kinds[n] == "data"]
     activations = tuple(n for n in signal if is_activation(n))
     if not activations:
         raise NoActivationError(
-            f"{type(model).__name__}: expected at least one ReLU or other self-gated activation "
-            f"that the output depends on, got none, so there is no gate. Repair: pass the network "
-            f"with its activations inside forward (an activation that no output needs is dropped)"
+            f"{name}: expected at least one ReLU or other activation that the output depends on, "
+            f"got none, so there is no gate. Repair: pass the network with its activations inside "
+            f"forward (an activation that no output needs is dropped)"
         )
     max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
+    for node in activations:
+        gate_of(node)
     for node in module.graph.nodes:
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
     multipliers = multipliers_on(signal, kinds)
-    shapes = {}
-    if example_input is not None:
-        shapes = _propagate_shapes(module, example_input)
-        verify_examples_apart(multipliers, kinds, shapes)
-        _compare_with_model(module, own, in_place, example_input)
-    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
+    return TracedNetwork(module, activations, max_pools, multipliers, on_path, {}, squash)
+
+
+def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.GraphModule:
+    """The graph of `own`: by symbolic tracing, which is quick, or by `torch.export`.
+
+    Raises:
+        TracingError: neither can follow the forward.
+    """
+    evaluation_only = mode == "evaluation"
+    if example is None or example.shape is not None:
+        try:
+            module = trace_both_modes(own, evaluation_only=evaluation_only)
+            if example is None:  # else the two are compared
+                refuse_identity(own, module.graph)
+            return module
+        except UnfollowedError:
+            if example is None:
+                raise
+    from dualview.conversion.capture import captured
+
+    return captured(own, example, evaluation_only=evaluation_only)
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -132,7 +215,23 @@ def drop_dead_code(graph: fx.Graph) -> None:
 
 
 def gate_of(node: fx.Node) -> Gate:
-    """The gate of the activation at `node`: its output divided by its input."""
+    """The gate of the activation at `node`: its output, less that of 0, divided by its input.
+
+    Raises:
+        UnsupportedOperationError: with these options it has no gate.
+    """
+    try:
+        return _gate_of(node)
+    except ValueError as error:
+        if isinstance(error, UnsupportedOperationError):
+            raise
+        raise UnsupportedOperationError(
+            f"{describe(node)}: {error}, so it has no slope at 0 that could be a gate. Repair: use "
+            f"another activation, or other options"
+        ) from error
+
+
+def _gate_of(node: fx.Node) -> Gate:
     if node.op == "call_module":
         module = module_of(node)
         return GATE_OF_MODULE[type(module)](module)
@@ -178,384 +277,3 @@ def data_argument(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(source, fx.Node)
     return source
-
-
-def private_copy(model: nn.Module) -> nn.Module:
-    """A deep copy without hooks. Hooks that change the output would be lost silently, so warn.
-
-    Raises:
-        TracingError: `model` cannot be copied, or is wrapped or compiled.
-    """
-    if not isinstance(model, nn.Module):
-        raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
-    _refuse_wrappers(model)
-    for module in model.modules():
-        _refuse_weight_hooks(module)
-    try:
-        own = copy.deepcopy(model)
-    except Exception as error:
-        raise TracingError(
-            f"{type(model).__name__} cannot be copied ({error}), and the original is never "
-            f"changed. Repair: keep only parameters, buffers and plain values as attributes"
-        ) from error
-    _refuse_shared(model, own)
-    _warn_about_train(own)
-    hooked = [name or "the model itself" for name, m in own.named_modules() if _drop_hooks(m)]
-    if hooked:
-        warnings.warn(
-            f"hooks on {', '.join(hooked)} are not carried over: converted networks run none. "
-            f"If a hook changes values, write it into forward instead",
-            DualviewWarning,
-            stacklevel=3,
-        )
-    return own
-
-
-def _refuse_shared(model: nn.Module, own: nn.Module) -> None:
-    """The copy must share nothing with the model, whatever its `__deepcopy__` does."""
-    theirs = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
-    if any(id(part) in theirs for part in (*own.modules(), *own.parameters(), *own.buffers())):
-        raise TracingError(
-            f"{type(model).__name__}: copy.deepcopy of it shares modules or parameters with it, "
-            f"and the original is never changed. Repair: let __deepcopy__ make a real copy"
-        )
-
-
-def _warn_about_train(own: nn.Module) -> None:
-    names = [n or "the model itself" for n, m in own.named_modules() if _train_is_overridden(m)]
-    if names:
-        warnings.warn(
-            f"the train method of {', '.join(names)} is not carried over: converted networks "
-            f"switch all their modules between training and evaluation mode alike",
-            DualviewWarning,
-            stacklevel=4,
-        )
-
-
-def _train_is_overridden(module: nn.Module) -> bool:
-    of_torch = type(module).__module__.startswith("torch.")
-    return not of_torch and type(module).train is not nn.Module.train
-
-
-def _refuse_names(own: nn.Module) -> None:
-    taken = [
-        name
-        for name in (*own._modules, *own._parameters, *own._buffers)
-        if hasattr(fx.GraphModule, name)
-    ]
-    if taken:
-        raise TracingError(
-            f"{type(own).__name__}.{taken[0]}: torch.fx uses this name itself. Repair: rename the "
-            f"attribute"
-        )
-
-
-def _refuse_wrappers(model: nn.Module) -> None:
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
-    if isinstance(model, wrappers) or hasattr(model, "_orig_mod"):
-        raise TracingError(
-            f"{type(model).__name__} wraps a network. Repair: pass the network inside it "
-            f"(.module, ._orig_mod, or the module before scripting) and wrap the result"
-        )
-    lazy = [n for n, p in model.named_parameters() if isinstance(p, nn.UninitializedParameter)]
-    if lazy:
-        raise TracingError(
-            f"parameter '{lazy[0]}' has no shape yet (a lazy module). Repair: run the model once"
-        )
-
-
-def _refuse_weight_hooks(module: nn.Module) -> None:
-    if hasattr(module, "parametrizations"):
-        raise TracingError(
-            f"{type(module).__name__} has a parametrized weight, which is made anew at each call. "
-            f"Repair: torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')"
-        )
-    for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, prune.BasePruningMethod):
-            raise TracingError(
-                f"{type(module).__name__} is pruned by a hook that masks its weight at each call. "
-                f"Repair: torch.nn.utils.prune.remove(layer, 'weight') makes pruning permanent"
-            )
-        if type(hook).__name__ in ("WeightNorm", "SpectralNorm"):
-            raise TracingError(
-                f"{type(hook).__name__} on {type(module).__name__} is a hook that makes a weight "
-                f"anew at each call. Repair: remove it (torch.nn.utils.remove_weight_norm, "
-                f"remove_spectral_norm)"
-            )
-
-
-def _drop_hooks(module: nn.Module) -> bool:
-    """Remove every hook of `module`; say whether there was one that a user set."""
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    found = False
-    for name in names:
-        hooks = getattr(module, name)
-        found = found or bool(hooks)
-        hooks.clear()
-    return found
-
-
-class _InPlaceProxy(fx.Proxy):
-    """A proxy that records `x += y` as the in-place operation that it is on tensors."""
-
-    def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", function, (self, other), {})
-
-    def __iadd__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.iadd, other)
-
-    def __isub__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.isub, other)
-
-    def __imul__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.imul, other)
-
-    def __itruediv__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.itruediv, other)
-
-
-assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.itruediv}
-
-
-class _Tracer(fx.Tracer):
-    proxy_buffer_attributes = True  # else a buffer changed in forward would change while tracing
-
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _InPlaceProxy(node, self)
-
-    def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        node = super().create_node(*args, **kwargs)
-        node.stack_trace = stack_trace_here()
-        node.meta["grad"] = torch.is_grad_enabled()
-        return node
-
-
-def _trace_both_modes(own: nn.Module) -> fx.GraphModule:
-    """Trace in training and evaluation mode; they may differ in functional dropout only."""
-    modes = {module: module.training for module in own.modules()}
-    paths = {name: module.training for name, module in own.named_modules()}
-    attributes = set(vars(own))
-    own.train()
-    training = _trace_once(own)
-    for name in set(vars(own)) - attributes:  # tensors made in forward, made again below
-        delattr(own, name)
-    own.eval()
-    evaluation = _trace_once(own)
-    for module, mode in modes.items():
-        module.training = mode
-    module = GraphNetwork(own, evaluation, class_name=type(own).__name__)
-    _refuse_no_grad(module.graph)
-    _reconcile_modes(module, training, paths)
-    return module
-
-
-def _trace_once(own: nn.Module) -> fx.Graph:
-    _refuse_names(own)
-    _take_one_input(own)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            before = (torch.get_rng_state(), random.getstate())
-            graph = _Tracer().trace(own)
-            drawn = not torch.equal(before[0], torch.get_rng_state())
-            drawn = drawn or before[1] != random.getstate()
-            random.setstate(before[1])
-    except Exception as error:
-        name = type(own).__name__
-        if type(own).__module__.startswith("torch.nn") and name.lower() in ops.REASONS:
-            reason, repair = ops.REASONS[name.lower()]
-            raise UnsupportedOperationError(f"{name}: {reason}. Repair: {repair}") from error
-        line = users_line(error.__traceback__)
-        raise TracingError(
-            f"{type(own).__name__}: torch.fx cannot follow {line} ({error}). Expected a forward "
-            f"whose steps depend neither on the values nor on the sizes of its input. Repair: "
-            f"replace `if`, `while`, `assert`, `len()`, `int()` or item assignment on tensors by "
-            f"tensor operations (x.shape[0] for len(x)); convert a network before it is compiled "
-            f"or taken apart; or convert the part of the model before or after that line"
-        ) from error
-    if drawn:
-        raise TracingError(
-            f"{type(own).__name__}: forward draws random numbers, which tracing would freeze. "
-            f"Repair: use nn.Dropout, or add the noise outside the model"
-        )
-    return graph
-
-
-def _refuse_no_grad(graph: fx.Graph) -> None:
-    for node in graph.nodes:
-        if node.op.startswith("call") and not node.meta["grad"]:
-            raise TracingError(
-                f"{describe(node)}: it runs under torch.no_grad(), which a traced network cannot "
-                f"carry. Repair: use .detach() on the value, or freeze parameters by requires_grad"
-            )
-
-
-class _NoSubclassHook:
-    """First base of a class made here, so that the user's `__init_subclass__` is not run."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        return
-
-
-def _take_one_input(own: nn.Module) -> None:
-    """Fix forward's optional arguments at their defaults, so that one input is left."""
-    parameters = list(inspect.signature(own.forward).parameters.values())
-    fixed = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    required = [p.name for p in parameters[1:] if p.default is p.empty and p.kind not in fixed]
-    if not parameters or parameters[0].kind in fixed or required:
-        raise TracingError(
-            f"{type(own).__name__}.forward: expected one input tensor, got the signature "
-            f"{inspect.signature(own.forward)}. Repair: wrap the model in a module whose forward "
-            f"takes one tensor"
-        )
-    if len(parameters) > 1 or "forward" in vars(own):
-        original = type(own)
-        # A forward set on the instance hides the class's, which is what torch.fx looks at.
-        forward = vars(own).pop("forward", None) or functools.partial(original.forward, own)
-        own.__class__ = type(
-            original.__name__,
-            (_NoSubclassHook, original),
-            {"forward": lambda self, x: forward(x), "__module__": original.__module__},
-        )
-
-
-def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str, bool]) -> None:
-    """Turn functional dropout that follows the mode into modules; refuse any other difference."""
-    evaluation = list(module.graph.nodes)
-    other = list(training.nodes)
-    for node, twin in zip(evaluation, other, strict=False):
-        if _same_call(node, twin):
-            continue
-        if node.target in DROPOUT_FUNCTIONS and _differ_in_training_only(node, twin):
-            _use_dropout_module(module, node, modes)
-            continue
-        raise TracingError(
-            f"{describe(node)}: forward does another thing in training mode than in evaluation "
-            f"mode. Expected one graph for both. Repair: use nn.Dropout and nn.BatchNorm modules, "
-            f"which follow the mode, and return the same outputs in both modes"
-        )
-    if len(evaluation) != len(other):
-        raise TracingError(
-            f"forward runs {len(other)} operations in training mode and {len(evaluation)} in "
-            f"evaluation mode. Repair: return the same outputs in both modes"
-        )
-
-
-def _dropout_options(node: fx.Node) -> dict[str, Any]:
-    names = ("input", "p", "training", "inplace")
-    defaults = {"p": 0.5, "training": True, "inplace": False}
-    return {**defaults, **dict(zip(names, node.args, strict=False)), **node.kwargs}
-
-
-def _differ_in_training_only(node: fx.Node, twin: fx.Node) -> bool:
-    """Whether a dropout is off in evaluation mode, on in training mode, and else the same."""
-    if twin.target is not node.target:
-        return False
-    off, on = _dropout_options(node), _dropout_options(twin)
-    return (off.pop("training"), on.pop("training")) == (False, True) and (
-        str(fx.map_arg(off, lambda n: n.name)) == str(fx.map_arg(on, lambda n: n.name))
-    )
-
-
-def _same_call(node: fx.Node, twin: fx.Node) -> bool:
-    def names(argument: Any) -> Any:
-        return fx.map_arg(argument, lambda n: f"%{n.name}")
-
-    return (node.op, node.target, str(names(node.args)), str(names(node.kwargs))) == (
-        twin.op,
-        twin.target,
-        str(names(twin.args)),
-        str(names(twin.kwargs)),
-    )
-
-
-def _use_dropout_module(module: fx.GraphModule, node: fx.Node, modes: dict[str, bool]) -> None:
-    options = _dropout_options(node)
-    kind = DROPOUT_FUNCTIONS[node.target]  # type: ignore[index]
-    dropout = kind(options["p"], inplace=options["inplace"])
-    name = f"functional_{node.name}"
-    owners = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]
-    module.add_submodule(name, dropout.train(modes[owners[-1] if owners else ""]))
-    source = options["input"]
-    node.op, node.target, node.args, node.kwargs = "call_module", name, (source,), {}
-
-
-class _ShapeInterpreter(fx.Interpreter):
-    """Runs the graph once and notes every tensor's shape."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[fx.Node, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        try:
-            value = super().run_node(n)
-        except Exception as error:
-            sources = [self.shapes[s] for s in n.all_input_nodes if s in self.shapes]
-            got = ", ".join(str(tuple(shape)) for shape in sources)
-            raise ExampleInputError(
-                f"{describe(n)}: it cannot take a value of shape {got} ({error}). Repair: pass an "
-                f"example_input of the shape that the model takes, examples first"
-            ) from error
-        if isinstance(value, Tensor):
-            self.shapes[n] = value.shape
-        return value
-
-
-def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, torch.Size]:
-    if not isinstance(example, Tensor):
-        raise ExampleInputError(
-            f"example_input: expected a tensor, examples first, got {type(example).__name__}"
-        )
-    if example.dim() < 2:
-        raise ExampleInputError(
-            f"example_input: expected a batch, examples first, got shape {tuple(example.shape)}. "
-            f"Repair: x.unsqueeze(0) makes a batch of one example"
-        )
-    with evaluation_mode(module), torch.no_grad():
-        interpreter = _ShapeInterpreter(module)
-        interpreter.extra_traceback = False
-        interpreter.run(example)
-    return interpreter.shapes
-
-
-def _compare_with_model(
-    module: fx.GraphModule, own: nn.Module, in_place: list[nn.Module], example: Tensor
-) -> None:
-    """Run model and graph on the example: what tracing misses silently shows here.
-
-    The two share their modules, of which the graph has those in `in_place` out-of-place.
-    """
-    with evaluation_mode(own), evaluation_mode(module), torch.no_grad():
-        _set_in_place(in_place, True)
-        expected = pytree.tree_leaves(own(example.clone()))
-        _set_in_place(in_place, False)
-        got = pytree.tree_leaves(module(example.clone()))
-    tolerance = 1e-3 if example.element_size() < 8 else 1e-9
-    for a, b in zip(got, expected, strict=True):
-        if not isinstance(b, Tensor):
-            continue
-        scale = b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 1.0
-        if not torch.allclose(a, b, 0, float(tolerance * scale), equal_nan=True):
-            raise TracingError(
-                f"{type(own).__name__}: the traced graph and the model give different outputs for "
-                f"example_input. Something in forward is not seen by torch.fx: a branch on "
-                f"isinstance(x, Tensor), a changed attribute, or a tensor changed through .data. "
-                f"Repair: write forward without it"
-            )
-
-
-def _set_in_place(modules: list[nn.Module], value: bool) -> None:
-    for module in modules:
-        module.inplace = value  # type: ignore[assignment]
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """`module` in evaluation mode inside the block; every submodule's own mode comes back."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode

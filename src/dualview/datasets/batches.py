@@ -13,10 +13,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dualview.arguments import (
+    flag,
+    instance_of,
+    number,
+    optional,
+    seed_number,
+    several,
+    takes,
+    torch_device,
+    whole,
+)
 from dualview.datasets.dataset import Split
 from dualview.errors import DataError
 
 PIXEL_MAX = 255.0
+
+MOST_CROPPED = 1_000
+"""Pixels that are added on each side at most."""
 
 
 class Batches:
@@ -59,6 +73,21 @@ class Batches:
     [(2, 3, 8, 8), (2, 3, 8, 8), (1, 3, 8, 8)]
     """
 
+    @takes(
+        DataError,
+        split=instance_of(Split),
+        batch_size=whole(1),
+        device=torch_device,
+        mean=optional(several(number(), "the mean of each channel, a finite number")),
+        std=optional(several(number(), "the standard deviation of each channel, a finite number")),
+        shuffle=flag,
+        seed=seed_number,
+        crop=whole(0, MOST_CROPPED),
+        flip=flag,
+        drop_last=flag,
+        normalise=flag,
+        shard=several(whole(0), "two whole numbers (i, k) with 0 <= i < k", length=2),
+    )
     def __init__(
         self,
         split: Split,
@@ -75,9 +104,9 @@ class Batches:
         normalise: bool = True,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        self.batch_size = _at_least(1, batch_size, "batch_size")
-        self.crop = _at_least(0, crop, "crop")
-        self.seed = _at_least(0, seed, "seed")
+        self.batch_size = batch_size
+        self.crop = crop
+        self.seed = seed
         self.shuffle = shuffle
         self.flip = flip
         self.drop_last = drop_last
@@ -95,9 +124,10 @@ class Batches:
         self._scale = scale.to(self.device, torch.float32)
         self._shift = shift.to(self.device, torch.float32)
 
+    @takes(DataError, epoch=whole(0))
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, counted from 0, that the next pass serves."""
-        self.epoch = _at_least(0, epoch, "epoch")
+        self.epoch = epoch
 
     @property
     def sampler(self) -> Batches:
@@ -198,9 +228,3 @@ def _mixed(seed: int, epoch: int) -> int:
     """One seed from two numbers, without the overlaps that a sum would have."""
     (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
     return int(state >> np.uint64(1))  # torch takes signed 64-bit seeds
-
-
-def _at_least(lowest: int, value: int, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise DataError(f"{name}={value!r}: expected a whole number, {lowest} or more")
-    return value

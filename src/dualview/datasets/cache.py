@@ -21,6 +21,7 @@ import numpy as np
 
 from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source
 from dualview.errors import DataError, DualviewWarning
+from dualview.files.opening import opened
 from dualview.files.writing import sweep, write_atomically
 
 FORMAT_VERSION = 1
@@ -100,7 +101,7 @@ def _write(path: Path, source: Source) -> None:
 
 def _read(path: Path) -> Source | None:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with opened(path) as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return _source(arrays)
     except FileNotFoundError:

@@ -7,9 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
+
+from dualview.arguments import (
+    UnfitError,
+    instance_of,
+    number,
+    require,
+    require_fields,
+    several,
+    text_value,
+)
+from dualview.errors import DataError
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -26,6 +38,27 @@ CHUNK = 4096
 """Images at a time where a whole split would need a large temporary copy."""
 
 
+def _images(value: Any) -> torch.Tensor:
+    kinds = (torch.uint8, torch.float16, torch.float32, torch.float64)
+    if not _is_plain(value) or value.dtype not in kinds or value.dim() != 4:
+        raise UnfitError("a tensor of images (n, c, h, w), uint8 or float32")
+    return value
+
+
+def _labels(value: Any) -> torch.Tensor:
+    if not _is_plain(value) or value.dtype != torch.int64 or value.dim() != 1:
+        raise UnfitError("a tensor of labels (n,), int64")
+    return value
+
+
+def _is_plain(value: Any) -> TypeGuard[torch.Tensor]:
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_nested)
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """Images and labels of one split, on the CPU."""
@@ -35,8 +68,35 @@ class Split:
     labels: torch.Tensor
     """(n,) int64, each from 0 to the number of classes - 1."""
 
+    def __post_init__(self) -> None:
+        """Refuse what is no split.
+
+        Raises:
+            DataError: images or labels of another type or shape.
+        """
+        require("images", self.images, _images, DataError)
+        require("labels", self.labels, _labels, DataError)
+        if len(self.labels) != len(self.images):
+            raise DataError(
+                f"labels: expected one for each of {len(self.images)} images, got "
+                f"{len(self.labels)}"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def pixels(self) -> torch.Tensor:
+        """The images as networks are called on them, float32: uint8 ones from 0 to 1.
+
+        >>> Split(torch.tensor([0, 51], dtype=torch.uint8).view(2, 1, 1, 1), torch.arange(2)).pixels
+        tensor([[[[0.0000]]],
+        <BLANKLINE>
+        <BLANKLINE>
+                [[[0.2000]]]])
+        """
+        scale = 1 / 255 if self.images.dtype == torch.uint8 else 1.0
+        return self.images.to(torch.float32) * scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +114,36 @@ class Dataset:
     """Standard deviation (of the population) of each channel, in the same scale."""
     description: str
     """How reports name the data, for example "digits" or "CIFAR-100, own split"."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no data set.
+
+        Raises:
+            DataError: a field is not what it should be, or the splits do not fit together.
+        """
+        numbers = several(number(), "a number for each channel")
+        require_fields(
+            self,
+            DataError,
+            **dict.fromkeys(SPLIT_NAMES, instance_of(Split)),
+            class_names=several(text_value, "a name for each class"),
+            mean=numbers,
+            std=numbers,
+            description=text_value,
+        )
+        shape = tuple(self.train.images.shape[1:])
+        for name in SPLIT_NAMES:
+            own = tuple(getattr(self, name).images.shape[1:])
+            if own != shape:
+                raise DataError(
+                    f"{name}: expected images of shape {shape}, as in the train split, got {own}"
+                )
+        for name in ("mean", "std"):
+            found = len(getattr(self, name))
+            if found != shape[0]:
+                raise DataError(
+                    f"{name}: expected a number for each of {shape[0]} channel(s), got {found}"
+                )
 
     @property
     def n_classes(self) -> int:

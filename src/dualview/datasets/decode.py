@@ -13,6 +13,7 @@ An image keeps its exact pixels or is refused:
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,15 +21,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from dualview.datasets.optional import need
-from dualview.errors import DataError
+from dualview.errors import DataError, need
+from dualview.files.opening import opened
+from dualview.files.room import room, said
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What Pillow may open: plain pictures, and nothing that starts another program."""
+
+MOST_ENCODED = 2**28
+"""Bytes of one encoded image; Pillow refuses what is larger decoded."""
 
 CHUNK = 128
 """Images that one thread decodes at a time."""
@@ -65,7 +70,7 @@ def decode_images(
     """
     pixels = need("PIL.Image", "train")
     images = iter(encoded)
-    with _bomb_is_error(pixels):
+    with _bomb_is_error(pixels), _threads_that_start(title):
         first = next(images)
         example, _ = decode_image(pixels, first)
         out = _allocate((count, *example.shape), first.where)
@@ -105,20 +110,21 @@ def decode_image(pixels: Any, image: Encoded) -> tuple[np.ndarray, str]:
     """
     content = image.content
     try:
-        with pixels.open(
-            io.BytesIO(content) if isinstance(content, bytes) else content, formats=FORMATS
-        ) as opened:
-            name = str(opened.format)
-            animated = getattr(opened, "is_animated", False)
-            mode = _stored_mode(opened)
-            exact = _exact(opened, mode)
+        with _stream(content) as stream, pixels.open(stream, formats=FORMATS) as picture:
+            name = str(picture.format)
+            animated = getattr(picture, "is_animated", False)
+            mode = _stored_mode(picture)
+            exact = _exact(picture, mode)
             values = None if exact is None else np.asarray(exact)
     except pixels.UnidentifiedImageError as error:
         raise DataError(
             f"{image.where}: damaged, or no image of a known format ({', '.join(FORMATS)})"
         ) from error
+    except MemoryError as error:
+        raise DataError(f"{image.where}: no memory left to decode it") from error
     except Exception as error:  # damaged bytes make Pillow raise almost any type
-        raise DataError(f"{image.where}: cannot be decoded as an image: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{image.where}: cannot be decoded as an image: {reason}") from error
     if animated:
         raise DataError(f"{image.where}: expected one picture, got an animation")
     if values is None:
@@ -129,6 +135,53 @@ def decode_image(pixels: Any, image: Encoded) -> tuple[np.ndarray, str]:
     if values.ndim == 2:
         return values[None], name
     return values.transpose(2, 0, 1), name
+
+
+@contextmanager
+def _stream(content: bytes | Path) -> Iterator[BinaryIO]:
+    """The encoded bytes as a stream.
+
+    Raises:
+        DataError: more than any image that could be decoded has.
+    """
+    if isinstance(content, bytes):
+        yield io.BytesIO(content)
+        return
+    with opened(content) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > MOST_ENCODED:
+            raise DataError(f"{content}: {too_long(size)}")
+        yield stream
+
+
+def too_long(size: int) -> str:
+    """What to say of an encoded image of so many bytes."""
+    return (
+        f"expected an encoded image of at most {said(MOST_ENCODED)}, got {said(size)}; store "
+        f"pictures of one small size"
+    )
+
+
+def expect_room(encoded: Encoded, count: int, where: str) -> None:
+    """Refuse `count` images like this one where they would not fit into memory decoded.
+
+    Only the header is read: what cannot be read is for `decode_images` to say, image by image.
+
+    Raises:
+        DataError: they would not fit.
+    """
+    pixels = need("PIL.Image", "train")
+    try:
+        with (
+            _bomb_is_error(pixels),
+            _stream(encoded.content) as stream,
+            pixels.open(stream, formats=FORMATS) as picture,
+        ):
+            width, height = picture.size
+            channels = 1 if picture.mode in ("1", "L", "LA") else 3
+    except Exception:  # as in `decode_image`, which says which
+        return
+    _expect_memory((count, channels, height, width), where)
 
 
 def _stored_mode(image: Any) -> str:
@@ -172,21 +225,21 @@ def shape_name(shape: tuple[int, ...]) -> str:
 
 
 def _allocate(shape: tuple[int, ...], where: str) -> np.ndarray:
-    """An array for all pixels, unless the machine could never hold it."""
-    size, memory = int(np.prod(shape, dtype=object)), _physical_memory()
-    if memory is not None and size > memory:
-        raise DataError(
-            f"{where}: {shape[0]} images like this one take {size / 2**30:.1f} GiB decoded, this "
-            f"machine has {memory / 2**30:.1f} GiB; use fewer or smaller images"
-        )
-    return np.empty(shape, dtype=np.uint8)
-
-
-def _physical_memory() -> int | None:
+    """An array for all pixels, unless memory could not hold it."""
+    _expect_memory(shape, where)
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every platform can tell
-        return None
+        return np.empty(shape, dtype=np.uint8)
+    except MemoryError as error:
+        raise DataError(f"{where}: no memory left for {shape[0]:,} images like this one") from error
+
+
+def _expect_memory(shape: tuple[int, ...], where: str) -> None:
+    size, free = math.prod(shape), room()
+    if size > free:
+        raise DataError(
+            f"{where}: {shape[0]:,} images like this one take {said(size)} decoded, and "
+            f"{said(free)} of memory are left; use fewer or smaller images"
+        )
 
 
 def _chunks(images: Iterator[Encoded]) -> Iterator[tuple[int, list[Encoded]]]:
@@ -195,6 +248,20 @@ def _chunks(images: Iterator[Encoded]) -> Iterator[tuple[int, list[Encoded]]]:
     while chunk := list(islice(images, CHUNK)):
         yield start, chunk
         start += len(chunk)
+
+
+@contextmanager
+def _threads_that_start(title: str) -> Iterator[None]:
+    """Say what a limit on memory has to do with it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise DataError(
+            f"{title}: no memory left to start threads that decode images; raise the limit "
+            f"(ulimit -v, prlimit --as)"
+        ) from error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dualview.datasets.dataset import Examples, Source
-from dualview.datasets.optional import need
+from dualview.errors import need
 
 
 def read_digits() -> Source:

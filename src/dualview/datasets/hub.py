@@ -17,9 +17,8 @@ from typing import Any
 
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
-from dualview.datasets.optional import need
 from dualview.datasets.tables import Columns, Table, read_tables
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 
 TIMEOUT_SECONDS = 5.0
 """How long the hub may take to answer at all."""

@@ -7,6 +7,8 @@ is optional. Pickled objects are never loaded.
 
 from __future__ import annotations
 
+import math
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source
 from dualview.datasets.labels import checked_labels, numbered_classes
 from dualview.errors import DataError
+from dualview.files.opening import opened
+from dualview.files.room import room, said
 
 CHANNELS_LAST = (1, 3, 4)
 """Sizes of a last axis that say "channel" where no other axis does."""
@@ -87,13 +91,42 @@ def checked_images(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays, once their names and the sizes that their headers tell are fit to be read."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with opened(path) as file, np.load(file, allow_pickle=False) as archive:
+            _pairs(set(archive.files), path)
+            _expect_room(archive.zip, path)
             return {name: _array(archive, name, path) for name in archive.files}
     except DataError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{path}: no memory left to read it; use fewer examples") from error
     except Exception as error:  # damaged zip files raise a dozen unrelated types
-        raise DataError(f"{path}: cannot be read as .npz, it may be cut short: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read as .npz, it may be cut short: {reason}") from error
+
+
+def _expect_room(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse arrays whose headers tell of more than memory holds, or than their files do."""
+    needed = 0
+    for member in archive.infolist():
+        with archive.open(member) as stream:
+            major, _ = np.lib.format.read_magic(stream)
+            header = getattr(np.lib.format, f"read_array_header_{min(major, 2)}_0")
+            shape, _, dtype = header(stream)
+        size = math.prod(shape) * dtype.itemsize
+        if not dtype.hasobject and size > member.file_size:
+            raise DataError(
+                f"{path}, array {member.filename.removesuffix('.npy')!r}: expected {size:,} bytes "
+                f"for shape {shape}, found {member.file_size:,}; the file is damaged"
+            )
+        needed += size if dtype == np.uint8 else 2 * size  # floats become float32, beside them
+    free = room()
+    if needed > free:
+        raise DataError(
+            f"{path}: its arrays take {said(needed)} in memory, and {said(free)} are left; use "
+            f"fewer examples, or uint8 pixels in place of floats"
+        )
 
 
 def _array(archive: Any, name: str, path: Path) -> np.ndarray:

@@ -14,11 +14,16 @@ from typing import Any, TypeVar
 
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
-from dualview.datasets.optional import need
+from dualview.datasets.decode import MOST_ENCODED, too_long
 from dualview.datasets.tables import Columns, Table, read_tables
-from dualview.errors import DataError
+from dualview.errors import DataError, need
+from dualview.files.opening import expect_file
+from dualview.files.room import room, said
 
 T = TypeVar("T")
+
+BATCH_BYTES = 2**29
+"""At most of one batch of rows, in memory."""
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\b")
 
@@ -61,7 +66,7 @@ def split_files(path: Path, config: str | None) -> dict[str, list[Path]]:
     Raises:
         DataError: see `read_parquet`.
     """
-    if path.is_file():
+    if not path.is_dir():
         return {"train": [path]}
     folder = _folder(path, config)
     found: dict[str, list[Path]] = {}
@@ -90,6 +95,8 @@ def open_table(path: Path) -> Table:
         DataError: it is no Parquet file, or a damaged one.
     """
     parquet = need("pyarrow.parquet", "train")
+    _expect_text(path)
+    _guard(path, lambda: expect_file(path))
     file = _guard(path, lambda: parquet.ParquetFile(path, page_checksum_verification=True))
     schema = _guard(path, lambda: file.schema_arrow)
     _guard(path, lambda: schema.names)  # not text in a damaged file
@@ -98,11 +105,52 @@ def open_table(path: Path) -> Table:
         schema=schema,
         rows=file.metadata.num_rows,
         chunks=lambda column: _chunks(file, column, path),
+        expect_room=lambda column: _expect_room(file, column, path),
     )
 
 
+def _expect_text(path: Path) -> None:
+    """Arrow opens files by names in UTF-8 only."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{str(path)!a}: expected a name in UTF-8, as Arrow needs it for Parquet files; "
+            f"rename the file or its folder"
+        ) from error
+
+
+def _sizes(file: Any, column: str) -> Iterator[tuple[int, int, int]]:
+    """Number of each row group, its rows, and the column's bytes in it before compression."""
+    metadata = file.metadata
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = (group.column(k) for k in range(group.num_columns))
+        own = (c for c in chunks if c.path_in_schema.split(".")[0] == column)
+        yield number, group.num_rows, sum(max(0, chunk.total_uncompressed_size) for chunk in own)
+
+
+def _expect_room(file: Any, column: str, path: Path) -> None:
+    """Refuse row groups of images that are larger than any image, or than memory."""
+    free = room()
+    for number, rows, size in _guard(path, lambda: list(_sizes(file, column))):
+        where = f"{path}, row group {number}, column {column!r}"
+        if size > rows * MOST_ENCODED:
+            raise DataError(f"{where}, {rows:,} row(s): {too_long(size // max(rows, 1))}")
+        if 2 * size > free:
+            raise DataError(
+                f"{where}: {said(size)} have to be read at once, and {said(free)} of memory are "
+                f"left; write the file with smaller row groups"
+            )
+
+
 def _chunks(file: Any, column: str, path: Path) -> Iterator[Any]:
-    batches = _guard(path, lambda: file.iter_batches(columns=[column], batch_size=4096))
+    # A dictionary can make every row as long as the column's whole chunk.
+    largest = max(
+        (size for _, _, size in _guard(path, lambda: list(_sizes(file, column)))), default=0
+    )
+    rows = min(4096, max(1, BATCH_BYTES // max(largest, 1)))
+    batches = _guard(path, lambda: file.iter_batches(columns=[column], batch_size=rows))
     while (batch := _guard(path, lambda: next(batches, None))) is not None:
         yield batch.column(0)
 

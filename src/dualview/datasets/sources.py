@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from dualview.arguments import file_path, flag, fraction, optional, seed_number, takes, text_value
 from dualview.datasets.dataset import (
     SPLIT_NAMES,
     Dataset,
@@ -49,6 +52,23 @@ OWN_SPLITS = {
 """Digests of the test images of copies that were divided anew, since the division was lost."""
 
 
+def _name_or_path(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a name or a path, as it was given."""
+    file_path(value)
+    return value
+
+
+@takes(
+    DataError,
+    name_or_path=_name_or_path,
+    validation=fraction,
+    test=fraction,
+    seed=seed_number,
+    image_column=optional(text_value),
+    label_column=optional(text_value),
+    config=optional(text_value),
+    cache=flag,
+)
 def load(
     name_or_path: str | Path,
     *,
@@ -92,11 +112,14 @@ def load(
     >>> data.input_shape, data.n_classes, len(data.train), len(data.validation), len(data.test)
     ((1, 8, 8), 10, 1258, 180, 359)
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise DataError(f"seed={seed!r}: expected a whole number, 0 or more")
     columns = Columns(image_column, label_column)
     try:
         source, name = _read(name_or_path, columns, config, cache=cache)
+    except MemoryError as error:
+        raise DataError(
+            f"{name_or_path}: no memory left to read it; use fewer examples, or raise the limit "
+            f"(ulimit -v, prlimit --as)"
+        ) from error
     except OSError as error:  # a folder without permission, a disk that fails
         raise DataError(f"{name_or_path}: cannot be read: {error}") from error
     splits = _complete(source, {"validation": validation, "test": test}, seed, str(name_or_path))
@@ -156,7 +179,9 @@ def _read(
     name_or_path: str | Path, columns: Columns, config: str | None, *, cache: bool
 ) -> tuple[Source, str]:
     """The source, and the name that reports use."""
-    path, name = Path(name_or_path).expanduser(), str(name_or_path)
+    path, name = Path(name_or_path), str(name_or_path)
+    with contextlib.suppress(RuntimeError):  # no such user: then it is a name like any other
+        path = path.expanduser()
     if path.exists():
         return _read_path(path, columns, config, cache=cache)
     if name == "digits":

@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from dualview.datasets.dataset import Examples, Source
-from dualview.datasets.decode import Encoded, decode_images
+from dualview.datasets.decode import MOST_ENCODED, Encoded, decode_images, expect_room, too_long
 from dualview.datasets.labels import checked_labels, numbered_classes
-from dualview.datasets.optional import need
-from dualview.errors import DataError
+from dualview.errors import DataError, need
 
 IMAGE_NAMES = ("image", "img")
 LABEL_NAMES = ("label", "labels", "fine_label")
@@ -43,6 +42,8 @@ class Table:
     rows: int
     chunks: Callable[[str], Iterator[Any]]
     """Name of a column → its `pyarrow.Array`s, in order."""
+    expect_room: Callable[[str], None] = lambda column: None
+    """Name of a column → an error if its metadata tell of more than can be read."""
     may_point_to_files: bool = False
     """Whether an image may be a path without bytes: true only for the hub's own cache."""
 
@@ -64,6 +65,8 @@ def read_tables(splits: Mapping[str, Sequence[Table]], columns: Columns, title: 
     chosen = [(image_column(t, columns.image), label_column(t, columns.label)) for t in tables]
     image, label = chosen[0]
     names = class_names(first.schema, label, first.where)
+    for group in splits.values():
+        _expect_room(group, image)
     for table, choice in zip(tables, chosen, strict=True):
         if choice != (image, label) or class_names(table.schema, label, table.where) != names:
             raise DataError(
@@ -85,6 +88,18 @@ def read_tables(splits: Mapping[str, Sequence[Table]], columns: Columns, title: 
         examples[split] = Examples(images, labels[split])
         formats |= met
     return Source(examples, names, formats)
+
+
+def _expect_room(group: Sequence[Table], image: str) -> None:
+    """Refuse a split that would not fit into memory, by its first image and its rows.
+
+    Some megabytes of Parquet can hold hundreds of millions of rows.
+    """
+    for table in group:
+        table.expect_room(image)
+    first = next((item for table in group for item in _encoded(table, image, most=1)), None)
+    if first is not None:
+        expect_room(first, sum(table.rows for table in group), group[0].where)
 
 
 def image_column(table: Table, chosen: str | None) -> str:
@@ -209,17 +224,24 @@ def _labels(table: Table, column: str, names: Sequence[str] | None) -> np.ndarra
     return checked_labels(values, names, where)
 
 
-def _encoded(table: Table, column: str) -> Iterator[Encoded]:
-    field = need("pyarrow.compute", "train").struct_field
+def _encoded(table: Table, column: str, most: int | None = None) -> Iterator[Encoded]:
+    """The images, or the first `most` of them."""
+    compute = need("pyarrow.compute", "train")
+    field, length = compute.struct_field, compute.binary_length
     row = 0
     for chunk in table.chunks(column):
         for position, content in enumerate(field(chunk, "bytes")):
             where = f"{table.where}, row {row}"
             if content.is_valid:
+                size = length(content).as_py()
+                if size > MOST_ENCODED:
+                    raise DataError(f"{where}: {too_long(size)}")
                 yield Encoded(where, content.as_py())
             else:
                 yield Encoded(where, _path(chunk[position].as_py(), table, where))
             row += 1
+            if row == most:
+                return
     if row != table.rows:
         raise DataError(f"{table.where}: expected {table.rows} rows, found {row}")
 

@@ -19,7 +19,7 @@ from dualview.experiments.jobs import Job, cost, training_config, training_job
 from dualview.experiments.networks import build_network, count_parameters
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import kind_name
-from dualview.training import TrainSettings, cpu_threads
+from dualview.training import TrainSettings, on_this_machine
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ def classifier_jobs(
     """
     parameters = [count_parameters(variant.build(0)) for variant in variants]
     of_data = data_config(data)
-    threads = cpu_threads(settings.training)
+    here = on_this_machine(settings.training)
     jobs = []
     for seed in range(settings.seeds) if seeds is None else seeds:
-        training = replace(settings.seeded(seed).resolved(len(data.train)), threads=threads)
+        training = replace(here, seed=seed).resolved(len(data.train))
         for variant, count in zip(variants, parameters, strict=True):
             jobs.append(
                 training_job(

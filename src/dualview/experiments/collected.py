@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from dualview.errors import RunError
+from dualview.experiments.experiment import PRESETS
 from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
-from dualview.experiments.reproduce import DONE
-from dualview.experiments.run_folders import RECORD, differences
+from dualview.experiments.reproduction import DONE
+from dualview.experiments.run_folders import RECORD
 from dualview.files.writing import read_json, write_text
-from dualview.nearest import did_you_mean
+from dualview.training.settings import SettingsError, differences
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""
@@ -44,13 +45,19 @@ def collect(
         The files written.
 
     Raises:
-        RunError: the folder's runs are not all done, or `results` holds another record of the
-            same name and `overwrite` is not set; nothing was written.
+        SettingsError: the suffix is no word.
+        RunError: the folder's runs are not all done or not of one experiment, or `results` holds
+            another record of the same name and `overwrite` is not set; nothing was written.
     """
+    if suffix and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", suffix):
+        raise SettingsError(
+            f"suffix: expected a word of letters, digits and hyphens, got {suffix!r}. Repair: "
+            f"{slug(suffix)!r}"
+        )
     experiment, data = _done(Path(run_folder))
     target = Path(results) / experiment / "-".join(filter(None, (data, suffix)))
     copies = {
-        target / f"{source.parent.name}.json": load_record(source)
+        target / f"{source.parent.name}.json": _record_of(experiment, source)
         for source in sorted(Path(run_folder).glob(f"*/{RECORD}"))
     }
     for path, record in copies.items():
@@ -74,16 +81,22 @@ def _done(run_folder: Path) -> tuple[str, str]:
             f"end, with {DONE}, got {type(error).__name__}; run it again, which ends at once if "
             "all is done"
         ) from error
-    _known(experiment, path)
+    if experiment != slug(experiment):
+        raise RunError(f"{path}: expected the name of an experiment, got {experiment!r}")
+    if preset not in PRESETS:
+        raise RunError(f"{path}: expected the preset {' or '.join(PRESETS)}, got {preset!r}")
     return experiment, slug(data) + ("" if preset == "cpu" else f"-{preset}")
 
 
-def _known(experiment: str, where: Path) -> None:
-    if experiment not in EXPERIMENTS:
+def _record_of(experiment: str, path: Path) -> RunRecord:
+    """The record, which must be one of the experiment's, be it listed here or a user's own."""
+    record = load_record(path)
+    if record.experiment != experiment:
         raise RunError(
-            f"{where}: expected a record of one of {', '.join(EXPERIMENTS)}, got one of "
-            f"{experiment!r}{did_you_mean(experiment, EXPERIMENTS)}"
+            f"{path}: expected a record of the experiment {experiment!r}, got one of "
+            f"{record.experiment!r}"
         )
+    return record
 
 
 def _expect_no_other(record: RunRecord, target: Path) -> None:
@@ -122,17 +135,18 @@ def _rounded(value: Any) -> Any:
 
 
 def read_collected(results: Path) -> Collected:
-    """All records under `results`, experiments in the order in which they are listed.
+    """All records under `results`: experiments as they are listed, then those of users' own.
 
     Raises:
-        RunError: a folder there is of no experiment, or a file is no record.
+        RunError: a file is no record, or one of another experiment than its folder's.
     """
     found: dict[str, dict[str, list[RunRecord]]] = {}
     for path in sorted(Path(results).glob("*/*/*.json")):
         experiment, data = path.parts[-3:-1]
-        _known(experiment, path)
-        found.setdefault(experiment, {}).setdefault(data, []).append(load_record(path))
-    return {name: found[name] for name in EXPERIMENTS if name in found}
+        record = _record_of(experiment, path)
+        found.setdefault(experiment, {}).setdefault(data, []).append(record)
+    own = sorted(set(found) - set(EXPERIMENTS))
+    return {name: found[name] for name in (*EXPERIMENTS, *own) if name in found}
 
 
 def slug(text: str) -> str:

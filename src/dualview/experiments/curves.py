@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from dualview.errors import RunError
+from dualview.experiments.naming import architecture_place
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     REFERENCE_KIND,
@@ -56,6 +57,26 @@ STRETCH_ABOVE = 90.0
 """Accuracies beyond this many % are drawn on a scale of equal steps for equal ratios of the error,
 since on an even scale curves that differ by a third of their errors lie on one another."""
 STRETCHED_TICKS = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 99.9)
+
+
+COMPARISON_CAPTIONS: Mapping[str, str] = {
+    "recovered": "A marker is one seed: its test accuracy divided by the DNN’s with the same seed. "
+    "The bar below is their mean ± sample standard deviation.",
+    "curves": "Test accuracy after each epoch; thick lines are means over seeds.",
+}
+"""Figure of an architecture -> how to read it."""
+
+
+def comparison_figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
+    """For each architecture: recovered accuracy, and the learning curves."""
+    found = {}
+    for arch in sorted({record.architecture for record in records}, key=architecture_place):
+        runs = [record for record in records if record.architecture == arch]
+        if any(recovered_by_seed(runs).values()):
+            found[f"{arch}-recovered"] = recovered_accuracy(runs)
+        if any(run.curve for run in runs):
+            found[f"{arch}-curves"] = learning_curves(runs)
+    return found
 
 
 def by_kind(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 from dualview.datasets import Dataset, Split, load
@@ -21,16 +20,6 @@ def load_settings(options: DataSettings) -> Dataset:
         config=options.subset,
         cache=options.cache,
     )
-
-
-def data_fingerprint(data: Dataset) -> str:
-    """A short hash of all images and labels: changed data must not pass for the same."""
-    digest = hashlib.blake2b(digest_size=8)
-    for split in (data.train, data.validation, data.test):
-        for tensor in (split.images, split.labels):
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
 
 
 def enlarged(data: Dataset, factor: int) -> Dataset:

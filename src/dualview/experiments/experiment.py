@@ -1,22 +1,41 @@
-"""What an experiment is: `Request` (what was asked), `Experiment` (how it is planned and tabled).
+"""What an experiment is: `Request` (what was asked), `Experiment` (what it is made of).
 
-An experiment is a module with one `EXPERIMENT`, listed in `registry`. Its `plan` turns a request
-into jobs, its `tables` turns the jobs' records into tables; figures are in `figures`.
+An experiment is an `EXPERIMENT`, in the face of a folder here (`registry` lists it) or in a file of
+the user's (`registry.find`). Its `plan` turns a request into jobs; its `tables` and `figures` turn
+the jobs' records into tables and figures. It describes itself without torch, which only plans need.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import (
+    calling,
+    flag,
+    instance_of,
+    named,
+    one_of,
+    optional,
+    require_fields,
+    several,
+    text_value,
+    whole,
+)
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
-from dualview.experiments.settings import DataSettings
+from dualview.experiments.settings import MOST_SEEDS, DataSettings
 from dualview.experiments.tables import Table
-from dualview.training import SettingsError, TrainSettings, at_least, choose, cpu_threads
+from dualview.training import (
+    SettingsError,
+    TrainSettings,
+    choose,
+    on_this_machine,
+)
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -34,9 +53,17 @@ class Machine:
 
     accelerator: str = "auto"
     devices: int | str = 1
-    precision: str = "32-true"
+    precision: str | None = None
+    """None: the preset's."""
     compile: bool = False
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        for field_ in dataclasses.fields(self):
+            value = getattr(self, field_.name)
+            if value is not None or field_.name != "precision":
+                TrainSettings(**{field_.name: value})
 
 
 @dataclass(frozen=True)
@@ -69,19 +96,27 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         choose("preset", self.preset, PRESETS)
-        for name in ("width", "seeds", "epochs"):
-            at_least(name, getattr(self, name), 1)
-        if self.kinds is not None:
-            object.__setattr__(self, "kinds", tuple(self.kinds))
-            if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-                raise SettingsError(
-                    f"kinds: expected some, each once, got {' '.join(self.kinds) or 'none'}"
-                )
+        require_fields(
+            self,
+            SettingsError,
+            data=optional(instance_of(DataSettings)),
+            arch=optional(text_value),
+            width=optional(whole(1)),
+            seeds=optional(whole(1, MOST_SEEDS)),
+            epochs=optional(whole(1, 10**6)),
+            optimizer=optional(text_value),
+            kinds=optional(several(text_value, "names, each once", empty=True)),
+            machine=instance_of(Machine),
+        )
+        kinds = self.kinds
+        if kinds is not None and (not kinds or len(set(kinds)) < len(kinds)):
+            raise SettingsError(f"kinds: expected some, each once, got {' '.join(kinds) or 'none'}")
 
     def applied(self, preset: TrainSettings) -> TrainSettings:
         """The preset's training with the epochs and the machine that were asked for."""
         machine = dataclasses.asdict(self.machine)
-        machine["threads"] = machine["threads"] or preset.threads
+        for name in ("threads", "precision"):
+            machine[name] = machine[name] or getattr(preset, name)
         return dataclasses.replace(preset, epochs=self.epochs or preset.epochs, **machine)
 
     def training(self, preset: TrainSettings, seed: int, n_train: int) -> TrainSettings:
@@ -90,11 +125,30 @@ class Request:
         The number of threads is set, since the last bits of the numbers depend on it.
         """
         settings = dataclasses.replace(self.applied(preset), seed=seed).resolved(n_train)
-        return dataclasses.replace(settings, threads=cpu_threads(settings))
+        return on_this_machine(settings)
 
 
 Plan = Callable[[Request, Any, Path], list[Job]]
 """(request, data or None, folder of the experiment) -> its jobs."""
+
+
+def plan_in(module: str) -> Plan:
+    """The function `plan` of a module that is imported when it is called, since it needs torch."""
+
+    def plan(request: Request, data: Any, out: Path) -> list[Job]:
+        planned: list[Job] = importlib.import_module(module).plan(request, data, out)
+        return planned
+
+    return plan
+
+
+Figures = Callable[[Sequence[RunRecord]], Mapping[str, Any]]
+"""Records of one call -> name -> matplotlib figure."""
+
+
+def no_figures(records: Sequence[RunRecord]) -> Mapping[str, Any]:
+    """None at all."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -111,6 +165,9 @@ class Experiment:
         plan: makes the jobs; raises SettingsError, DataError or ConversionError for what does not
             fit, before anything is trained.
         tables: of the records of one call, published numbers beside the measured ones.
+        figures: of the same records; a name is that of a file.
+        captions: name of a figure -> how to read it; where there is one for each architecture, as
+            in "c4gap-curves", the name without it.
         needs_data: False: `plan` takes None for data where none was asked for.
         options: which of "arch", "width", "optimizer" and "kinds" it understands.
     """
@@ -123,8 +180,26 @@ class Experiment:
     default_data: str
     plan: Plan
     tables: Callable[[Sequence[RunRecord]], list[Table]]
+    figures: Figures = no_figures
+    captions: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
     options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        texts = ("name", "title", "question", "source", "duration", "default_data")
+        known = one_of("arch", "width", "optimizer", "kinds")
+        require_fields(
+            self,
+            SettingsError,
+            **dict.fromkeys(texts, text_value),
+            plan=calling(3),
+            tables=calling(1),
+            figures=calling(1),
+            captions=named(text_value, "texts by the names of figures"),
+            needs_data=flag,
+            options=several(known, "some of 'arch', 'width', 'optimizer', 'kinds'", empty=True),
+        )
 
 
 def check_options(experiment: Experiment, request: Request) -> None:
@@ -159,7 +234,7 @@ def is_small(data: Dataset) -> bool:
 
 def data_config(data: Dataset) -> dict[str, Any]:
     """What a job's config says of the data; its path is no part of it."""
-    from dualview.experiments.data import data_fingerprint
+    from dualview.datasets.fingerprint import data_fingerprint
 
     return {
         "data": data.description,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
 from dualview.experiments.experiment import Experiment
-from dualview.experiments.figures import FIGURES, caption
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
 from dualview.experiments.report import provenance_section, runs_section
 from dualview.experiments.tables import Table, to_csv, to_markdown
+from dualview.files.foreign_text import file_name, markdown_text
 from dualview.files.locking import make_own_folder
 from dualview.files.writing import write_text
 from dualview.pages.page import Block, Figures, Notice, Page, Panel, Prose, Row, Section, write_page
@@ -52,16 +53,31 @@ def figures_of(experiment: Experiment, records: Sequence[RunRecord]) -> Mapping[
     """The experiment's figures by name; none where every run diverged."""
     if not any(record.status == "finished" for record in records):
         return {}
-    return FIGURES[experiment.name](records)
+    return experiment.figures(records)
+
+
+def caption(experiment: Experiment, name: str) -> str:
+    """How to read a figure.
+
+    >>> from dualview.experiments.registry import EXPERIMENTS
+    >>> caption(EXPERIMENTS["shallow"], "c4gap-curves")
+    'C4GAP. Test accuracy after each epoch; thick lines are means over seeds.'
+    """
+    if name in experiment.captions:
+        return experiment.captions[name]
+    arch, _, kind = name.rpartition("-")
+    if kind in experiment.captions:
+        return f"{architecture_name(arch)}. {experiment.captions[kind]}"
+    return name.replace("-", " ").capitalize() + "."
 
 
 def write_tables(tables: Sequence[Table], folder: Path) -> None:
     """Each table as Markdown and as CSV."""
     make_own_folder(folder, REPAIR)
     for table in tables:
-        title = f"# {table.title}\n\n"
-        write_text(folder / f"{table.name}.md", title + to_markdown(table) + "\n")
-        write_text(folder / f"{table.name}.csv", to_csv(table))
+        title = f"# {markdown_text(table.title)}\n\n"
+        write_text(folder / f"{file_name(table.name)}.md", title + to_markdown(table) + "\n")
+        write_text(folder / f"{file_name(table.name)}.csv", to_csv(table))
 
 
 def write_figures(
@@ -70,7 +86,7 @@ def write_figures(
     """Each figure in each format, in the light scheme."""
     make_own_folder(folder, REPAIR)
     return [
-        save_figure(figure, folder / f"{prefix}{name}.{suffix}")
+        save_figure(figure, folder / f"{file_name(prefix + name)}.{suffix}")
         for name, figure in figures.items()
         for suffix in formats
     ]
@@ -93,7 +109,7 @@ def experiment_page(
         sections=(
             *(Section(table.title, (_page_table(table),)) for table in tables),
             *_diverged_section(ordered),
-            *_figure_sections(figures),
+            *_figure_sections(experiment, figures),
             Section("Source", (Prose((experiment.source,)),)),
             runs_section(ordered, several),
             provenance_section(ordered),
@@ -122,11 +138,12 @@ def _diverged_section(records: Sequence[RunRecord]) -> tuple[Section, ...]:
     return (Section("Diverged runs", (notice,)),) if diverged else ()
 
 
-def _figure_sections(figures: Mapping[str, Figure]) -> tuple[Section, ...]:
+def _figure_sections(experiment: Experiment, figures: Mapping[str, Figure]) -> tuple[Section, ...]:
     """All figures, each with how to read it; no section where there is none."""
     panels = tuple(
-        Panel(figure_svg(figure, name, caption(name)), caption(name))
+        Panel(figure_svg(figure, name, read), read)
         for name, figure in figures.items()
+        for read in (caption(experiment, name),)
     )
     return (Section("Figures", (Figures(panels),)),) if panels else ()
 

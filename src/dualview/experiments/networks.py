@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
-from dualview.conversion.gated_network import disentangle
+from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
+from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.gates import SoftGate
-from dualview.datasets import Batches, Dataset
+from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError
 from dualview.experiments.settings import ComparisonSettings, split_kind
 from dualview.training import SettingsError
+from dualview.training.feeding import batches_for, transform_of
 
 
 def build_network(
@@ -30,7 +32,9 @@ def build_network(
     """The untrained network of a kind; the same seed draws the same one, whatever else is random.
 
     With one seed, the gating network of a DGN starts from the DNN's initial parameters; its weights
-    network is drawn independently of them. `gate_order` is as `disentangle` takes it.
+    network is drawn independently of them. `gate_order` is as `disentangle` takes it. Gated
+    networks carry the data's input transform and take images as they are; a "dnn" is a plain module
+    that takes standardised ones.
 
     Raises:
         SettingsError: the architecture cannot be built so.
@@ -40,6 +44,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _model(settings, data)
+        _whiten(model, data)
         if kind == "dnn":
             return model
         base, weights_input = split_kind(kind)
@@ -51,8 +56,31 @@ def build_network(
             example_input=example_input(data),
             seed=seed,
             gate_order=gate_order,
+            input_transform=transform_of(data),
             **options,
         ).train()
+
+
+def as_gated(net: nn.Module, data: Dataset) -> GatedNetwork:
+    """What `build_network` made as a gated network, a DNN too: its gates are its own."""
+    if isinstance(net, GatedNetwork):
+        return net
+    return disentangle(
+        net.eval(), "dnn", example_input=example_input(data), input_transform=transform_of(data)
+    )
+
+
+def _whiten(model: nn.Module, data: Dataset) -> None:
+    """Give a network that looks at whitened patches the training images they are whitened by."""
+    if has_whitened_patches(model):
+        whiten(model, _normalised(data.train, WHITENING_IMAGES, data))
+
+
+def _normalised(split: Split, count: int, data: Dataset) -> Tensor:
+    """At most `count` images, evenly spread over the split, as a network meets them."""
+    step = max(1, len(split) // count)
+    some = Split(split.images[::step][:count], split.labels[::step][:count])
+    return torch.cat([x for x, _ in Batches(some, 512, mean=data.mean, std=data.std)])
 
 
 def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
@@ -94,13 +122,15 @@ def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
 
 
 def example_input(data: Dataset) -> Tensor:
-    """One training example as the network meets it: (1, c, h, w) float32."""
-    first, _ = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
+    """One training example, as it is: (1, c, h, w) float32."""
+    first, _ = next(iter(Batches(data.train, 1, normalise=False)))
     return first
 
 
 def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int = 512) -> float:
     """Share of a split that the network classifies rightly, in evaluation mode, where it lies.
+
+    It is called on images as they are if it carries an input transform, else on standardised ones.
 
     >>> from dualview.datasets import load
     >>> data, net = load("digits"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -109,7 +139,7 @@ def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int
     """
     part = getattr(data, split)
     device = next(net.parameters()).device
-    batches = Batches(part, batch_size, device=device, mean=data.mean, std=data.std)
+    batches = batches_for(net, data, part, batch_size, device)
     training = net.training
     net.eval()
     with torch.no_grad():

@@ -19,7 +19,7 @@ from dualview.conversion.gates import HardGate
 from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split
 from dualview.errors import ArchitectureError, RunError, SavedNetworkError
-from dualview.experiments.published import setting_title
+from dualview.experiments.naming import setting_title
 from dualview.training import SettingsError, TrainSettings
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class FrozenGates(GatedNetwork):
             net.kind,
             net.weights_input,
             net.gate_order,
+            input_transform=net.input_transform,
         )
         self.gating_network.requires_grad_(False)
         self.train(self.training)

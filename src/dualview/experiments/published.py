@@ -15,8 +15,9 @@ DUAL_PAPER = "arXiv 2203.16455"
 networks via duality."""
 
 
-ARCHITECTURE_NAMES = {"fc": "FC", "vconv": "VCONV", "gconv": "GCONV"}
-OPTIMIZER_NAMES = {"adam": "Adam", "sgd": "SGD"}
+NPK_ARCHITECTURES = ("fc", "vconv", "gconv")
+NPK_OPTIMIZERS = ("adam", "sgd")
+"""What the experiments of arXiv 2006.10529 are about."""
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,3 @@ ONES_AND_ORDERS = (
     f"loss ({DUAL_PAPER}, abstract)"
 )
 """What the invariances are compared with; the abstract gives no number."""
-
-
-def setting_title(arch: str, optimizer: str) -> str:
-    """Architecture and optimiser in the paper's spelling.
-
-    >>> setting_title("fc", "adam")
-    'FC, Adam'
-    """
-    return f"{ARCHITECTURE_NAMES.get(arch, arch)}, {OPTIMIZER_NAMES.get(optimizer, optimizer)}"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dualview.arguments import file_path, said, takes
 from dualview.errors import RunError
 from dualview.files.json_fields import from_json
 from dualview.files.writing import read_json, write_json
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 RECORD_VERSION = 1
+NO_COMMIT = "none: the code did not run from a checkout"
 STATUS = ("finished", "diverged")
 
 
@@ -48,6 +50,15 @@ class Provenance:
     machine: str
     finished: str
     """UTC time, ISO 8601."""
+
+    @property
+    def code(self) -> str:
+        """The commit in words.
+
+        >>> Provenance("0123456789ab+changes", "0.1.0", "2.7", "3.11", "cpu", "Linux", "").code
+        '0123456789ab with uncommitted changes'
+        """
+        return self.commit.replace("+changes", " with uncommitted changes") or NO_COMMIT
 
 
 @dataclass(frozen=True)
@@ -122,13 +133,19 @@ def _consistent(record: RunRecord) -> RunRecord:
     return record
 
 
+@takes(RunError, folder=file_path)
 def load_records(folder: Path) -> list[RunRecord]:
     """The records of all runs in `folder`, one subfolder each, in the order of their names.
 
     Raises:
         RunError: no run left its record there, or one cannot be read.
     """
-    paths = sorted(Path(folder).glob("*/record.json"))
+    try:
+        paths = sorted(Path(folder).glob("*/record.json"))
+    except OSError as error:
+        raise RunError(
+            f"{said(folder)}: expected a folder of runs, got {error.strerror}"
+        ) from error
     if not paths:
         raise RunError(
             f"{folder}: expected runs that left a record (RUN/record.json), found none; name the "

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dualview.arguments import file_path, instance_of, several, takes, text_value
 from dualview.errors import RunError
 from dualview.experiments.curves import (
     by_kind,
@@ -52,6 +53,13 @@ HEADLINE_KINDS = ("dlgn", "dlgn-sf", "dlgn-ones", "dlgn-sf-ones", "dgn", "dgn-on
 """The headline tells of the first of these that can be compared with the DNN."""
 
 
+@takes(
+    RunError,
+    records=several(instance_of(RunRecord), "records of runs", empty=True),
+    path=file_path,
+    title=text_value,
+    sections=several(instance_of(Section), "sections of a page", empty=True),
+)
 def write_report(
     records: Sequence[RunRecord],
     path: Path,
@@ -432,7 +440,7 @@ def provenance_section(records: Sequence[RunRecord]) -> Section:
         ("Experiment", _distinct(record.experiment for record in records)),
         ("Data", _distinct(record.data for record in records)),
         ("Examples", _distinct(_examples(record) for record in records)),
-        ("Commit", _distinct(_commit(item.commit) for item in provenance)),
+        ("Commit", _distinct(item.code for item in provenance)),
         ("dualview", _distinct(item.dualview for item in provenance)),
         ("PyTorch", _distinct(item.torch for item in provenance)),
         ("Python", _distinct(item.python for item in provenance)),
@@ -462,12 +470,6 @@ def _examples(record: RunRecord) -> str:
         f"{record.n_train:,} to train, {record.n_validation:,} to validate, "
         f"{record.n_test:,} to test"
     )
-
-
-def _commit(commit: str) -> str:
-    if not commit:
-        return "none: the code did not run from a checkout"
-    return commit.replace("+changes", " with uncommitted changes")
 
 
 def _distinct(values: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ unfinished. `record.json` is written last, so where it is, the run is done.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -20,6 +19,7 @@ from dualview.errors import RunError
 from dualview.files import locking
 from dualview.files.writing import is_part, read_json, sweep, write_json
 from dualview.training import CHECKPOINT, METRICS, MODEL, TENSORBOARD
+from dualview.training.settings import differences
 
 CONFIG = "config.json"
 RECORD = "record.json"
@@ -65,28 +65,6 @@ def check_folder(folder: Path, config: Config) -> None:
 def is_begun(folder: Path) -> bool:
     """Whether a run has finished an epoch there; without one there is nothing to keep."""
     return (folder / CHECKPOINT).exists() or (folder / RECORD).exists()
-
-
-def differences(earlier: Config, now: Config) -> list[str]:
-    """What changed from one config to another, as phrases; empty if nothing did.
-
-    >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
-    ['epochs was 3, is now 4']
-    >>> differences({"width": 4}, {"width": None})
-    ['width was 4, is now the default']
-    """
-    names = [*earlier, *(name for name in now if name not in earlier)]
-    return [
-        f"{name} was {_shown(earlier, name)}, is now {_shown(now, name)}"
-        for name in names
-        if name not in earlier or name not in now or earlier[name] != now[name]
-    ]
-
-
-def _shown(config: Config, name: str) -> str:
-    if name not in config:
-        return "not set"
-    return "the default" if config[name] is None else json.dumps(config[name])
 
 
 def _read_config(path: Path) -> dict[str, Any]:

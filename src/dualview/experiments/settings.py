@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from typing import Any
 
-from dualview.training import SettingsError, TrainSettings, at_least, at_most, choose, positive
+from dualview.arguments import (
+    file_path,
+    flag,
+    fraction,
+    instance_of,
+    number,
+    optional,
+    require_fields,
+    seed_number,
+    several,
+    text_value,
+    whole,
+)
+from dualview.training import SettingsError, TrainSettings, choose
 
 ONES = "-ones"
 """Ending of a kind whose weights network reads the constant 1."""
@@ -17,6 +31,12 @@ MAX_POOLING = ("average", "switch")
 
 MOST_SEEDS = 10_000
 """All runs are listed before the first one is trained."""
+
+
+def _source(value: Any) -> str:
+    """A name or a path, as text."""
+    file_path(value)
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -42,6 +62,22 @@ class DataSettings:
     label_column: str | None = None
     subset: str | None = None
     cache: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        name = optional(text_value)
+        require_fields(
+            self,
+            SettingsError,
+            source=_source,
+            validation=fraction,
+            test=fraction,
+            split_seed=seed_number,
+            image_column=name,
+            label_column=name,
+            subset=name,
+            cache=flag,
+        )
 
 
 @dataclass(frozen=True)
@@ -74,19 +110,25 @@ class ComparisonSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        object.__setattr__(self, "kinds", tuple(self.kinds))
+        require_fields(
+            self,
+            SettingsError,
+            data=instance_of(DataSettings),
+            arch=text_value,
+            width=optional(whole(1)),
+            seeds=whole(1, MOST_SEEDS),
+            beta=number(above=0),
+            batch_norm=optional(flag),
+            kinds=several(text_value, f"some of {', '.join(KINDS)}", empty=True),
+            training=instance_of(TrainSettings),
+            experiment=text_value,
+        )
         if not self.kinds:
             raise SettingsError(f"kinds: expected at least one of {', '.join(KINDS)}, got none")
         for kind in self.kinds:
             _check_kind(kind)
         if len(set(self.kinds)) < len(self.kinds):
             raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
-        at_least("width", self.width, 1)
-        at_least("seeds", self.seeds, 1)
-        at_most("seeds", self.seeds, MOST_SEEDS)
-        positive("beta", self.beta)
-        if self.batch_norm not in (None, True, False):
-            raise SettingsError(f"batch_norm: expected true or false, got {self.batch_norm!r}")
         if self.max_pool is not None:
             choose("max_pool", self.max_pool, MAX_POOLING)
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from dualview.errors import RunError
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.tables import align
+from dualview.experiments.tables import Table, align
 
 REFERENCE_KIND = "dnn"
 """What the other kinds are compared with."""
@@ -140,6 +141,32 @@ def kind_name(kind: str) -> str:
     """
     base = kind.removesuffix("-ones")
     return KIND_NAMES.get(base, base) + (", ones" if kind != base else "")
+
+
+def summary_table(records: Iterable[RunRecord]) -> Table:
+    """Accuracy of every kind of every architecture, for records of any experiment."""
+    rows = summarise(records)
+    return Table(
+        "accuracy",
+        "Accuracy",
+        ("Network", "Test accuracy, %", "Recovered, %", "Parameters", "Runs"),
+        tuple(network_cells(row) for row in rows),
+        (
+            "Test accuracy after the last epoch, mean ± sample standard deviation over seeds; "
+            "recovered: divided by the DNN’s with the same seed.",
+        ),
+    )
+
+
+def network_cells(row: SummaryRow) -> tuple[str, ...]:
+    """A row as tables show it: network, accuracy, recovered accuracy, parameters, runs."""
+    return (
+        f"{architecture_name(row.architecture)}, {kind_name(row.kind)}",
+        percent(row.accuracy_mean, row.accuracy_sd),
+        percent(row.recovered_mean, row.recovered_sd),
+        "–" if row.parameters is None else f"{row.parameters:,}",
+        str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
+    )
 
 
 def format_summary(rows: Sequence[SummaryRow]) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from dualview.files.foreign_text import markdown_text, spreadsheet_text
 
 NOTE_WIDTH = 98
 """Characters in a line of notes in a terminal."""
@@ -82,24 +84,24 @@ def to_markdown(table: Table) -> str:
     | a\|b | 1.50 |
     """
     rules = ["---", *("---" if c in table.texts else "---:" for c in table.columns[1:])]
-    lines = [_cells(table.columns), _cells(rules), *(_cells(row) for row in table.rows)]
+    lines = [_cells(map(markdown_text, table.columns)), _cells(rules)]
+    lines += [_cells(map(markdown_text, row)) for row in table.rows]
     for note in table.notes:
-        lines += ["", note]
+        lines += ["", markdown_text(note)]
     return "\n".join(lines)
 
 
-def _cells(cells: Sequence[str]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return "| " + " | ".join(escaped) + " |"
+def _cells(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def to_csv(table: Table) -> str:
-    r"""Header and rows.
+    r"""Header and rows; what a spreadsheet would compute is text.
 
     >>> to_csv(Table("t", "Sizes", ("what", "m"), (("a, b", "1.50"),)))
     'what,m\n"a, b",1.50\n'
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([table.columns, *table.rows])
+    writer.writerows(map(spreadsheet_text, row) for row in (table.columns, *table.rows))
     return stream.getvalue()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dualview.errors import MissingExtraError
+from dualview.errors import needs
 from dualview.explorer.explanations.budget import shrink_factor, shrunk
 
 RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
@@ -107,12 +107,8 @@ def _sprite(pictures: np.ndarray) -> Sprite:
 
 
 def _png(sheet: np.ndarray) -> bytes:
-    try:
+    with needs("train", "drawing pictures"):
         from PIL import Image
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected Pillow to draw pictures, got none; pip install 'dualview[train]'"
-        ) from error
     buffer = io.BytesIO()
     Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(
         buffer, "PNG", optimize=True

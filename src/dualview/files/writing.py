@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dualview.files.opening import text_of
+
 PART = ".part"
 """Ending of the folder in which a file is being written."""
 
@@ -105,7 +107,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: it holds no JSON object in UTF-8, or NaN or infinity, which are not JSON.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(text_of(path), parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("lists or objects nested too deeply") from None
     if not isinstance(value, dict):

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from dualview.errors import MissingExtraError
+from dualview.errors import needs
 from dualview.files.writing import write_text
 from dualview.pages.style import css_variables
 
@@ -190,7 +190,7 @@ def environment(**rooms: str) -> Environment:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    try:
+    with needs("train", "writing a page"):
         from jinja2 import (
             ChoiceLoader,
             Environment,
@@ -198,10 +198,6 @@ def environment(**rooms: str) -> Environment:
             PrefixLoader,
             StrictUndefined,
         )
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected jinja2 to write a page, got none; pip install 'dualview[train]'"
-        ) from error
     own = PrefixLoader({prefix: PackageLoader(room) for prefix, room in rooms.items()})
     return Environment(
         loader=ChoiceLoader([PackageLoader("dualview.pages"), own]),

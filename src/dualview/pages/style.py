@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.errors import MissingExtraError, RunError
+from dualview.errors import RunError, needs
 from dualview.files.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -136,12 +136,8 @@ def house_style() -> AbstractContextManager[None]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
+    with needs("train", "drawing figures"):
         from matplotlib import style
-    except ImportError as error:
-        raise MissingExtraError(
-            "expected matplotlib to draw figures, got none; pip install 'dualview[train]'"
-        ) from error
     context: AbstractContextManager[None] = style.context(["default", dict(_RC)])
     return context
 

@@ -8,7 +8,6 @@ skips around it and biases after it. No path is listed, so any operation will do
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
+from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
@@ -59,6 +59,7 @@ class LayerContributions:
         >>> layer.top(1)
         [((1,), -2.0)]
         """
+        k = require("k", k, whole(1), PathKernelError)
         flat = self.units.ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
         return [(_coordinates(i, self.units.shape), float(flat[i])) for i in order]
@@ -233,13 +234,8 @@ def _gradient(result: Tensor, values: list[Tensor]) -> list[Tensor]:
 
 
 def _checked_layer(layer: int, count: int) -> int:
-    whole = isinstance(layer, numbers.Integral) and not isinstance(layer, bool)
-    if not whole or not -count <= layer < count:
-        raise PathKernelError(
-            f"layer: expected a whole number in 0 ... {count - 1} (there are {count} gated "
-            f"layers), got {layer!r}"
-        )
-    return int(layer) % count
+    number: int = require("layer", layer, whole(-count, count - 1), PathKernelError)
+    return number % count
 
 
 def _gate_node(example: OneExample, number: int) -> fx.Node:

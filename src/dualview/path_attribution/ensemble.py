@@ -13,7 +13,6 @@ that of the set whose members are j's binary digits, row j of those in one t is 
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 
+from dualview.arguments import LARGEST_SEED, one_of, takes, whole
 from dualview.conversion import operations as ops
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
@@ -62,6 +62,7 @@ class EnsembleContributions:
     total: float
 
 
+@takes(PathKernelError, by=one_of("member", "size"), limit=whole(1, LARGEST_SEED))
 def ensemble_contributions(
     net: GatedNetwork,
     x: Tensor,
@@ -102,8 +103,6 @@ def ensemble_contributions(
     >>> abs(sum(parts.members.values()) - parts.total) < 1e-12
     True
     """
-    if by not in ("member", "size"):
-        raise PathKernelError(f"by: expected 'member' or 'size', got {by!r}")
     example = one_example(net, x)
     values = recorded_values(example)
     whole = values[output_node(example.network)]
@@ -129,8 +128,6 @@ def _check_number(blocks: int, by: str, limit: int) -> None:
             "more weight layers than the other). Repair: use it for residual networks, and "
             "layer_contributions for any network"
         )
-    if not isinstance(limit, numbers.Integral) or isinstance(limit, bool) or limit < 1:
-        raise PathKernelError(f"limit: expected a whole number from 1 on, got {limit!r}")
     if by == "member" and 2**blocks > limit:
         raise TooManyPathsError(
             f"the network has {blocks} residual blocks, hence {2**blocks} sub-networks: expected "

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 
+from dualview.arguments import UnfitError, require, whole
+from dualview.conversion.examples import example, gated
+from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import describe, module_of
@@ -30,7 +32,7 @@ class OneExample:
 
     Attributes:
         network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
-        x: the example (1, ...).
+        x: the example (1, ...), after the network's input transform.
         given: gates, max-pool switches and multipliers, as the network's placeholders take them.
         ones: whether the weights network reads the constant 1 in place of x.
     """
@@ -62,34 +64,28 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
             readings, the first is meant.
 
     Raises:
-        PathKernelError: not a gated network, or not one finite example that it takes.
+        PathKernelError: not a gated network, one whose parameters are not finite, or not one finite
+            example that it takes without overflow.
         UnsupportedOperationError: a batch norm without running statistics.
     """
-    if not isinstance(net, GatedNetwork):
-        raise PathKernelError(
-            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model)"
-        )
+    require("net", net, gated, PathKernelError)
+    refuse_batch_statistics(net.gating_network)
     refuse_batch_statistics(net.weights_network)
+    check_network(net, PathKernelError)
     # Tensors made in the caller's inference mode could not take part in derivatives later.
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
-        given = net.gates_and_switches(batch)
+        given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
         network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
         gates = [gate.cpu().double() for gate in given[0]]
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
-        x = batch.cpu().double()
+        x = copy.deepcopy(net.input_transform or nn.Identity()).cpu().double()(batch.cpu().double())
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
 
 
 def _checked(net: GatedNetwork, x: Tensor) -> Tensor:
     """`x` in the network's type and on its device, if it is finite and floating-point."""
-    is_tensor = isinstance(x, Tensor) and x.is_floating_point()
-    if not is_tensor or not x.dim() or not x.numel():
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise PathKernelError(f"x: expected one example as a floating-point tensor, got {got}")
-    if not x.isfinite().all():
-        raise PathKernelError("x: expected finite values, got NaN or inf")
+    require("x", x, example, PathKernelError)
     return x.detach().clone().to(next(net.parameters(), x))
 
 
@@ -114,7 +110,7 @@ def _problem(net: GatedNetwork, batch: Tensor) -> str:
     """Why `batch` is no batch of examples; a convolution would take it for one with channels."""
     for examples in (batch, torch.cat([batch, batch])):  # a lone one may pass by accident
         try:  # not called as a module: torch.fx would print where it fails
-            values = net.gating_network.forward(examples)[: net.n_gates]
+            values = net.gating_network.forward(net.transformed(examples))[: net.n_gates]
         except Exception as error:  # whatever an operation raises for a shape that it cannot take
             return str(error)
         wrong = [tuple(value.shape) for value in values if len(value) != len(examples)]
@@ -141,13 +137,17 @@ def checked_output(output: int, shape: Sequence[int]) -> int:
         PathKernelError: otherwise.
     """
     count = math.prod(shape)
-    whole = isinstance(output, numbers.Integral) and not isinstance(output, bool)
-    if not whole or not 0 <= output < count:
-        raise PathKernelError(
-            f"output: expected a whole number in 0 ... {count - 1} (the network's output of one "
-            f"example has shape {tuple(shape[1:])}, counted flat), got {output!r}"
-        )
-    return int(output)
+
+    def check(value: Any) -> int:
+        try:
+            found: int = whole(0, count - 1)(value)
+        except UnfitError as unfit:
+            of = f"the network's output of one example has shape {tuple(shape[1:])}, counted flat"
+            raise UnfitError(f"{unfit.expected} ({of})") from None
+        return found
+
+    entry: int = require("output", output, check, PathKernelError)
+    return entry
 
 
 def output_node(network: fx.GraphModule) -> fx.Node:

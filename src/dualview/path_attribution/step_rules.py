@@ -21,7 +21,7 @@ from dualview.conversion.gates import apply_gate
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.path_attribution.building import SAME_VALUE, ProgramBuilder, Rule, refuse
-from dualview.path_attribution.steps import Gather, Part, Sum
+from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
 from dualview.path_attribution.weight_rules import convolution, dense, matrix_product
 
 
@@ -183,13 +183,13 @@ def pool(node: fx.Node, builder: ProgramBuilder) -> int:
             result: Tensor = target(images, *rest, **options)
             return result
 
-    table = _on_unit_images(function, shape[2:])
-    part = Part(builder.source(data), Gather(shape[0] * shape[1], *table))
+    gather = _on_unit_images(function, shape[2:], shape[0] * shape[1])
+    part = Part(builder.source(data), gather)
     return builder.add(Sum(builder.label(node), (part,)))
 
 
-def _on_unit_images(function: Any, positions: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Which positions every new position reads, and how often: two tables (new positions, m)."""
+def _on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> Gather:
+    """Which positions every new position reads, and how often, the same in each of the blocks."""
     count = int(np.prod(positions))
     new = function(torch.zeros(1, 1, *positions).double()).numel()
     size = max(1, 2**21 // max(count, new))
@@ -202,21 +202,7 @@ def _on_unit_images(function: Any, positions: tuple[int, ...]) -> tuple[np.ndarr
         row, column = response.nonzero(as_tuple=True)
         found.append((row + start, column, response[row, column]))
     read, written, factor = (torch.cat(part).numpy() for part in zip(*found, strict=True))
-    return _tables(read, written, factor, new)
-
-
-def _tables(
-    read: np.ndarray, written: np.ndarray, factor: np.ndarray, new: int
-) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((read, written))
-    read, written, factor = read[order], written[order], factor[order]
-    counts = np.bincount(written, minlength=new)
-    place = np.arange(len(written)) - np.repeat(np.cumsum(counts) - counts, counts)
-    index = np.full((new, max(1, counts.max())), -1)
-    coefficients = np.zeros(index.shape)
-    index[written, place] = read
-    coefficients[written, place] = factor
-    return index, coefficients
+    return gather_of(read, written, factor, new, blocks)
 
 
 def mean(node: fx.Node, builder: ProgramBuilder) -> int:

@@ -58,6 +58,35 @@ class Gather:
     coefficients: np.ndarray | None = None
 
 
+def gather_of(
+    read: np.ndarray, written: np.ndarray, factor: np.ndarray, size: int, blocks: int = 1
+) -> Gather:
+    """The gather of `size` entries a block: entry written[i] adds factor[i] times entry read[i]."""
+    order = np.lexsort((read, written))
+    read, written, factor = read[order], written[order], factor[order]
+    counts = np.bincount(written, minlength=size)
+    place = np.arange(len(written)) - np.repeat(np.cumsum(counts) - counts, counts)
+    index = np.full((size, max(1, counts.max(initial=0))), -1)
+    coefficients = np.zeros(index.shape)
+    index[written, place] = read
+    coefficients[written, place] = factor
+    return Gather(blocks, index, coefficients)
+
+
+def gathered_by(gather: Gather, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(written, read, factor): what entry written[i] adds of a source of `size` entries."""
+    row, column = np.nonzero(gather.index >= 0)
+    read = gather.index[row, column]
+    factor = np.ones(len(row)) if gather.coefficients is None else gather.coefficients[row, column]
+    block = np.arange(gather.blocks)[:, None]
+    written = (block * len(gather.index) + row).reshape(-1)
+    return (
+        written,
+        (block * (size // gather.blocks) + read).reshape(-1),
+        np.tile(factor, len(block)),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """One source of a sum.

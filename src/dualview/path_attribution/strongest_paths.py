@@ -7,16 +7,17 @@ position) at every layer, and paths that share their weights are listed one by o
 from __future__ import annotations
 
 import math
-import numbers
 
 from torch import Tensor
 
+from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import best_prefixes, totals
 from dualview.path_attribution.example import checked_output, one_example
 from dualview.path_attribution.paths import NodeKind, Path, PathNode, TopPaths
 from dualview.path_attribution.program import program_of
+from dualview.path_attribution.routes import one_route_each
 from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
 
@@ -29,7 +30,8 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
     fixed at those that the network computes for `x` in evaluation mode, soft or hard, and so are
     max pools' choices. In a convolutional network paths are single ones, not bundles of paths that
     share their weights: every node is a (channel, position). An identity skip is an edge; batch
-    norm is a scale, and a shift at which paths begin.
+    norm is a scale, and a shift at which paths begin. Routes between two nodes that differ in the
+    cells of pools alone are one path, with the sum of their coefficients.
 
     Found by dynamic programming over the layers, then best-first search: the cost is that of a few
     forward passes, whatever the number of paths. To ask for several outputs of one example, use
@@ -91,15 +93,17 @@ class PathSearch:
     """
 
     def __init__(self, net: GatedNetwork, x: Tensor) -> None:
-        self._program, values = program_of(one_example(net, x))
+        program, values = program_of(one_example(net, x))
+        self._totals = values[program.output]
+        self._program = one_route_each(program)
         last = self._program.output
-        self._totals = values[last]
         self._magnitudes = totals(self._program, "magnitude")[last]
         self._counts = totals(self._program, "count")[last]
         self._best = BestPaths(self._program, best_prefixes(self._program))
 
     def top(self, output: int, k: int = 20) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""
+        k = require("k", k, whole(1), PathKernelError)
         entry = checked_output(output, self._program.shape)
         _check_k(k, float(self._counts[entry]), entry)
         found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
@@ -115,8 +119,6 @@ class PathSearch:
 
 
 def _check_k(k: int, count: float, output: int) -> None:
-    if not isinstance(k, numbers.Integral) or isinstance(k, bool) or k < 1:
-        raise PathKernelError(f"k: expected a whole number from 1 on, got {k!r}")
     if not count:
         raise PathKernelError(f"output {output}: no path leads to it, so it is 0 for any input")
     if k > count:

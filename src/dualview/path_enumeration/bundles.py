@@ -9,15 +9,25 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dualview.arguments import optional, shape, takes
+from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.edges import GateUnit, Weight
 from dualview.path_enumeration.example_values import entry_column, evaluated_inputs, gate_column
-from dualview.path_enumeration.paths import PATH_LIMIT, Path, graph_of, refuse_more_than, walk
+from dualview.path_enumeration.paths import (
+    LIMIT,
+    PATH_LIMIT,
+    Path,
+    graph_of,
+    refuse_more_than,
+    walk,
+)
 
 Monomial = tuple[Weight, ...]
 
 
+@takes(PathKernelError, net=gated, x=batch, limit=LIMIT)
 def path_features(net: GatedNetwork, x: Tensor, *, limit: int = PATH_LIMIT) -> Tensor:
     """Neural path features: one number per example and bundle, whatever the weights.
 
@@ -56,6 +66,7 @@ def path_features(net: GatedNetwork, x: Tensor, *, limit: int = PATH_LIMIT) -> T
     return features_of(bundles.paths, evaluated_inputs(net, x))
 
 
+@takes(PathKernelError, net=gated, x_shape=optional(shape()), limit=LIMIT)
 def path_values(
     net: GatedNetwork, x_shape: Sequence[int] | None = None, *, limit: int = PATH_LIMIT
 ) -> Tensor:

@@ -13,38 +13,55 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
+from dualview.conversion.finite import check_examples, check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
 from dualview.conversion.weights_graph import reads_multiplier
-from dualview.errors import PathKernelError, UnsupportedOperationError
+from dualview.errors import ExampleInputError, PathKernelError, UnsupportedOperationError
 from dualview.path_enumeration.edges import GateUnit
 
 GateMode = Literal["model", "hard"]
 
 
-def evaluated_inputs(net: GatedNetwork, x: Tensor, gates: GateMode = "model") -> dict[str, Tensor]:
+def evaluated_inputs(
+    net: GatedNetwork, x: Tensor, gates: GateMode = "model", *, name: str = "x"
+) -> dict[str, Tensor]:
     """The weights network's inputs by placeholder: x, gate_1 ..., switch_1 ....
 
     Args:
         net: a gated network.
         x: examples, (n, ...).
         gates: the network's own, or "hard": 1{q > 0} of its pre-activations.
+        name: of what the caller was given, for messages.
 
     Returns:
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates.
+        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite;
+            or examples that the network does not take.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
     if gates not in ("model", "hard"):
         raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     _refuse_multipliers(net)
+    check_network(net, PathKernelError)
+    check_examples("x", x, PathKernelError)
     own = copy.deepcopy(net).cpu().double().eval()
     x = x.detach().cpu().double()
-    with torch.no_grad():
-        of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard")
+    try:
+        with torch.no_grad():
+            check = preactivation_check(name, PathKernelError)
+            of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
+    except ExampleInputError as error:
+        raise PathKernelError(
+            f"{name}: expected what the network takes, got one example of shape "
+            f"{tuple(x.shape[1:])} ({error})"
+        ) from error
+    if own.input_transform is not None:
+        axes = (1, -1, *(1,) * (x.dim() - 2))
+        x = (x - own.input_transform.mean.reshape(axes)) / own.input_transform.std.reshape(axes)
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import UnfitError, flag, number, one_of, optional, takes, whole
+from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.bundles import (
@@ -20,12 +22,42 @@ from dualview.path_enumeration.bundles import (
 )
 from dualview.path_enumeration.edges import ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs
-from dualview.path_enumeration.paths import PATH_LIMIT, Path, graph_of, refuse_more_than, walk
+from dualview.path_enumeration.paths import (
+    LIMIT,
+    PATH_LIMIT,
+    Path,
+    graph_of,
+    refuse_more_than,
+    walk,
+)
 
 Variances = float | Mapping[str, float]
 KernelBatchNorm = Literal["scale", "identity"]
 
 
+def checked_variances(value: Any) -> Variances:
+    """One variance, or one for each parameter by its name; a check as `dualview.arguments` has."""
+    variance = number(least=0)
+    if not isinstance(value, Mapping):
+        found: float = variance(value)
+        return found
+    if not all(isinstance(name, str) for name in value):
+        raise UnfitError("a finite number from 0 on, or one for each parameter by its name")
+    return {name: variance(one) for name, one in value.items()}
+
+
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=optional(whole(0)),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+    limit=LIMIT,
+)
 def enumerated_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -74,12 +106,25 @@ def enumerated_npk(
     >>> bool(torch.allclose(enumerated_npk(net, x), (x @ x.T) * (gate @ gate.T)))
     True
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [math.prod(_variances_of(weights, variances)) for weights in bundles]
     return _weighted_gram(net, (x1, x1 if x2 is None else x2), gates, bundles.values(), factors)
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=optional(whole(0)),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+    limit=LIMIT,
+)
 def enumerated_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -106,10 +151,24 @@ def enumerated_expected_ntk(
 
     Source: arXiv 2110.03403, section 4; exact in expectation, not only in the limit of width.
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [_sum_of_derivatives(_variances_of(weights, variances)) for weights in bundles]
     return _weighted_gram(net, (x1, x1 if x2 is None else x2), gates, bundles.values(), factors)
+
+
+def check_alike(x1: Tensor, x2: Tensor | None) -> None:
+    """Refuse second examples of another shape than the first.
+
+    Raises:
+        PathKernelError: they are.
+    """
+    if x2 is not None and x2.shape[1:] != x1.shape[1:]:
+        raise PathKernelError(
+            f"x2: expected examples of shape {tuple(x1.shape[1:])}, as in x1, got "
+            f"{tuple(x2.shape[1:])}"
+        )
 
 
 def _bundles_of_one_output(

@@ -7,15 +7,20 @@ from dataclasses import dataclass
 
 import torch
 
+from dualview.arguments import LARGEST_SEED, shape, takes, whole
+from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import TooManyPathsError
+from dualview.errors import PathKernelError, TooManyPathsError
 from dualview.path_enumeration.edges import Entry, GateUnit, ScalarGraph, Weight, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs, switch_windows
 from dualview.path_enumeration.random_run import BatchNormMode
-from dualview.path_enumeration.scalar_graph import scalar_graph, without_constants
+from dualview.path_enumeration.scalar_graph import scalar_graph, without_biases
 
 PATH_LIMIT = 200_000
 """Most paths that are enumerated unless asked otherwise."""
+
+LIMIT = whole(1, LARGEST_SEED)
+"""What an option `limit` may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Path:
     coefficient: float
 
 
+@takes(PathKernelError, net=gated, x_shape=shape())
 def count_paths(net: GatedNetwork, x_shape: Sequence[int]) -> int:
     """The exact number of paths of `net`'s weights network, to all outputs together.
 
@@ -58,6 +64,7 @@ def count_paths(net: GatedNetwork, x_shape: Sequence[int]) -> int:
     return sum(counts[entry] for entry in graph.outputs)
 
 
+@takes(PathKernelError, net=gated, x_shape=shape(), limit=LIMIT)
 def paths(net: GatedNetwork, x_shape: Sequence[int], *, limit: int = PATH_LIMIT) -> list[Path]:
     """Every path of `net`'s weights network, those of output 0 first.
 
@@ -89,9 +96,9 @@ def graph_of(
     biases: bool = True,
 ) -> ScalarGraph:
     """The weights network of `net` spelled out entry by entry, for one example's shape."""
-    inputs = evaluated_inputs(net, torch.zeros(1, *x_shape))
+    inputs = evaluated_inputs(net, torch.zeros(1, *x_shape), name="x_shape")
     graph = scalar_graph(net.weights_network, inputs, batch_norm, switch_windows(net))
-    return graph if biases else without_constants(graph)
+    return graph if biases else without_biases(graph)
 
 
 def _counts(graph: ScalarGraph) -> dict[Entry, int]:

@@ -18,18 +18,38 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import flag, one_of, optional, takes, whole
+from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs, gate_column
-from dualview.path_enumeration.kernels import KernelBatchNorm, Variances, variance_of
+from dualview.path_enumeration.kernels import (
+    KernelBatchNorm,
+    Variances,
+    check_alike,
+    checked_variances,
+    variance_of,
+)
 from dualview.path_enumeration.paths import graph_of
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=whole(0),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+)
 def recursive_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -57,10 +77,22 @@ def recursive_npk(
     >>> bool(torch.allclose(recursive_npk(net, x), enumerated_npk(net, x)))
     True
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[0]
 
 
+@takes(
+    PathKernelError,
+    net=gated,
+    x1=batch,
+    x2=optional(batch),
+    variances=checked_variances,
+    output=whole(0),
+    biases=flag,
+    batch_norm=one_of(*get_args(KernelBatchNorm)),
+    gates=one_of(*get_args(GateMode)),
+)
 def recursive_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -77,6 +109,7 @@ def recursive_expected_ntk(
     Arguments are those of `enumerated_expected_ntk`, and so is the result. Errors: see
     `recursive_npk`.
     """
+    check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[1]
 

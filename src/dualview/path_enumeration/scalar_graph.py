@@ -62,10 +62,22 @@ def scalar_graph(
     return graph
 
 
-def without_constants(graph: ScalarGraph) -> ScalarGraph:
-    """The graph without the paths that begin at a constant 1: without biases."""
+def without_biases(graph: ScalarGraph) -> ScalarGraph:
+    """The graph without the paths that begin at a bias, or at a constant behind a weight.
+
+    A constant that is added before the first weight belongs to the input: `(x - 0.5) / 0.25` is
+    what the network reads.
+    """
+    behind: set[str] = set()
+    for entry, terms in graph.edges.items():
+        if any(e.source is not None and (e.weight or e.source.node in behind) for e in terms):
+            behind.add(entry.node)
     edges = {
-        entry: [edge for edge in terms if edge.source is not None]
+        entry: [
+            edge
+            for edge in terms
+            if edge.source is not None or not (edge.weight or entry.node in behind)
+        ]
         for entry, terms in graph.edges.items()
     }
     return ScalarGraph(edges, graph.outputs, graph.input_shape)

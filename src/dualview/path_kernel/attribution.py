@@ -9,7 +9,6 @@ Source: theory, section 5; arXiv 2006.10529, section 6.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualview.arguments import array as array_of
+from dualview.arguments import require, said, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates
@@ -106,16 +107,17 @@ class KernelAttribution:
     def _column(self, label: Any) -> int:
         if label is None:
             return int(self.scores.argmax())
-        found = np.flatnonzero(self.classes == label)
+        classes = self.classes.tolist()
+        plain = getattr(label, "item", lambda: label)() if not getattr(label, "ndim", 0) else None
+        found = [i for i, c in enumerate(classes) if type(c) is type(plain) and c == plain]
         if len(found) != 1:
             raise PathKernelError(
-                f"label: expected one of the classes {self.classes.tolist()}, got {label!r}"
+                f"label: expected one of the classes {classes}, got {said(label)}"
             )
-        return int(found[0])
+        return found[0]
 
     def _top(self, label: Any, k: int, sign: float) -> list[TrainingExample]:
-        if not isinstance(k, numbers.Integral) or isinstance(k, bool) or k < 1:
-            raise PathKernelError(f"k: expected a whole number from 1 on, got {k!r}")
+        k = require("k", k, whole(1), PathKernelError)
         column = self._column(label)
         parts = sign * self.parts[:, column]
         order = np.argsort(-parts, kind="stable")[:k]
@@ -256,29 +258,39 @@ def _checked_labels(machine: NPKClassifier, train_labels: Any) -> np.ndarray:
             f"machine: expected a fitted NPKClassifier, got {type(machine).__name__}. Repair: "
             f"machine.fit(train_x, train_labels)"
         )
-    if isinstance(train_labels, Tensor):
-        train_labels = train_labels.cpu().numpy()
-    labels = np.asarray(train_labels)
+    labels = _array_of_labels(train_labels)
     n = len(machine.dual_coef_)
     if labels.shape != (n,):
         raise PathKernelError(
             f"train_labels: expected the class of each of the {n} training examples, got shape "
             f"{labels.shape}"
         )
-    unknown = np.setdiff1d(labels, machine.classes_)
-    if len(unknown):
+    known = set(machine.classes_.tolist())
+    unknown = [label for label in labels.tolist() if label not in known]
+    if unknown:
         raise PathKernelError(
             f"train_labels: expected the classes that the machine was fitted to, "
-            f"{machine.classes_.tolist()}, got {unknown[0]!r}"
+            f"{machine.classes_.tolist()}, got {said(unknown[0])}"
         )
     return labels
 
 
+def _array_of_labels(labels: Any) -> np.ndarray:
+    try:
+        if isinstance(labels, Tensor):
+            labels = labels.detach().cpu().numpy()
+        found = np.asarray(labels)
+        hash(tuple(found.ravel().tolist()))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise PathKernelError(
+            f"train_labels: expected the class of each training example, got {said(labels)}"
+        ) from None
+    return found
+
+
 def _as_batch(machine: NPKClassifier, x: Any, single: bool) -> np.ndarray:
     """Examples as rows of shape (m, *input shape), one of them if `single`."""
-    if isinstance(x, Tensor):
-        x = x.detach().cpu().numpy()
-    array = np.asarray(x, dtype=np.float64)
+    array: np.ndarray = require("x", x, array_of, PathKernelError)
     shape = getattr(machine, "input_shape_", array.shape)
     flat = int(np.prod(shape))
     one = array.shape in (shape, (flat,))

@@ -10,11 +10,15 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from dualview.arguments import flag, number, one_of, require
+from dualview.conversion import finite
+from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
 
 Gates = Literal["model", "hard"]
+BatchNorm = Literal["identity", "scale"]
 
 
 def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
@@ -23,21 +27,46 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     Args:
         net: the network.
         gates: the option of that name.
-        examples: first and second examples by the caller's names; None: left out.
+        examples: first and second examples by the caller's names; None for the second: left out.
 
     Raises:
-        PathKernelError: no gated network; unknown gates; or examples that are not floating-point,
-            none, not finite, not alike, or that the network does not take.
+        PathKernelError: no gated network, or one that is not finite or has gates that depend on
+            the batch; unknown gates; or examples that are not floating-point, none, not finite, not
+            alike, or that the network does not take.
     """
     check_network(net)
-    if gates not in get_args(Gates):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
-    given = {name: x for name, x in examples.items() if x is not None}
-    for name, x in given.items():
-        _check_values(name, x)
+    check_computable(net)
+    require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
+    (first, x1), *rest = examples.items()
+    given: dict[str, Tensor] = {first: require(first, x1, batch, PathKernelError)}
+    for name, x in rest:
+        if x is not None:
+            given[name] = require(name, x, batch, PathKernelError)
     _check_alike(given)
-    first = next(iter(given))
     _check_fits(net, first, given[first])  # the second are like it
+
+
+def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
+    """Refuse what says nothing about the network that the weights are drawn for.
+
+    Raises:
+        PathKernelError: an option of these names is not what it should be.
+    """
+    require("biases", biases, flag, PathKernelError)
+    require("bias_variance", bias_variance, number(least=0), PathKernelError)
+    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
+
+
+def check_computable(net: GatedNetwork) -> None:
+    """Refuse a network whose gates are of no meaning, or that holds NaN.
+
+    The weights network's batch norms matter only where their scales are asked for.
+
+    Raises:
+        PathKernelError: it is not finite, or its gates depend on the batch.
+    """
+    finite.check_network(net, PathKernelError, statistics=False)
+    finite.check_network(net.gating_network, PathKernelError)
 
 
 def check_network(net: GatedNetwork) -> None:
@@ -46,23 +75,7 @@ def check_network(net: GatedNetwork) -> None:
     Raises:
         PathKernelError: no gated network.
     """
-    if not isinstance(net, GatedNetwork):
-        raise PathKernelError(
-            f"net: expected a GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model, kind='dnn')"
-        )
-
-
-def _check_values(name: str, x: Tensor) -> None:
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.dim() < 2 or not len(x):
-        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise PathKernelError(
-            f"{name}: expected a floating-point tensor with examples on axis 0, got {got}. Repair: "
-            f"torch.as_tensor(x).float() of NumPy or whole numbers, normalised as for training"
-        )
-    if not x.isfinite().all():
-        bad = int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
-        raise PathKernelError(f"{name}: expected finite values, got NaN or inf in row {bad}")
+    require("net", net, gated, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:
@@ -88,8 +101,8 @@ def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
         ) from error
     if not isinstance(out, Tensor):
         raise PathKernelError(
-            f"net: expected one tensor as output, got {type(out).__name__}. Repair: wrap the model "
-            f"in a module that returns one of its outputs, and take that apart"
+            f"net: expected one tensor as output, got {type(out).__name__}. Repair: "
+            f"disentangle(..., output=...) takes one of the model's outputs"
         )
     if out.dim() == 0:  # an axis of other size is for the rules to refuse, by the operation
         raise PathKernelError(

@@ -7,21 +7,32 @@ estimate of the NPK for any graph, at a cost linear in the number of examples; i
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from dualview.arguments import seed_number, takes, whole
+from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.source_lines import module_of
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import Gates, check_examples
-from dualview.path_kernel.random_weights import bare_weights_network, draw_weights
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.random_weights import (
+    draw_of,
+    kernel_network,
+    weight_deviations,
+)
+from dualview.path_kernel.scale import lost_rows, out_of_range
 
 
+@takes(
+    PathKernelError, n_features=whole(1), seed=seed_number, per_draw=whole(1), batch_size=whole(1)
+)
 def npk_features(
     net: GatedNetwork,
     x: Tensor,
@@ -29,26 +40,33 @@ def npk_features(
     *,
     seed: int = 0,
     gates: Gates = "model",
+    biases: bool = False,
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     per_draw: int = 32,
     batch_size: int = 128,
 ) -> Tensor:
-    """Features whose inner products estimate the normalised NPK, without bias, for any graph.
+    """Features whose inner products estimate the normalised NPK, unbiased, for any graph.
 
     Args:
         net: the network; its gates (and the multipliers of LayerNorm and attention) are taken in
-            evaluation mode, batch norms as the identity.
+            evaluation mode.
         x: examples (n, ...).
         n_features: number of features; the error of an inner product falls as its inverse square
             root (see `per_draw`).
         seed: for the weights. Features of the same seed agree between calls, so train and test
             examples may be mapped apart, and more features continue fewer.
         gates: "model" or "hard".
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         per_draw: features that one draw of the weights gives, by as many fresh output units. They
             share the lower layers' weights: 1 gives independent features, more are cheaper.
         batch_size: examples at a time.
 
     Returns:
-        Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)`.
+        Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)` with the
+        same options.
 
     Raises:
         PathKernelError: as `npk`; or no features are asked for.
@@ -61,29 +79,64 @@ def npk_features(
     >>> features.shape
     torch.Size([3, 100])
     """
-    if n_features < 1 or per_draw < 1:
-        raise PathKernelError(
-            f"n_features and per_draw: expected at least 1, got {n_features} and {per_draw}"
-        )
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
-    network = bare_weights_network(net)
+    network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     widen_output(network, per_draw)
+    deviations = weight_deviations(network, biases=biases, bias_variance=bias_variance)
     parts = []
     with evaluation_mode(net), torch.no_grad():
-        for batch in x.split(batch_size):
-            values, switches = net.gates_and_switches(batch, hard=gates == "hard")
-            columns = _columns(network, (batch, *values, *switches), seed, n_features)
-            parts.append(torch.cat(list(columns), 1)[:, :n_features])
+        for start in range(0, len(x), batch_size):
+            numbers = range(start, min(start + batch_size, len(x)))
+            check = preactivation_check("x", PathKernelError, numbers)
+            batch = x[start : start + batch_size]
+            values, switches = net.gates_and_switches(batch, hard=gates == "hard", check=check)
+            inputs = (net.transformed(batch), *values, *switches)
+            parts.append(_outputs(network, inputs, deviations, seed, n_features, numbers))
     return torch.cat(parts) / math.sqrt(n_features)
 
 
+def _outputs(
+    network: fx.GraphModule,
+    inputs: tuple[Tensor, ...],
+    deviations: Mapping[str, float | None],
+    seed: int,
+    n_features: int,
+    numbers: range,
+) -> Tensor:
+    """Outputs (n, n_features) of all draws, those that leave the type's range on the way too."""
+    columns = list(_columns(network, inputs, deviations, seed, n_features))
+    out = torch.cat(columns, 1)[:, :n_features]
+    lost = lost_rows(out)
+    if not lost.any():
+        return out
+    if out.dtype != torch.float64:
+        double = copy.deepcopy(network).double()
+        again = tuple(v[lost].double() if v.is_floating_point() else v[lost] for v in inputs)
+        columns = list(_columns(double, again, deviations, seed, n_features))
+        exact = torch.cat(columns, 1)[:, :n_features]
+    else:
+        exact = out[lost]
+    info, numbers_lost = torch.finfo(out.dtype), lost.nonzero().flatten().tolist()
+    for row, peak in zip(numbers_lost, exact.abs().amax(1).tolist(), strict=True):
+        if peak != 0 and not info.tiny <= peak <= info.max:
+            log = math.log(peak) if math.isfinite(peak) else math.inf
+            raise out_of_range(f"the features of x[{numbers[row]}]", log, out.dtype)
+    out[lost] = exact.to(out.dtype)
+    return out
+
+
 def _columns(
-    network: fx.GraphModule, inputs: tuple[Tensor, ...], seed: int, n_features: int
+    network: fx.GraphModule,
+    inputs: tuple[Tensor, ...],
+    deviations: Mapping[str, float | None],
+    seed: int,
+    n_features: int,
 ) -> Iterator[Tensor]:
     """Outputs (n, outputs) of draw after draw, until there are enough."""
     have, draw = 0, 0
     while have < n_features:
-        weights = draw_weights(network, seed, draw)
+        weights = draw_of(network, deviations, seed, draw)
         out = functional_call(network, weights, inputs)
         if not isinstance(out, Tensor):
             raise PathKernelError(

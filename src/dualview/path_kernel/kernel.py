@@ -6,28 +6,36 @@ Gates are those of the network in evaluation mode, whatever its mode. Examples a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
+from dualview.conversion.examples import gated
+from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.conversion.source_lines import module_of
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import Gates, check_examples
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
-from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.fast.plan import FastPlan, fast_plan
 from dualview.path_kernel.propagate import Side, propagate
+from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
+
+BATCH_NORM = one_of("identity", "scale")
 
 TEMPORARIES = 4
 """How many kernels of the largest size a rule may hold beside those that live in the graph."""
 
 
+@takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -36,12 +44,13 @@ def npk(
     normalise: bool = True,
     gates: Gates = "model",
     biases: bool = False,
-    batch_norm: Literal["identity", "scale"] = "identity",
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     memory: float = 512e6,
 ) -> Tensor:
     """Neural path kernel NPK(x, x') = <phi(x), phi(x')>, exactly.
 
-    It equals the covariance of one output over independent zero-mean weights of unit variance.
+    It equals the mean of f(x) f(x') for one output f over independent zero-mean weights.
 
     Args:
         net: the network; its gates are taken in evaluation mode.
@@ -52,8 +61,13 @@ def npk(
             <x, x'> / n * prod_l <G_l, G_l'> / width_l. Otherwise weights have variance 1, and
             values grow with the product of the widths.
         gates: "model": as the network applies them (soft ones included); "hard": 1{q > 0}.
-        biases: count paths that start at a bias (of unit variance) too.
-        batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps).
+        biases: count paths that start at a bias too; else there are none. A bias is whatever
+            parameter is added, batch norm's among them. A number or buffer that is added counts
+            with the biases behind a weight layer, as a path that starts at it; before the first
+            one it belongs to the input, as in (x - 0.5) / 0.25.
+        bias_variance: of the biases.
+        batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps), a
+            constant. The running mean plays no part.
         memory: bound, in bytes, on what one tile of pairs may hold.
 
     Returns:
@@ -61,8 +75,8 @@ def npk(
 
     Raises:
         PathKernelError: `net` was not made by `disentangle` or does not take the examples, x has
-            NaN, an operation has no exact rule, weights are tied, or the result overflows (only
-            with normalise=False).
+            NaN, an operation has no exact rule, weights are tied, or a value is too large or too
+            small for x1's type.
 
     Source: arXiv 2006.10529, section 3; arXiv 2110.03403; the rules for general graphs are this
     project's.
@@ -76,12 +90,16 @@ def npk(
     >>> bool(torch.allclose(dv.npk(net, x), (x @ x.T) / 4 * (g @ g.T) / 8))
     True
     """
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
-    setting = Setting(variances, 1.0 if biases else 0.0, batch_norm == "scale")
-    return _kernel(net, x1, x2, setting, gates, memory, "normalise=True")[0]
+    setting = Setting.of(biases, bias_variance, batch_norm, variances)
+    smaller = "examples normalised as for training" if normalise else "normalise=True"
+    larger = "normalise=False" if normalise else "larger examples"
+    return _kernel(net, x1, x2, setting, gates, memory, Reader(x1.dtype, smaller, larger))
 
 
+@takes(PathKernelError, biases=flag, memory=byte_count)
 def expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -90,6 +108,8 @@ def expected_ntk(
     c: float | Mapping[str, float] = 1.0,
     gates: Gates = "model",
     biases: bool = False,
+    bias_variance: float = 1.0,
+    batch_norm: BatchNorm = "identity",
     memory: float = 512e6,
 ) -> Tensor:
     """Expected NTK of one output of the weights network over fresh weights, gates fixed.
@@ -106,7 +126,9 @@ def expected_ntk(
             (`dualview.path_kernel.kernel.weight_layers(net)` lists
             them).
         gates: "model" or "hard".
-        biases: have biases of unit variance, trained too.
+        biases: have biases, trained too; else there are none.
+        bias_variance: of the biases; 0 for biases that start at 0, and are trained.
+        batch_norm: as `npk`; its scale is not trained.
         memory: bound, in bytes, on what one tile of pairs may hold.
 
     Returns:
@@ -117,21 +139,37 @@ def expected_ntk(
 
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
+    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
-    scales = dict.fromkeys(layers, float(c)) if isinstance(c, int | float) else dict(c)
-    if set(scales) != set(layers) or min(scales.values()) <= 0:
+    scales = _scales(c, layers)
+    variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
+    setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
+    reader = Reader(x1.dtype, "a smaller c", "a larger c")
+    return _kernel(net, x1, x2, setting, gates, memory, reader)
+
+
+def _scales(c: Any, layers: Mapping[str, int]) -> dict[str, float]:
+    """One scale for each weight layer."""
+    if not isinstance(c, Mapping):
+        return dict.fromkeys(layers, require("c", c, number(above=0), PathKernelError))
+    if set(c) != set(layers):
         raise PathKernelError(
             f"c: expected a positive number for each of the weight layers {', '.join(layers)}, got "
-            f"{c}"
+            f"{said(c)}"
         )
-    variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
-    setting = Setting(variances, 1.0 if biases else 0.0, ntk=True)
-    return _kernel(net, x1, x2, setting, gates, memory, "a smaller c")[1]
+    return {
+        name: require(f"c[{name!r}]", c[name], number(above=0), PathKernelError) for name in layers
+    }
 
 
+@takes(PathKernelError, net=gated)
 def weight_layers(net: GatedNetwork) -> dict[str, int]:
-    """Name of each weight layer's node in the weights network -> its fan-in."""
+    """Name of each weight layer's node in the weights network -> its fan-in.
+
+    Raises:
+        PathKernelError: `net` was not made by `disentangle`.
+    """
     kinds = (*DENSE_MODULES, *CONVOLUTION_MODULES)
     return {
         node.name: fan_in(module_of(node))
@@ -147,74 +185,145 @@ def _kernel(
     setting: Setting,
     gates: Gates,
     memory: float,
-    repair: str,
+    reader: Reader,
 ) -> Tensor:
-    """Kernel (s, n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
-    other = x1 if x2 is None else x2
-    out = x1.new_zeros(2 if setting.ntk else 1, len(x1), len(other))
-    plan = fast_plan(net, x1, setting, gates)
+    """Kernel (n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
+    request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
+    out = x1.new_zeros(len(x1), len(request.x2))
+    extreme = _is_extreme(request)
+    plan = None if extreme else fast_plan(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
         if plan is not None:
-            fast_kernel(net, x1, x2, plan, memory, out[0])
-            if setting.ntk:
-                assert plan.ntk is not None
-                torch.mul(out[0], plan.scale * plan.ntk, out=out[1])
-            out[0] *= plan.scale
+            fast_kernel(net, x1, x2, plan, memory, out)
+            _finish_fast(request, plan, x2 is None, out)
         else:
-            _fill(net, x1, x2, setting, gates, memory, out)
-    return _checked(out, x2 is None, repair)
-
-
-def _fill(
-    net: GatedNetwork,
-    x1: Tensor,
-    x2: Tensor | None,
-    setting: Setting,
-    gates: Gates,
-    memory: float,
-    out: Tensor,
-) -> None:
-    """By the general rules, tile by tile; without x2 the upper triangle of tiles only."""
-    other = x1 if x2 is None else x2
-    size = _tile_size(net, x1, other, setting, gates, memory)
-    for rows in slices(len(x1), size):
-        left = side(net, x1[rows], gates)
-        for columns in slices(len(other), size):
-            if x2 is None and columns.start < rows.start:
-                continue
-            right = side(net, other[columns], gates)
-            block = propagate(net.weights_network, left, right, setting)
-            out[:, rows, columns] = block.kernel * _scale(block.log_scale)
-
-
-def _checked(out: Tensor, symmetric: bool, repair: str) -> Tensor:
-    """Mirror the upper triangle where the kernel is symmetric: in place, since it may be large."""
-    if symmetric:  # to the last bit
-        for rows in slices(out.shape[1], TILE):
-            corner = out[:, rows, rows]
-            corner.copy_(corner.triu() + corner.triu(1).mT)
-            right = slice(rows.stop, None)
-            out[:, right, rows] = out[:, rows, right].mT
-    if not all(out[:, rows].isfinite().all() for rows in slices(out.shape[1], TILE)):
-        raise PathKernelError(f"the kernel overflows {out.dtype}. Repair: use {repair}, or float64")
+            rows, columns = range(len(x1)), range(len(request.x2))
+            _fill(request, rows, columns, x2 is None, out)
+    if x2 is None:
+        _mirror(out)
     return out
 
 
-def _scale(log_scale: float) -> float:
-    return math.exp(log_scale) if log_scale < 709 else math.inf
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for, and how the result is to be read."""
+
+    net: GatedNetwork
+    x1: Tensor
+    x2: Tensor
+    setting: Setting
+    gates: Gates
+    memory: float
+    reader: Reader
 
 
-def side(net: GatedNetwork, x: Tensor, gates: Gates) -> Side:
-    """The examples with the gates and switches that the network gives them."""
-    values, switches = net.gates_and_switches(x, hard=gates == "hard")
-    return Side(x, values, switches)
+def _fill(
+    request: _Request, rows: Sequence[int], columns: Sequence[int], symmetric: bool, out: Tensor
+) -> None:
+    """Write some rows and columns by the general rules; of a symmetric one the upper tiles only."""
+    net, gates = request.net, request.gates
+    double = _is_extreme(request)
+    size = _tile_size(request, double)
+    for high in slices(len(rows), size):
+        left = _sides(net, request.x1, rows[high], gates, double)
+        for wide in slices(len(columns), size):
+            if symmetric and wide.start < high.start:
+                continue
+            right = _sides(net, request.x2, columns[wide], gates, double, "x2")
+            block = propagate(net.weights_network, left, right, request.setting)
+            out[high, wide] = request.reader(
+                block.kernel[-1], block.log_scale, rows[high], columns[wide]
+            )
 
 
-def _tile_size(
-    net: GatedNetwork, x1: Tensor, x2: Tensor, setting: Setting, gates: Gates, memory: float
-) -> int:
+DOUBTFUL = 1e-28
+"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
+
+
+def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor) -> None:
+    """Give a fast kernel its scale, and compute by the rules what float32 may have lost on the way.
+
+    The fast kernel works with no scale of its own: in a deep network it ends in 0.
+    """
+    log_scale = plan.log_scale
+    if request.setting.ntk:
+        assert plan.ntk is not None
+        log_scale += math.log(plan.ntk)
+    zero_is_doubtful = plan.log_smallest < math.log(DOUBTFUL)
+    for rows in slices(len(request.x1), TILE):
+        for columns in slices(len(request.x2), TILE):
+            if symmetric and columns.start < rows.start:
+                continue
+            tile = out[rows, columns]
+            sure = tile.abs() > DOUBTFUL
+            if not zero_is_doubtful:
+                sure |= tile == 0
+            doubtful = ~(sure & tile.isfinite())
+            numbers = range(rows.start, rows.stop), range(columns.start, columns.stop)
+            if not doubtful.any():
+                tile.copy_(request.reader(tile, log_scale, *numbers))
+                continue
+            tile.copy_(request.reader(tile.masked_fill(doubtful, 0), log_scale, *numbers))
+            again = [doubtful.any(axis).nonzero().flatten() for axis in (1, 0)]
+            high, wide = ([n[k] for k in a.tolist()] for n, a in zip(numbers, again, strict=True))
+            values = tile.new_empty(len(high), len(wide))
+            _fill(request, high, wide, False, values)
+            tile[again[0][:, None], again[1]] = values
+
+
+def _is_extreme(request: _Request) -> bool:
+    """Whether products of the examples' values may leave their type's range."""
+    examples = (request.x1, request.x2)
+    return not all(within_middle(request.net.transformed(x)) for x in examples)
+
+
+def _mirror(out: Tensor) -> None:
+    """Mirror the upper triangle, to the last bit: in place, since the kernel may be large."""
+    for rows in slices(len(out), TILE):
+        corner = out[rows, rows]
+        corner.copy_(corner.triu() + corner.triu(1).mT)
+        right = slice(rows.stop, None)
+        out[right, rows] = out[rows, right].mT
+
+
+def _sides(
+    net: GatedNetwork,
+    x: Tensor,
+    numbers: Sequence[int],
+    gates: Gates,
+    double: bool,
+    name: str = "x1",
+) -> Side:
+    """Some examples and their gates; in float64 on request, the gates computed in x's type."""
+    made = side(net, x[list(numbers)], gates, name, numbers)
+    if not double:
+        return made
+    switches = [s.double() if s.is_floating_point() else s for s in made.switches]
+    return Side(made.x.double(), [g.double() for g in made.gates], switches)
+
+
+def side(
+    net: GatedNetwork,
+    x: Tensor,
+    gates: Gates,
+    name: str = "x1",
+    numbers: Sequence[int] | None = None,
+) -> Side:
+    """The examples with the gates and switches that the network gives them.
+
+    Raises:
+        PathKernelError: pre-activations overflow; the message calls the examples by their name and
+            numbers.
+    """
+    check = preactivation_check(name, PathKernelError, numbers)
+    values, switches = net.gates_and_switches(x, hard=gates == "hard", check=check)
+    return Side(net.transformed(x), values, switches)
+
+
+def _tile_size(request: _Request, double: bool) -> int:
     """Examples on each side of a tile, from what one pair holds."""
-    one, other = side(net, x1[:1], gates), side(net, x2[:1], gates)
-    pair = propagate(net.weights_network, one, other, setting).peak_elements
-    pairs = memory / (pair * x1.element_size() * TEMPORARIES)
+    net, gates = request.net, request.gates
+    one, other = (_sides(net, x, [0], gates, double) for x in (request.x1, request.x2))
+    pair = propagate(net.weights_network, one, other, request.setting).peak_elements
+    pairs = request.memory / (pair * one.x.element_size() * TEMPORARIES)
     return max(1, min(int(math.sqrt(pairs)), TILE))

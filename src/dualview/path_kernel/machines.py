@@ -13,32 +13,43 @@ from __future__ import annotations
 import copy
 import math
 import numbers
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dualview.architectures import fc
+from dualview.arguments import (
+    Check,
+    byte_count,
+    flag,
+    number,
+    one_of,
+    optional,
+    require,
+    said,
+    whole,
+)
+from dualview.arguments import shape as shape_of
+from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork, disentangle
 from dualview.conversion.tracing import evaluation_mode
-from dualview.errors import MissingExtraError, PathKernelError
-from dualview.path_kernel.examples import Gates
+from dualview.errors import DualviewError, ExampleInputError, PathKernelError, needs
+from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
 
-try:
+with needs("kernel", "a kernel machine"):
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.exceptions import NotFittedError
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError as error:  # pragma: no cover - where the extra is missing
-    raise MissingExtraError(
-        f"kernel machines need {error.name!r}, which is not installed: "
-        f"pip install 'dualview[kernel]'"
-    ) from error
 
 __all__ = ["NPKClassifier", "NPKFeatureClassifier"]
 
@@ -49,8 +60,12 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
     net: GatedNetwork | None
     ridge: float | Sequence[float] | Literal["auto"]
     gates: Gates
+    biases: bool
+    bias_variance: float
+    batch_norm: BatchNorm
     input_shape: tuple[int, ...] | None
     random_state: Any
+    _own_checks: Mapping[str, Check]
 
     def fit(self, X: Any, y: Any) -> Any:
         """Fit to examples.
@@ -63,16 +78,17 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
             The estimator itself.
 
         Raises:
-            PathKernelError: an option or the network cannot be used; the message says why.
-            ValueError: data that cannot be used (scikit-learn's messages).
+            PathKernelError: an option, the network or the data cannot be used; of data, in
+                scikit-learn's words (and where those are a TypeError's, a TypeError too).
         """
         self._check_options()
-        rows, shape = _as_rows(X)
-        rows, y = validate_data(self, rows, y, dtype=_dtype_of(self.net), ensure_min_samples=2)
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
+        with _refused_data("X and y"):
+            rows, shape = _as_rows(X)
+            rows, y = validate_data(self, rows, y, dtype=_dtype_of(self.net), ensure_min_samples=2)
+            check_classification_targets(y)
+            self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise ValueError(
+            raise PathKernelError(
                 f"y: expected at least 2 classes, got 1 class, {self.classes_[0]!r}, for all "
                 f"{len(labels)} examples"
             )
@@ -80,6 +96,7 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
         self.input_shape_ = self._shape_for_network(shape)
         self.net_ = self._network()
         x = self._tensor(rows)
+        check_computable(self.net_)
         _check_takes(self.net_, x)
         ridges = _candidates(self.ridge)
         fit = self._regress(x, rows, np.eye(len(self.classes_))[labels], ridges)
@@ -99,24 +116,37 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
 
     def _scores_of(self, X: Any) -> np.ndarray:
         """Scores (n, classes), float64: offset + kernel or features @ coefficients."""
-        check_is_fitted(self)
-        rows, shape = _as_rows(X)
+        _check_fitted(self)
+        with _refused_data("X"):
+            rows, shape = _as_rows(X)
         if shape is not None and shape != self.input_shape_:
             raise PathKernelError(
                 f"X: expected examples of shape {self.input_shape_}, as in fit, got {shape}"
             )
-        rows = validate_data(self, rows, dtype=_dtype_of(self.net_), reset=False)
+        with _refused_data("X"):
+            rows = validate_data(self, rows, dtype=_dtype_of(self.net_), reset=False)
         return self.intercept_ + self._linear_part(self._tensor(rows))
 
     def _check_options(self) -> None:
-        if self.net is not None and not isinstance(self.net, GatedNetwork):
-            raise PathKernelError(
-                f"net: expected a GatedNetwork or None, got {type(self.net).__name__}. Repair: "
-                f"dualview.disentangle(model)"
-            )
-        if self.gates not in ("model", "hard"):
-            raise PathKernelError(f"gates: expected 'model' or 'hard', got {self.gates!r}")
+        checks = {
+            "net": optional(gated),
+            "gates": one_of(*get_args(Gates)),
+            "input_shape": optional(shape_of()),
+            **self._own_checks,
+        }
+        for name, check in checks.items():
+            require(name, getattr(self, name), check, PathKernelError)
+        check_law(self.biases, self.bias_variance, self.batch_norm)
         _candidates(self.ridge)
+
+    def _law(self) -> dict[str, Any]:
+        """What the weights are drawn for, as `npk` and `npk_features` take it."""
+        return {
+            "gates": self.gates,
+            "biases": self.biases,
+            "bias_variance": self.bias_variance,
+            "batch_norm": self.batch_norm,
+        }
 
     def _shape_for_network(self, shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Shape of one example as the network takes it."""
@@ -169,6 +199,9 @@ class NPKClassifier(_PathKernelClassifier):
             taken; "auto": candidates `RIDGES`. If the gates were learnt from these examples, that
             error does not count it.
         gates: "model": as the network applies them; "hard": 1{q > 0}.
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         normalise: weights of variance 1 / fan-in (see `npk`). It matters to the numbers' size only.
         memory: bound, in bytes, on what one tile of the kernel's computation may hold.
         input_shape: shape of one example as the network takes it, where X is flat and the network
@@ -195,12 +228,17 @@ class NPKClassifier(_PathKernelClassifier):
     True
     """
 
+    _own_checks = MappingProxyType({"normalise": flag, "memory": byte_count})
+
     def __init__(
         self,
         net: GatedNetwork | None = None,
         *,
         ridge: float | Sequence[float] | Literal["auto"] = "auto",
         gates: Gates = "model",
+        biases: bool = False,
+        bias_variance: float = 1.0,
+        batch_norm: BatchNorm = "identity",
         normalise: bool = True,
         memory: float = 512e6,
         input_shape: tuple[int, ...] | None = None,
@@ -209,6 +247,9 @@ class NPKClassifier(_PathKernelClassifier):
         self.net = net
         self.ridge = ridge
         self.gates = gates
+        self.biases = biases
+        self.bias_variance = bias_variance
+        self.batch_norm = batch_norm
         self.normalise = normalise
         self.memory = memory
         self.input_shape = input_shape
@@ -227,7 +268,7 @@ class NPKClassifier(_PathKernelClassifier):
 
     def _kernel(self, x1: Tensor, x2: Tensor | None = None) -> np.ndarray:
         options: dict[str, Any] = {"normalise": self.normalise, "memory": self.memory}
-        return _array(npk(self.net_, x1, x2, gates=self.gates, **options))
+        return _array(npk(self.net_, x1, x2, **self._law(), **options))
 
 
 class NPKFeatureClassifier(_PathKernelClassifier):
@@ -243,6 +284,9 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         ridge: as for `NPKClassifier`, relative to the features' mean squared length. Comparing
             candidates takes a second pass over the examples.
         gates: "model" or "hard".
+        biases: as `npk`.
+        bias_variance: as `npk`.
+        batch_norm: as `npk`.
         per_draw: features for each draw of the weights (see `npk_features`).
         batch_size: examples at a time. Every batch draws the weights again.
         memory: bytes that may be used to keep the features of all examples for a second pass;
@@ -265,6 +309,15 @@ class NPKFeatureClassifier(_PathKernelClassifier):
     True
     """
 
+    _own_checks = MappingProxyType(
+        {
+            "n_features": whole(1),
+            "per_draw": whole(1),
+            "batch_size": whole(1),
+            "memory": number(least=0),  # 0 keeps nothing
+        }
+    )
+
     def __init__(
         self,
         net: GatedNetwork | None = None,
@@ -272,6 +325,9 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         n_features: int = 1024,
         ridge: float | Sequence[float] | Literal["auto"] = "auto",
         gates: Gates = "model",
+        biases: bool = False,
+        bias_variance: float = 1.0,
+        batch_norm: BatchNorm = "identity",
         per_draw: int = 32,
         batch_size: int = 256,
         memory: float = 512e6,
@@ -282,18 +338,14 @@ class NPKFeatureClassifier(_PathKernelClassifier):
         self.n_features = n_features
         self.ridge = ridge
         self.gates = gates
+        self.biases = biases
+        self.bias_variance = bias_variance
+        self.batch_norm = batch_norm
         self.per_draw = per_draw
         self.batch_size = batch_size
         self.memory = memory
         self.input_shape = input_shape
         self.random_state = random_state
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        for name in ("n_features", "per_draw", "batch_size"):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
-                raise PathKernelError(f"{name}: expected a whole number from 1 on, got {value!r}")
 
     def _regress(
         self, x: Tensor, rows: np.ndarray, targets: np.ndarray, ridges: Sequence[float]
@@ -311,7 +363,7 @@ class NPKFeatureClassifier(_PathKernelClassifier):
 
     def _features(self, x: Tensor) -> Iterator[np.ndarray]:
         """Features (b, n_features) of batch after batch."""
-        options: dict[str, Any] = {"gates": self.gates, "per_draw": self.per_draw}
+        options = {**self._law(), "per_draw": self.per_draw}
         for batch in x.split(self.batch_size):
             yield _array(
                 npk_features(
@@ -333,7 +385,41 @@ def _candidates(ridge: Any) -> tuple[float, ...]:
                 f"ridge: expected a number, several numbers or 'auto', got {ridge!r}"
             )
         return RIDGES
-    return checked_ridges(ridge if isinstance(ridge, Iterable) else [ridge])
+    try:
+        several = list(ridge)
+    except Exception:  # one number, or what no iteration is known of
+        several = [ridge]
+    if isinstance(ridge, Mapping | Set | bytes):
+        several = [ridge]
+    return checked_ridges(several)
+
+
+@contextmanager
+def _refused_data(name: str) -> Iterator[None]:
+    """What scikit-learn, NumPy or PyTorch say of data that they cannot take, as this room's."""
+    try:
+        yield
+    except DualviewError:
+        raise
+    except TypeError as error:
+        raise _DataTypeError(f"{name}: expected examples as numbers, got: {error}") from error
+    except (ValueError, RuntimeError, OverflowError) as error:
+        raise PathKernelError(f"{name}: expected examples as numbers, got: {error}") from error
+
+
+class _DataTypeError(PathKernelError, TypeError):
+    """Data of a type that is no data; scikit-learn promises a TypeError."""
+
+
+class _NotFittedError(PathKernelError, NotFittedError):
+    """Asked before it was fitted; scikit-learn promises its own error."""
+
+
+def _check_fitted(machine: BaseEstimator) -> None:
+    try:
+        check_is_fitted(machine)
+    except NotFittedError as error:
+        raise _NotFittedError(f"{error} Repair: fit(X, y)") from error
 
 
 def _as_rows(X: Any) -> tuple[Any, tuple[int, ...] | None]:
@@ -358,7 +444,13 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _seed(random_state: Any) -> int:
     """A seed for torch: a whole number as it is, else drawn as scikit-learn does."""
-    state = check_random_state(random_state)
+    try:
+        state = check_random_state(random_state)
+    except Exception as error:  # scikit-learn's, or of its message's making
+        raise PathKernelError(
+            f"random_state: expected a whole number from 0 to {2**32 - 1}, a "
+            f"numpy.random.RandomState or None, got {said(random_state)}"
+        ) from error
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(state.randint(2**31 - 1))
@@ -379,7 +471,7 @@ def _check_takes(net: GatedNetwork, x: Tensor) -> None:
         try:
             with evaluation_mode(net), torch.no_grad():
                 gates = net.gates(batch)
-        except RuntimeError as error:
+        except (RuntimeError, ExampleInputError) as error:
             problem = str(error)
         else:  # a convolution takes a flat batch for the channels of one example
             wrong = [tuple(gate.shape) for gate in gates if len(gate) != len(batch)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Hashable
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +11,27 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion.source_lines import module_of
-from dualview.path_kernel.positions import LEADING
+from dualview.path_kernel.positions import LEADING, PositionMap
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, mapped, settled, some_tensor, with_groups
 
 
 def map_positions(
-    node: fx.Node, value: Value, function: Callable[[Tensor], Tensor], selects: bool
+    node: fx.Node,
+    value: Value,
+    function: PositionMap,
+    *,
+    selects: bool,
+    name: Hashable = None,
 ) -> Value:
-    """Every term after a linear map over positions; `selects` as in `terms.mapped`."""
+    """Every term after a linear map over positions; `selects` as in `terms.mapped`.
+
+    `name` tells maps apart: equal names are equal maps. None: no other node applies this one.
+    """
     if value.flat:
         refuse(node, "it moves the positions of a flattened image")
-    terms = tuple(mapped(t, value, function, node, selects=selects) for t in value.terms)
+    known = node if name is None else name
+    terms = tuple(mapped(t, value, function, known, selects=selects) for t in value.terms)
     example = function(some_tensor(value).new_zeros(1, 1, *value.positions))
     return replace(value, terms=terms, positions=tuple(example.shape[2:]))
 
@@ -31,7 +40,8 @@ def pooling_module(
     node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
 ) -> Value:
     """Average pooling, upsampling: a linear map over positions."""
-    return map_positions(node, args[0], module_of(node), selects=False)
+    module: Any = module_of(node)
+    return map_positions(node, args[0], module, selects=False, name=repr(module))
 
 
 def padding_module(
@@ -41,7 +51,7 @@ def padding_module(
     module: Any = module_of(node)
     if getattr(module, "value", 0) != 0:
         refuse(node, "it pads with a constant other than 0")
-    return map_positions(node, args[0], module, selects=True)
+    return map_positions(node, args[0], module, selects=True, name=repr(module))
 
 
 def pooling_function(
@@ -49,9 +59,12 @@ def pooling_function(
 ) -> Value:
     """Average pooling as a function."""
     function: Any = node.target
-    return map_positions(
-        node, args[0], lambda image: function(image, *args[1:], **kwargs), selects=False
-    )
+
+    def pool(image: Tensor) -> Tensor:
+        return function(image, *args[1:], **kwargs)
+
+    name = (function, repr(args[1:]), repr(kwargs))
+    return map_positions(node, args[0], pool, selects=False, name=name)
 
 
 def mean(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
@@ -70,7 +83,8 @@ def mean(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Settin
         inner = tuple(range(2, rank))
         return image.sum(inner, keepdim=True) if total else image.mean(inner, keepdim=True)
 
-    value = map_positions(node, value, over_positions, selects=False)
+    name = "sum" if total else "mean"
+    value = map_positions(node, value, over_positions, selects=False, name=name)
     return value if options.get("keepdim", False) else replace(value, flat=True)
 
 
@@ -82,12 +96,17 @@ def max_pool_switch(
     positions = tuple(pair.left.shape[2:])
     left, right = (side.flatten(2) for side in (pair.left, pair.right))  # (n, c, pooled)
     value = replace(value, terms=tuple(settled(term, value) for term in value.terms))
-    terms = tuple(_chosen(term, value, left, right, positions) for term in value.terms)
+    terms = tuple(_chosen(term, node, value, left, right, positions) for term in value.terms)
     return replace(value, terms=terms, positions=positions)
 
 
 def _chosen(
-    term: Term, value: Value, left: Tensor, right: Tensor, positions: tuple[int, ...]
+    term: Term,
+    node: fx.Node,
+    value: Value,
+    left: Tensor,
+    right: Tensor,
+    positions: tuple[int, ...],
 ) -> Term:
     def pick(factor: Tensor | None, switch: Tensor) -> Tensor | None:
         if factor is None:
@@ -95,28 +114,22 @@ def _chosen(
         flat = factor.flatten(2).expand(len(switch), -1, -1)
         return flat.gather(2, switch).reshape(*switch.shape[:2], *positions)
 
-    kernel = term.kernel
-    if kernel is not None:
-        n1, n2, c, p = len(left), len(right), value.channels, math.prod(value.positions)
-        fine = with_groups(term, c)
-        flat = fine.reshape(*fine.shape[:LEADING], p, p).expand(-1, n1, n2, c, p, p)
+    first, second = pick(term.left, left), pick(term.right, right)
+    if term.kernel is None:
+        return replace(term, left=first, right=second)
+    n1, n2, c, p = len(left), len(right), value.channels, math.prod(value.positions)
+    fine = with_groups(term, c)
+    flat = fine.reshape(*fine.shape[:LEADING], p, p).expand(-1, n1, n2, c, p, p)
 
-        def axis(size: int, dim: int) -> Tensor:
-            return torch.arange(size, device=left.device).reshape(
-                [-1 if d == dim else 1 for d in range(5)]
-            )
+    def axis(size: int, dim: int) -> Tensor:
+        shape = [-1 if d == dim else 1 for d in range(5)]
+        return torch.arange(size, device=left.device).reshape(shape)
 
-        chosen = flat[
-            :, axis(n1, 0), axis(n2, 1), axis(c, 2), left[:, None, :, :, None], right[:, :, None, :]
-        ]
-        kernel = chosen.reshape(-1, n1, n2, c, *positions, *positions)
-    return replace(
-        term,
-        kernel=kernel,
-        left=pick(term.left, left),
-        right=pick(term.right, right),
-        source=object(),
-    )
+    places = left[:, None, :, :, None], right[:, :, None, :]
+    chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *places]
+    kernel = chosen.reshape(-1, n1, n2, c, *positions, *positions)
+    view = (*term.view, ("switch", node.args[1]))
+    return replace(term, kernel=kernel, left=first, right=second, view=view)
 
 
 def flatten_module(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
+from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
+from dualview.path_kernel.addition_rules import one_term
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
+from dualview.path_kernel.scale import LogScale
 from dualview.path_kernel.setting import Pair, Setting, refuse
-from dualview.path_kernel.terms import Term, Value
+from dualview.path_kernel.terms import Term, Value, channel_mean, combined
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Block:
     """Result of one walk: the kernel (s, n1, n2), its scale, and how much it held at once."""
 
     kernel: Tensor
-    log_scale: float
+    log_scale: LogScale
     peak_elements: int
 
 
@@ -50,7 +54,7 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
     Raises:
         PathKernelError: an operation has no exact rule, or weights are tied.
     """
-    refuse_tied_weights(network)
+    refuse_tied(network, biases=setting.biases)
     inputs = iter([Pair(left.x, right.x), *_pairs(left, right)])
     last_use = _last_uses(network.graph)
     env: dict[fx.Node, Any] = {}
@@ -60,7 +64,7 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
             return _result(node, env[node.args[0]], peak)
         if node.op == "placeholder":
             pair = next(inputs)
-            env[node] = _input(node, pair) if node.name == "x" else pair
+            env[node] = _input(pair) if node.name == "x" else pair
         else:
             env[node] = _run(network, node, env, setting)
         peak = max(peak, sum(_elements(value) for value in env.values()))
@@ -75,9 +79,9 @@ def _pairs(left: Side, right: Side) -> list[Pair]:
     return [Pair(a, b) for a, b in (*gates, *switches)]
 
 
-def _input(node: fx.Node, pair: Pair) -> Value:
+def _input(pair: Pair) -> Value:
     """The input: 1 times each example's own values. A vector is all channels and no position."""
-    term = Term(None, pair.left, pair.right, 0.0, node, frozenset({node}))
+    term = one_term(pair.left, pair.right)
     return Value((term,), pair.left.shape[1], tuple(pair.left.shape[2:]))
 
 
@@ -119,40 +123,61 @@ def _result(node: fx.Node, value: Any, peak: int) -> Block:
             "the network's output: expected one tensor, got several. Repair: wrap the model in a "
             "module that returns one of them"
         )
-    if len(value.terms) != 1 or value.terms[0].left is not None or value.terms[0].kernel is None:
+    if not all(_is_the_same_for_every_output(term) for term in value.terms):
         raise PathKernelError(
             "the network's output: expected the output of a weight layer (or of pooling after "
-            "one), so that all outputs share one kernel; got gated or added values. Repair: end "
-            "the model in a dense layer or a convolution with global pooling"
+            "one), sums of them or multiples, so that all outputs share one kernel; got gated "
+            "values, or the input. Repair: end the model in a dense layer or a convolution with "
+            "global pooling"
         )
-    kernel = value.terms[0].kernel
-    if math.prod(value.positions) != 1 or kernel.shape[3] != 1:
+    groups = max(1 if term.kernel is None else term.kernel.shape[3] for term in value.terms)
+    if math.prod(value.positions) != 1 or groups != 1:
         raise PathKernelError(
             f"the network's output: expected one value per class, got positions "
-            f"{value.positions} in {kernel.shape[3]} groups. Repair: pool over the positions"
+            f"{value.positions} in {groups} groups. Repair: pool over the positions"
         )
-    assert len(kernel) <= 2
-    return Block(kernel.reshape(kernel.shape[: LEADING - 1]), value.terms[0].log_scale, peak)
+    kernel, log_scale = combined(value, lambda term: channel_mean(term, value))
+    return Block(kernel.reshape(kernel.shape[: LEADING - 1]), log_scale, peak)
 
 
-def refuse_tied_weights(network: fx.GraphModule) -> None:
+def _is_the_same_for_every_output(term: Term) -> bool:
+    if term.left is None:
+        return True
+    return term.is_constant and bool((term.left == term.left[:, :1]).all())
+
+
+def refuse_tied(network: fx.GraphModule, *, biases: bool) -> None:
     """Raise if two weight layers of the graph use one parameter.
 
-    The rules need every layer's weights independent of every other's.
+    The rules need every layer's weights independent of every other's; with `biases`, its biases of
+    everything else. A bias that batch norms or additions share is followed by them.
     """
-    seen: dict[int, fx.Node] = {}
+    layers: dict[int, fx.Node] = {}
+    others: dict[int, fx.Node] = {}
     for node in network.graph.nodes:
-        if node.op != "call_module" or not isinstance(module_of(node), nn.Module):
+        if node.op == "get_attr":
+            others[id(operator.attrgetter(str(node.target))(network))] = node
+        if node.op != "call_module":
             continue
-        weight = getattr(module_of(node), "weight", None)
-        if isinstance(weight, nn.Parameter) and weight.dim() > 1:
-            if id(weight) in seen:
-                raise PathKernelError(
-                    f"{describe(node)}: it uses the weights of {describe(seen[id(weight)])} a "
-                    f"second time, and the rules need all weights independent. Repair: estimate "
-                    f"the kernel with dualview.npk_features, or give each layer its own weights"
-                )
-            seen[id(weight)] = node
+        module: Any = module_of(node)
+        if not isinstance(module, WEIGHT_MODULES):
+            others[id(getattr(module, "bias", None))] = node
+            continue
+        for parameter in (module.weight, module.bias if biases else None):
+            if parameter is not None and id(parameter) in layers:
+                _refuse_tied(node, layers[id(parameter)], parameter is module.weight)
+            layers[id(parameter)] = node
+    for key in layers.keys() & others.keys() - {id(None)}:
+        _refuse_tied(others[key], layers[key], False)
+
+
+def _refuse_tied(node: fx.Node, other: fx.Node, weights: bool) -> NoReturn:
+    name = "weights" if weights else "bias"
+    raise PathKernelError(
+        f"{describe(node)}: it uses the {name} of {describe(other)} a second time, and the rules "
+        f"need all weights independent. Repair: estimate the kernel with dualview.npk_features, or "
+        f"give each layer its own {name}"
+    )
 
 
 def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

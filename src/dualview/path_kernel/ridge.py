@@ -10,30 +10,29 @@ first. Everything is numpy float64.
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dualview.errors import MissingExtraError, PathKernelError
+from dualview.arguments import array, flag, number, require, sequence, takes
+from dualview.errors import PathKernelError, needs
 
-try:
+with needs("kernel", "kernel regression"):
     from scipy import linalg
-except ModuleNotFoundError as error:  # pragma: no cover - where the extra is missing
-    raise MissingExtraError(
-        "kernel regression needs scipy, which is not installed: pip install 'dualview[kernel]'"
-    ) from error
 
 RIDGES = tuple(float(10**exponent) for exponent in np.arange(-6, 2.1, 0.5))
 """Candidates of ridge="auto": 1e-6 to 1e2, two a decade."""
+
+MOST_RIDGES = 10_000
+"""Candidates that are compared at most: each keeps all coefficients."""
 
 ROWS_AT_ONCE = 1024
 """Rows of a large matrix for which a temporary copy is made."""
 
 
+@takes(PathKernelError, gram=array, targets=array)
 def fit_kernel_regression(gram: np.ndarray, targets: np.ndarray, ridge: float) -> np.ndarray:
     """Coefficients alpha of kernel ridge regression: (K + ridge * mean(diag K) I) alpha = targets.
 
@@ -83,6 +82,7 @@ class RidgePath:
         return self.offset + np.asarray(cross, dtype=np.float64) @ self.coefficients
 
 
+@takes(PathKernelError, gram=array, targets=array, centre=flag)
 def kernel_regression_path(
     gram: np.ndarray,
     targets: np.ndarray,
@@ -220,6 +220,8 @@ def _check_targets(targets: np.ndarray, n: int, axes: int | None = None) -> None
         raise PathKernelError(
             f"targets: expected {shapes} for n = {n} examples, got shape {targets.shape}"
         )
+    if not targets.size:
+        raise PathKernelError(f"targets: expected at least one a row, got shape {targets.shape}")
     if axes == 2 and n < 2:
         raise PathKernelError("targets: expected at least 2 examples to leave one out, got 1")
     if not np.isfinite(targets).all():
@@ -232,14 +234,14 @@ def checked_ridges(ridges: Iterable[Any]) -> tuple[float, ...]:
     Raises:
         PathKernelError: otherwise.
     """
-    checked = tuple(ridges)
-    for ridge in checked:
-        number = isinstance(ridge, numbers.Real) and not isinstance(ridge, bool)
-        if not number or not 0 <= ridge < math.inf:
-            raise PathKernelError(f"ridge: expected a finite number from 0 on, got {ridge!r}")
+    checked = require("ridge", ridges, sequence, PathKernelError)
+    if len(checked) > MOST_RIDGES:
+        raise PathKernelError(
+            f"ridge: expected at most {MOST_RIDGES:,} candidates, got {len(checked):,}"
+        )
     if not checked:
         raise PathKernelError("ridge: expected at least one candidate, got none")
-    return tuple(float(ridge) for ridge in checked)
+    return tuple(require("ridge", ridge, number(least=0), PathKernelError) for ridge in checked)
 
 
 def _mean_diagonal(gram: np.ndarray) -> float:
@@ -249,8 +251,9 @@ def _mean_diagonal(gram: np.ndarray) -> float:
 def _positive_scale(scale: float) -> float:
     if scale <= 0:
         raise PathKernelError(
-            f"the kernel: expected a positive mean K(x, x), got {scale:g}: no path is active for "
-            f"any example (gates all 0, or inputs all 0)"
+            f"the kernel: expected a positive mean K(x, x), got {scale:g}: for no example is a "
+            f"path active (gates or inputs all 0), or the numbers underflow. Repair: examples and "
+            f"gates that are not all 0, in float64"
         )
     return scale
 

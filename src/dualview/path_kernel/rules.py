@@ -18,6 +18,7 @@ from dualview.conversion import operations as ops
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
+from dualview.path_kernel import addition_rules as additions
 from dualview.path_kernel import channel_rules as channels
 from dualview.path_kernel import factor_rules as factors
 from dualview.path_kernel import position_rules as positions
@@ -27,6 +28,7 @@ from dualview.path_kernel.setting import Rule
 RULES: dict[Any, Rule] = {
     nn.Linear: weights.dense,
     **dict.fromkeys(ops.CONVOLUTION_MODULES, weights.convolution),
+    **dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], weights.fixed_convolution),
     **dict.fromkeys(ops.BATCH_NORM_MODULES, weights.batch_norm),
     **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity), factors.identity),
     **dict.fromkeys(
@@ -44,7 +46,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys([operator.mul, torch.mul, torch.multiply, "mul", "multiply"], factors.product),
     **dict.fromkeys([*ops.QUOTIENT_FUNCTIONS, *ops.QUOTIENT_METHODS], factors.quotient),
     **dict.fromkeys([operator.neg, torch.neg, "neg"], factors.negation),
-    **dict.fromkeys([*ops.ADDITIVE_FUNCTIONS, *ops.ADDITIVE_METHODS], factors.addition),
+    **dict.fromkeys([*ops.ADDITIVE_FUNCTIONS, *ops.ADDITIVE_METHODS], additions.addition),
     **dict.fromkeys(
         [
             F.avg_pool1d,
@@ -61,6 +63,11 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys([torch.mean, torch.sum, "mean", "sum"], positions.mean),
     operator.getitem: channels.index,
     **dict.fromkeys([torch.chunk, "chunk"], channels.chunk),
+    **dict.fromkeys([torch.split, "split"], channels.split),
+    **dict.fromkeys([torch.narrow, "narrow"], channels.narrow),
+    **dict.fromkeys([torch.roll, "roll"], channels.roll),
+    **dict.fromkeys([torch.flip, "flip"], channels.flip),
+    nn.ChannelShuffle: channels.channel_shuffle,
     **dict.fromkeys([torch.cat, torch.concat], channels.concatenation),
     **dict.fromkeys([torch.flatten, "flatten"], positions.flatten),
     **dict.fromkeys([torch.reshape, "view", "reshape"], positions.view),

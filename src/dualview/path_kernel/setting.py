@@ -26,15 +26,34 @@ class Setting:
 
     Attributes:
         variances: weight layer's node name -> variance of its weights; None: 1 / fan-in.
-        bias_variance: variance of the biases; 0 leaves biases out.
+        bias_variance: variance of the biases; None leaves biases out.
         batch_norm_scale: multiply by batch norm's gamma / sqrt(variance + eps)?
         ntk: carry the expected NTK beside the NPK?
     """
 
     variances: Mapping[str, float] | None = None
-    bias_variance: float = 0.0
+    bias_variance: float | None = None
     batch_norm_scale: bool = False
     ntk: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        biases: bool,
+        bias_variance: float,
+        batch_norm: str,
+        variances: Mapping[str, float] | None = None,
+        *,
+        ntk: bool = False,
+    ) -> Setting:
+        """From the options of the public functions."""
+        variance = float(bias_variance) if biases else None
+        return cls(variances, variance, batch_norm == "scale", ntk)
+
+    @property
+    def biases(self) -> bool:
+        """Whether there are biases (of variance 0 too: the NTK is differentiated by them)."""
+        return self.bias_variance is not None
 
 
 Arguments = tuple[Any, ...]

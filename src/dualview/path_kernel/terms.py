@@ -1,14 +1,23 @@
 """The covariance of two examples' activations as a short sum of terms.
 
-With gates fixed and all weights independent, zero-mean, the covariance of channel i at positions p
-(first example) and q (second) is
+With gates fixed and all weights independent, zero-mean, a value is a sum of terms. Each is the
+random values of one *origin* (a weight layer's output, a bias, or the constant 1 that the input
+multiplies), seen through maps over positions, times a factor:
+
+    value_i[p] = sum_t L_t( left_t[i, p] * B_t[channels_t(i), p] )
+
+The covariance of channel i at positions p (first example) and q (second) is then
 
     cov_i[p, q] = sum_t L_t( K_t[g(i), p, q] * left_t[i, p] * right_t[i, q] )
+
+provided that no two terms have the same random value at the same channel. `added` keeps that true:
+different channels of one origin are uncorrelated, and equal ones add their factors. What different
+channels i and j share is never needed, since every weight layer draws a weight for each.
 
 K_t does not depend on the channel, except through a group g(i) of channels (one group unless
 grouped convolutions or channelwise choices made more); left and right are one factor per example,
 channel and position (products of gates); L_t, usually nothing, are linear maps over positions that
-wait until the channels are summed. Different channels are uncorrelated. Rules: theory, section 4.5.
+wait until the channels are summed. Rules: theory, section 4.5.
 
 Axes: kernel (s, n1, n2, g, *p, *q); left (n1, c, *p); right (n2, c, *q).
 """
@@ -18,11 +27,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dualview.path_kernel.positions import LEADING, PositionMap, apply_map, diagonal_sum
+from dualview.path_kernel.scale import LogScale, summed
+
+ONE = "one"
+"""Origin of what is not random: the input, and constants. It is the same for every channel."""
+
+NOWHERE = -1
+"""The channel of an origin that a channel of zeros has."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +47,37 @@ class Term:
     """One term of the sum.
 
     Attributes:
-        kernel: K_t / exp(log_scale), or None for 1 everywhere (the input itself).
-        left: the first example's factor, or None for 1.
+        kernel: K_t / exp(log_scale), or None for 1 everywhere (the input itself, a bias).
+        left: the first example's factor, or None for 1; the same object as `right` if it is a
+            constant of the network.
         right: the second example's.
-        log_scale: natural logarithm of the factor that `kernel` leaves out.
-        source: names K_t. Terms of one source are the same random values times other factors.
-        roots: the weight layers, inputs and biases whose values the term is linear in. Terms with
-            no root in common are uncorrelated.
-        pending: maps over positions to apply after the product with left and right.
+        log_scale: natural logarithm of the factor that `kernel` leaves out, for all pairs of
+            examples or for each (n1, n2).
+        origin: whose random values these are. Terms of different origins are uncorrelated.
+        channels: (c,): which channel of the origin each channel is, `NOWHERE` for zeros.
+        view: the position maps that made the kernel from the origin's. Terms of one origin and one
+            view are the same random values, times other factors, wherever their channels agree.
+        pending: maps over positions to apply after the product with left and right, with names:
+            equal names are equal maps.
+        coefficient: a number that the term is multiplied by.
+        moments: NPK (and NTK, if it has one) of the origin, where `kernel` is None.
     """
 
     kernel: Tensor | None
     left: Tensor | None
     right: Tensor | None
-    log_scale: float
-    source: Hashable
-    roots: frozenset[Hashable]
-    pending: tuple[PositionMap, ...] = ()
+    log_scale: LogScale
+    origin: Hashable
+    channels: Tensor
+    view: tuple[Hashable, ...] = ()
+    pending: tuple[tuple[Hashable, PositionMap], ...] = ()
+    coefficient: float = 1.0
+    moments: tuple[float, ...] = (1.0,)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the factor is the same for every example."""
+        return self.left is self.right
 
 
 @dataclass(frozen=True)
@@ -67,34 +98,46 @@ class Value:
         return len(self.positions)
 
 
+def own_channels(count: int) -> Tensor:
+    """The channels of a value that is its origin's output itself."""
+    return torch.arange(count)
+
+
 def gated(term: Term, value: Value, left: Tensor, right: Tensor) -> Term:
     """The term after multiplication by a factor per example, channel and position."""
     term = settled(term, value)
-    return replace(
-        term,
-        left=left if term.left is None else term.left * left,
-        right=right if term.right is None else term.right * right,
-    )
+    first = left if term.left is None else term.left * left
+    if left is right and term.is_constant:
+        return replace(term, left=first, right=first)
+    return replace(term, left=first, right=right if term.right is None else term.right * right)
 
 
 def mapped(
-    term: Term, value: Value, function: PositionMap, node: Hashable, *, selects: bool
+    term: Term, value: Value, function: PositionMap, name: Hashable, *, selects: bool
 ) -> Term:
     """The term after a linear map over positions that treats all channels alike.
 
     `selects` says that each new position copies one old one (or is 0), so that the map may be
-    applied to the kernel and the factors apart.
+    applied to the kernel and the factors apart. Equal `name`s promise equal maps.
     """
-    if term.pending or not (selects or term.kernel is None or term.left is None):
-        return replace(term, pending=(*term.pending, function))
-    kernel = term.kernel if term.kernel is None else apply_map(term.kernel, function, value.dims)
-    left, right = (_map_factor(f, function) for f in (term.left, term.right))
-    return replace(term, kernel=kernel, left=left, right=right, source=(term.source, node))
+    if term.kernel is None:  # equal at all positions, so that the map acts on the factors alone
+        return with_factors(term, lambda factor: _map_factor(factor, function))
+    if term.pending or not (selects or term.left is None):
+        return replace(term, pending=(*term.pending, (name, function)))
+    kernel = apply_map(term.kernel, function, value.dims)
+    term = with_factors(term, lambda factor: _map_factor(factor, function))
+    return replace(term, kernel=kernel, view=(*term.view, name))
 
 
-def _map_factor(factor: Tensor | None, function: PositionMap) -> Tensor | None:
-    if factor is None:
-        return None
+def with_factors(term: Term, function: Callable[[Tensor], Tensor]) -> Term:
+    """The term with its factors, if it has any, changed by `function`."""
+    if term.left is None or term.right is None:
+        return term
+    left = function(term.left)
+    return replace(term, left=left, right=left if term.is_constant else function(term.right))
+
+
+def _map_factor(factor: Tensor, function: PositionMap) -> Tensor:
     n, c = factor.shape[:2]
     image = function(factor.reshape(n * c, 1, *factor.shape[2:]))
     return image.reshape(n, c, *image.shape[2:])
@@ -106,9 +149,9 @@ def settled(term: Term, value: Value) -> Term:
         return term
     kernel = with_groups(term, value.channels) * factor_product(term)
     dims = term.left.dim() - 2 if term.left is not None else value.dims
-    for function in term.pending:
+    for _, function in term.pending:
         kernel = apply_map(kernel, function, dims)
-    return Term(kernel, None, None, term.log_scale, object(), term.roots)
+    return replace(term, kernel=kernel, left=None, right=None, view=(object(),), pending=())
 
 
 def factor_product(term: Term) -> Tensor:
@@ -123,11 +166,8 @@ def factor_product(term: Term) -> Tensor:
 
 
 def with_groups(term: Term, channels: int) -> Tensor:
-    """The kernel with one entry per channel on its group axis (or 1 everywhere)."""
-    if term.kernel is None:
-        factor = term.left if term.left is not None else term.right
-        assert factor is not None
-        return factor.new_ones((1,) * (LEADING + 2 * (factor.dim() - 2)))
+    """The kernel with one entry per channel on its group axis, or one for all channels."""
+    assert term.kernel is not None
     groups = term.kernel.shape[3]
     return term.kernel.repeat_interleave(channels // groups, 3) if groups > 1 else term.kernel
 
@@ -141,13 +181,13 @@ def channel_mean(term: Term, value: Value, groups: int = 1) -> Tensor:
         assert term.kernel is not None
         kernel = _regroup(term.kernel, groups)
     elif term.kernel is None:
-        kernel = _overlap(term, groups).unsqueeze(0)
+        kernel = _with_moments(term, _overlap(term, groups).unsqueeze(0))
     else:
         finest = math.lcm(groups, term.kernel.shape[3])
         kernel = _overlap(term, finest) * _split(term.kernel, finest)
         kernel = _regroup(kernel, groups)
     dims = (kernel.dim() - LEADING) // 2
-    for function in term.pending:
+    for _, function in term.pending:
         kernel = apply_map(kernel, function, dims)
     return kernel
 
@@ -164,7 +204,7 @@ def diagonal_mean(term: Term, value: Value) -> Tensor:
         assert term.left is not None
         assert term.right is not None
         left, right = term.left.flatten(1), term.right.flatten(1)
-        return (left @ right.mT / left.shape[1])[None, :, :, None]
+        return _with_moments(term, (left @ right.mT / left.shape[1])[None, :, :, None])
     lead, groups = term.kernel.shape[:LEADING], term.kernel.shape[3]
     kernel = term.kernel.reshape(*lead, positions, positions).diagonal(dim1=-2, dim2=-1)
     if term.left is not None and term.right is not None:
@@ -200,60 +240,135 @@ def _regroup(kernel: Tensor, groups: int) -> Tensor:
     return fine.unflatten(3, (groups, finest // groups)).mean(4)
 
 
+def _with_moments(term: Term, kernel: Tensor) -> Tensor:
+    """The kernels of a term without one of its own, from the overlap of its factors."""
+    moments = kernel.new_tensor(term.moments)
+    return moments.reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel
+
+
 def added(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...] | None:
-    """The terms of a sum of two values; None where the two are correlated and no rule covers it.
+    """The terms of a sum of two values; None where they share random values that no rule covers.
 
-    Terms of one source add their factors; terms without a common root are uncorrelated and stand
-    side by side.
+    Where two terms are the same random values they add their factors. Where they are uncorrelated,
+    because their origins differ or their channels do, they stand side by side. What is left are
+    the same random values seen through different maps over positions.
     """
-    merged = list(left)
+    terms = list(left)
     for term in right:
-        twin = next((i for i, t in enumerate(merged) if _same_values(t, term)), None)
-        if twin is not None:
-            merged[twin] = _sum_of_factors(merged[twin], term)
-        elif any(t.roots & term.roots for t in merged):
-            return None
-        else:
-            merged.append(term)
-    return tuple(merged)
+        rest: Term | None = term
+        for i, other in enumerate(terms):
+            if rest is None or other.origin != rest.origin:
+                continue
+            same = (other.channels == rest.channels) & (rest.channels != NOWHERE)
+            one, seen = _in_one_view(other, rest)
+            if _same_view(one, seen):
+                terms[i], rest = _merged(one, seen, same)
+            elif same.any():
+                return None
+        if rest is not None:
+            terms = _with_zeros_filled(terms, rest)
+    return tuple(terms)
 
 
-def _same_values(one: Term, other: Term) -> bool:
-    return (
-        one.source == other.source
-        and one.kernel is other.kernel
-        and not (one.pending or other.pending)
-    )
+def _names(term: Term) -> tuple[Hashable, ...]:
+    return tuple(name for name, _ in term.pending)
 
 
-def _sum_of_factors(one: Term, other: Term) -> Term:
-    def plus(a: Tensor | None, b: Tensor | None) -> Tensor:
-        return (1 if a is None else a) + (1 if b is None else b)  # type: ignore[return-value]
-
-    if one.left is None and other.left is None:  # the same values twice: 2 * 2
-        return replace(one, log_scale=one.log_scale + math.log(4))
-    left, right = plus(one.left, other.left), plus(one.right, other.right)
-    return replace(one, left=left, right=right)
+def _same_view(one: Term, other: Term) -> bool:
+    return one.view == other.view and _names(one) == _names(other)
 
 
-def with_channels(term: Term, value: Value, select: Callable[[Tensor], Tensor]) -> Term:
-    """The term after a map that copies or drops channels, or adds channels of zeros.
+def _in_one_view(one: Term, other: Term) -> tuple[Term, Term]:
+    """Both terms, with maps of the one pending as they are for the other, if they are the same.
 
-    `select` does it to a factor (n, c, *positions).
+    A map acts at once on a term without factors, and waits where there are some.
     """
-    if term.left is None or term.right is None:
-        assert term.kernel is not None
-        ones = term.kernel.new_ones(1, value.channels, *value.positions)
-        left = right = ones
-    else:
-        left, right = term.left, term.right
+    if len(one.view) > len(other.view):
+        return _as_pending_as(one, other), other
+    return one, _as_pending_as(other, one)
+
+
+def _as_pending_as(term: Term, other: Term) -> Term:
+    """The term with the other's kernel, if that is its own before maps that the other awaits."""
+    whole = (*term.view, *_names(term)) == (*other.view, *_names(other))
+    if term.view == other.view or not whole or term.left is not None or other.kernel is None:
+        return term
+    if not torch.equal(term.channels, other.channels):  # whose kernels may differ
+        return term
+    return replace(term, kernel=other.kernel, view=other.view, pending=other.pending)
+
+
+def _with_zeros_filled(terms: list[Term], term: Term) -> list[Term]:
+    """One more term, put into channels where another one is zero if that one's kernel is its own.
+
+    So concatenation and its like do not make more terms than there are kernels.
+    """
+    for i, other in enumerate(terms):
+        whole = term.kernel is None or term.kernel.shape[3] == 1
+        alike = other.origin == term.origin and other.kernel is term.kernel
+        if whole and alike and _same_view(other, term) and other.left is not None:
+            free = (other.channels == NOWHERE) & (term.channels != NOWHERE)
+            if torch.equal(free, term.channels != NOWHERE):
+                merged, _ = _merged(other, term, free)
+                return [*terms[:i], merged, *terms[i + 1 :]]
+    return [*terms, term]
+
+
+def _merged(one: Term, other: Term, where: Tensor) -> tuple[Term, Term | None]:
+    """`one` with the other's channels `where` added to it, and what is left of the other.
+
+    Both are of one view, and of one channel wherever both are not zero.
+    """
+    if not where.any():
+        return one, other
+    if bool(where.all()) and one.left is None and other.left is None:
+        return replace(one, coefficient=one.coefficient + other.coefficient), None
+    rest = ~where & (other.channels != NOWHERE)
+    channels = torch.where(where, other.channels, one.channels)
+    moved = _times_mask(other, where)
+    constant = one.is_constant and other.is_constant
+    left: Any = _factor(one, one.left) + _factor(moved, moved.left)
+    right: Any = left if constant else _factor(one, one.right) + _factor(moved, moved.right)
+    merged = replace(one, left=left, right=right, channels=channels, coefficient=1.0)
+    return merged, _times_mask(other, rest) if rest.any() else None
+
+
+def _times_mask(term: Term, mask: Tensor) -> Term:
+    """The term with zeros outside of the channels of `mask`."""
+    if mask.all():
+        return term
+    keep = torch.where(mask, own_channels(len(mask)), NOWHERE)
+    return select_channels(term, keep)
+
+
+def _factor(term: Term, factor: Tensor | None) -> Tensor | float:
+    return term.coefficient if factor is None else term.coefficient * factor
+
+
+def select_channels(term: Term, index: Tensor) -> Term:
+    """The term whose channel i is its channel index[i] now, or zeros where that is `NOWHERE`."""
+    zeros = index == NOWHERE
+    kept = index.clamp(min=0)
     kernel = term.kernel
     if kernel is not None and kernel.shape[3] > 1:  # its groups are copied and dropped alike
-        fine = with_groups(term, value.channels)
-        lead, rest = fine.shape[:3], fine.shape[LEADING:]
-        flat = fine.reshape(math.prod(lead), value.channels, math.prod(rest))
-        kernel = select(flat.unsqueeze(-1)).squeeze(-1).reshape(*lead, -1, *rest)
-    return replace(term, kernel=kernel, left=select(left), right=select(right))
+        groups = kernel.shape[3]
+        kernel = kernel.index_select(3, (kept * groups // len(term.channels)).to(kernel.device))
+    if term.left is None and zeros.any():
+        assert kernel is not None
+        dims = (kernel.dim() - LEADING) // 2
+        ones = kernel.new_ones(1, len(term.channels), *(1,) * dims)
+        ones = ones.expand(-1, -1, *kernel.shape[LEADING : LEADING + dims])
+        term = replace(term, left=ones, right=ones)
+
+    def select(factor: Tensor) -> Tensor:
+        picked = factor.index_select(1, kept.to(factor.device))
+        if zeros.any():
+            mask = (~zeros).to(factor).reshape(1, -1, *(1,) * (factor.dim() - 2))
+            picked = picked * mask
+        return picked
+
+    channels = torch.where(zeros, NOWHERE, term.channels[kept])
+    return replace(with_factors(term, select), kernel=kernel, channels=channels)
 
 
 def some_tensor(value: Value) -> Tensor:
@@ -262,3 +377,20 @@ def some_tensor(value: Value) -> Tensor:
     tensor = term.kernel if term.kernel is not None else term.left
     assert tensor is not None
     return tensor
+
+
+def combined(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, LogScale]:
+    """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
+    parts = [_times_square(reduce(term), term.coefficient) for term in value.terms]
+    if max(len(part) for part in parts) == 2:  # an input term has no NTK yet
+        parts = [part if len(part) == 2 else _with_zero_ntk(part) for part in parts]
+    scales = [term.log_scale for term in value.terms]
+    return summed(list(zip(parts, scales, strict=True)))
+
+
+def _times_square(kernel: Tensor, coefficient: float) -> Tensor:
+    return kernel if coefficient in (1, -1) else kernel * coefficient**2
+
+
+def _with_zero_ntk(kernel: Tensor) -> Tensor:
+    return torch.cat([kernel, torch.zeros_like(kernel)])

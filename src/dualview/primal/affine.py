@@ -7,14 +7,17 @@ on axis 0. Neither direction ever holds the matrix of all filters: both take a b
 from __future__ import annotations
 
 import copy
-import operator
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import require, whole
+from dualview.conversion.examples import gated
+from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.tracing import drop_dead_code
@@ -40,9 +43,18 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     """
     _check_kind(net)
     layer = _checked_layer(net, layer)
+    if not net.affine_layers[layer]:
+        raise PrimalFilterError(
+            f"layer {layer}: a multiplier that depends on the example (attention, "
+            f"squeeze-and-excitation, normalisation by its statistics) stands before it, so that "
+            f"its pre-activations are not affine in the input and have no filters. Repair: choose "
+            f"a layer for which net.affine_layers is True"
+        )
     network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
+    if net.input_transform is not None:
+        _put_first(net.input_transform, network)
     _check_modes(network)
-    _check_finite(network, layer)
+    check_network(network, PrimalFilterError)
     return copy.deepcopy(network).requires_grad_(False)
 
 
@@ -68,11 +80,7 @@ def filter_sums(network: fx.GraphModule, example: Tensor, weights: Tensor) -> Te
 
 
 def _check_kind(net: GatedNetwork) -> None:
-    if not isinstance(net, GatedNetwork):
-        raise PrimalFilterError(
-            f"net: expected a dualview.GatedNetwork, got {type(net).__name__}. Repair: "
-            f"dualview.disentangle(model, kind='dlgn')"
-        )
+    require("net", net, gated, PrimalFilterError)
     if net.kind not in LINEAR_KINDS:
         raise PrimalFilterError(
             f"kind={net.kind!r}: its gating network has activations, so a gate has no one linear "
@@ -83,16 +91,21 @@ def _check_kind(net: GatedNetwork) -> None:
 
 
 def _checked_layer(net: GatedNetwork, layer: int) -> int:
-    try:
-        index = operator.index(layer)
-    except TypeError:
-        index = -1
-    if not 0 <= index < net.n_gates or isinstance(layer, bool):
-        raise PrimalFilterError(
-            f"layer: expected a whole number from 0 to {net.n_gates - 1}, one of the gating "
-            f"network's {net.n_gates} layers of gates, got {layer!r}"
-        )
+    index: int = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     return index
+
+
+def _put_first(transform: InputTransform, network: fx.GraphModule) -> None:
+    """Let the network read its input behind the transform."""
+    name = "input_transform"
+    while hasattr(network, name):
+        name += "_"
+    network.add_module(name, transform)
+    x = next(node for node in network.graph.nodes if node.op == "placeholder")
+    with network.graph.inserting_after(x):
+        behind = network.graph.call_module(name, (x,))
+    x.replace_all_uses_with(behind, delete_user_cb=lambda user: user is not behind)
+    network.recompile()
 
 
 def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:
@@ -140,13 +153,3 @@ def _refuse_training(node: fx.Node, reason: str) -> None:
         f"{describe(node)}: in training mode {reason}, so gates have no fixed filters; expected "
         f"the network in evaluation mode. Repair: net.eval()"
     )
-
-
-def _check_finite(network: fx.GraphModule, layer: int) -> None:
-    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
-        if not tensor.isfinite().all():
-            raise PrimalFilterError(
-                f"'{name}' of the gating network: expected finite numbers, got NaN or infinity, "
-                f"and layer {layer} depends on it. Repair: load a checkpoint from before training "
-                f"diverged"
-            )

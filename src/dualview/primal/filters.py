@@ -13,10 +13,15 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from dualview.arguments import byte_count, optional, require, sequence, takes, whole
+from dualview.arguments import shape as shape_of
+from dualview.conversion.examples import example, gated
+from dualview.conversion.finite import check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
@@ -151,11 +156,13 @@ class PrimalFilters:
         """The layer's pre-activations <F, x> + c of examples (n, *input shape).
 
         Raises:
-            PrimalFilterError: another shape or type, or values that are not finite.
+            PrimalFilterError: another shape or type, values that are not finite, or overflow.
         """
         self._check_examples(x)
         with torch.no_grad():
-            return torch.cat([self._network(part) for part in x.split(self._block)])
+            values = torch.cat([self._network(part) for part in x.split(self._block)])
+        check_preactivations("x", [values], PrimalFilterError)
+        return values
 
     def distances(self, x: Tensor) -> Tensor:
         """Signed Euclidean distance of examples (n, *input shape) to the hyperplane of every gate.
@@ -203,7 +210,10 @@ class PrimalFilters:
         count = self.gate_shape[0]
         if channels is None:
             return list(range(count))
-        given = channels if isinstance(channels, Iterable) else [channels]
+        one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
+        given: list[Any] = (
+            [channels] if one else require("channels", channels, sequence, PrimalFilterError)
+        )
         return [_index(channel, count, "channels") for channel in given]
 
     def _positions(self, positions: Iterable[Sequence[int]] | None) -> list[tuple[int, ...]]:
@@ -211,9 +221,16 @@ class PrimalFilters:
         spatial = self.gate_shape[1:]
         if positions is None:
             return list(_every(spatial))
-        places = [tuple(position) for position in positions]
+        given = require("positions", positions, sequence, PrimalFilterError)
+        places = [
+            tuple(require("positions", place, sequence, PrimalFilterError)) for place in given
+        ]
+        if not spatial:
+            raise PrimalFilterError(
+                f"positions: expected none for layer {self.layer}, which is dense, got some"
+            )
         for place in places:
-            if len(place) != len(spatial) or not spatial:
+            if len(place) != len(spatial):
                 raise PrimalFilterError(
                     f"positions: expected {len(spatial)} numbers each, for the positions "
                     f"{spatial} of layer {self.layer}, got {place}"
@@ -233,16 +250,16 @@ class PrimalFilters:
             )
 
     def _check_examples(self, x: Tensor) -> None:
+        require("x", x, example, PrimalFilterError)
         if x.shape[1:] != self.input_shape or x.dtype != self.offsets.dtype:
             wanted = ", ".join(map(str, ("n", *self.input_shape)))
             raise PrimalFilterError(
                 f"x: expected {self.offsets.dtype} of shape ({wanted}), got {x.dtype} "
                 f"{tuple(x.shape)}"
             )
-        if not x.isfinite().all():
-            raise PrimalFilterError("x: expected finite values, got NaN or infinity")
 
 
+@takes(PrimalFilterError, net=gated, input_shape=optional(shape_of()), memory=byte_count)
 def primal_filters(
     net: GatedNetwork,
     layer: int,
@@ -290,7 +307,7 @@ def primal_filters(
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
     walked = walk(network, like.new_zeros(1, *shape))
     return PrimalFilters(
-        operator.index(layer),
+        int(layer),
         shape,
         walked.offsets,
         memory,
@@ -300,6 +317,7 @@ def primal_filters(
     )
 
 
+@takes(PrimalFilterError, net=gated, x=example, memory=byte_count)
 def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 256e6) -> Tensor:
     """Signed Euclidean distance of every example to the hyperplane {q = 0} of every gate.
 
@@ -366,26 +384,12 @@ def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:
 
 
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    try:
-        sizes = tuple(operator.index(size) for size in shape)
-    except TypeError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise PrimalFilterError(
-            f"input_shape: expected positive sizes such as (3, 32, 32), got {shape!r}"
-        )
+    sizes: tuple[int, ...] = require("input_shape", shape, shape_of(), PrimalFilterError)
     return sizes
 
 
 def _index(value: int, count: int, name: str) -> int:
-    try:
-        index = operator.index(value)
-    except TypeError:
-        index = -1
-    if not 0 <= index < count:
-        raise PrimalFilterError(
-            f"{name}: expected whole numbers from 0 to {count - 1}, got {value!r}"
-        )
+    index: int = require(name, value, whole(0, count - 1), PrimalFilterError)
     return index
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dualview.arguments import takes, whole
+from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.input_transform import same_transform
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
 
 
+@takes(PrimalFilterError, net=gated, initial=gated, x=batch, batch_size=whole(1))
 def initial_overlap(
     net: GatedNetwork, initial: GatedNetwork, x: Tensor, *, batch_size: int = 256
 ) -> tuple[float, ...]:
@@ -22,7 +27,7 @@ def initial_overlap(
 
     Of any kind of network; gates are those in evaluation mode. As a measurement of training:
     `train(..., measure=lambda net, epoch: list(initial_overlap(net, initial, x)))`, with `initial`
-    a copy; the figure is `figures.gates.gate_training`.
+    a copy that has the data's input transform too; the figure is `figures.gates.gate_training`.
 
     Args:
         net: the network as it is now.
@@ -35,7 +40,8 @@ def initial_overlap(
         either network, the overlap is 1.
 
     Raises:
-        PrimalFilterError: no examples, values that are not finite, or networks of other layers.
+        PrimalFilterError: no examples, values, parameters or pre-activations that are not finite,
+            or networks of other layers or with another input transform.
 
     Source: arXiv 2006.10529, section 5, on gates that are learnt; this normalisation of their
     overlap is the project's own.
@@ -46,15 +52,23 @@ def initial_overlap(
     >>> initial_overlap(net, copy.deepcopy(net), torch.randn(5, 2))
     (1.0,)
     """
-    if not len(x) or not x.isfinite().all():
+    for network in (net, initial):
+        check_network(network.gating_network, PrimalFilterError)
+        check_takes(network, "x", x, PrimalFilterError)
+    if not same_transform(net.input_transform, initial.input_transform):
         raise PrimalFilterError(
-            f"x: expected finite examples, at least one, got shape {tuple(x.shape)}"
-            + (" with NaN or infinity" if len(x) else "")
+            "initial: expected the input transform that net has, got another (training gives a "
+            "network without one that of its data). Repair: initial.input_transform = "
+            "net.input_transform"
         )
+    start = 0
     sums: list[float] = [0.0] * net.n_gates
     with evaluation_mode(net), evaluation_mode(initial), torch.no_grad():
         for part in x.split(batch_size):
             now, before = net.preactivations(part), initial.preactivations(part)
+            for values in (now, before):
+                check_preactivations("x", values, PrimalFilterError, range(start, len(x)))
+            start += len(part)
             shapes = [[tuple(q.shape[1:]) for q in layers] for layers in (now, before)]
             if shapes[0] != shapes[1]:
                 raise PrimalFilterError(

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import require, said, takes, whole
+from dualview.conversion.examples import batch, check_takes, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PrimalFilterError
@@ -35,6 +39,7 @@ class GateRates:
         return tuple(torch.tensordot(weights.to(rates), rates, dims=1) for rates in self.by_class)
 
 
+@takes(PrimalFilterError, net=gated, batch_size=whole(1))
 def gate_rates(
     net: GatedNetwork,
     data: Tensor | Iterable[tuple[Tensor, Tensor]],
@@ -55,7 +60,8 @@ def gate_rates(
         batch_size: examples at a time, with examples as a tensor.
 
     Raises:
-        PrimalFilterError: no examples, labels that do not fit them, or values that are not finite.
+        PrimalFilterError: no examples, labels that do not fit them, or values, parameters or
+            pre-activations that are not finite.
 
     >>> import dualview as dv
     >>> net = dv.disentangle(torch.nn.Sequential(
@@ -64,12 +70,21 @@ def gate_rates(
     >>> rates.classes, rates.counts.tolist(), rates.by_class[0].shape
     ((0, 1), [5, 5], torch.Size([2, 3]))
     """
+    check_network(net.gating_network, PrimalFilterError)
     counts: dict[int, int] = {}
     totals: dict[int, list[Tensor]] = {}
     with evaluation_mode(net), torch.no_grad():
         for examples, classes in _batches(data, labels, batch_size):
-            _check(examples, classes)
-            on = [q > 0 for q in net.preactivations(examples)]
+            _check(net, examples, classes)
+            values = net.preactivations(examples)
+            check_preactivations("data", values, PrimalFilterError)
+            if any(len(q) != len(examples) for q in values):
+                raise PrimalFilterError(
+                    "net: expected gates of each example, got a layer whose axis 0 is another (an "
+                    "axis folded into the batch by view or reshape). Repair: keep the examples on "
+                    "axis 0 of every activation"
+                )
+            on = [q > 0 for q in values]
             for label in classes.unique().tolist():
                 chosen = classes == label
                 sums = [gate[chosen.to(gate.device)].sum(0, dtype=torch.int32) for gate in on]
@@ -94,22 +109,42 @@ def _batches(
             raise PrimalFilterError(
                 "labels: expected none beside batches, which carry their own, got some"
             )
-        yield from data
+        yield from _pairs(data)
         return
+    require("data", data, batch, PrimalFilterError)
     classes = torch.zeros(len(data), dtype=torch.long) if labels is None else labels
-    if classes.shape != data.shape[:1]:
-        raise PrimalFilterError(
-            f"labels: expected one for each of {len(data)} examples, got shape "
-            f"{tuple(classes.shape)}"
-        )
+    _check_labels(data, classes)
     yield from zip(data.split(size), classes.split(size), strict=True)
 
 
-def _check(examples: Tensor, classes: Tensor) -> None:
-    if not examples.isfinite().all():
-        raise PrimalFilterError("data: expected finite values, got NaN or infinity")
-    if classes.shape != examples.shape[:1] or classes.is_floating_point():
+def _pairs(data: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches, each a pair."""
+    wanted = "expected a tensor of examples, or batches (examples, labels)"
+    try:
+        batches = iter(data)
+    except TypeError:
+        raise PrimalFilterError(f"data: {wanted}, got {said(data)}") from None
+    for pair in batches:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise PrimalFilterError(f"data: {wanted}, got a batch {said(pair)}")
+        yield pair[0], pair[1]
+
+
+def _check(net: GatedNetwork, examples: Tensor, classes: Tensor) -> None:
+    require("data", examples, batch, PrimalFilterError)
+    _check_labels(examples, classes)
+    check_takes(net, "data", examples, PrimalFilterError)
+
+
+def _check_labels(examples: Tensor, classes: Any) -> None:
+    whole_numbers = (
+        isinstance(classes, Tensor)
+        and not (classes.is_floating_point() or classes.is_complex() or classes.is_meta)
+        and classes.layout == torch.strided
+        and classes.dtype != torch.bool
+    )
+    if not whole_numbers or classes.shape != examples.shape[:1]:
         raise PrimalFilterError(
-            f"labels: expected one whole number for each of {len(examples)} examples, got "
-            f"{classes.dtype} {tuple(classes.shape)}"
+            f"labels: expected a tensor with one whole number for each of {len(examples)} "
+            f"examples, got {said(classes)}"
         )

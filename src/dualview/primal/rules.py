@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.operations import BATCH_NORM_MODULES, CONVOLUTION_MODULES, DROPOUT_MODULES
 from dualview.primal.local_maps import (
     LocalMap,
@@ -243,7 +244,10 @@ def product(call: Call) -> LocalMap | None:
 def quotient(call: Call) -> LocalMap | None:
     """Division by a number, or by one constant a channel."""
     value, divisor = _operands(call)
-    return None if "rounding_mode" in call.kwargs else _multiplied(value, 1 / divisor)
+    if "rounding_mode" in call.kwargs:
+        return None
+    like = value.kernels  # the division is done in its precision
+    return _multiplied(value, 1 / torch.as_tensor(divisor, dtype=like.dtype, device=like.device))
 
 
 def _operands(call: Call) -> tuple[Any, ...]:
@@ -274,6 +278,11 @@ def batch_norm(call: Call) -> LocalMap | None:
     module = call.module
     scale = torch.rsqrt(module.running_var + module.eps)
     return scaled(call.args[0], scale if module.weight is None else module.weight * scale)
+
+
+def input_transform(call: Call) -> LocalMap | None:
+    """Division by each channel's standard deviation; the mean is part of the offsets."""
+    return _multiplied(call.args[0], 1 / call.module.std.view(-1, *(1,) * call.args[0].dims))
 
 
 def concatenation(call: Call) -> LocalMap | None:
@@ -323,6 +332,7 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys((operator.truediv, torch.div, "div"), quotient),
     **dict.fromkeys((operator.neg, torch.neg, "neg"), negation),
     **dict.fromkeys(BATCH_NORM_MODULES, batch_norm),
+    InputTransform: input_transform,
     **dict.fromkeys((torch.cat, torch.concat), concatenation),
     **dict.fromkeys((nn.Identity, *DROPOUT_MODULES, F.dropout), identity),
     **dict.fromkeys((operator.pos, torch.clone, *_SAME_VALUE, "cpu", "cuda"), identity),

@@ -10,10 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import gt
 
 import torch
 from torch import Tensor
 
+from dualview.arguments import require, shape
+from dualview.conversion.examples import batch
 from dualview.errors import PrimalFilterError
 from dualview.primal.filters import PrimalFilters
 
@@ -59,10 +62,13 @@ def filter_spectra(
     if isinstance(filters, PrimalFilters):
         kernels, own = filters.channel_kernels, filters.input_shape[1:]
     else:
-        kernels, own = filters, tuple(filters.shape[2:])
-    sizes = tuple(own if size is None else size)
+        kernels = require("filters", filters, batch, PrimalFilterError)
+        own = tuple(kernels.shape[2:])
+    sizes: tuple[int, ...] = tuple(own)
+    if size is not None:
+        sizes = require("size", size, shape(), PrimalFilterError)
     lengths = tuple(kernels.shape[2:])
-    if not lengths or len(lengths) != len(sizes) or any(map(int.__gt__, lengths, sizes)):
+    if not lengths or len(lengths) != len(sizes) or any(map(gt, lengths, sizes)):
         raise PrimalFilterError(
             f"filters: expected (n, channels, positions...) with at most {sizes} positions, got "
             f"shape {tuple(kernels.shape)}"

@@ -4,26 +4,30 @@
 checkpoint after every epoch and goes on from it when called again.
 
 Each file has one subject: `settings` (options and their checks), `optimisation` (optimisers and
-schedules), `losses`, `module` (what happens in a step and in an epoch), `checkpoints` (what
-survives a kill), `lightning` (the library, or which extra brings it), `watcher` and `watching`
-(progress), `metrics` (what was measured), `files` (writing whole files), `parameters` (a network's
-file), `run` (all of it together). Importing this package imports neither torch nor Lightning.
+schedules), `losses`, `module` (what happens in a step and in an epoch), `checkpoints` and
+`identity` (what survives a kill, and of which run it is), `keeping` (after each epoch),
+`environment` and `interruption` (launchers and signals), `lightning` (the library, or which extra
+brings it), `watcher` and `watching` (progress), `metrics` (what was measured), `parameters` (a
+network's file), `run` (all of it together). Importing this package imports
+neither torch nor Lightning.
 """
 
+from dualview.training.environment import is_main_process
+from dualview.training.interruption import Terminated
 from dualview.training.metrics import EpochMetrics, TrainingResult
 from dualview.training.run import (
     CHECKPOINT,
     METRICS,
     MODEL,
     TENSORBOARD,
-    Terminated,
     check_machine,
     cpu_threads,
-    is_main_process,
+    on_this_machine,
     require_lightning,
     train,
 )
 from dualview.training.settings import (
+    DECAYED,
     LOSSES,
     OPTIMIZERS,
     SCHEDULES,
@@ -38,6 +42,7 @@ from dualview.training.watcher import Unwatched, Watcher
 
 __all__ = [
     "CHECKPOINT",
+    "DECAYED",
     "LOSSES",
     "METRICS",
     "MODEL",
@@ -57,6 +62,7 @@ __all__ = [
     "choose",
     "cpu_threads",
     "is_main_process",
+    "on_this_machine",
     "positive",
     "require_lightning",
     "train",

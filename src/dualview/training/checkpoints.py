@@ -1,122 +1,107 @@
-"""A checkpoint after every epoch, of which a kill at any moment leaves the last one whole.
+"""Checkpoints: what an interrupted run goes on from, of whichever trainer.
 
-A checkpoint is Lightning's own (network, optimiser, schedule, loops) with the curve and what was
-measured beside it. It is written to a second file and renamed, and read with `weights_only`, so
-that a file from elsewhere cannot run code. Its checksums are compared first: PyTorch writes them,
-as every zip file has them, and does not look at them when it reads.
+A file is written whole or not at all, and read with `weights_only`, so that one from elsewhere
+cannot run code. Its checksums are compared first: PyTorch writes them, as every zip file has them,
+and does not look at them when it reads. It says what run it is of, and no other goes on from it.
 """
 
 from __future__ import annotations
 
+import stat
 import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dualview.errors import RunError
-from dualview.files.writing import write_atomically
-from dualview.training.lightning import Checkpoint, CheckpointIO, lightning
-from dualview.training.metrics import EpochMetrics, write_metrics
-from dualview.training.module import Classifier
-from dualview.training.watcher import Watcher
+from dualview.files.opening import opened
+from dualview.files.writing import write_together
+from dualview.training.metrics import EpochMetrics
+from dualview.training.settings import differences
 
 CURVE = "curve"
-MEASUREMENTS = "measurements"
+JOB = "job"
+
+Values = Mapping[str, Any]
 
 
-class AtomicCheckpoints(CheckpointIO):
-    """How Lightning writes and reads checkpoint files here."""
+def write_checkpoints(
+    checkpoints: Iterable[tuple[Path, Values, Values]],
+) -> None:
+    """Write checkpoints, all or none.
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write the file whole or not at all."""
-        write_atomically(Path(path), lambda part: torch.save(checkpoint, part))
+    Args:
+        checkpoints: of each the file, what the run is (plain values, as of `identity`), and its
+            state: tensors, numbers, texts, and lists and dicts of them.
+    """
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read a file, tensors and plain values only, whatever `weights_only` says."""
-        return read_checkpoint(Path(path))
+    def writer(job: Values, state: Values) -> Any:
+        return lambda part: torch.save({**state, JOB: dict(job)}, part)
 
-    def remove_checkpoint(self, path: Any) -> None:
-        """Delete the file if it is there."""
-        Path(path).unlink(missing_ok=True)
+    write_together((path, writer(job, state)) for path, job, state in checkpoints)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file, on the CPU.
+def read_checkpoint(path: Path, job: Values) -> dict[str, Any] | None:
+    """The state in a checkpoint, on the CPU; None where there is no file.
+
+    Args:
+        path: of the file.
+        job: what the run is that would go on.
 
     Raises:
-        RunError: the file is not a checkpoint of this package, or it is damaged.
+        RunError: the file is no checkpoint, it is damaged, or it is of another run.
     """
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise ValueError("a link, folder or device")
         _compare_checksums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        curve_of(checkpoint)
+        earlier = checkpoint.pop(JOB)
+        changes = differences(earlier, job)
+    except FileNotFoundError:
+        return None
     # torch.load raises whatever its zip reader and unpickler meet.
     except Exception as error:
         raise RunError(
             f"{path}: expected a checkpoint of an interrupted run, got {type(error).__name__}: "
             f"{error}. Repair: delete the file, and the run starts anew"
         ) from error
+    if changes:
+        raise RunError(
+            f"{path}: expected a checkpoint of this run, got one of another: "
+            f"{'; '.join(changes)}. Repair: train as then, or in another folder; or delete the "
+            "file, and the run starts anew"
+        )
     assert isinstance(checkpoint, dict)
     return checkpoint
 
 
 def _compare_checksums(path: Path) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as file, zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError("compressed entries, which PyTorch does not write")
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"other bytes than were written, in {damaged}")
 
 
-def curve_of(checkpoint: Mapping[str, Any]) -> list[EpochMetrics]:
-    """The epochs that a checkpoint's run had completed."""
-    return [EpochMetrics(**epoch) for epoch in checkpoint[CURVE]]
+def curve_of(checkpoint: Values, epochs: int | None, path: Path) -> list[EpochMetrics]:
+    """The epochs that a checkpoint's run had completed.
 
+    Args:
+        checkpoint: as it was read.
+        epochs: of the whole run that goes on.
+        path: of its file, for messages.
 
-def measurements_of(checkpoint: Mapping[str, Any]) -> list[Any]:
-    """What a checkpoint's run had measured."""
-    return list(checkpoint.get(MEASUREMENTS, ()))
-
-
-class KeepEpochs(Checkpoint):
-    """After each epoch: its metrics to the CSV and the loggers, everything to the checkpoint.
-
-    As a `Checkpoint` it comes after the module's own `on_train_epoch_end`.
+    Raises:
+        RunError: they are more than the whole run has.
     """
-
-    def __init__(self, checkpoint: Path, metrics: Path, watcher: Watcher) -> None:
-        self.checkpoint = checkpoint
-        self.metrics = metrics
-        self.watcher = watcher
-
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
-        """Keep the epoch. The checkpoint comes last: what it holds is written elsewhere too."""
-        assert isinstance(pl_module, Classifier)
-        last = pl_module.curve[-1]
-        numbers = {name: value for name, value in asdict(last).items() if value is not None}
-        for logger in trainer.loggers:
-            logger.log_metrics(numbers, step=last.epoch)
-        if trainer.is_global_zero:
-            write_metrics(pl_module.curve, self.metrics)
-        trainer.save_checkpoint(self.checkpoint)
-        if trainer.is_global_zero:
-            self.watcher.epoch_done(last)
-
-    def on_save_checkpoint(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        checkpoint: dict[str, Any],
-    ) -> None:
-        """Put the curve and the measurements into the checkpoint."""
-        assert isinstance(pl_module, Classifier)
-        checkpoint[CURVE] = [asdict(epoch) for epoch in pl_module.curve]
-        checkpoint[MEASUREMENTS] = list(pl_module.measurements)
+    curve = [EpochMetrics(**epoch) for epoch in checkpoint[CURVE]]
+    if epochs is not None and len(curve) > epochs:
+        raise RunError(
+            f"{path}: expected at most the {epochs} epochs of this run, got {len(curve)}. Repair: "
+            "ask for as many, or delete the file, and the run starts anew"
+        )
+    return curve

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.datasets import Batches, Dataset
 from dualview.errors import ExampleInputError
+from dualview.training.feeding import Feed
 from dualview.training.losses import targets
 from dualview.training.settings import SettingsError, TrainSettings
 
@@ -14,18 +15,19 @@ AS_IT_IS = ("32", "32-true")
 """Lightning's precisions that convert neither the network nor the images, which are float32."""
 
 
-def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -> None:
+def check_network_fits(fed: Feed, data: Dataset, settings: TrainSettings) -> None:
     """Run the network on the first training example.
 
     Args:
-        net: as `train` takes it.
+        fed: the network, and how it gets its images.
         data: as `train` takes it.
         settings: as `train` takes them.
 
     Raises:
         SettingsError: it does not take the images, or its outputs do not suit the loss.
     """
-    images, labels = next(iter(Batches(data.train, 1, mean=data.mean, std=data.std)))
+    images, labels = next(iter(Batches(data.train, 1, mean=fed.mean, std=fed.std)))
+    net = fed.core
     like = next((p for p in net.parameters() if p.is_floating_point()), images)
     dtype = images.dtype if str(settings.precision) in AS_IT_IS else like.dtype
     shape, classes = (2, *images.shape[1:]), data.n_classes
@@ -50,4 +52,19 @@ def check_network_fits(net: nn.Module, data: Dataset, settings: TrainSettings) -
         raise SettingsError(
             f"net: expected {classes} outputs for {classes} classes, got {out.shape[1]}. Repair: "
             f"build the network for the classes of the data"
+        )
+    _check_parameters(net)
+
+
+def _check_parameters(net: nn.Module) -> None:
+    parameters = list(net.parameters())
+    if not any(p.requires_grad for p in parameters):
+        raise SettingsError(
+            "net: expected a network with parameters to train, got none. Repair: "
+            "net.requires_grad_(True), or a network that has some"
+        )
+    if any(p.is_meta for p in parameters):
+        raise SettingsError(
+            "net: expected parameters that hold numbers, got some on the meta device. Repair: "
+            "net.to_empty(device='cpu'), then draw or load them"
         )

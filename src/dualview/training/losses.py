@@ -13,17 +13,24 @@ from torch import Tensor
 
 from dualview.training.settings import SettingsError
 
-Loss = Callable[[Tensor, Tensor, int], Tensor]
-"""(outputs (b, k), labels (b,), number of classes) -> mean loss of the batch."""
+Loss = Callable[[Tensor, Tensor, int, float], Tensor]
+"""(outputs (b, k), labels (b,), number of classes, label smoothing) -> mean loss of the batch."""
 
 
-def cross_entropy(outputs: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """Mean over the examples of -log softmax of the label's output."""
-    return F.cross_entropy(outputs, labels)
+def cross_entropy(
+    outputs: Tensor, labels: Tensor, n_classes: int, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean over the examples of -log softmax of the label's output.
+
+    `label_smoothing` is the share of the label that all outputs are given in equal parts.
+    """
+    return F.cross_entropy(outputs, labels, label_smoothing=label_smoothing)
 
 
-def squared(outputs: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """Mean over examples and outputs of (output - target)^2.
+def squared(
+    outputs: Tensor, labels: Tensor, n_classes: int, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean over examples and outputs of (output - target)^2; labels are not smoothed.
 
     Raises:
         SettingsError: the outputs are neither one for each class nor a single one for two.

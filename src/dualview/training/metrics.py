@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dualview.files.writing import write_atomically
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class TrainingResult:
     """For example "cpu (2 threads)" or the name of the GPU."""
     measurements: tuple[Any, ...] = ()
     """What `measure` gave, in order, Nones left out; those before an interruption included."""
+    network: nn.Module | None = field(default=None, compare=False, repr=False)
+    """Takes images as they are, pixels from 0 to 1: the network that was trained where it carries
+    its input transform, else that transform with the network behind it."""
 
     @property
     def seconds(self) -> float:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
+from dualview.training.feeding import Feed, completed_state
 from dualview.training.lightning import lightning
 from dualview.training.losses import LOSS_FUNCTIONS, predictions
 from dualview.training.metrics import EpochMetrics
@@ -91,6 +92,7 @@ class Classifier(lightning.LightningModule):
 
     Args:
         net: maps images (b, c, h, w) to outputs (b, k), as the settings' loss takes them.
+        fed: how it gets its images.
         data: all three splits.
         settings: resolved.
         measure: as `train` takes it.
@@ -104,6 +106,7 @@ class Classifier(lightning.LightningModule):
     def __init__(
         self,
         net: nn.Module,
+        fed: Feed,
         data: Dataset,
         settings: TrainSettings,
         measure: Measure | None = None,
@@ -113,7 +116,8 @@ class Classifier(lightning.LightningModule):
         super().__init__()
         self.net = net
         # Not a member module: its parameters are `net`'s, under `net`'s names.
-        self._run = [torch.compile(net) if settings.compile else net]
+        self._run = [torch.compile(fed.core) if settings.compile else fed.core]
+        self.fed = fed  # no module, so that its modules are no members either
         self.data = data
         self.settings = settings
         self.measure = measure
@@ -149,8 +153,8 @@ class Classifier(lightning.LightningModule):
             self.data.train,
             max(1, options.batch_size // processes),
             device=self.trainer.strategy.root_device,
-            mean=self.data.mean,
-            std=self.data.std,
+            mean=self.fed.mean,
+            std=self.fed.std,
             shuffle=True,
             seed=options.seed,
             crop=options.crop,
@@ -166,9 +170,13 @@ class Classifier(lightning.LightningModule):
     def _evaluation(self, split: Split) -> Loader:
         device = self.trainer.strategy.root_device
         batches = Batches(
-            split, EVALUATION_BATCH, device=device, mean=self.data.mean, std=self.data.std
+            split, EVALUATION_BATCH, device=device, mean=self.fed.mean, std=self.fed.std
         )
         return Loader(batches, lambda: 0)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up a run that began before networks carried their input transform."""
+        checkpoint["state_dict"] = completed_state(checkpoint["state_dict"], self.net, "net.")
 
     # Training
 
@@ -201,7 +209,7 @@ class Classifier(lightning.LightningModule):
         """
         images, labels = batch
         logits = self._logits(images)
-        loss = self._loss(logits, labels)
+        loss = self._loss(logits, labels, self.settings.label_smoothing)
         self._train.add(loss, logits, labels)
         if batch_idx % CHECK_EVERY == CHECK_EVERY - 1:
             self._finite_means(self._train, "train")
@@ -224,8 +232,11 @@ class Classifier(lightning.LightningModule):
         (run,) = self._run
         return run(images.contiguous(memory_format=torch.channels_last))
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return LOSS_FUNCTIONS[self.settings.loss](logits, labels, self.data.n_classes)
+    def _loss(self, logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+        loss = LOSS_FUNCTIONS[self.settings.loss]
+        # bfloat16 is too coarse for it; float64 stays.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return loss(logits, labels, self.data.n_classes, label_smoothing)
 
     def on_train_epoch_end(self) -> None:
         """Put the epoch's metrics on the curve (validation has run by now).

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import signal
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import (
+    calling,
+    file_path,
+    flag,
+    instance_of,
+    offering,
+    optional,
+    said,
+    takes,
+)
 from dualview.conversion.parameters import MODEL, save_parameters
-from dualview.errors import DivergenceError, MissingExtraError
+from dualview.errors import DivergenceError, RunError, need
+from dualview.training.environment import settings_alone_decide, start_a_group
+from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
-from dualview.training.settings import SettingsError, TrainSettings
+from dualview.training.settings import AUTO, SettingsError, TrainSettings
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
+    from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
 
 CHECKPOINT = "last.ckpt"
@@ -32,13 +45,30 @@ METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
 
 
-class Terminated(SystemExit):
-    """The process was asked to end (SIGTERM) and does so, with the status that shells expect."""
+def _module(value: Any) -> Any:
+    """A check as `dualview.arguments` has them: a network. PyTorch is imported when it is asked."""
+    from torch import nn
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)
+    return instance_of(nn.Module)(value)
 
 
+def _dataset(value: Any) -> Any:
+    """Likewise: a data set."""
+    from dualview.datasets import Dataset
+
+    return instance_of(Dataset, repair="dualview.datasets.load('digits')")(value)
+
+
+@takes(
+    SettingsError,
+    net=_module,
+    data=_dataset,
+    settings=instance_of(TrainSettings),
+    folder=file_path,
+    watcher=optional(offering("started", "stepped", "epoch_done")),
+    measure=optional(calling(2)),
+    validate=flag,
+)
 def train(
     net: nn.Module,
     data: Dataset,
@@ -51,34 +81,46 @@ def train(
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
+    The images are standardised by the mean and standard deviation of each channel over the train
+    split. **A gated network carries this as its `input_transform` from then on, and is called on
+    images as they are, pixels from 0 to 1; a plain module cannot, and the result's `network` is the
+    transform with the module behind it.** A network that has an input transform keeps it.
+
     On the CPU an interrupted and resumed run ends with exactly the numbers and parameters of an
-    uninterrupted one. The caller sees to it that net, data and settings are those of the first
-    call. The folder gets `metrics.csv` (one row an epoch) and, when the last epoch is done,
-    `model.safetensors`; `last.ckpt` is left for the caller to remove once it has recorded the
-    result. PyTorch's global random state is as before when the call returns.
+    uninterrupted one. The network's structure, data and settings must be those of the first call;
+    that the network starts from the same numbers, and `measure` is the same, is up to the caller.
+    The settings alone decide: variables of a job scheduler or launcher change nothing, and several
+    devices are served by processes that this one starts. The folder gets `metrics.csv` (one row an
+    epoch) and, when the last epoch is done, `model.safetensors`; `last.ckpt` is left for the caller
+    to remove once it has recorded the result. PyTorch's global random state is as before when the
+    call returns.
 
     Args:
         net: maps images (b, c, h, w) to logits (b, classes), or under the squared loss of two
-            classes to one output (b, 1). It ends in evaluation mode.
+            classes to one output (b, 1): standardised images, or, where it carries an input
+            transform, images as they are. It ends in evaluation mode.
         data: train, validation and test split.
         settings: options; what is None is chosen by the number of train examples.
         folder: where the run's files go; made if missing.
         watcher: told of every step and epoch.
         measure: called as `measure(net, epochs_done)` before the first epoch and after each, in
-            evaluation mode and without gradients. What it returns (numbers, texts, lists and
-            dicts) is kept in the checkpoint and in the result's `measurements`; None is left out.
+            evaluation mode and without gradients: a gated network takes images as they are there,
+            a plain module standardised ones. What it returns (numbers, texts, lists and dicts) is
+            kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
         validate: False leaves the validation split alone, for runs that train on it.
 
     Returns:
-        The curve and what became of the run: "finished", or "diverged" where a loss was not finite.
+        The curve, what became of the run ("finished", or "diverged" where a loss was not finite),
+        and the network that takes images as they are.
 
     Raises:
-        RunError: the folder's checkpoint is damaged.
+        RunError: the folder's checkpoint is damaged, or of another run.
         SettingsError: the network does not fit the data.
         MissingExtraError: PyTorch Lightning is not installed.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
-        Terminated: likewise, by SIGTERM; a SystemExit with status 143.
+        Terminated: likewise, by SIGTERM, or SIGUSR1 and the like of job schedulers; a SystemExit
+            with status 128 + the signal's number.
 
     >>> import tempfile, torch, dualview.datasets as datasets
     >>> _ = torch.manual_seed(0)
@@ -87,23 +129,35 @@ def train(
     ...     result = train(net, datasets.load("digits"), TrainSettings(epochs=9), Path(folder))
     >>> result.status, len(result.curve), result.test_accuracy > 0.5
     ('finished', 9, True)
+    >>> test = datasets.load("digits").test
+    >>> hits = result.network(test.pixels).argmax(1) == test.labels
+    >>> bool(hits.float().mean() == result.test_accuracy)
+    True
     """
     require_lightning()
     import torch
 
+    from dualview.training.feeding import feed
     from dualview.training.fitting import check_network_fits
 
     settings = settings.resolved(len(data.train))
+    settings = replace(settings, precision=precision_here(settings))
     gpus = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=gpus):
-        check_network_fits(net, data, settings)
+        fed = feed(net, data)
+        check_network_fits(fed, data, settings)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Convolutions are quicker so; fully connected layers do not notice.
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.random.fork_rng(devices=gpus), use_threads(settings.threads), _quiet():
+    with (
+        torch.random.fork_rng(devices=gpus),
+        use_threads(settings.threads),
+        _quiet(),
+        settings_alone_decide(),
+    ):
         module, status, message = _fit(
-            _classifier(net, data, settings, measure, validate), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -119,11 +173,28 @@ def train(
         parameters,
         device,
         tuple(module.measurements),
+        fed.whole.eval(),
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a run, if it is not there.
+
+    Raises:
+        RunError: the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"{said(folder)}: expected a folder to write to, got {error.strerror}. Repair: choose "
+            f"another folder"
+        ) from error
 
 
 def _classifier(
     net: nn.Module,
+    fed: Feed,
     data: Dataset,
     settings: TrainSettings,
     measure: Measure | None,
@@ -131,46 +202,55 @@ def _classifier(
 ) -> Classifier:
     from dualview.training.module import Classifier
 
-    return Classifier(net, data, settings, measure, validate=validate)
+    return Classifier(net, fed, data, settings, measure, validate=validate)
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
     """Let Lightning train: the module with its curve and measurements, status and message."""
-    from dualview.training.checkpoints import curve_of, measurements_of, read_checkpoint
+    from dualview.training.checkpoints import curve_of, read_checkpoint
+    from dualview.training.identity import job_identity
+    from dualview.training.keeping import MEASUREMENTS
 
-    checkpoint = folder / CHECKPOINT
-    if checkpoint.exists():
-        earlier = read_checkpoint(checkpoint)
-        module.curve, module.measurements = curve_of(earlier), measurements_of(earlier)
-    trainer = _trainer(module.settings, folder, len(module.curve), watcher)
+    checkpoint, settings = folder / CHECKPOINT, module.settings
+    validate, measured = len(module.evaluated) > 1, module.measure is not None
+    job = job_identity(
+        "train", module.fed, module.data, settings, validate=validate, measured=measured
+    )
+    earlier = read_checkpoint(checkpoint, job)
+    if earlier is not None:
+        module.curve = curve_of(earlier, settings.epochs, checkpoint)
+        module.measurements = list(earlier[MEASUREMENTS])
+    trainer = _trainer(settings, folder, len(module.curve), watcher, job)
+    if trainer.num_devices > 1:
+        start_a_group()
     status, message = "finished", ""
     module.net.train()
     with _interruptible():
         try:
-            trainer.fit(module, ckpt_path=checkpoint if checkpoint.exists() else None)
+            trainer.fit(module, ckpt_path=None if earlier is None else checkpoint)
         except DivergenceError as error:
             status, message = "diverged", str(error)
     return module, status, message
 
 
 def _trainer(
-    settings: TrainSettings, folder: Path, epochs_done: int, watcher: Watcher
+    settings: TrainSettings, folder: Path, epochs_done: int, watcher: Watcher, job: dict[str, Any]
 ) -> lightning.Trainer:
     import pytorch_lightning as lightning
 
-    from dualview.training.checkpoints import AtomicCheckpoints, KeepEpochs
+    from dualview.training.keeping import KeepEpochs, OwnCheckpoints
     from dualview.training.watching import TellWatcher
 
     return lightning.Trainer(
-        **_machine(settings),
+        **_machine(settings, OwnCheckpoints(job)),
         max_epochs=settings.epochs,
-        default_root_dir=folder,
+        # Nothing is there, and nothing comes there: Lightning would go on from what it finds.
+        default_root_dir=folder / "lightning",
         logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
         callbacks=[
             TellWatcher(watcher),
             KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher),
         ],
-        plugins=[AtomicCheckpoints()],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
@@ -197,13 +277,10 @@ def require_lightning() -> None:
     Raises:
         MissingExtraError: it is; the message names the extra.
     """
-    if importlib.util.find_spec("pytorch_lightning") is None:
-        raise MissingExtraError(
-            "training needs PyTorch Lightning, which is not installed: "
-            "pip install 'dualview[train]'"
-        )
+    need("pytorch_lightning", "train", "training")
 
 
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def check_machine(settings: TrainSettings) -> None:
     """See that Lightning can serve accelerator, devices and precision here.
 
@@ -214,30 +291,36 @@ def check_machine(settings: TrainSettings) -> None:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
     try:
-        with _quiet():
+        with _quiet(), settings_alone_decide():
             lightning.Trainer(**_machine(settings), logger=False, enable_checkpointing=False)
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+    # ImportError: of a device's library; OverflowError: of as many devices as no list can have.
+    except (
+        MisconfigurationException,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ImportError,
+        OverflowError,
+    ) as error:
         raise SettingsError(
             f"accelerator={settings.accelerator!r}, devices={settings.devices!r}, "
             f"precision={settings.precision!r}: not possible here: {error}"
         ) from error
 
 
-def _machine(settings: TrainSettings) -> dict[str, Any]:
-    """Lightning's own options."""
+def _machine(settings: TrainSettings, *plugins: Any) -> dict[str, Any]:
+    """Lightning's own options. The environment is named, lest Lightning look for a launcher's."""
+    from dualview.training.processes import OwnProcesses
+
     return {
         "accelerator": settings.accelerator,
         "devices": settings.devices,
-        "precision": settings.precision,
+        "precision": precision_here(settings),
+        "plugins": [OwnProcesses(), *plugins],
     }
 
 
-def is_main_process() -> bool:
-    """Whether this process writes and shows; False in those that several devices add to it."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
-    return all(rank in ("", "0") for rank in ranks)
-
-
+@takes(SettingsError, settings=instance_of(TrainSettings))
 def cpu_threads(settings: TrainSettings) -> int | None:
     """Threads that sums on the CPU depend on in their last bits; None where a GPU trains."""
     import torch
@@ -246,6 +329,34 @@ def cpu_threads(settings: TrainSettings) -> int | None:
     if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpu):
         return settings.threads or torch.get_num_threads()
     return settings.threads
+
+
+def on_this_machine(settings: TrainSettings) -> TrainSettings:
+    """The settings with the threads and the precision that they mean here, as records keep them."""
+    return replace(settings, threads=cpu_threads(settings), precision=precision_here(settings))
+
+
+def precision_here(settings: TrainSettings) -> str:
+    """Lightning's name of the precision: the settings' own, or what "auto" stands for here."""
+    import torch
+
+    if settings.precision != AUTO:
+        return settings.precision
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        others = settings.accelerator == "auto" and torch.backends.mps.is_available()
+        fast = settings.accelerator in ("auto", "cpu") and not others and multiplies_bfloat16()
+    return "bf16-mixed" if fast else "32-true"
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for it; without them it is slower than float32."""
+    import torch
+
+    # A public question since PyTorch 2.10; earlier releases keep to float32.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def device_name(device: Any) -> str:
@@ -285,24 +396,21 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C leaves as KeyboardInterrupt, SIGTERM as `Terminated`.
+    """Ctrl-C leaves as KeyboardInterrupt.
 
-    Lightning turns the first into SystemExit(1) and stops listening to further ones, and the second
-    into an exit with status 0; callers could then not tell an interruption from failure or success.
+    Lightning turns it into SystemExit(1) and stops listening to further ones; callers could then
+    not tell an interruption from failure.
     """
-    from pytorch_lightning.utilities.exceptions import SIGTERMException
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handler = signal.getsignal(signal.SIGINT)
     try:
-        yield
+        with terminable():
+            yield
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from stop
-        if isinstance(stop, SIGTERMException):
-            raise Terminated from stop
         raise
     finally:
         signal.signal(signal.SIGINT, handler)

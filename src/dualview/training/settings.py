@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from dualview.errors import DualviewError
-from dualview.nearest import did_you_mean
+from dualview.arguments import (
+    Check,
+    UnfitError,
+    flag,
+    number,
+    optional,
+    require,
+    require_fields,
+    said,
+    text_value,
+    whole,
+)
+from dualview.errors import DualviewError, did_you_mean
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 LOSSES = ("cross-entropy", "squared")
 SCHEDULES = ("constant", "cosine", "one-cycle", "steps")
+DECAYED = ("all", "weights")
+AUTO = "auto"
+"""The precision that suits the machine; see `TrainSettings`."""
 
 SMALL_DATA = 5_000
 LARGE_DATA = 20_000
@@ -33,6 +49,39 @@ class SettingsError(DualviewError, ValueError):
     """An option with a value it cannot take; the message names the nearest one where that helps."""
 
 
+def _devices(value: Any) -> int | str:
+    """A number of devices, or which, as Lightning takes them."""
+    if isinstance(value, str):
+        return text_value(value)
+    try:
+        found: int = whole(1)(value)
+    except UnfitError as unfit:
+        raise UnfitError(f"{unfit.expected}, or indices such as '0,1'") from None
+    return found
+
+
+def _precision(value: Any) -> str:
+    """A name, or a number of bits, as Lightning takes them."""
+    if isinstance(value, int) and not isinstance(value, bool) and value in (16, 32, 64):
+        return str(value)
+    return text_value(value)
+
+
+_CHECKS: dict[str, Check] = {
+    "learning_rate": optional(number(above=0)),
+    "momentum": number(least=0, below=1),
+    "weight_decay": number(least=0),
+    "label_smoothing": number(least=0, below=1),
+    "nesterov": flag,
+    "flip": flag,
+    "accelerator": text_value,
+    "devices": _devices,
+    "precision": _precision,
+    "compile": flag,
+    "tensorboard": flag,
+}
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How to train one network.
@@ -51,7 +100,12 @@ class TrainSettings:
         learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD, 1e-3 for
             RMSprop.
         momentum: of SGD; the others do not use it.
+        nesterov: let SGD look ahead along its momentum (Sutskever et al. 2013).
         weight_decay: L2 penalty, added to the gradients.
+        decayed: what is penalised: "all" parameters, or "weights" alone, those of two or more axes:
+            no biases and no factors of normalisation layers.
+        label_smoothing: share of each label that the cross-entropy hands out evenly to all classes
+            while training (Szegedy et al. 2015); losses of other splits are without it.
         schedule: how the learning rate changes over the whole run: "constant", "cosine" (down to
             0), "one-cycle" (up for 30 % of the steps, then down to almost 0) or "steps" (the recipe
             of He et al. 2015: a tenth for the first 1/160 of the steps, full to half of them, then
@@ -61,7 +115,11 @@ class TrainSettings:
         seed: of order, augmentation and dropout.
         accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
         devices: Lightning's: a number of devices, or indices as in "0,1".
-        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...
+        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...; or "auto":
+            "bf16-mixed" where the machine multiplies bfloat16 numbers (GPUs, and processors with
+            avx512_bf16 or AMX), which takes about half the time there, else "32-true". Parameters
+            are float32 either way, and what is asked of a trained network (kernels, paths, filters,
+            explanations) is computed in float32.
         compile: let torch.compile make kernels for the network: minutes at first, which pay on a
             GPU in long runs.
         threads: CPU threads of PyTorch; None: as they are. Small networks train fastest with 1, and
@@ -75,7 +133,10 @@ class TrainSettings:
     optimizer: str = "adam"
     learning_rate: float | None = None
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 0.0
+    decayed: str = "all"
+    label_smoothing: float = 0.0
     schedule: str = "one-cycle"
     flip: bool = False
     crop: int = 0
@@ -89,20 +150,30 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
+        require_fields(self, SettingsError, **_CHECKS)
         choose("loss", self.loss, LOSSES)
         choose("optimizer", self.optimizer, OPTIMIZERS)
         choose("schedule", self.schedule, SCHEDULES)
+        choose("decayed", self.decayed, DECAYED)
+        if isinstance(self.devices, int):
+            at_least("devices", self.devices, -1)  # all of them
+            at_most("devices", self.devices, 1024)
         for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)
             at_most(name, getattr(self, name), highest)
-        if self.learning_rate is not None:
-            positive("learning_rate", self.learning_rate)
-        if not 0 <= self.momentum < 1:
+        self._expect_that_they_go_together()
+
+    def _expect_that_they_go_together(self) -> None:
+        if self.label_smoothing and self.loss != "cross-entropy":
             raise SettingsError(
-                f"momentum: expected 0 or more and less than 1, got {self.momentum}"
+                f"label_smoothing: expected 0 with the loss {self.loss!r}, got "
+                f"{self.label_smoothing}; it belongs to the cross-entropy"
             )
-        if not (0 <= self.weight_decay < math.inf):
-            raise SettingsError(f"weight_decay: expected 0 or more, got {self.weight_decay}")
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise SettingsError(
+                f"nesterov: expected the optimizer 'sgd' with momentum, got {self.optimizer!r} "
+                f"with momentum {self.momentum}"
+            )
 
     def resolved(self, n_train: int) -> TrainSettings:
         """The same settings with every None filled in for `n_train` examples.
@@ -110,6 +181,7 @@ class TrainSettings:
         >>> TrainSettings(epochs=3).resolved(50_000).batch_size
         128
         """
+        n_train = require("n_train", n_train, whole(0), SettingsError)
         rates = {"adam": 2e-3, "sgd": 5e-2, "rmsprop": 1e-3}
         epochs = 40 if n_train < SMALL_DATA else 20 if n_train < LARGE_DATA else 10
         return dataclasses.replace(
@@ -132,28 +204,48 @@ def choose(name: str, value: str, choices: Collection[str]) -> str:
     dualview.training.settings.SettingsError: optimizer: expected one of adam, sgd, rmsprop, got \
 'adm'; did you mean 'adam'?
     """
-    if value in choices:
+    if isinstance(value, str) and value in choices:
         return value
     raise SettingsError(
-        f"{name}: expected one of {', '.join(choices)}, got {value!r}{did_you_mean(value, choices)}"
+        f"{name}: expected one of {', '.join(choices)}, got {said(value)}"
+        f"{did_you_mean(value, choices)}"
     )
 
 
 def at_least(name: str, value: int | None, lowest: int) -> None:
     """Refuse a value that is no whole number or too small; None passes."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise SettingsError(f"{name}: expected a whole number, {lowest} or more, got {value!r}")
+    if value is not None:
+        require(name, value, whole(lowest, math.inf), SettingsError)
 
 
 def at_most(name: str, value: int | None, highest: int) -> None:
     """Refuse a whole number that is too large; None passes."""
     if value is not None and value > highest:
-        raise SettingsError(f"{name}: expected {highest:,} at most, got {value:,}")
+        raise SettingsError(f"{name}: expected {highest:,} at most, got {said(value)}")
 
 
 def positive(name: str, value: float) -> None:
     """Refuse a value that is not a finite number above 0."""
-    if not 0 < value < math.inf:
-        raise SettingsError(f"{name}: expected a number above 0, got {value!r}")
+    require(name, value, number(above=0), SettingsError)
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed from some settings to others, as phrases; empty if nothing did.
+
+    >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
+    ['epochs was 3, is now 4']
+    >>> differences({"width": 4}, {"width": None})
+    ['width was 4, is now the default']
+    """
+    names = [*earlier, *(name for name in now if name not in earlier)]
+    return [
+        f"{name} was {_shown(earlier, name)}, is now {_shown(now, name)}"
+        for name in names
+        if name not in earlier or name not in now or earlier[name] != now[name]
+    ]
+
+
+def _shown(config: Mapping[str, Any], name: str) -> str:
+    if name not in config:
+        return "not set"
+    return "the default" if config[name] is None else json.dumps(config[name])

@@ -6,7 +6,7 @@
 
 import pytest
 
-from dualview.conversion.gated_network import Kind
+from dualview.conversion.promises import Kind
 from dualview.conversion.sharing.card import KINDS, card_text
 from dualview.conversion.sharing.describing import describe
 

@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from dualview.conversion.gated_network import Kind
+from dualview.conversion.promises import Kind
 from dualview.conversion.sharing import config as module
 from dualview.conversion.sharing.config import config_from_json, config_to_json, read_config
 from dualview.conversion.sharing.describing import describe
@@ -122,7 +122,7 @@ def test_no_json(tmp_path, content):
 def test_too_large(tmp_path):
     with (tmp_path / "c").open("wb") as file:
         file.truncate(module.MOST_BYTES + 1)
-    with pytest.raises(SavedNetworkError, match=r"at most 16,000,000 bytes; got 16,000,001"):
+    with pytest.raises(SavedNetworkError, match=r"at most 16,000,000 bytes, got more"):
         read_config(tmp_path / "c")
     with pytest.raises(SavedNetworkError, match="FileNotFoundError"):
         read_config(tmp_path / "none")

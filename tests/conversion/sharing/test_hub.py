@@ -61,7 +61,7 @@ def test_a_save_that_fails_leaves_the_earlier_state(tmp_path, monkeypatch):
     def full(*options):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("dualview.conversion.sharing.saving.save_parameters", full)
+    monkeypatch.setattr("dualview.conversion.sharing.saving.save_described", full)
     with pytest.raises(SavedNetworkError, match="No space left"):
         small_fc().save_pretrained(tmp_path)
     assert same(dv.GatedNetwork.from_pretrained(tmp_path), net)

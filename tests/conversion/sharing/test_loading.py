@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 import dualview as dv
-from dualview.conversion.gated_network import Kind
+from dualview.conversion.promises import Kind
 from dualview.conversion.sharing.config import CONFIG, config_to_json
 from dualview.conversion.sharing.describing import describe
 from dualview.conversion.sharing.loading import file_digest, folder_files, load_files

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 import dualview as dv
-from dualview.conversion.gated_network import Kind
 from dualview.conversion.gates import LeakyGate
 from dualview.conversion.parameters import StoredTensor
+from dualview.conversion.promises import Kind
 from dualview.conversion.sharing.describing import describe
 from dualview.conversion.sharing.rebuilding import network_outline, rebuilt
 from dualview.errors import SavedNetworkError

@@ -1,6 +1,6 @@
 """A network -> its files.
 
-- Two files, whole, readable by whom the folder is; saving again replaces an earlier state.
+- Two files, whole; saving again replaces an earlier state.
 - A folder with something else in it stays as it is: a run, another network, parameters of unknown
   origin; a file; a folder that cannot be written to.
 """

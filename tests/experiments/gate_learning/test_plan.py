@@ -12,7 +12,9 @@ import pytest
 
 from dualview.datasets import Dataset, load
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.gate_learning.plan import EXPERIMENT, PAPER, plan, tables
+from dualview.experiments.gate_learning import EXPERIMENT
+from dualview.experiments.gate_learning.plan import PAPER, plan
+from dualview.experiments.gate_learning.tables import tables
 from dualview.training import SettingsError
 
 CPU = Machine(accelerator="cpu", threads=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pytest
 
 from dualview.experiments.invariances.figures import dropped_blocks, figures, gate_orders
-from dualview.experiments.invariances.plan import orders_of
+from dualview.experiments.invariances.tables import orders_of
 from dualview.pages.style import LIGHT
 from tests.record_cases import run_record
 

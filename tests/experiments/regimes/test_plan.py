@@ -17,7 +17,9 @@ from dualview.datasets import Dataset, load
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import Job, run_jobs
 from dualview.experiments.published import REGIMES
-from dualview.experiments.regimes.plan import EXPERIMENT, LARGE, PAPER, SMALL, plan, tables
+from dualview.experiments.regimes import EXPERIMENT
+from dualview.experiments.regimes.plan import LARGE, PAPER, SMALL, plan
+from dualview.experiments.regimes.tables import tables
 from dualview.experiments.tables import to_text
 from dualview.training import SettingsError
 

@@ -14,6 +14,7 @@ from dualview.datasets import load
 from dualview.errors import RunError
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import run_jobs
+from dualview.experiments.spectrum import EXPERIMENT
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images
 from dualview.experiments.spectrum import plan as spectrum
@@ -32,7 +33,7 @@ def test_plan(tmp_path):
     assert parts == sorted(parts)
     functions = [job.seed for job in jobs if job.config["part"] == "functions"]
     assert functions == sorted(functions)
-    assert all(job.config["experiment"] == spectrum.EXPERIMENT.name for job in jobs)
+    assert all(job.config["experiment"] == EXPERIMENT.name for job in jobs)
 
 
 def test_requests(tmp_path):
@@ -70,7 +71,7 @@ def test_whole_run(tmp_path):
     request = Request(seeds=1, epochs=1, width=3, kinds=("dnn", "dlgn"), machine=CPU)
     records = run_jobs(spectrum.plan(request, data, tmp_path), tmp_path)
     assert [record.status for record in records] == ["finished"] * 10
-    tables = spectrum.EXPERIMENT.tables(records)
+    tables = EXPERIMENT.tables(records)
     assert len(tables) == 8
     again = run_jobs(spectrum.plan(request, data, tmp_path), tmp_path)
     assert again == records

@@ -1,24 +1,33 @@
 """Examples as the network meets them.
 
-- Pixels go to [0, 1], less the channel's mean, by its deviation, in the order of the rows.
+- Pixels go to [0, 1], in the order of the rows, for a network that carries its input transform;
+  for another less the channel's mean, by its deviation.
 - Rows that are spread hold the first and the last, are distinct, and hold every class of sorted
   data.
 """
 
+import copy
+
 import pytest
 import torch
 
+from dualview.conversion.input_transform import InputTransform
 from dualview.explorer.explanations.inputs import inputs, spread_rows
 
-from .cases import inputs_of, small_data
+from .cases import inputs_of, network, small_data
 
 
 def test_normalised_in_the_order_of_the_rows():
     data = small_data()
-    found = inputs(data, data.test, [5, 0])
+    found = inputs(network("dense"), data, data.test, [5, 0])
     torch.testing.assert_close(
         found.double(), torch.cat([inputs_of(5), inputs_of(0)]), rtol=1e-5, atol=1e-5
     )
+    net = copy.deepcopy(network("dense"))
+    net.input_transform = InputTransform(data.mean, data.std)
+    pixels = inputs(net, data, data.test, [5, 0])
+    torch.testing.assert_close(pixels, data.test.images[[5, 0]] / 255)
+    torch.testing.assert_close(net.transformed(pixels), found)
 
 
 @pytest.mark.parametrize(

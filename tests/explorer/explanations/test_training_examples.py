@@ -34,9 +34,10 @@ HARD = MachinePlan(12, "hard", asked=True)
 
 def fitted(shape, plan=HARD, net=None, notes=None):
     data = small_data()
-    x = inputs(data, data.test, ROWS)
+    net = net or network(shape)
+    x = inputs(net, data, data.test, ROWS)
     note = (lambda text: None) if notes is None else notes.append
-    return fit(net or network(shape), data, x, plan, note)
+    return fit(net, data, x, plan, note)
 
 
 @pytest.mark.parametrize("gates", ["hard", "model"])
@@ -46,10 +47,10 @@ def test_scores_and_parts(shape, gates):
     machine, found, why = fitted(shape, MachinePlan(12, gates, True), notes=notes)
     data = small_data()
     rows = spread_rows(12, len(data.train))
-    train = inputs(data, data.train, rows)
+    train = inputs(network(shape), data, data.train, rows)
     labels = data.train.labels[rows].numpy()
     classifier = NPKClassifier(network(shape), gates=gates).fit(train, labels)
-    scores = classifier.decision_function(inputs(data, data.test, ROWS))
+    scores = classifier.decision_function(inputs(network(shape), data, data.test, ROWS))
     assert why == ""
     assert machine.rows == tuple(rows)
     assert (machine.images == data.train.images[rows].numpy()).all()

@@ -5,6 +5,8 @@
 - Tiles do not change a value, whatever the number of examples and wherever they stand.
 """
 
+import math
+
 import pytest
 import torch
 
@@ -31,11 +33,15 @@ def kernel(left, right, plan):
     return out
 
 
+def scaled(kernel, plan):
+    return (kernel.double() * math.exp(plan.log_scale / 2) ** 2).float()
+
+
 def test_blocks(packed):
     net, x, plan, examples = packed
-    whole = kernel(examples, None, plan) * plan.scale
+    whole = scaled(kernel(examples, None, plan), plan)
     assert torch.equal(dv.npk(net, x), whole.triu() + whole.triu(1).mT)
-    part = kernel(examples[3:8], examples[5:40], plan) * plan.scale
+    part = scaled(kernel(examples[3:8], examples[5:40], plan), plan)
     torch.testing.assert_close(part, dv.npk(net, x)[3:8, 5:40], rtol=1e-6, atol=0)
 
 

@@ -46,7 +46,9 @@ def test_architectures(name, weights_input):
     model, x = small_architecture(name, batch_norm), small_input(name, 3)
     if name == "resnet110":  # deep float32 gates flip; see the note on gates in `npk_gram`
         x = x[:2]
-    assert_same(model, x, "dlgn", weights_input=weights_input, ntk=not name.startswith("resnet"))
+    applies = name != "c6white"  # it pools before its gates
+    ntk = not name.startswith("resnet")
+    assert_same(model, x, "dlgn", applies=applies, weights_input=weights_input, ntk=ntk)
 
 
 def test_more_examples_than_a_block_of_lanes():
@@ -122,6 +124,44 @@ class SharedView(nn.Module):
     def forward(self, x):
         u = F.relu(self.conv(x))
         return self.fc((u[:, :, ::2, ::2] + F.relu(u)[:, :, ::2, ::2]).mean((2, 3)))
+
+
+class Seen(nn.Module):
+    """A gated layer seen in a way that moves its channels or shifts it, under global pooling."""
+
+    def __init__(self, view):
+        super().__init__()
+        self.view = view
+        self.conv, self.fc = nn.Conv2d(2, 4, 3, padding=1), nn.LazyLinear(1)
+        self(torch.zeros(1, 2, 4, 4))
+
+    def forward(self, x):
+        return self.fc(self.view(self, x).mean((2, 3)))
+
+
+CHANNELS_AND_CONSTANTS = {
+    "chunks": lambda m, x: _sum(F.relu(m.conv(x)).chunk(2, 1)),
+    "slices": lambda m, x: _sum([F.relu(m.conv(x))[:, :3], m.conv(x)[:, 1:]]),
+    "roll": lambda m, x: F.relu(m.conv(x).roll(1, 1)),
+    "shifted copies": lambda m, x: _shifted(F.relu(m.conv(x))),
+    "constant on the left": lambda m, x: 1 - F.relu(m.conv(x)),
+    "normalised input": lambda m, x: F.relu(m.conv((x - 0.5) / 0.25)),
+    "shifted input": lambda m, x: F.relu(m.conv(0.5 + x)),
+}
+
+
+def _sum(parts):
+    return parts[0] + parts[1]
+
+
+def _shifted(h):
+    return F.pad(h, (0, 0, 0, 0, 1, 0)) + F.pad(h, (0, 0, 0, 0, 0, 1))
+
+
+@pytest.mark.parametrize("case", CHANNELS_AND_CONSTANTS)
+def test_channels_that_move_and_constants_are_left_to_the_rules(case):
+    net = dv.disentangle(Seen(CHANNELS_AND_CONSTANTS[case]), "dgn", gate="hard", seed=0)
+    assert fast_plan(net, torch.randn(2, 2, 4, 4), Setting(), "model") is None
 
 
 NOT_FAST = {

@@ -20,7 +20,13 @@ from dualview.path_kernel.gram.block import Job, default_block, frozen, measured
 from tests.cases import DLGN_ARCHITECTURES, small_architecture, small_input
 from tests.path_kernel.gram.cases import dense
 
-OPTIONS = {"normalise": True, "gates": "model", "batch_norm": "identity", "biases": False}
+OPTIONS = {
+    "normalise": True,
+    "gates": "model",
+    "batch_norm": "identity",
+    "biases": False,
+    "bias_variance": 1.0,
+}
 HARD = {**OPTIONS, "gates": "hard"}
 BOTH = slice(0, 2)
 

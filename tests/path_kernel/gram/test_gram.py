@@ -14,6 +14,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -24,7 +25,6 @@ from torch import nn
 
 import dualview as dv
 from dualview.errors import MissingExtraError, PathKernelError, RunError
-from dualview.path_kernel.gram import gram as room
 from dualview.path_kernel.gram.store import GramStore
 from tests.path_kernel.gram.cases import (
     BLOCK,
@@ -124,7 +124,12 @@ def test_two_sets_of_examples(x, out, computed):
 
 @pytest.mark.parametrize(
     "options",
-    [{"normalise": False}, {"gates": "hard"}, {"batch_norm": "scale"}, {"biases": True}],
+    [
+        {"normalise": False},
+        {"gates": "hard"},
+        {"batch_norm": "scale"},
+        {"biases": True, "bias_variance": 0.5},
+    ],
     ids=str,
 )
 def test_options_reach_the_kernel(out, options):
@@ -372,16 +377,21 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block": 0}, "block: expected a whole number above 0, got 0"),
-        ({"workers": -1}, "workers: expected a whole number above 0, got -1"),
+        ({"block": 0}, "block: expected a whole number from 1 on, or None, got 0"),
+        ({"workers": -1}, "workers: expected a whole number from 1 on, or None, got -1"),
+        ({"block": 10**20}, "block: expected a whole number from 1 on, and up to 32,768"),
+        ({"workers": 10**20}, "workers: expected a whole number from 1 on, and up to 32,768"),
         ({"scheduler": "gpu"}, "scheduler: expected 'threads', 'processes' or an address"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),
-        ({"dtype": "float16"}, "dtype: expected float32 or float64, got 'float16'"),
+        ({"dtype": "float16"}, "dtype: expected 'float32' or 'float64', or None, got 'float16'"),
         ({"x2": torch.ones(2, 5)}, r"x2: expected .*\(6,\).* as in x"),
         ({"x2": torch.ones(2, 6).int()}, "x2: expected .* floating-point numbers, got torch.int32"),
-        ({"x2": np.ones((2, 6), np.uint8)}, "x2: expected .* floating-point numbers, got uint8"),
-        ({"x2": [[1.0]]}, "x2: expected .* floating-point numbers, got list"),
+        (
+            {"x2": np.ones((2, 6), np.uint8)},
+            "x2: expected .* floating-point numbers, got an array of uint8",
+        ),
+        ({"x2": [[1.0]]}, r"x2: expected .* floating-point numbers, got \[\[1.0\]\]"),
     ],
 )
 def test_bad_options_write_nothing(x, out, options, message):
@@ -399,9 +409,6 @@ def test_what_the_kernel_refuses_writes_nothing(out):
 
 @pytest.mark.parametrize("library", ["dask", "distributed", "zarr", "tqdm"])
 def test_missing_library_names_the_extra(x, out, monkeypatch, library):
-    find = room.importlib.util.find_spec
-    monkeypatch.setattr(
-        room.importlib.util, "find_spec", lambda name: None if name == library else find(name)
-    )
+    monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=rf"{library}.*'dualview\[kernel\]'"):
         dv.npk_gram(dense(), x, out)

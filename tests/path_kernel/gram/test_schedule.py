@@ -3,7 +3,8 @@
 - A worker lost on a local cluster of two loses nothing, and so does losing all copies of the data;
   workers that fail, that do not see the store, or that are not there are told of.
 - A network that cannot be sent to other processes is refused, before any process is started.
-- Two calls at once on processes do not get into each other's way.
+- Two calls at once on processes do not get into each other's way, and who finds their ports can
+  neither speak to them nor read their state.
 - How much there is to do, and how long it should take, stands in the log; how far it is, in a bar
   with the time left where somebody looks, else in the log.
 """
@@ -13,11 +14,15 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 import warnings
 from concurrent.futures import CancelledError
 
 import pytest
 import torch
+from distributed import Client
+from distributed.security import Security
 
 import dualview as dv
 from dualview.errors import PathKernelError
@@ -111,7 +116,7 @@ def test_workers_that_do_not_see_the_store(cluster, x, out, monkeypatch):
 def test_errors_come_back_from_workers(cluster, out):
     x = torch.full((4, 6), 1e30)
     x[0] = 1  # the pair that is tried first does not overflow
-    with pytest.raises(PathKernelError, match="kernel overflows"):
+    with pytest.raises(PathKernelError, match=r"^examples [01] to \d of x \(x1\) .* float32 holds"):
         dv.npk_gram(
             dense(kind="dnn"), x, out, block=2, scheduler=cluster.scheduler_address, gates="hard"
         )
@@ -155,6 +160,25 @@ def test_clusters_of_two_calls_share_a_machine():
         room._client("processes", 1) as second,
     ):
         assert len({client.submit(int, "3").result() for client in (first, second)}) == 1
+
+
+def test_processes_trust_nobody_else():
+    """Who finds a port of the cluster cannot speak to it, and is shown no pages."""
+    with room._client("processes", 1) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        cluster = client.cluster
+        assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
+        (worker,) = cluster.scheduler.workers
+        assert worker.startswith("tls://127.0.0.1:")
+        for address in (cluster.scheduler_address, worker):
+            for outsider in ({}, {"security": Security.temporary()}):
+                where = address if outsider else address.replace("tls", "tcp")
+                with pytest.raises(OSError):  # noqa: PT011  of the handshake
+                    Client(where, timeout="1s", set_as_default=False, **outsider)
+        port = cluster.scheduler.http_server.port
+        for page in ("health", "info/main/workers.html", "json/index.html"):
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
 
 
 # Progress

@@ -10,15 +10,17 @@ import pytest
 import torch
 
 from dualview.datasets import Batches, Split
+from dualview.training.feeding import feed
 from dualview.training.stacked.examples import Examples, epoch_order
 from tests.training.stacked.test_run import DATA, KINDS
 
 NETS = [KINDS["frozen"](seed).double() for seed in range(2)]
+FED = feed(torch.nn.Linear(16, 3), DATA)
 CPU = torch.device("cpu")
 
 
 def examples() -> Examples:
-    return Examples.of(DATA.train, DATA, CPU, torch.float64).gated(NETS, DATA.input_shape)
+    return Examples.of(DATA.train, FED, CPU, torch.float64).gated(NETS, DATA.input_shape)
 
 
 def images() -> torch.Tensor:
@@ -41,7 +43,7 @@ def test_batches_have_their_own_rows() -> None:
 
 
 def test_batches_without_gates() -> None:
-    plain = Examples.of(DATA.train, DATA, CPU, torch.float32)
+    plain = Examples.of(DATA.train, FED, CPU, torch.float32)
     assert plain.batch(torch.tensor([[1]]))[2] is None
     assert next(plain.parts(2))[2] is None
 

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from dualview.training import CHECKPOINT, METRICS, EpochMetrics
+from dualview.training.feeding import feed
 from dualview.training.optimisation import optimiser
 from dualview.training.stacked.members import Member, hand_out, keep, mean_metrics, take_in
 from dualview.training.stacked.network import FrozenGatesStack, Stack, stack
-from tests.training.stacked.test_run import EXACT, KINDS
+from tests.training.stacked.test_run import DATA, EXACT, KINDS
 
 EPOCH = EpochMetrics(0, 2.0, 0.5, None, None, 4.0, 0.25, 0.1, 3.0)
 OPTIONS = {
@@ -29,8 +31,12 @@ OPTIONS = {
 }
 
 
+def member_of(net: nn.Module, folder: Path) -> Member:
+    return Member(net, feed(net, DATA), EXACT, folder)
+
+
 def members(kind: str, folder: Path) -> list[Member]:
-    made = [Member(KINDS[kind](seed), EXACT, folder / str(seed)) for seed in range(3)]
+    made = [member_of(KINDS[kind](seed), folder / str(seed)) for seed in range(3)]
     for member in made:
         member.folder.mkdir()
     return made
@@ -39,7 +45,7 @@ def members(kind: str, folder: Path) -> list[Member]:
 def stepped(kind: str, option: str, folder: Path) -> tuple[list[Member], Stack, Optimizer]:
     """Members, and a stack of them that was trained for two steps."""
     made = members(kind, folder)
-    together = stack([member.net for member in made], 16)
+    together = stack([member.fed.core for member in made], 16)
     opt = optimiser(OPTIONS[option], together.parameters())
     generator = torch.Generator().manual_seed(0)
     for _ in range(2):
@@ -56,7 +62,7 @@ def stepped(kind: str, option: str, folder: Path) -> tuple[list[Member], Stack, 
 def test_taken_in_is_what_was_handed_out(kind: str, option: str, tmp_path: Path) -> None:
     made, together, opt = stepped(kind, option, tmp_path)
     hand_out(together, opt, made)
-    again = stack([member.net for member in made], 16)
+    again = stack([member.fed.core for member in made], 16)
     own = optimiser(OPTIONS[option], again.parameters())
     take_in(again, own, made)
     for mine, theirs in zip(again.parameters(), together.parameters(), strict=True):
@@ -77,7 +83,7 @@ def test_checkpoint_gives_the_member_again(tmp_path: Path) -> None:
     path = made[1].folder / CHECKPOINT
     assert path.stat().st_size < 3 * 4 * numbers + 40_000
     assert {p.name for p in made[1].folder.iterdir()} == {CHECKPOINT, METRICS}
-    again = Member(KINDS["learnt"](7), EXACT, made[1].folder)
+    again = member_of(KINDS["learnt"](7), made[1].folder)
     again.resume()
     assert again.curve == [EPOCH]
     for name, value in made[1].net.state_dict().items():

@@ -184,7 +184,15 @@ def test_without_validation_nothing_of_it_is_measured(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("precision", "bf16-mixed"), ("flip", True), ("crop", 2), ("loss", "squared"), ("devices", 2)],
+    [
+        ("precision", "bf16-mixed"),
+        ("flip", True),
+        ("crop", 2),
+        ("loss", "squared"),
+        ("devices", 2),
+        ("decayed", "weights"),
+        ("label_smoothing", 0.1),
+    ],
 )
 def test_what_needs_single_runs_is_refused(option: str, value: Any, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=f"{option}: expected .* in one pass"):
@@ -194,5 +202,5 @@ def test_what_needs_single_runs_is_refused(option: str, value: Any, tmp_path: Pa
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "0").mkdir()
     torch.save({"curve": []}, tmp_path / "0" / CHECKPOINT)
-    with pytest.raises(RunError, match="expected a checkpoint of an interrupted run of a stack"):
+    with pytest.raises(RunError, match="expected a checkpoint of an interrupted run"):
         stacked("plain", tmp_path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dualview.conversion.sharing.config import SavedConfig
+from dualview.files.foreign_text import markdown_text
 
 PAPER = "https://arxiv.org/abs/2110.03403"
 
@@ -31,6 +32,7 @@ def card_text(config: SavedConfig, parameters: int) -> str:
         "Gate order": _order(config.gate_order),
         "In place of max pooling": config.recipe.max_pool,
         "One example": "×".join(map(str, shape)) if shape else "as the model takes it",
+        "Done to inputs first": _transform(config),
         "Parameters": f"{parameters:,}, {config.dtype}",
         "Saved with": _options(config.versions),
     }
@@ -53,15 +55,20 @@ net = dv.GatedNetwork.from_pretrained("FOLDER OR HUB NAME"{model})
 {table}
 
 `config.json` says how the network is made, `model.safetensors` holds its numbers; loading runs no
-code of theirs. On what it was trained, how its inputs were normalised and how well it does are not
-known here: write it below.
+code of theirs. On what it was trained and how well it does are not known here: write it below.
 """
 
 
+def _transform(config: SavedConfig) -> str:
+    if config.input_transform is None:
+        return "nothing"
+    mean, std = (", ".join(f"{v:.6g}" for v in part) for part in config.input_transform)
+    return f"less the mean {mean}, divided by the standard deviation {std}, channel by channel"
+
+
 def _options(options: Mapping[str, Any]) -> str:
-    return ", ".join(
-        str(value) if name == "name" else f"{name} {value}" for name, value in options.items()
-    )
+    told = (str(value) if name == "name" else f"{name} {value}" for name, value in options.items())
+    return markdown_text(", ".join(told))
 
 
 def _order(order: tuple[int, ...]) -> str:

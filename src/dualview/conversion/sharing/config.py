@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
-from dualview.conversion.gated_network import Kind, MaxPooling, WeightsInput
+from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
+from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import text_of
 
 CONFIG = "config.json"
 FORMAT = "dualview network 1"
@@ -38,6 +41,8 @@ class SavedConfig:
         graph: the outline of both networks and the gates.
         sha256: of the parameter file, in hexadecimal.
         versions: of dualview and PyTorch, which saved it.
+        input_transform: mean and standard deviation of the network's input transform, if it has
+            one.
     """
 
     recipe: Recipe
@@ -48,12 +53,18 @@ class SavedConfig:
     graph: tuple[str, ...]
     sha256: str
     versions: Mapping[str, str]
+    input_transform: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
 def config_to_json(config: SavedConfig) -> dict[str, Any]:
     """The config as the JSON object that is written."""
     recipe, made = config.recipe, config.recipe.architecture
     assert recipe.gate is not None
+    # Without a transform there is no entry, as before networks had one: older readers know none.
+    front = {}
+    if config.input_transform is not None:
+        mean, std = config.input_transform
+        front = {"input_transform": {"mean": list(mean), "std": list(std)}}
     return {
         "format": FORMAT,
         "model": recipe.model,
@@ -65,10 +76,12 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "max_pool": recipe.max_pool,
         "example_shape": recipe.example_shape and list(recipe.example_shape),
         "seed": recipe.seed,
+        **{name: value for name in _CHOICES if (value := getattr(recipe, name)) is not None},
         "dtype": config.dtype,
         "versions": dict(config.versions),
         "sha256": config.sha256,
         "graph": list(config.graph),
+        **front,
     }
 
 
@@ -80,16 +93,8 @@ def read_config(path: Path) -> SavedConfig:
             form than `config_to_json` gives.
     """
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise SavedNetworkError(
-                f"{path}: expected the config of a saved network, at most {MOST_BYTES:,} bytes; "
-                f"got {size:,}. Repair: get the file again"
-            )
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        value = json.loads(text_of(path, MOST_BYTES), parse_constant=_no_constant)
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, SavedNetworkError):
-            raise
         raise SavedNetworkError(
             f"{path}: expected the JSON of a saved network, got {type(error).__name__}: {error}. "
             f"Repair: get the file again"
@@ -111,13 +116,13 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
             f"wrote (a run of `dualview compare` is none), or read it with the "
             f"dualview that wrote it"
         )
-    unknown = [name for name in value if name not in _FORMS and name != "format"]
+    unknown = [name for name in value if name not in (*_FORMS, *_OPTIONAL, "format")]
     if unknown:
         raise SavedNetworkError(
             f"{where}: expected the entries {', '.join(_FORMS)}, got "
             f"{repr(unknown[0])[:80]} too. Repair: take out what save_pretrained did not write"
         )
-    for name, (fits, form) in _FORMS.items():
+    for name, (fits, form) in (_FORMS | {n: f for n, f in _OPTIONAL.items() if n in value}).items():
         if name not in value or not fits(value[name]):
             got = repr(value[name])[:80] if name in value else "none"
             raise SavedNetworkError(f"{where}: {name}: expected {form}, got {got}")
@@ -133,6 +138,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         max_pool=value["max_pool"],
         example_shape=None if shape is None else tuple(shape),
         seed=value["seed"],
+        mode=value.get("mode"),
+        output=value.get("output"),
     )
     return SavedConfig(
         recipe,
@@ -143,7 +150,12 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         tuple(value["graph"]),
         value["sha256"],
         value["versions"],
+        _transform(value.get("input_transform")),
     )
+
+
+def _transform(value: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    return value and (tuple(map(float, value["mean"])), tuple(map(float, value["std"])))
 
 
 def _no_constant(name: str) -> Any:
@@ -199,6 +211,20 @@ def _is_architecture(value: Any) -> bool:
     )
 
 
+def _is_transform(value: Any) -> bool:
+    if not isinstance(value, dict) or set(value) != {"mean", "std"}:
+        return False
+    mean, std = value["mean"], value["std"]
+    lists = isinstance(mean, list) and isinstance(std, list) and 0 < len(mean) == len(std)
+    return lists and all(map(_is_number, (*mean, *std))) and min(std) > 0
+
+
+def _is_number(value: Any) -> bool:
+    # A whole number in JSON may be larger than any float.
+    whole = isinstance(value, int | float) and not isinstance(value, bool)
+    return whole and abs(value) <= sys.float_info.max
+
+
 def _is_list(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(fits, value))
 
@@ -233,3 +259,19 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "graph": (_is_list(_is_text), "a list of lines"),
 }
 """Entry -> whether a value has its form, and the form in words."""
+
+_CHOICES = ("mode", "output")
+"""Options of `disentangle` that are written only where they say something."""
+
+_OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "mode": _one_of(*get_args(Mode)),
+    "output": (
+        lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
+        "the name or number of an output",
+    ),
+    "input_transform": (
+        _is_transform,
+        "mean and std, lists of as many finite numbers, those of std above 0",
+    ),
+}
+"""The same for entries that may be missing."""

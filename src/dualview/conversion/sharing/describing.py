@@ -22,7 +22,7 @@ from dualview.conversion.sharing.config import (
     config_to_json,
     is_option,
 )
-from dualview.conversion.sharing.rebuilding import network_outline, rebuilt
+from dualview.conversion.sharing.rebuilding import network_outline, rebuilt, transform_numbers
 from dualview.errors import SavedNetworkError
 
 
@@ -60,6 +60,7 @@ def describe(net: GatedNetwork) -> SavedConfig:
         network_outline(net),
         "",
         {"dualview": version("dualview"), "torch": torch.__version__},
+        transform_numbers(net),
     )
     if recipe.architecture is not None:
         named = replace(config, recipe=replace(recipe, architecture=_as_json(recipe.architecture)))

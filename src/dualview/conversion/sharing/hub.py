@@ -10,11 +10,14 @@ before its size is checked, and delete an earlier one before a new one is there.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
+from dualview.arguments import said
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL
 from dualview.conversion.sharing.card import PAPER, card_text
@@ -23,8 +26,8 @@ from dualview.conversion.sharing.describing import describe
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.datasets.hub import expect_answer, is_hub_name
-from dualview.datasets.optional import need
-from dualview.errors import DataError, DualviewError, SavedNetworkError
+from dualview.errors import DataError, DualviewError, SavedNetworkError, need
+from dualview.files.writing import write_text
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
@@ -42,7 +45,8 @@ def save(
     shared_network = shared_network_class()
     config, folder = describe(net), Path(folder)
     name = repo_id or folder.name
-    check_target(folder, config)
+    with _refusals_of_the_system(folder):
+        check_target(folder, config)
     if push_to_hub:
         _expect_hub(name)
     shared = shared_network(net, config)
@@ -50,7 +54,7 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         write_files(net, config, folder)
         if not (folder / CARD).exists():
-            shared.generate_model_card().save(folder / CARD)
+            write_text(folder / CARD, str(shared.generate_model_card()))
         url = shared.push_to_hub(repo_id=name, **push) if push_to_hub else None
     except DualviewError:
         raise
@@ -60,6 +64,16 @@ def save(
             f"{type(error).__name__}: {error}"
         ) from error
     return None if url is None else str(url)
+
+
+@contextmanager
+def _refusals_of_the_system(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SavedNetworkError(
+            f"{said(path)}: expected a folder, got {error.strerror}. Repair: choose another"
+        ) from error
 
 
 def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:

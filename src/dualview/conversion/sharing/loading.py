@@ -12,8 +12,10 @@ from torch import nn
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, StoredTensor, load_parameters, stored_tensors
 from dualview.conversion.sharing.config import CONFIG, DTYPES, SavedConfig, read_config
-from dualview.conversion.sharing.rebuilding import rebuilt
+from dualview.conversion.sharing.rebuilding import rebuilt, transform_numbers
+from dualview.conversion.sharing.self_description import own_config, structure
 from dualview.errors import SavedNetworkError
+from dualview.files.opening import opened
 
 
 def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None) -> GatedNetwork:
@@ -22,13 +24,7 @@ def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None)
     Raises:
         SavedNetworkError: a file is damaged, or they are not one network's, or not `model`'s.
     """
-    config = read_config(config_file)
-    if file_digest(parameter_file) != config.sha256:
-        raise SavedNetworkError(
-            f"{parameter_file}: expected the file with the SHA-256 in {CONFIG}, "
-            f"{config.sha256[:64]!r}; got another, so that it is damaged or belongs to another "
-            f"config. Repair: get both files again"
-        )
+    config = _config_of_both(config_file, parameter_file)
     stored = stored_tensors(parameter_file)
     _check_types(stored, config, parameter_file)
     try:
@@ -36,7 +32,32 @@ def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None)
     except SavedNetworkError as error:
         raise SavedNetworkError(f"{config_file}: {error}") from error
     load_parameters(net, parameter_file)
+    if transform_numbers(net) != config.input_transform:
+        raise SavedNetworkError(
+            f"{parameter_file}: input_transform: expected {config.input_transform}, as the config "
+            f"says, got {transform_numbers(net)}. Repair: give the config and the parameter file "
+            f"that belong together"
+        )
     return net
+
+
+def _config_of_both(config_file: Path, parameter_file: Path) -> SavedConfig:
+    """The config; the parameter file's own where that was written by another save of the network.
+
+    Raises:
+        SavedNetworkError: a file is damaged, or they are not of one network.
+    """
+    config = read_config(config_file)
+    if file_digest(parameter_file) == config.sha256:
+        return config
+    own = own_config(parameter_file)
+    if own is not None and structure(own) == structure(config):
+        return own
+    raise SavedNetworkError(
+        f"{parameter_file}: expected the file with the SHA-256 in {CONFIG}, "
+        f"{config.sha256[:64]!r}; got another, so that it is damaged or belongs to another "
+        f"config. Repair: get both files again"
+    )
 
 
 def folder_files(folder: Path) -> tuple[Path, Path]:
@@ -51,7 +72,7 @@ def folder_files(folder: Path) -> tuple[Path, Path]:
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise SavedNetworkError(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import gate_from
 from dualview.conversion.sharing.bounds import bounded_architecture, bounded_example
@@ -56,11 +57,14 @@ def rebuilt(
                 gate_order=config.gate_order,
                 max_pool=cast(Any, recipe.max_pool),
                 example_input=_example(model, recipe.example_shape),
+                mode=cast(Any, recipe.mode),
+                output=recipe.output,
                 initialise=_draw,
                 seed=0,
             )
         except ConversionError as error:
             raise _unfit(model, config, error) from error
+    net.input_transform = config.input_transform and InputTransform(*config.input_transform)
     net = net.to(getattr(torch, config.dtype)).eval()
     _compare(network_outline(net), config)
     net.recipe = recipe
@@ -77,6 +81,16 @@ def _unfit(model: nn.Module, config: SavedConfig, error: ConversionError) -> Sav
             f"options, that the network was made of"
         )
     return SavedNetworkError(f"{name} cannot be taken apart as the config says: {error}")
+
+
+def transform_numbers(
+    net: GatedNetwork,
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of the network's input transform, if it has one."""
+    own = net.input_transform
+    if own is None:
+        return None
+    return (tuple(own.mean.tolist()), tuple(own.std.tolist()))
 
 
 def network_outline(net: GatedNetwork) -> tuple[str, ...]:

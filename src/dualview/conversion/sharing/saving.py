@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.parameters import MODEL, save_parameters
+from dualview.conversion.parameters import MODEL
 from dualview.conversion.sharing.config import CONFIG, SavedConfig, config_to_json, read_config
-from dualview.conversion.sharing.loading import file_digest
+from dualview.conversion.sharing.self_description import own_config, save_described, structure
 from dualview.errors import SavedNetworkError
 from dualview.files.writing import write_json
 
@@ -24,7 +24,8 @@ def check_target(folder: Path, config: SavedConfig) -> None:
     if folder.exists() and not folder.is_dir():
         raise SavedNetworkError(f"{folder}: expected a folder to write to, got a file")
     if not (folder / CONFIG).exists():
-        if (folder / MODEL).exists():
+        own = own_config(folder / MODEL)  # of a first save that was killed
+        if (folder / MODEL).exists() and (own is None or structure(own) != structure(config)):
             raise SavedNetworkError(
                 f"{folder}: holds {MODEL} without {CONFIG}, so it is not known what it is. "
                 f"Repair: choose another folder, or delete the file"
@@ -37,7 +38,7 @@ def check_target(folder: Path, config: SavedConfig) -> None:
             f"{folder}: expected a free folder or one of a saved network, got something else, "
             f"which stays. Repair: choose another folder. ({error})"
         ) from error
-    if _structure(earlier) != _structure(config):
+    if structure(earlier) != structure(config):
         raise SavedNetworkError(
             f"{folder}: holds another network, a {earlier.kind} of {earlier.recipe.model!r}, which "
             f"stays. Repair: choose another folder, or delete this one"
@@ -47,21 +48,17 @@ def check_target(folder: Path, config: SavedConfig) -> None:
 def write_files(net: GatedNetwork, config: SavedConfig, folder: Path) -> None:
     """Write parameters and config, each whole or not at all, the config last.
 
+    Killed between the two, the folder holds the new network, which the parameters describe.
+
     Raises:
         SavedNetworkError: the folder cannot be written to.
     """
     from safetensors import SafetensorError
 
     try:
-        save_parameters(net, folder / MODEL)
-        digest = file_digest(folder / MODEL)
+        digest = save_described(net, config, folder / MODEL)
         write_json(folder / CONFIG, config_to_json(replace(config, sha256=digest)))
     except (OSError, SafetensorError) as error:
         raise SavedNetworkError(
             f"{folder}: expected a folder to write to, got {type(error).__name__}: {error}"
         ) from error
-
-
-def _structure(config: SavedConfig) -> SavedConfig:
-    """What stays when a network is trained on."""
-    return replace(config, sha256="", versions={}, recipe=replace(config.recipe, seed=None))

@@ -1,17 +1,4 @@
-"""Experiment `gate-learning`: what are the gates worth at each stage of their learning?
-
-A ReLU network is trained in stages. At its initialisation (stage 0) and after each stage its gates
-are copied and frozen, hard, and two learners get them: a fresh weights network, trained by gradient
-descent, and kernel regression on the neural path kernel of those gates, on a subset of the data.
-Recorded, too, is how far the gates have moved from the initial ones, layer by layer.
-
-The stages are one training run, cut into pieces: each goes on from the last one's checkpoint, with
-the optimiser's memory and an order of the data that no earlier epoch had. So the network at the end
-is that of an uncut run. Gates and weights networks are as in the regime FLNPF of `regimes`, and so
-is the data.
-
-Source: arXiv 2006.10529, section 5 (continuous gate learning).
-"""
+"""The jobs of the experiment `gate-learning`, from what was asked for."""
 
 from __future__ import annotations
 
@@ -20,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualview.experiments.experiment import Experiment, Request, is_small
+from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
-from dualview.experiments.gate_learning.tables import tables
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
-from dualview.experiments.published import ARCHITECTURE_NAMES, NPK_PAPER
+from dualview.experiments.published import NPK_ARCHITECTURES
 from dualview.training import TrainSettings, choose
 
 if TYPE_CHECKING:
@@ -96,7 +82,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """
     import dualview.path_kernel.machines  # noqa: F401  (missing libraries are told of at once)
 
-    arch = choose("arch", request.arch or "gconv", ARCHITECTURE_NAMES)
+    arch = choose("arch", request.arch or "gconv", NPK_ARCHITECTURES)
     paper = request.preset == "paper"
     recipe = PAPER if paper else SMALL if is_small(data) else LARGE
     seen = unnormalised(all_for_training(data) if paper else data)
@@ -122,18 +108,3 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         seeds=request.seeds or recipe.seeds,
     )
     return stage_jobs(setting, Stages(recipe.stages, gates), recipe.kernel, out)
-
-
-EXPERIMENT = Experiment(
-    name=NAME,
-    title="Gates in the making",
-    question="How good are the gates before any training, and after each stage of it? A fresh "
-    "weights network and a kernel machine that knows nothing but the gates learn on them, frozen, "
-    "at every stage.",
-    source=f"{NPK_PAPER}, section 5, continuous gate learning",
-    duration="digits: 4 minutes; CIFAR-10: 70 minutes",
-    default_data="digits",
-    plan=plan,
-    tables=tables,
-    options=("arch", "width"),
-)

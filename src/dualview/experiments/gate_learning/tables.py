@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from dualview.experiments.published import ARCHITECTURE_NAMES, CNTK, GATE_LEARNING, NPK_PAPER
+from dualview.experiments.naming import architecture_name
+from dualview.experiments.published import CNTK, GATE_LEARNING, NPK_PAPER
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import percent
 from dualview.experiments.tables import Table
@@ -80,7 +81,7 @@ def settings(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
 
 def heading(record: RunRecord) -> str:
     """A setting as tables and figures name it."""
-    name = ARCHITECTURE_NAMES.get(record.architecture, record.architecture)
+    name = architecture_name(record.architecture)
     return f"{name}, width {record.width}, {record.data}"
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.experiments.invariances.tables import PLACES
 from dualview.training import SettingsError
 
 BLOCK = re.compile(r"stages\.\d+\.\d+")
-PLACES = ("weights", "both")
 
 
 def blocks(net: nn.Module) -> list[str]:

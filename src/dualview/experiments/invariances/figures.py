@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dualview.experiments.curves import recovered_accuracy, recovered_by_seed
-from dualview.experiments.invariances.plan import (
+from dualview.experiments.invariances.tables import (
     AS_BUILT,
     BLOCK_KINDS,
     ORDER_SEED,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
-from dualview.experiments.published import ARCHITECTURE_NAMES, OPTIMIZER_NAMES, REGIME_DATA, REGIMES
+from dualview.experiments.naming import setting_title
+from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS, REGIME_DATA, REGIMES
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.tables import (
     REGIME_NAMES,
@@ -35,16 +36,15 @@ COLOURS_OF: Mapping[str, str] = {
 CAPTION = (
     "A marker is the accuracy after the last epoch of one seed; the bar below is their mean ± "
     "sample standard deviation, which the number gives. Hollow diamonds are the published means "
-    "(highest of any epoch) of {architecture} with {optimizer} on {data}."
+    "(highest of any epoch) of {setting} on {data}."
 )
 CAPTIONS: Mapping[str, str] = {
     f"regimes-{arch}-{optimizer}": CAPTION.format(
-        architecture=ARCHITECTURE_NAMES[arch],
-        optimizer=OPTIMIZER_NAMES[optimizer],
+        setting=setting_title(arch, optimizer, " with "),
         data=REGIME_DATA[arch],
     )
-    for arch in ARCHITECTURE_NAMES
-    for optimizer in OPTIMIZER_NAMES
+    for arch in NPK_ARCHITECTURES
+    for optimizer in NPK_OPTIMIZERS
 }
 """Name of a figure -> how to read it."""
 

@@ -1,20 +1,4 @@
-"""Experiment `regimes`: how much do learnt gates matter, and when must they be learnt?
-
-Five ways to train one architecture, which differ in where the gates come from:
-
-| regime | gates | weights |
-| --- | --- | --- |
-| FRNPF(II) | of a random ReLU network, frozen | trained from an independent draw |
-| FRNPF(DI) | the same | trained from that ReLU network's own parameters |
-| DLNPF | learnt with the weights, by a second network, through (1 + 0.1) sigmoid(4 q) | trained |
-| FLNPF | of the trained ReLU network, frozen | trained from an independent draw |
-| ReLU | the network's own | trained |
-
-Weights are Glorot-uniform with biases, pixels are divided by 255 and not normalised, images are not
-augmented. The paper preset trains, as the paper, on the whole train split.
-
-Source: arXiv 2006.10529, section 5 and its table of test accuracies.
-"""
+"""The jobs of the experiment `regimes`, from what was asked for."""
 
 from __future__ import annotations
 
@@ -24,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualview.experiments.experiment import Experiment, Request, chosen_kinds, is_small
+from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
-from dualview.experiments.published import ARCHITECTURE_NAMES, NPK_PAPER, OPTIMIZER_NAMES, REGIMES
+from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS, REGIMES
 from dualview.experiments.regimes.jobs import regime_jobs
-from dualview.experiments.regimes.tables import tables
 from dualview.training import TrainSettings, choose
 
 if TYPE_CHECKING:
@@ -161,7 +144,7 @@ def _training(request: Request, preset: TrainSettings, n_train: int, seed: int) 
 def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
     """Fully connected for grey images, convolutional for coloured ones, as published."""
     if request.arch is not None:
-        return (choose("arch", request.arch, ARCHITECTURE_NAMES),)
+        return (choose("arch", request.arch, NPK_ARCHITECTURES),)
     if data.input_shape[0] == 1:
         return ("fc",)
     return ("vconv", "gconv") if request.preset == "paper" else ("gconv",)
@@ -170,24 +153,6 @@ def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
 def _optimizers(request: Request, arch: str, data: Dataset) -> tuple[str, ...]:
     """Both, where both are quick enough."""
     if request.optimizer is not None:
-        return (choose("optimizer", request.optimizer, OPTIMIZER_NAMES),)
+        return (choose("optimizer", request.optimizer, NPK_OPTIMIZERS),)
     both = request.preset == "paper" or arch == "fc" or is_small(data)
     return ("adam", "sgd") if both else ("adam",)
-
-
-EXPERIMENT = Experiment(
-    name=NAME,
-    title="Five regimes of gates",
-    question="Is a network as good with the gates it happens to start with, or must its gates be "
-    "learnt? And if they must: do learnt gates alone, copied and frozen, give a network with "
-    "fresh weights the accuracy of the one they were learnt in? The regimes: gates frozen at "
-    "random (FRNPF, fixed random neural path features), drawn independently of the weights (II) "
-    "or equal to theirs (DI); gates learnt beside the weights (DLNPF, decoupled learning); gates "
-    "copied from a trained ReLU network and frozen (FLNPF, fixed learnt); the ReLU network itself.",
-    source=f"{NPK_PAPER}, table of test accuracies",
-    duration="digits: 3 minutes; MNIST: 25 minutes; CIFAR-10 (GCONV, or --arch vconv): 45 minutes",
-    default_data="digits",
-    plan=plan,
-    tables=tables,
-    options=("arch", "width", "optimizer", "kinds"),
-)

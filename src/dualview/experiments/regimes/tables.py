@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from statistics import fmean, stdev
 
+from dualview.experiments.naming import architecture_place, setting_title
 from dualview.experiments.published import (
-    ARCHITECTURE_NAMES,
     NPK_PAPER,
     REGIME_ACCURACY,
     REGIME_DATA,
     REGIMES,
     Published,
-    setting_title,
 )
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import SummaryRow, percent, points, summarise
@@ -45,9 +44,8 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 def by_setting(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Records of one architecture, width and optimiser together, in the paper's order."""
 
-    def place(record: RunRecord) -> tuple[int, int, str, str]:
-        known = list(ARCHITECTURE_NAMES)
-        arch = known.index(record.architecture) if record.architecture in known else len(known)
+    def place(record: RunRecord) -> tuple[tuple[int, str], int, str, str]:
+        arch = architecture_place(record.architecture)
         return arch, record.width or 0, record.config["optimizer"], record.data
 
     ordered = sorted(records, key=place)

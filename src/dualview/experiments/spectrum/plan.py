@@ -1,27 +1,15 @@
-"""Experiment `spectrum`: is the DLGN a universal spectral approximator?
-
-[DLGN] (arXiv 2110.03403) ends on this question and leaves it open. Three things are measured, with
-the same sizes and settings for every kind of network:
-
-- functions: sin(2 pi k x), and sin(2 pi k x_1) sin(2 pi k x_2), of growing frequency k: what is
-  reached of each, and when (`functions`, `regression`);
-- images: classification of their low frequencies, of all the others, and of both
-  (`images`, `bands`);
-- filters: the spectra of the composed filters of the DLGN's gating networks (`filters`).
-"""
+"""The jobs of the experiment `spectrum`, from what was asked for."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dualview.experiments.experiment import Experiment, Request, chosen_kinds, is_small
+from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
-from dualview.experiments.published import DLGN_PAPER
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images
 from dualview.experiments.spectrum.scores import KINDS
-from dualview.experiments.spectrum.tables import tables
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -48,17 +36,3 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     for seed in range(request.seeds or images.seeds):
         jobs += spectrum_images.image_jobs(images, on_images, seed, request, data, out)
     return jobs
-
-
-EXPERIMENT = Experiment(
-    name="spectrum",
-    title="Frequencies that are learnt",
-    question="Is the DLGN a universal spectral approximator? Which frequencies of a function, and "
-    "which of an image, do DNN, DGN and DLGN learn, and what do the DLGN’s filters let through?",
-    source=f"{DLGN_PAPER}, the question it ends on; no numbers are published",
-    duration="digits: 6 minutes; CIFAR-10: 60 minutes",
-    default_data="digits",
-    plan=plan,
-    tables=tables,
-    options=("width", "kinds"),
-)

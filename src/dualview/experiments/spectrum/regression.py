@@ -11,7 +11,9 @@ the examples depends on (seed, epoch) alone.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from dualview.errors import RunError
 from dualview.experiments.spectrum.targets import (
     network_input,
     target,
     train_points,
     unseen_points,
 )
-from dualview.files.writing import write_atomically
 from dualview.training import CHECKPOINT, Watcher
+from dualview.training.checkpoints import read_checkpoint, write_checkpoints
+from dualview.training.identity import network_identity
+from dualview.training.interruption import terminable
 from dualview.training.optimisation import cosine
 from dualview.training.threads import use_threads
 
@@ -82,17 +85,27 @@ def fit(net: nn.Module, task: Fit, folder: Path, watcher: Watcher) -> tuple[Para
         no longer finite has errors that are not.
 
     Raises:
-        RunError: the folder's checkpoint is damaged.
+        RunError: the folder's checkpoint is damaged, or of another fit.
+        Terminated: the process was asked to end; what was measured is safe.
     """
-    with use_threads(task.threads):
+    job = {"trainer": "fit", "network": network_identity(net), **asdict(task)}
+    with use_threads(task.threads), terminable():
         copies = len(task.frequencies)
         parameters = {
             name: p.detach().to(task.device).expand(copies, *p.shape).clone().requires_grad_()
             for name, p in net.named_parameters()
         }
         optimiser = torch.optim.Adam(list(parameters.values()), task.learning_rate, fused=True)
-        course = _resumed(folder / CHECKPOINT, parameters, optimiser)
-        _train(net.to(task.device), parameters, optimiser, task, course, folder, watcher)
+        course = _resumed(folder / CHECKPOINT, job, parameters, optimiser)
+        _train(
+            net.to(task.device),
+            parameters,
+            optimiser,
+            task,
+            course,
+            partial(_save, folder / CHECKPOINT, job),
+            watcher,
+        )
     return {name: p.detach().cpu() for name, p in parameters.items()}, course
 
 
@@ -102,7 +115,7 @@ def _train(
     optimiser: torch.optim.Optimizer,
     task: Fit,
     course: Course,
-    folder: Path,
+    save: Callable[[Parameters, torch.optim.Optimizer, Course], None],
     watcher: Watcher,
 ) -> None:
     train, test = (_examples(points, task) for points in (train_points, unseen_points))
@@ -126,7 +139,7 @@ def _train(
         if epoch + 1 in times:
             _measure(net, parameters, epoch + 1, train, test, course)
             course.seconds = before + time.perf_counter()
-            _save(folder / CHECKPOINT, parameters, optimiser, course)
+            save(parameters, optimiser, course)
 
 
 def errors(net: nn.Module, parameters: Parameters, x: Tensor, y: Tensor) -> Tensor:
@@ -178,30 +191,29 @@ def _measure(
 
 
 def _save(
-    path: Path, parameters: Parameters, optimiser: torch.optim.Optimizer, course: Course
+    path: Path,
+    job: Mapping[str, Any],
+    parameters: Parameters,
+    optimiser: torch.optim.Optimizer,
+    course: Course,
 ) -> None:
     state = {
         "parameters": {name: p.detach() for name, p in parameters.items()},
         "optimiser": optimiser.state_dict(),
         "course": vars(course),
     }
-    write_atomically(path, lambda part: torch.save(state, part))
+    write_checkpoints([(path, job, state)])
 
 
-def _resumed(path: Path, parameters: Parameters, optimiser: torch.optim.Optimizer) -> Course:
+def _resumed(
+    path: Path, job: Mapping[str, Any], parameters: Parameters, optimiser: torch.optim.Optimizer
+) -> Course:
     """Put the checkpoint's state in place; the empty course where there is none."""
-    if not path.exists():
+    state = read_checkpoint(path, job)
+    if state is None:
         return Course([], [], [], 0.0)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        with torch.no_grad():
-            for name, p in parameters.items():
-                p.copy_(state["parameters"][name])
-        optimiser.load_state_dict(state["optimiser"])
-        return Course(**state["course"])
-    # torch.load raises whatever its zip reader and unpickler meet.
-    except Exception as error:
-        raise RunError(
-            f"{path}: expected a checkpoint of an interrupted fit, got {type(error).__name__}: "
-            f"{error}. Repair: delete the file, and the fit starts anew"
-        ) from error
+    with torch.no_grad():
+        for name, p in parameters.items():
+            p.copy_(state["parameters"][name])
+    optimiser.load_state_dict(state["optimiser"])
+    return Course(**state["course"])

@@ -225,13 +225,12 @@ def _numbers(curves: Sequence[CurveRecord]) -> tuple[Fold, ...]:
 def provenance_section(record: TheoryRecord) -> Section:
     """Where the numbers come from, and every statement's time."""
     origin = record.provenance
-    commit = origin.commit.replace("+changes", " with uncommitted changes")
     facts = (
         ("Seed", str(record.seed)),
         ("Size", "quick: fewer draws, fewer widths" if record.quick else "full"),
         ("Seconds", f"{record.seconds:.0f}"),
         ("Numbers", "float64"),
-        ("Commit", commit or "none: the code did not run from a checkout"),
+        ("Commit", origin.code),
         ("dualview", origin.dualview),
         ("PyTorch", origin.torch),
         ("Python", origin.python),

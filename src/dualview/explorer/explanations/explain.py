@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +35,10 @@ from dualview.explorer.explanations.records import (
     OutputExplanation,
 )
 from dualview.path_attribution.contributions import InputContributions, input_contributions
-from dualview.path_kernel.attribution import KernelAttribution
 from dualview.path_kernel.examples import Gates
+
+if TYPE_CHECKING:
+    from dualview.path_kernel.attribution import KernelAttribution
 
 Item = TypeVar("Item")
 
@@ -78,7 +80,8 @@ def explain(
     prediction is wrong, else the runner-up.
 
     Args:
-        net: a gated network that takes the data's images, normalised as for training.
+        net: a gated network that takes the data's images: as they are if it carries its input
+            transform, else standardised by the data's statistics.
         data: where the examples are from, and the kernel machine's training examples.
         rows: of the examples in the split.
         split: "train", "validation" or "test".
@@ -105,7 +108,7 @@ def explain(
     part: Split = getattr(data, split)
     _check_rows(rows, len(part), split)
     exact = copy.deepcopy(net).cpu().double().eval()
-    x = inputs(data, part, rows)  # (n, c, h, w) float32, as in training
+    x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
     layers = layers_of(exact, x[:1].double())
     found_filters, why_none = filters_by_layer(exact, data.input_shape)
     interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)
@@ -133,6 +136,7 @@ def explain(
     if machine is not None:
         pairs = zip(examples, found, strict=True)
         examples = [_joined(example, one, data.n_classes) for example, one in pairs]
+    notes = (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
     return Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
@@ -150,11 +154,7 @@ def explain(
             for layer, source in enumerate(net.gate_order)
         ),
         n_rates=int(rates.counts.sum()),
-        notes=tuple(
-            note
-            for note in (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
-            if note
-        ),
+        notes=tuple(filter(None, notes)),
     )
 
 

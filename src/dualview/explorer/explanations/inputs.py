@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
-from dualview.datasets import Batches, Dataset, Split
+from dualview.datasets import Dataset, Split
+from dualview.training.feeding import batches_for
 
 
-def inputs(data: Dataset, part: Split, rows: Sequence[int]) -> Tensor:
-    """Some examples of a split, normalised as for training: (n, c, h, w) float32."""
+def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> Tensor:
+    """Some examples of a split as `net` is to be called on them: (n, c, h, w) float32.
+
+    As they are if it carries an input transform, else standardised as for training.
+    """
     chosen = Split(part.images[list(rows)], part.labels[list(rows)])
-    images, _ = next(iter(Batches(chosen, len(rows), mean=data.mean, std=data.std)))
+    images, _ = next(iter(batches_for(net, data, chosen, len(rows))))
     return images
 
 

@@ -49,6 +49,7 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
         net.kind,
         net.weights_input,
         net.gate_order,
+        input_transform=net.input_transform,
     )
     return bare.train(net.training)
 

@@ -24,7 +24,7 @@ def rates_of(net: GatedNetwork, data: Dataset, part: Split) -> GateRates:
     rows = spread_rows(EXAMPLES, len(part))
     own = copy.deepcopy(net).cpu().float().eval()
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
-    return gate_rates(own, ((inputs(data, part, some), part.labels[some]) for some in batches))
+    return gate_rates(own, ((inputs(own, data, part, some), part.labels[some]) for some in batches))
 
 
 def channel_rates(

@@ -20,11 +20,11 @@ from dualview.datasets import Dataset
 from dualview.errors import PathKernelError
 from dualview.explorer.explanations.inputs import inputs, spread_rows
 from dualview.explorer.explanations.records import Machine, MachineParts
-from dualview.path_kernel.attribution import KernelAttribution, kernel_attributions
 from dualview.path_kernel.examples import Gates
 from dualview.path_kernel.kernel import npk
 
 if TYPE_CHECKING:
+    from dualview.path_kernel.attribution import KernelAttribution
     from dualview.path_kernel.machines import NPKClassifier
 
 DENSE_EXAMPLES, OTHER_EXAMPLES = 1000, 200
@@ -91,7 +91,7 @@ def fit(
     if len(labels.unique()) < 2:
         return None, (), "There is no kernel machine: its training examples are of one class."
     own = copy.deepcopy(net).cpu().eval()
-    train = inputs(data, data.train, rows)
+    train = inputs(net, data, data.train, rows)
     try:
         seconds = seconds_for(own, x, train, plan.gates)
     except PathKernelError as error:
@@ -102,6 +102,8 @@ def fit(
     machine = _classifier(own, plan.gates).fit(train, labels.numpy())
     images = data.train.images[rows].numpy()
     facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
+    from dualview.path_kernel.attribution import kernel_attributions
+
     return Machine(*facts), kernel_attributions(machine, x, labels), ""
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.plan import FastPlan
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Packed:
 def fast_kernel(
     net: GatedNetwork, x1: Tensor, x2: Tensor | None, plan: FastPlan, memory: float, out: Tensor
 ) -> None:
-    """Write the kernel, before `plan.scale`, to `out` (n1, n2); `net` is in evaluation mode.
+    """Write the kernel, before `plan.log_scale`, to `out` (n1, n2); `net` is in evaluation mode.
 
     Gates are packed once where the memory bound allows, else once for every block of rows. Without
     `x2` only the upper triangle of tiles is written.
@@ -47,19 +49,20 @@ def fast_kernel(
     other = x1 if x2 is None else x2
     size = _block_size(net, x1, plan, memory)
     for rows in slices(len(x1), size):
-        left = pack(net, x1[rows], plan)
+        left = pack(net, x1[rows], plan, "x1", rows.start)
         for columns in slices(len(other), size):
             if x2 is None and columns.start < rows.start:
                 continue
             same = x2 is None and columns == rows
-            right = None if same else pack(net, other[columns], plan)
+            right = None if same else pack(net, other[columns], plan, "x2", columns.start)
             kernel_of_packed(left, right, plan, out[rows, columns])
 
 
 def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Tensor) -> None:
-    """Write the kernel, before `plan.scale`, of examples whose gates are packed to `out` (n1, n2).
+    """Write the kernel of examples whose gates are packed, before `plan.log_scale`, to `out`.
 
-    Without `right`, that of `left` with itself; then only its upper triangle of tiles is written.
+    It is (n1, n2). Without `right`, that of `left` with itself; then only its upper triangle of
+    tiles is written.
     """
     other = left if right is None else right
     for rows in slices(len(left), TILE):
@@ -71,19 +74,26 @@ def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Te
             out[rows, columns] = torch.from_numpy(tile)
 
 
-def pack(net: GatedNetwork, x: Tensor, plan: FastPlan) -> Packed:
-    """Inputs and packed masks of the examples `x`: the program's, then the dense layers'."""
+def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: int = 0) -> Packed:
+    """Inputs and packed masks of the examples `x`: the program's, then the dense layers'.
+
+    Raises:
+        PathKernelError: pre-activations overflow; the message calls the examples by their name, and
+            counts them from `first`.
+    """
     import numpy as np
 
     from dualview.path_kernel.fast.tile import pack_gates
 
     parts = []
-    for batch in x.split(GATING_BATCH):
-        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True)[0]]
+    for start, batch in enumerate(x.split(GATING_BATCH)):
+        numbers = range(first + start * GATING_BATCH, first + len(x))
+        check = preactivation_check(name, PathKernelError, numbers)
+        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True, check=check)[0]]
         dense = gates[plan.first_dense : plan.first_dense + len(plan.dense)]
         masks = [mask.pack(gates) for mask in plan.masks]
         parts.append([*masks, *(pack_gates(gate.numpy()) for gate in dense)])
-    inputs = torch.ones_like(x) if plan.ones else x
+    inputs = torch.ones_like(x) if plan.ones else net.transformed(x)
     if plan.program is None:
         inputs = inputs.flatten(1)
     masks = [np.concatenate(layer) for layer in zip(*parts, strict=True)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +37,10 @@ class FastPlan:
         dense: gated dense layers (behind the image part, if there is one).
         first_dense: number of the first of their gates.
         ones: the input is the constant 1.
-        scale: what the result is multiplied by.
+        log_scale: natural logarithm of what the result is multiplied by.
         ntk: factor from the NPK to the expected NTK; None where there is no such factor.
+        log_smallest: logarithm of the least that one open path may contribute, before `log_scale`
+            and but for the input: whether a result of 0 in float32 is 0.
     """
 
     program: OffsetProgram | None
@@ -47,8 +48,9 @@ class FastPlan:
     dense: tuple[DenseLayer, ...]
     first_dense: int
     ones: bool
-    scale: float
+    log_scale: float
     ntk: float | None
+    log_smallest: float
 
     def __str__(self) -> str:
         steps = sum(len(stage.steps) for stage in self.program.stages) if self.program else 0
@@ -80,13 +82,8 @@ def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: s
         raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
     if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
         raise NotApplicableError("gates are not hard")
-    if setting.bias_variance > 0 or setting.batch_norm_scale:
+    if setting.biases or setting.batch_norm_scale:
         raise NotApplicableError("biases or batch-norm scales are asked for")
-
-
-def finite_scale(log_scale: float) -> float:
-    """exp(log_scale), or infinity."""
-    return math.exp(log_scale) if log_scale < 709 else math.inf
 
 
 def pair(value: Any) -> tuple[int, int]:

@@ -36,7 +36,7 @@ from dualview.path_kernel.fast.offset_program import (
     Window,
     applies,
 )
-from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, finite_scale, pair
+from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, pair
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 
@@ -368,6 +368,8 @@ class _Reader:
             applicable = applies(program)
             if not applicable:
                 raise NotApplicableError(applicable.reason)
+        steps = [step.scale for stage in plan.stages for step in stage.steps]
+        scales = [*steps, *(layer.scale for layer in plan.dense)]
         inputs = self.shape[0] if program else math.prod(self.shape)
         return FastPlan(
             program,
@@ -375,8 +377,9 @@ class _Reader:
             tuple(plan.dense),
             plan.first_dense,
             plan.ones,
-            finite_scale(plan.log_scale) / inputs,
+            plan.log_scale - math.log(inputs),
             None if plan.branches else sum(plan.precisions),
+            sum(math.log(scale) for scale in scales),
         )
 
     def row_of_ones(self, node: fx.Node, value: Value) -> Value:

@@ -33,17 +33,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from dualview.errors import MissingExtraError
+from dualview.errors import needs
 
-try:
+with needs("kernel", "the fast path kernel"):
     from llvmlite import binding, ir
     from numba import njit, types
     from numba.extending import intrinsic as numba_intrinsic
     from numba.extending import models, overload, register_model
-except ImportError as error:  # pragma: no cover - exercised where the extra is missing
-    raise MissingExtraError(
-        "the fast path kernel needs numba, which is not installed: pip install 'dualview[kernel]'"
-    ) from error
 
 intrinsic: Any = numba_intrinsic
 """A function that writes LLVM code at compile time; callers see other arguments than it takes."""

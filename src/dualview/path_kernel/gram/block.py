@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewError
+from dualview.errors import DualviewError, PathKernelError
 from dualview.path_kernel.fast.plan import fast_plan
 from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.path_kernel.kernel import npk
@@ -69,6 +69,14 @@ class Job:
         right = None if same else self.columns[columns].clone()
         return npk(self.net, left, right, memory=BLOCK_MEMORY, **self.options)
 
+    def described(self, rows: slice, columns: slice) -> str:
+        """Some examples with others, as a message says it."""
+        second = "x" if self.x2 is None else "x2"
+        return (
+            f"examples {rows.start} to {rows.stop - 1} of x (x1) with examples {columns.start} to "
+            f"{columns.stop - 1} of {second} (x2)"
+        )
+
     def try_one_pair(self) -> None:
         """Find out what the kernel refuses before anything is written."""
         self.kernel(slice(0, 1), slice(0, 1))
@@ -84,8 +92,12 @@ def frozen(net: GatedNetwork, like: Tensor) -> GatedNetwork:
 
 def finish_block(block: Block, job: Job, store: GramStore) -> None:
     """Compute one block on one thread, and store it; runs on the workers."""
+    pairs = store.slices(block)
     with one_thread():
-        values = job.kernel(*store.slices(block)).cpu().numpy()
+        try:
+            values = job.kernel(*pairs).cpu().numpy()
+        except PathKernelError as error:
+            raise PathKernelError(f"{job.described(*pairs)}: {error}") from error
     store.write(block, values)
 
 
@@ -130,8 +142,8 @@ def rough_seconds(job: Job) -> float:
 
     A layer of p positions holds p^2 pairs of them, whatever its channels.
     """
-    biases = 1.0 if job.options["biases"] else 0.0
-    setting = Setting(None, biases, job.options["batch_norm"] == "scale")
+    law = (job.options[name] for name in ("biases", "bias_variance", "batch_norm"))
+    setting = Setting.of(*law)
     fast = fast_plan(job.net, job.x, setting, job.options["gates"]) is not None
     with torch.no_grad():
         gates = job.net.gates(job.x[:1])

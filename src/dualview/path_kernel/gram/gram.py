@@ -7,7 +7,6 @@ are on axis 0; rows of the Gram matrix are examples of `x`, columns those of `x2
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import warnings
 from pathlib import Path
@@ -17,20 +16,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
+from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, MissingExtraError, PathKernelError
-from dualview.path_kernel.examples import Gates, check_examples, check_network
+from dualview.errors import DualviewWarning, PathKernelError, need
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
 from dualview.path_kernel.gram.schedule import compute
 from dualview.path_kernel.gram.store import GramStore, cannot_write, stored_attributes
+from dualview.path_kernel.kernel import BATCH_NORM
 
 if TYPE_CHECKING:
     import zarr
 
 Precision = Literal["float32", "float64"]
 
+LARGEST_BLOCK = 2**15
+"""Examples on each side: a chunk of 4 GiB in float32. And processes, which are fewer."""
 
+
+@takes(
+    PathKernelError,
+    out=file_path,
+    block=optional(whole(1, LARGEST_BLOCK)),
+    scheduler=text_value,
+    workers=optional(whole(1, LARGEST_BLOCK)),
+    normalise=flag,
+    gates=one_of(*get_args(Gates)),
+    batch_norm=BATCH_NORM,
+    biases=flag,
+    dtype=optional(one_of(*get_args(Precision))),
+    progress=flag,
+    overwrite=flag,
+)
 def npk_gram(
     net: GatedNetwork,
     x: Tensor | np.ndarray,
@@ -42,8 +61,9 @@ def npk_gram(
     workers: int | None = None,
     normalise: bool = True,
     gates: Gates = "model",
-    batch_norm: Literal["identity", "scale"] = "identity",
+    batch_norm: BatchNorm = "identity",
     biases: bool = False,
+    bias_variance: float = 1.0,
     dtype: Precision | None = None,
     progress: bool = True,
     overwrite: bool = False,
@@ -74,6 +94,7 @@ def npk_gram(
         gates: as `npk`.
         batch_norm: as `npk`.
         biases: as `npk`.
+        bias_variance: as `npk`.
         dtype: "float32" or "float64", to compute in and to store; default: the network's own.
             The CPU kernel, which is much faster, takes float32.
         progress: show a bar with the time left, where stderr is a terminal; else log (info).
@@ -103,13 +124,15 @@ def npk_gram(
     >>> bool(torch.allclose(torch.from_numpy(gram), dv.npk(net, x)))
     True
     """
-    _require_libraries()
-    _check_options(block, scheduler, workers, dtype)
+    _require_libraries(scheduler)
+    _check_scheduler(scheduler, workers)
+    check_law(biases, bias_variance, batch_norm)
     kernel_options = {
         "normalise": normalise,
         "gates": gates,
         "batch_norm": batch_norm,
         "biases": biases,
+        "bias_variance": bias_variance,
     }
     job = _job(net, x, x2, dtype, kernel_options)
     path = Path(out).absolute()
@@ -165,38 +188,26 @@ def _job(
 
 def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Tensor:
     """Examples as a tensor of the type to compute in; what is no floating-point data is refused."""
-    if isinstance(values, np.ndarray) and np.issubdtype(values.dtype, np.floating):
+    tensor = values
+    if isinstance(values, np.ndarray) and values.dtype.str[1:] in ("f2", "f4", "f8"):
         native = values.dtype.newbyteorder("=")
-        values = torch.from_numpy(np.require(values, native, ["C", "W"]))
-    if not isinstance(values, Tensor) or not values.is_floating_point():
-        kind = getattr(values, "dtype", type(values).__name__)
+        tensor = torch.from_numpy(np.require(values, native, ["C", "W"]))
+    if not isinstance(tensor, Tensor) or not is_floating(tensor):
         raise PathKernelError(
-            f"{name}: expected a tensor or NumPy array of floating-point numbers, got {kind}. "
-            "Repair: normalise the examples as for training"
+            f"{name}: expected a tensor or NumPy array of floating-point numbers, got "
+            f"{said(values)}. Repair: normalise the examples as for training"
         )
-    return values.detach().to(dtype)
+    return tensor.detach().to(dtype)
 
 
-def _require_libraries() -> None:
-    needed = ("dask", "distributed", "zarr", "tqdm")
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"npk_gram needs {', '.join(missing)}. Repair: pip install 'dualview[kernel]'"
-        )
+def _require_libraries(scheduler: str) -> None:
+    secured = ("cryptography",) if scheduler == "processes" else ()
+    for library in ("dask", "distributed", "zarr", "tqdm", *secured):
+        need(library, "kernel", "npk_gram")
 
 
-def _check_options(
-    block: int | None, scheduler: str, workers: int | None, dtype: str | None
-) -> None:
-    if dtype is not None and dtype not in get_args(Precision):
-        raise PathKernelError(f"dtype: expected {' or '.join(get_args(Precision))}, got {dtype!r}")
-    for name, value in (("block", block), ("workers", workers)):
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise PathKernelError(f"{name}: expected a whole number above 0, got {value!r}")
-    address = isinstance(scheduler, str) and "://" in scheduler
+def _check_scheduler(scheduler: str, workers: int | None) -> None:
+    address = "://" in scheduler
     if scheduler not in ("threads", "processes") and not address:
         raise PathKernelError(
             "scheduler: expected 'threads', 'processes' or an address such as 'tcp://host:8786', "
@@ -216,5 +227,5 @@ def _warn_of(versions: dict[str, str], path: Path) -> None:
             f"{path}: its blocks so far were computed with other versions ({changes}); the last "
             "digits of the rest may differ",
             DualviewWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

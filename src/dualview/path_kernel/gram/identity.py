@@ -35,6 +35,7 @@ def identity(
         "shape": [len(x1), len(x1 if x2 is None else x2)],
         "fingerprints": {
             "gating network": _fingerprint(net.gating_network),
+            "input transform": net.input_transform and _fingerprint(net.input_transform),
             "gates": _fingerprint(net.gate_functions),
             "weights network": _fingerprint(net.weights_network, averaged),
             "data x": _tensor_fingerprint(x1),

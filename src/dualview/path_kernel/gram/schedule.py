@@ -178,6 +178,7 @@ def _one_pass(
 def _client(scheduler: str, workers: int) -> Iterator[Any]:
     """A dask client: of the address, or of a cluster of processes that lives as long as it."""
     from distributed import Client, LocalCluster
+    from distributed.security import Security
 
     if scheduler != "processes":
         try:
@@ -190,13 +191,20 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
         with client:
             yield client
         return
+    import dask
+
     with (
+        # Pages on the state of the cluster, for anybody: none.
+        dask.config.set(
+            {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
+        ),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
+            # Others on this machine see the ports; what they send is not listened to.
+            host="127.0.0.1",
+            security=Security.temporary(),
             dashboard_address=None,
-            # Without a dashboard it serves its state nevertheless; at a port that is free, and here
-            # only.
             scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             preload=[DEAF_TO_CTRL_C],
             silence_logs=logging.ERROR,

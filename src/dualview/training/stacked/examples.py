@@ -17,7 +17,8 @@ from dualview.datasets import Batches
 from dualview.training.stacked.network import gate_bytes
 
 if TYPE_CHECKING:
-    from dualview.datasets import Dataset, Split
+    from dualview.datasets import Split
+    from dualview.training.feeding import Feed
 
 CHUNK = 4096
 """Images at a time where nothing is trained."""
@@ -37,9 +38,9 @@ class Examples:
     """(s, n, units) uint8, for each network."""
 
     @classmethod
-    def of(cls, split: Split, data: Dataset, device: torch.device, dtype: torch.dtype) -> Examples:
+    def of(cls, split: Split, fed: Feed, device: torch.device, dtype: torch.dtype) -> Examples:
         """The images as `train` shows them to a network."""
-        batches = Batches(split, CHUNK, mean=data.mean, std=data.std)
+        batches = Batches(split, CHUNK, mean=fed.mean, std=fed.std)
         images = torch.cat([images.flatten(1) for images, _ in batches])
         return cls(images.to(device, dtype), split.labels.to(device))
 

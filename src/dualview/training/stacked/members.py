@@ -6,7 +6,7 @@ model at the end. So a stack that was interrupted may go on with other companion
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -17,15 +17,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dualview.conversion.parameters import save_parameters
-from dualview.errors import RunError
-from dualview.files.writing import PART
+from dualview.training.checkpoints import CURVE, curve_of, read_checkpoint, write_checkpoints
+from dualview.training.feeding import Feed, completed_state
 from dualview.training.metrics import EpochMetrics, TrainingResult, write_metrics
 from dualview.training.run import CHECKPOINT, METRICS, MODEL
 from dualview.training.settings import TrainSettings
 from dualview.training.stacked.network import Stack
-
-VERSION = "stacked 1"
-"""Of a member's checkpoint; Lightning's have no such entry."""
 
 OptimiserState = list[dict[str, Tensor]]
 """For each parameter of the stack what the optimiser remembers of one network's share of it."""
@@ -37,16 +34,20 @@ class Member:
 
     Attributes:
         net: holds the parameters whenever no stack is being trained.
+        fed: how it gets its images.
         settings: resolved.
         folder: of its run.
+        job: what its run is, as of `identity`.
         curve: of the completed epochs.
         optimiser: empty before the first epoch.
         diverged: why it is out; empty otherwise.
     """
 
     net: nn.Module
+    fed: Feed
     settings: TrainSettings
     folder: Path
+    job: Mapping[str, Any] = field(default_factory=dict)
     curve: list[EpochMetrics] = field(default_factory=list)
     optimiser: OptimiserState = field(default_factory=list)
     diverged: str = ""
@@ -60,31 +61,21 @@ class Member:
         """Take up what an interrupted call left in the folder, if anything.
 
         Raises:
-            RunError: the checkpoint is damaged, or of another kind of run.
+            RunError: the checkpoint is damaged, or of another run.
         """
         path = self.folder / CHECKPOINT
-        if not path.exists():
+        checkpoint = read_checkpoint(path, self.job)
+        if checkpoint is None:
             return
-        try:
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            if checkpoint.get("version") != VERSION:
-                raise ValueError("a checkpoint of a network that was trained by itself")
-            self.net.load_state_dict(checkpoint["network"])
-            self.curve = [EpochMetrics(**epoch) for epoch in checkpoint["curve"]]
-            self.optimiser = checkpoint["optimiser"]
-        # torch.load raises whatever its zip reader and unpickler meet.
-        except Exception as error:
-            raise RunError(
-                f"{path}: expected a checkpoint of an interrupted run of a stack, got "
-                f"{type(error).__name__}: {error}. Repair: delete the file, and the run starts anew"
-            ) from error
+        self.curve = curve_of(checkpoint, self.settings.epochs, path)
+        self.net.load_state_dict(completed_state(checkpoint["network"], self.net))
+        self.optimiser = checkpoint["optimiser"]
 
     def checkpoint(self) -> dict[str, Any]:
         """All that `resume` takes up."""
         return {
-            "version": VERSION,
             "network": self.net.state_dict(),
-            "curve": [asdict(epoch) for epoch in self.curve],
+            CURVE: [asdict(epoch) for epoch in self.curve],
             "optimiser": self.optimiser,
         }
 
@@ -100,6 +91,7 @@ class Member:
             tuple(self.curve),
             sum(p.numel() for p in self.net.parameters() if p.requires_grad),
             device,
+            network=self.fed.whole.cpu().eval(),
         )
 
 
@@ -109,15 +101,11 @@ def keep(members: Sequence[Member]) -> None:
     A kill in the instant between two renamings leaves some one epoch ahead of others; they wait for
     each other when the stack goes on.
     """
-    parts = []
     for member in members:
         write_metrics(member.curve, member.folder / METRICS)
-        path = member.folder / CHECKPOINT
-        part = path.with_name(path.name + PART)
-        torch.save(member.checkpoint(), part)
-        parts.append((part, path))
-    for part, path in parts:
-        part.replace(path)
+    write_checkpoints(
+        (member.folder / CHECKPOINT, member.job, member.checkpoint()) for member in members
+    )
 
 
 def hand_out(stack: Stack, optimiser: Optimizer, members: Sequence[Member]) -> None:

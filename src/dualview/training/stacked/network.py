@@ -11,7 +11,7 @@ so that its gradient comes out as it is stored; a stacked bias is (s, 1, outputs
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, fx, nn
@@ -113,6 +113,8 @@ def stack(nets: Sequence[nn.Module], features: int) -> Stack:
     Raises:
         SettingsError: they are no such networks; seen by comparing outputs.
     """
+    for net in nets:
+        _refuse_other_kinds(net)
     try:
         together = _class_for(nets[0])(nets)  # type: ignore[arg-type]
         same = _agree(together, nets, features)
@@ -123,6 +125,16 @@ def stack(nets: Sequence[nn.Module], features: int) -> Stack:
     return together
 
 
+def _refuse_other_kinds(net: nn.Module) -> None:
+    """What would be trained otherwise than it is alone."""
+    if isinstance(net, GatedNetwork) and net.kind != "dgn":
+        raise _refusal(f"one of kind {net.kind!r}")
+    trained = net.weights_network if has_frozen_gates(net) else net
+    fixed = [name for name, p in trained.named_parameters() if not p.requires_grad]
+    if fixed:
+        raise _refusal(f"one whose parameter {fixed[0]!r} is frozen")
+
+
 def _refusal(got: str) -> SettingsError:
     return SettingsError(
         "networks trained in one pass: expected fully connected ReLU networks of one shape with "
@@ -131,7 +143,7 @@ def _refusal(got: str) -> SettingsError:
     )
 
 
-def has_frozen_gates(net: nn.Module) -> bool:
+def has_frozen_gates(net: nn.Module) -> TypeGuard[GatedNetwork]:
     """Whether `net` is a gated network of whose gating network nothing is trained."""
     return isinstance(net, GatedNetwork) and not any(
         parameter.requires_grad for parameter in net.gating_network.parameters()

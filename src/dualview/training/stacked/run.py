@@ -13,22 +13,33 @@ step's time here (0.9 ms on top of 4.2 ms; five networks of width 128 on MNIST, 
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dualview.arguments import (
+    file_path,
+    flag,
+    instance_of,
+    offering,
+    optional,
+    require,
+    several,
+    takes,
+)
+from dualview.datasets import Dataset
 from dualview.training import optimisation
+from dualview.training.feeding import feed
+from dualview.training.identity import job_identity
+from dualview.training.interruption import terminable
 from dualview.training.metrics import EpochMetrics, TrainingResult
-from dualview.training.run import Terminated, device_name
+from dualview.training.run import device_name, make_folder
 from dualview.training.settings import SettingsError, TrainSettings
 from dualview.training.stacked.examples import Examples, epoch_order
 from dualview.training.stacked.members import Member, hand_out, keep, mean_metrics, take_in
@@ -36,13 +47,16 @@ from dualview.training.stacked.network import has_frozen_gates, stack
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
-
 DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
 """The precisions in which a stack can be trained."""
 
 
+@takes(
+    SettingsError,
+    data=instance_of(Dataset),
+    validate=flag,
+    watcher=optional(offering("started", "stepped", "epoch_done")),
+)
 def train_stacked(
     nets: Sequence[nn.Module],
     data: Dataset,
@@ -54,8 +68,8 @@ def train_stacked(
 ) -> list[TrainingResult]:
     """Train all `nets` in place; go on from the folders' checkpoints if an earlier call left some.
 
-    Files and results are those of `train`, for each network by itself. A network that diverges
-    drops out at the end of the epoch, and the others go on.
+    Files and results are those of `train`, for each network by itself, input transforms included. A
+    network that diverges drops out at the end of the epoch, and the others go on.
 
     Args:
         nets: fully connected networks that `network.stack` takes.
@@ -71,9 +85,9 @@ def train_stacked(
 
     Raises:
         SettingsError: the networks or the settings cannot be stacked.
-        RunError: a checkpoint is damaged.
+        RunError: a checkpoint is damaged, or of another run.
         KeyboardInterrupt: the user interrupted; completed epochs are safe.
-        Terminated: likewise, by SIGTERM.
+        Terminated: likewise, as in `train`.
 
     >>> import tempfile, dualview.datasets as datasets
     >>> from dualview.architectures import fc
@@ -85,16 +99,21 @@ def train_stacked(
     >>> [(result.status, len(result.curve)) for result in results]
     [('finished', 2), ('finished', 2)]
     """
+    nets, settings, folders = _checked(nets, settings, folders)
     _check_settings(settings)
     first, watcher = settings[0], watcher or Unwatched()
     device = _device(first)
     members = []
     for net, own, folder in zip(nets, settings, folders, strict=True):
-        folder.mkdir(parents=True, exist_ok=True)
-        member = Member(net.to(device, DTYPES[first.precision]).train(), own, folder)
+        make_folder(folder)
+        net.to(device, DTYPES[first.precision]).train()
+        fed = feed(net, data)
+        job = job_identity("train_stacked", fed, data, own, validate=validate)
+        member = Member(net, fed, own, folder, job)
         member.resume()
         members.append(member)
-    with use_threads(first.threads), _terminable():
+    _check_feeds(members)
+    with use_threads(first.threads), terminable():
         _train_members(members, data, device, validate, watcher)
         return [member.finish(device_name(device)) for member in members]
 
@@ -109,10 +128,11 @@ def _train_members(
     begin = min(member.epochs_done for member in members)
     watcher.started(begin, settings.epochs, -(-len(data.train) // settings.batch_size))
     dtype = DTYPES[settings.precision]
-    train = Examples.of(data.train, data, device, dtype)
-    evaluated = [Examples.of(data.test, data, device, dtype)]
+    fed = members[0].fed
+    train = Examples.of(data.train, fed, device, dtype)
+    evaluated = [Examples.of(data.test, fed, device, dtype)]
     if validate:
-        evaluated.append(Examples.of(data.validation, data, device, dtype))
+        evaluated.append(Examples.of(data.validation, fed, device, dtype))
     together: _Pass | None = None
     for epoch in range(begin, settings.epochs):
         due = [m for m in members if m.epochs_done == epoch and not m.diverged]
@@ -146,7 +166,7 @@ class _Pass:
     ) -> None:
         self.members = members
         self.settings = members[0].settings
-        nets = [member.net for member in members]
+        nets = [member.fed.core for member in members]
         self.stack = stack(nets, train.images.shape[1])
         self.optimiser = optimisation.optimiser(self.settings, self.stack.parameters())
         take_in(self.stack, self.optimiser, members)
@@ -259,6 +279,21 @@ def _divergence(metrics: EpochMetrics, settings: TrainSettings) -> str:
     return ""
 
 
+def _checked(
+    nets: Any, settings: Any, folders: Any
+) -> tuple[tuple[nn.Module, ...], tuple[TrainSettings, ...], tuple[Path, ...]]:
+    """What is given for each network, as tuples of one length."""
+    nets = require("nets", nets, several(instance_of(nn.Module), "networks"), SettingsError)
+    count = len(nets)
+    own = several(instance_of(TrainSettings), f"{count} TrainSettings", length=count)
+    paths = several(file_path, f"{count} paths", length=count)
+    return (
+        nets,
+        require("settings", settings, own, SettingsError),
+        require("folders", folders, paths, SettingsError),
+    )
+
+
 def _check_settings(settings: Sequence[TrainSettings]) -> None:
     """Refuse what this loop does not do.
 
@@ -266,13 +301,25 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         SettingsError: an option has a value that needs `train`.
     """
     first = settings[0]
-    assert all(replace(own, seed=first.seed) == first for own in settings)
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if getattr(first, name) is None:
+            raise SettingsError(
+                f"settings: expected resolved ones, got {name}=None. Repair: "
+                f"settings.resolved(len(data.train))"
+            )
+    if any(replace(own, seed=first.seed) != first for own in settings):
+        raise SettingsError(
+            "settings: expected those of all networks to be equal but for the seed, got others. "
+            "Repair: train the networks one by one"
+        )
     for name, known in (
         ("loss", ("cross-entropy",)),
         ("precision", tuple(DTYPES)),
         ("devices", (1, "1", "auto")),
         ("flip", (False,)),
         ("crop", (0,)),
+        ("decayed", ("all",)),
+        ("label_smoothing", (0.0,)),
     ):
         if getattr(first, name) not in known:
             raise SettingsError(
@@ -281,26 +328,22 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
             )
 
 
+def _check_feeds(members: Sequence[Member]) -> None:
+    """Refuse networks that read their images in different ways.
+
+    Raises:
+        SettingsError: their input transforms differ.
+    """
+    if len({(member.fed.mean, member.fed.std) for member in members}) > 1:
+        raise SettingsError(
+            "networks trained in one pass: expected one input transform for all, got several. "
+            "Repair: train them one by one"
+        )
+
+
 def _device(settings: TrainSettings) -> torch.device:
     """Where Lightning would train."""
     name = settings.accelerator
     if name == "auto":
         name = "gpu" if torch.cuda.is_available() else "cpu"
     return torch.device("cuda" if name == "gpu" else name)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM leaves as `Terminated`, as in `train`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,101 @@
+"""Arguments by position, whichever way the model gives them.
+
+`torch.chunk(h, 2, 1)`, `torch.chunk(h, chunks=2, dim=1)` and with `input=h` too are one operation.
+After this it is written in one way, where what reads the graph looks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from dualview.conversion import operations as ops
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
+
+_FUNCTIONS: frozenset[Any] = (
+    ops.LINEAR_FUNCTIONS
+    | ops.ADDITIVE_FUNCTIONS
+    | ops.PRODUCT_FUNCTIONS
+    | ops.QUOTIENT_FUNCTIONS
+    | ops.LAYER_NORM_FUNCTIONS
+    | ops.SOFTMAX_FUNCTIONS
+    | set(GATE_OF_FUNCTION)
+)
+_METHODS = (
+    ops.LINEAR_METHODS
+    | ops.ADDITIVE_METHODS
+    | ops.PRODUCT_METHODS
+    | ops.QUOTIENT_METHODS
+    | {"softmax", "size", *GATE_OF_METHOD}
+)
+_ALIASES = {"self": "input", "axis": "dim", "keepdims": "keepdim", "x": "input", "x2": "other"}
+"""NumPy's names, which PyTorch takes too, and PyTorch's own names of the first argument."""
+
+
+def make_positional(graph: fx.Graph) -> None:
+    """Move keyword arguments into their positions, from the first on, until one is left out.
+
+    What can be given by keyword alone, and what follows an argument that is left out, stays.
+    """
+    for node in graph.nodes:
+        if not node.kwargs:
+            continue
+        if node.op == "call_function" and node.target in _FUNCTIONS:
+            _make_positional(node, _parameters_of_function(node.target))
+        elif node.op == "call_method" and node.target in _METHODS:
+            _make_positional(node, _parameters_of_method(str(node.target)))
+
+
+Parameters = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+"""For each way to call an operation: names by position, and those by keyword alone."""
+
+
+def _make_positional(node: fx.Node, ways: Parameters) -> None:
+    given = {_ALIASES.get(name, name): value for name, value in node.kwargs.items()}
+    for names, by_keyword in ways:
+        if given.keys() <= {*names[len(node.args) :], *by_keyword}:
+            args = list(node.args)
+            for name in names[len(args) :]:
+                if name not in given:
+                    break
+                args.append(given.pop(name))
+            node.args, node.kwargs = tuple(args), given
+            return
+
+
+@functools.cache
+def _parameters_of_function(function: Callable[..., Any]) -> Parameters:
+    return _python_parameters(function) or _schemas(function.__name__)
+
+
+@functools.cache
+def _parameters_of_method(name: str) -> Parameters:
+    return _python_parameters(getattr(Tensor, name)) or _schemas(name)
+
+
+def _python_parameters(function: Callable[..., Any]) -> Parameters:
+    """Of a function that is written in Python; none of others."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        return ()
+    if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters):
+        return ()
+    names = [_ALIASES.get(p.name, p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    return ((tuple(names), frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)),)
+
+
+def _schemas(name: str) -> Parameters:
+    """Of an operation that PyTorch has in C++, as its own declarations say."""
+    return tuple(
+        (
+            tuple(_ALIASES.get(a.name, a.name) for a in schema.arguments if not a.kwarg_only),
+            frozenset(a.name for a in schema.arguments if a.kwarg_only),
+        )
+        for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}")
+    )

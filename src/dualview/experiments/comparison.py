@@ -1,0 +1,98 @@
+"""The comparison: one architecture as DNN, DGN, DLGN, ..., some seeds each, on one data set.
+
+Each run is a job with a folder of its own; `jobs` says how interrupted ones go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
+from dualview.datasets import Dataset
+from dualview.experiments import disk_space
+from dualview.experiments.classifiers import classifier_jobs, of_kind
+from dualview.experiments.data import load_settings
+from dualview.experiments.jobs import Job, Progress, run_jobs
+from dualview.experiments.records import RunRecord
+from dualview.experiments.settings import ComparisonSettings
+from dualview.experiments.summary import summarise
+from dualview.files.writing import write_json
+from dualview.training import SettingsError, check_machine, is_main_process, require_lightning
+
+RESULTS = "results.json"
+
+
+@takes(
+    SettingsError,
+    settings=instance_of(ComparisonSettings),
+    out=file_path,
+    data=optional(instance_of(Dataset)),
+    overwrite=flag,
+    progress=optional(offering("over", "skipped", "watcher", "done")),
+)
+def compare(
+    settings: ComparisonSettings,
+    out: Path,
+    *,
+    data: Dataset | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[RunRecord]:
+    """Train every kind with every seed, or what is left of it, and record each run in its folder.
+
+    A run that diverges is recorded as such, and the others go on.
+
+    Args:
+        settings: what to train; None entries are chosen by the size of the data.
+        out: the folder of the comparison; its runs lie in `out/KIND-seedN`, the summary in
+            `out/results.json`.
+        data: use this in place of what `settings.data` names.
+        overwrite: delete earlier runs of the same names first.
+        progress: shows how it goes; see `experiments.progress.TerminalProgress`.
+
+    Returns:
+        The records, seed by seed, in the order of the kinds.
+
+    Raises:
+        SettingsError, DataError, ConversionError: an option, the data or the network is refused;
+            nothing was trained.
+        RunError: the folder is in use, or holds runs with other settings.
+        KeyboardInterrupt: the user interrupted; call again to go on.
+
+    >>> import tempfile
+    >>> from dualview.training import TrainSettings
+    >>> settings = ComparisonSettings(
+    ...     kinds=("dnn", "dlgn"), seeds=1, width=32, training=TrainSettings(epochs=2)
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     records = compare(settings, Path(folder))
+    >>> [(record.kind, record.status, len(record.curve)) for record in records]
+    [('dnn', 'finished', 2), ('dlgn', 'finished', 2)]
+    """
+    require_lightning()
+    check_machine(settings.training)
+    out = Path(out)
+    jobs = plan(settings, out, load_data(settings) if data is None else data)
+    records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
+    if is_main_process():
+        with disk_space.explained(out):
+            _write_results(records, jobs, out)
+    return records
+
+
+def load_data(settings: ComparisonSettings) -> Dataset:
+    """The data that the settings name."""
+    return load_settings(settings.data)
+
+
+def plan(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
+    """All runs, seed by seed; what cannot be built is refused here."""
+    variants = [of_kind(settings, kind, data) for kind in settings.kinds]
+    return classifier_jobs(settings, variants, out, data)
+
+
+def _write_results(records: Sequence[RunRecord], jobs: Sequence[Job], out: Path) -> None:
+    rows = [asdict(row) for row in summarise(records)]
+    write_json(out / RESULTS, {"summary": rows, "runs": [job.name for job in jobs]})

@@ -1,0 +1,199 @@
+"""Tables of the experiment `invariances`: constant input, gate orders, dropped blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from dualview.experiments.naming import architecture_name
+from dualview.experiments.published import ONES_AND_ORDERS
+from dualview.experiments.records import RunRecord
+from dualview.experiments.summary import kind_name, mean_sd, percent, points, summarise
+from dualview.experiments.tables import Table
+
+CHAIN = "c4gap"
+INPUT_KINDS = ("dnn", "dgn", "dgn-ones", "dlgn", "dlgn-ones")
+BLOCK_KINDS = ("dnn", "dlgn")
+AS_BUILT = (0, 1, 2, 3)
+PLACES = ("weights", "both")
+"""Where a block is dropped: from the weights network, or from the gating network too."""
+ORDER_SEED = 0
+"""Each order is trained once, with this seed."""
+
+
+def tables(records: Sequence[RunRecord]) -> list[Table]:
+    """Inputs, gate orders and dropped blocks; a part that was not run has no table."""
+    found = []
+    if inputs := inputs_of(records):
+        found.append(_input_table(inputs))
+    if orders := orders_of(records):
+        found.append(_order_table(orders))
+    if dropping := dropping_of(records):
+        found.append(_block_table(dropping))
+    return found
+
+
+def inputs_of(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Records of the first part."""
+    return [
+        record
+        for record in records
+        if record.architecture == CHAIN and "gate_order" not in record.config
+    ]
+
+
+def orders_of(records: Sequence[RunRecord]) -> dict[tuple[int, ...], RunRecord]:
+    """Order -> its record, of the seed that all orders share; the built one first."""
+    found = {
+        tuple(record.config.get("gate_order", AS_BUILT)): record
+        for record in records
+        if record.architecture == CHAIN and record.kind == "dlgn" and record.seed == ORDER_SEED
+    }
+    return {order: found[order] for order in sorted(found)} if len(found) > 1 else {}
+
+
+def dropping_of(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Records of residual networks that were measured without their blocks."""
+    return [record for record in records if "whole" in record.measurements]
+
+
+def _input_table(records: Sequence[RunRecord]) -> Table:
+    rows = {row.kind: row for row in summarise(records)}
+    cells = []
+    for kind in (kind for kind in ("dnn", "dgn", "dlgn") if kind in rows):
+        data, ones = rows[kind], rows.get(f"{kind}-ones")
+        cells.append(
+            (
+                kind_name(kind),
+                percent(data.accuracy_mean, data.accuracy_sd),
+                percent(ones.accuracy_mean, ones.accuracy_sd) if ones else "–",
+                points(*mean_sd(ones_minus_data(records, kind))),
+                percent(data.recovered_mean, data.recovered_sd),
+                percent(ones.recovered_mean, ones.recovered_sd) if ones else "–",
+                str(data.n),
+            )
+        )
+    return Table(
+        "constant-input",
+        "The data, or the constant 1",
+        (
+            f"{architecture_name(CHAIN)}",
+            "Data, %",
+            "Ones, %",
+            "Ones − data, points",
+            "Data, recovered %",
+            "Ones, recovered %",
+            "Seeds",
+        ),
+        tuple(cells),
+        (
+            "Test accuracy after the last epoch, mean ± sample standard deviation over seeds; "
+            "differences are taken seed by seed. A DNN cannot read the constant 1.",
+            f"Published, without a number: {ONES_AND_ORDERS}.",
+        ),
+    )
+
+
+def ones_minus_data(records: Sequence[RunRecord], kind: str) -> list[float]:
+    """Difference of accuracies for each seed with which both finished."""
+    of = {
+        name: {r.seed: r.test_accuracy for r in records if r.kind == name and r.test_accuracy}
+        for name in (kind, f"{kind}-ones")
+    }
+    ones = of[f"{kind}-ones"]
+    return [ones[seed] - value for seed, value in of[kind].items() if seed in ones]
+
+
+def _order_table(orders: dict[tuple[int, ...], RunRecord]) -> Table:
+    built = orders[AS_BUILT].test_accuracy if AS_BUILT in orders else None
+    rows = [
+        (
+            " ".join(map(str, order)) + (" (as built)" if order == AS_BUILT else ""),
+            percent(record.test_accuracy, None),
+            _difference(record.test_accuracy, built),
+        )
+        for order, record in orders.items()
+    ]
+    others = [
+        record.test_accuracy
+        for order, record in orders.items()
+        if order != AS_BUILT and record.test_accuracy is not None
+    ]
+    if others:
+        rows += [
+            (f"{len(others)} permuted, mean ± sd", percent(*mean_sd(others)), "–"),
+            ("lowest to highest", f"{100 * min(others):.2f} to {100 * max(others):.2f}", "–"),
+        ]
+        if built is not None:
+            differences = [value - built for value in others]
+            rows[-2] = (*rows[-2][:2], points(*mean_sd(differences)))
+    return Table(
+        "gate-orders",
+        "The order of the gates",
+        ("Gating layers that gate layers 0 to 3", "Test accuracy, %", "− as built, points"),
+        tuple(rows),
+        (
+            f"DLGN of {architecture_name(CHAIN)}, trained once with each order, all with seed "
+            f"{ORDER_SEED}. Published, without a number: {ONES_AND_ORDERS}.",
+        ),
+    )
+
+
+def _difference(value: float | None, reference: float | None) -> str:
+    return points(None if value is None or reference is None else value - reference, None)
+
+
+def _block_table(records: Sequence[RunRecord]) -> Table:
+    first = records[0]
+    names: list[str] = first.measurements["blocks"]
+    columns = [
+        (record_kind, place)
+        for record_kind in BLOCK_KINDS
+        for place in PLACES
+        if dropped(records, record_kind, place)
+    ]
+    rows = [
+        (
+            f"without {name.removeprefix('stages.')}",
+            *(_drop_cell(records, k, p, i) for k, p in columns),
+        )
+        for i, name in enumerate(names)
+    ]
+    whole = ("whole", *(_whole_cell(records, kind) for kind, _ in columns))
+    mean = ("mean of one dropped", *(_mean_cell(records, k, p) for k, p in columns))
+    return Table(
+        "dropped-blocks",
+        "Residual blocks dropped",
+        (architecture_name(first.architecture), *(_place_name(*column) for column in columns)),
+        (whole, *rows, mean),
+        (
+            "Test accuracy in % of the trained network without one block, named stage.block, not "
+            "trained further; mean ± sample standard deviation over seeds. The skip and the gate "
+            "after the addition stay. “Weights network”: gates as they were, the paths through the "
+            "block are gone; “both”: gone from the gating network too, so that later gates change.",
+        ),
+    )
+
+
+def dropped(records: Sequence[RunRecord], kind: str, place: str) -> list[list[float]]:
+    """For each run of the kind, its accuracies without each block."""
+    name = f"without_{place}"
+    return [r.measurements[name] for r in records if r.kind == kind and name in r.measurements]
+
+
+def _drop_cell(records: Sequence[RunRecord], kind: str, place: str, block: int) -> str:
+    return percent(*mean_sd([run[block] for run in dropped(records, kind, place)]))
+
+
+def _whole_cell(records: Sequence[RunRecord], kind: str) -> str:
+    return percent(*mean_sd([r.measurements["whole"] for r in records if r.kind == kind]))
+
+
+def _mean_cell(records: Sequence[RunRecord], kind: str, place: str) -> str:
+    return percent(*mean_sd([fmean(run) for run in dropped(records, kind, place)]))
+
+
+def _place_name(kind: str, place: str) -> str:
+    if kind == "dnn":
+        return kind_name(kind)
+    return f"{kind_name(kind)}, {'weights network' if place == 'weights' else 'both'}"

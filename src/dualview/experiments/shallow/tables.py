@@ -1,0 +1,34 @@
+"""The table of the experiment `shallow`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dualview.experiments.naming import architecture_place
+from dualview.experiments.records import RunRecord
+from dualview.experiments.summary import network_cells, summarise
+from dualview.experiments.tables import Table
+
+KINDS = ("dnn", "dlgn", "dlgn-sf")
+
+
+def tables(records: Sequence[RunRecord]) -> list[Table]:
+    """Accuracy of DNN, DLGN and DLGN-SF, a row for each."""
+    rows = summarise(sorted(records, key=_place))
+    return [
+        Table(
+            "shallow-features",
+            "Deep or shallow gates",
+            ("Network", "Test accuracy, %", "Recovered, %", "Parameters", "Runs"),
+            tuple(network_cells(row) for row in rows),
+            (
+                "Test accuracy after the last epoch, mean ± sample standard deviation over seeds; "
+                "recovered: divided by the DNN’s with the same seed. No numbers of this comparison "
+                "were at hand to set beside it.",
+            ),
+        )
+    ]
+
+
+def _place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
+    return architecture_place(record.architecture), KINDS.index(record.kind), record.seed

@@ -1,0 +1,630 @@
+"""Every public function with arguments that it takes, and values that hardly any takes.
+
+`TARGETS` lists what is called: functions, constructors and methods of `dualview` and of what its
+pages document. `good(target, name, folder)` is a value that a parameter takes, from one table by
+the parameter's name; a public function with a parameter that is not in it fails by name.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import itertools
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import dualview as dv
+from dualview import architectures, datasets, experiments, path_enumeration, training
+from dualview.experiments import EXPERIMENTS, ComparisonSettings, DataSettings, Machine, Request
+from dualview.path_kernel import kernel, random_weights, ridge
+from dualview.training.stacked import run as stacked
+from tests.training.tiny import tiny_data
+
+X = torch.tensor([[1.0, -2.0, 0.5, 0.25], [0.5, 1.5, -1.0, 2.0], [-1.0, 0.5, 2.0, 1.0]])
+LABELS = np.array([0, 1, 1])
+
+
+@cache
+def _net(kind: str = "dlgn") -> dv.GatedNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    return dv.disentangle(model, kind, seed=0).eval()
+
+
+@cache
+def _residual() -> dv.GatedNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = architectures.ResNet(1, 2, (1, 4, 4), width=1, batch_norm=False)
+    return dv.disentangle(model, "dlgn", seed=0).eval()
+
+
+@cache
+def _data() -> datasets.Dataset:
+    return tiny_data(n_train=9, n_other=3)
+
+
+@cache
+def _shallow() -> dv.GatedNetwork:
+    """A network that takes the data's images."""
+    return dv.disentangle(architectures.fc(3, (1, 4, 4), width=4, depth=2), "dlgn", seed=0).eval()
+
+
+@cache
+def _trained() -> Path:
+    """The folder of a comparison of one run, on `_data`."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    settings = ComparisonSettings(kinds=("dlgn",), seeds=1, width=4, training=_settings())
+    experiments.compare(settings, folder, data=_data())
+    return folder
+
+
+def _classifier() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+
+
+def _stackable() -> nn.Module:
+    return architectures.fc(3, (1, 4, 4), width=4, depth=3)
+
+
+def _settings() -> training.TrainSettings:
+    return training.TrainSettings(epochs=1, batch_size=9, threads=1, accelerator="cpu").resolved(9)
+
+
+def _saved(folder: Path) -> Path:
+    """A saved network whose model the package knows."""
+    net = dv.disentangle(_stackable(), "dlgn", seed=0)
+    net.save_pretrained(folder / "saved")
+    return folder / "saved"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to call, and the names of its parameters."""
+
+    name: str
+    call: Callable[..., Any]
+    parameters: Mapping[str, inspect.Parameter]
+
+
+def _of(name: str, call: Callable[..., Any], made: Any = None) -> Target:
+    """A target with the parameters of `made`, or of the call itself."""
+    parameters = dict(inspect.signature(made or call).parameters)
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    named = {n: p for n, p in parameters.items() if p.kind not in kinds and n != "self"}
+    return Target(name, call, named)
+
+
+def _fitted(name: str) -> Target:
+    options = inspect.signature(getattr(dv, name)).parameters
+    kind = inspect.Parameter.KEYWORD_ONLY
+    data = {n: inspect.Parameter(n, kind) for n in ("X", "y", "new")}
+
+    def call(new: Any, **given: Any) -> Any:
+        X, y = given.pop("X"), given.pop("y")
+        return getattr(dv, name)(**given).fit(X, y).predict(new)
+
+    return Target(name, call, {**options, **data})
+
+
+def _on(name: str, method: str, make: Callable[[], Any]) -> Target:
+    """A method of an object that is made anew for each call."""
+    signature = inspect.signature(getattr(make(), method))
+    return _of(f"{name}.{method}", lambda **o: getattr(make(), method)(**o), _Signed(signature))
+
+
+class _Signed:
+    """Something whose signature is known."""
+
+    def __init__(self, signature: inspect.Signature) -> None:
+        self.__signature__ = signature
+
+    def __call__(self) -> None:
+        """Never called."""
+
+
+def _batches(**options: Any) -> Any:
+    return next(iter(datasets.Batches(**options)))
+
+
+RECORDS = {
+    *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
+    *("FinishedRun", "Job", "RunRecord", "Table", "Variant"),
+}
+"""What functions return; nobody makes them by hand."""
+
+PLAIN = {"DualviewError", "DualviewWarning", "SettingsError", "Terminated", "Watcher", "Unwatched"}
+"""Exceptions and protocols."""
+
+ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
+ENGINE |= {"summary_table", "comparison_figures"}
+"""What an experiment of one's own is made of: called by its plan with what `reproduce` checked."""
+
+CHECKS = {"at_least", "at_most", "choose", "positive"}
+"""Checks of a value, whose other arguments are the caller's own."""
+
+
+def _filters() -> dv.PrimalFilters:
+    return dv.primal_filters(_net(), 0)
+
+
+def _attribution() -> Any:
+    return dv.kernel_attribution(_net(), X[0], X, LABELS, ridge=1.0)
+
+
+METHODS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
+    "GatedNetwork": (
+        _net,
+        ("preactivations", "gates", "gates_and_switches", "save_pretrained", "from_pretrained"),
+    ),
+    "PathSearch": (lambda: dv.PathSearch(_net(), X[0]), ("top",)),
+    "PrimalFilters": (_filters, ("filters", "preactivations", "distances")),
+    "LayerContributions": (lambda: dv.layer_contributions(_net(), X[0], 0, 0), ("top",)),
+    "KernelAttribution": (_attribution, ("top_for", "top_against", "by_class")),
+    "TrainSettings": (training.TrainSettings, ("resolved",)),
+    "ComparisonSettings": (ComparisonSettings, ("seeded",)),
+    "Batches": (lambda: datasets.Batches(_data().train, 2, normalise=False), ("set_epoch",)),
+}
+
+
+@cache
+def targets() -> tuple[Target, ...]:
+    """Everything that is called."""
+    return tuple(_targets())
+
+
+def _targets() -> Iterator[Target]:
+    for name in dv.__all__:
+        if name in RECORDS | PLAIN:
+            continue
+        kind = getattr(dv, name)
+        yield _fitted(name) if hasattr(kind, "fit") else _of(name, kind)
+    for name in training.__all__:
+        value = getattr(training, name)
+        if callable(value) and name not in RECORDS | PLAIN | CHECKS:
+            yield _of(name, value)
+    for name in datasets.__all__:
+        yield _of(
+            name,
+            _batches if name == "Batches" else getattr(datasets, name),
+            getattr(datasets, name),
+        )
+    for factory in architectures.ARCHITECTURES.values():
+        yield _of(factory.__name__, factory)
+    for name, classes in METHODS.items():
+        make, methods = classes
+        for method in methods:
+            yield _on(name, method, make)
+    for function in (
+        architectures.build,
+        kernel.weight_layers,
+        random_weights.draw_weights,
+        ridge.fit_kernel_regression,
+        ridge.kernel_regression_path,
+        stacked.train_stacked,
+    ):
+        yield _of(function.__name__, function)
+    for name in experiments.__all__:
+        value = getattr(experiments, name)
+        if callable(value) and name not in RECORDS | ENGINE:
+            yield _of(name, value)
+    for name in path_enumeration.__all__:
+        if name.islower() and name not in dv.__all__:
+            yield _of(name, getattr(path_enumeration, name))
+
+
+Maker = Callable[[Path], Any]
+
+GOOD: dict[str, Maker] = {
+    "net": lambda _: _net(),
+    "initial": lambda _: _net(),
+    "model": lambda _: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)),
+    "x": lambda _: X,
+    "x1": lambda _: X,
+    "output": lambda _: 1,
+    "layer": lambda _: 0,
+    "data": lambda _: X,
+    "filters": lambda _: torch.ones(2, 1, 3, 3),
+    "out": lambda folder: folder / "out",
+    "folder": lambda folder: folder / "folder",
+    "name": lambda _: "fc",
+    "x_shape": lambda _: (4,),
+    "X": lambda _: X.numpy(),
+    "y": lambda _: LABELS,
+    "new": lambda _: X.numpy(),
+    "n_train": lambda _: 9,
+    "seed": lambda _: 0,
+    "epoch": lambda _: 1,
+    "settings": lambda _: _settings(),
+    "nets": lambda _: [_stackable()],
+    "folders": lambda folder: [folder / "0"],
+    "split": lambda _: _data().train,
+    "batch_size": lambda _: 2,
+    "images": lambda _: torch.zeros(3, 1, 2, 2, dtype=torch.uint8),
+    "labels": lambda _: torch.tensor([0, 1, 1]),
+    "name_or_path": lambda _: "digits",
+    "num_classes": lambda _: 3,
+    "input_shape": lambda _: (1, 16, 16),
+    "gram": lambda _: np.eye(3) + 1,
+    "targets": lambda _: np.eye(3),
+    "ridge": lambda _: 1.0,
+    "network": lambda _: _net().weights_network,
+    "experiment": lambda _: EXPERIMENTS["shallow"],
+    "request": lambda _: Request(
+        arch="fc", kinds=("dlgn",), width=4, seeds=1, epochs=1, machine=Machine("cpu", threads=1)
+    ),
+    "gating_network": lambda _: _net().gating_network,
+    "weights_network": lambda _: _net().weights_network,
+    "gate_functions": lambda _: [dv.HardGate()],
+    "kind": lambda _: "dlgn",
+    "weights_input": lambda _: "data",
+    "gate_order": lambda _: (0,),
+    "train": lambda _: _data().train,
+    "validation": lambda _: _data().validation,
+    "test": lambda _: _data().test,
+    "class_names": lambda _: ("a", "b", "c"),
+    "mean": lambda _: (0.5,),
+    "std": lambda _: (0.25,),
+    "description": lambda _: "stripes",
+    "ridges": lambda _: (1.0,),
+    "rows": lambda _: [0],
+    "where": lambda _: "shallow",
+    "title": lambda _: "Thin",
+    "question": lambda _: "Is it?",
+    "source": lambda _: "none",
+    "duration": lambda _: "a minute",
+    "default_data": lambda _: "digits",
+    "plan": lambda _: lambda request, data, out: [],
+    "tables": lambda _: lambda records: [],
+}
+"""By the parameter's name, and where functions differ by `function.parameter`."""
+
+GOOD_IN: dict[str, Maker] = {
+    "ensemble_contributions.net": lambda _: _residual(),
+    "ensemble_contributions.x": lambda _: torch.ones(1, 4, 4),
+    "input_contributions.x": lambda _: X[0],
+    "layer_contributions.x": lambda _: X[0],
+    "top_paths.x": lambda _: X[0],
+    "top_paths.k": lambda _: 2,
+    "PathSearch.top.k": lambda _: 2,
+    "PathSearch.x": lambda _: X[0],
+    "kernel_attribution.x": lambda _: X[0],
+    "kernel_attribution.train_x": lambda _: X,
+    "kernel_attribution.train_labels": lambda _: LABELS,
+    "NPKClassifier.net": lambda _: _net(),
+    "NPKFeatureClassifier.net": lambda _: _net(),
+    "NPKFeatureClassifier.n_features": lambda _: 8,
+    "npk_features.n_features": lambda _: 8,
+    "npk_gram.out": lambda folder: folder / "gram.zarr",
+    "npk_gram.progress": lambda _: False,
+    "npk_gram.workers": lambda _: 1,
+    "explain_page.net": lambda _: _shallow(),
+    "explain_page.data": lambda _: _data(),
+    "explain_page.out": lambda folder: folder / "page.html",
+    "explain_page.n_train": lambda _: 0,
+    "explorer_page.net": lambda _: _shallow(),
+    "explorer_page.data": lambda _: _data(),
+    "explorer_page.out": lambda folder: folder / "page.html",
+    "explorer_page.examples": lambda _: 1,
+    "explorer_page.n_train": lambda _: 0,
+    "load_run.folder": lambda _: _trained() / "dlgn-seed0",
+    "load_run.data": lambda _: _data(),
+    "load_records.folder": lambda _: _trained(),
+    "write_report.records": lambda _: experiments.load_records(_trained()),
+    "write_report.path": lambda folder: folder / "report.html",
+    "train.net": lambda _: _classifier(),
+    "train.data": lambda _: _data(),
+    "train_stacked.data": lambda _: _data(),
+    "train_stacked.settings": lambda _: [_settings()],
+    "load.validation": lambda _: 0.1,
+    "load.test": lambda _: 0.2,
+    "Batches.normalise": lambda _: False,
+    "GatedNetwork.from_pretrained.name": _saved,
+    "ComparisonSettings.seeded.seed": lambda _: 3,
+    "compare.settings": lambda _: ComparisonSettings(
+        kinds=("dlgn",), seeds=1, width=4, training=_settings()
+    ),
+    "compare.data": lambda _: _data(),
+    "reproduce.data": lambda _: _data(),
+    "build.width": lambda _: 4,
+    "fc.width": lambda _: 4,
+    "fc.depth": lambda _: 3,
+    "vconv.width": lambda _: 4,
+    "gconv.width": lambda _: 4,
+    "c4gap.width": lambda _: 4,
+    "vgg16.width": lambda _: 1,
+    "resnet20.width": lambda _: 1,
+    "resnet32.width": lambda _: 1,
+    "resnet56.width": lambda _: 1,
+    "resnet110.width": lambda _: 1,
+    "vit.width": lambda _: 4,
+    "vit.depth": lambda _: 1,
+    "ComparisonSettings.data": lambda _: DataSettings(),
+    "Request.data": lambda _: DataSettings(),
+}
+
+
+def good(target: Target, name: str, folder: Path) -> Any:
+    """A value that the parameter takes.
+
+    Raises:
+        KeyError: the table has none.
+    """
+    special = GOOD_IN.get(f"{target.name}.{name}")
+    return (special or GOOD[name])(folder)
+
+
+def good_arguments(target: Target, folder: Path) -> dict[str, Any]:
+    """What the target needs, and what makes it quick."""
+    needed = [
+        name
+        for name, parameter in target.parameters.items()
+        if parameter.default is parameter.empty or f"{target.name}.{name}" in GOOD_IN
+    ]
+    return {name: good(target, name, folder) for name in needed}
+
+
+class Hostile:
+    """An object that raises whatever is asked of it."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __len__(self) -> int:
+        raise RuntimeError("no len")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise RuntimeError("no iter")
+
+
+def _endless() -> Iterator[int]:
+    return itertools.islice(itertools.count(), 10**5)
+
+
+def _infinite(value: float) -> torch.Tensor:
+    x = X.clone()
+    x[1, 2] = value
+    return x
+
+
+BAD: dict[str, Callable[[], Any]] = {
+    "None": lambda: None,
+    "text": lambda: "no",
+    "empty text": lambda: "",
+    "surrogate": lambda: "\udc80",
+    "null byte": lambda: "a\0b",
+    "bytes": lambda: b"no",
+    "True": lambda: True,
+    "False": lambda: False,
+    "zero": lambda: 0,
+    "one": lambda: 1,
+    "negative": lambda: -1,
+    "very negative": lambda: -(10**30),
+    "large": lambda: 2**63,
+    "huge": lambda: 10**30,
+    "endless digits": lambda: 10**5000,
+    "fraction": lambda: 1.5,
+    "whole float": lambda: 2.0,
+    "minus float": lambda: -0.5,
+    "NaN": lambda: math.nan,
+    "infinity": lambda: math.inf,
+    "complex": lambda: 1j,
+    "NumPy NaN": lambda: np.float32("nan"),
+    "NumPy text": lambda: np.str_("no"),
+    "object": object,
+    "hostile object": Hostile,
+    "class": lambda: int,
+    "module": lambda: math,
+    "lambda": lambda: lambda: 0,
+    "generator": lambda: (value for value in "ab"),
+    "empty list": list,
+    "empty dict": dict,
+    "dict": lambda: {0: 1, 1: 0},
+    "set": lambda: {0, 1},
+    "nested list": lambda: [[1], [2, 3]],
+    "list of lists": lambda: [[0.0] * 4] * 3,
+    "list of None": lambda: [None, None, None],
+    "list of texts": lambda: ["a", "b", "c"],
+    "list of NaN": lambda: [math.nan] * 3,
+    "list of numbers": lambda: [0, 1, 1],
+    "negative list": lambda: [-1, -2, -3],
+    "float list": lambda: [0.5, 1.5],
+    "huge list": lambda: [2**63, 2**63, 2**63],
+    "deep list": lambda: [[[[[[1]]]]]],
+    "array": lambda: np.ones((3, 4)),
+    "array of objects": lambda: np.array([None, {}, "a"], dtype=object),
+    "array of texts": lambda: np.array(["a", "b", "c"]),
+    "array of dates": lambda: np.array(["2020-01-01"] * 3, dtype="datetime64[D]"),
+    "array with NaN": lambda: np.full((3, 4), np.nan),
+    "complex array": lambda: np.ones((3, 4), dtype=complex),
+    "empty array": lambda: np.empty((0, 4)),
+    "array without axes": lambda: np.array(2.5),
+    "whole tensor": lambda: torch.ones(3, 4, dtype=torch.int64),
+    "bool tensor": lambda: torch.ones(3, 4, dtype=torch.bool),
+    "double tensor": lambda: torch.ones(3, 4, dtype=torch.float64),
+    "half tensor": lambda: torch.ones(3, 4, dtype=torch.float16),
+    "byte-sized floats": lambda: torch.ones(3, 4).to(torch.float8_e4m3fn),
+    "complex tensor": lambda: torch.ones(3, 4, dtype=torch.complex64),
+    "wide tensor": lambda: torch.ones(3, 7),
+    "one example": lambda: torch.ones(4),
+    "image tensor": lambda: torch.ones(3, 2, 4, 4),
+    "many axes": lambda: torch.ones(1, 1, 1, 1, 1, 1, 4),
+    "no examples": lambda: torch.ones(0, 4),
+    "no features": lambda: torch.ones(3, 0),
+    "tensor without axes": lambda: torch.tensor(2.5),
+    "tensor with NaN": lambda: _infinite(math.nan),
+    "tensor with infinity": lambda: _infinite(-math.inf),
+    "meta tensor": lambda: torch.ones(3, 4, device="meta"),
+    "sparse tensor": lambda: torch.ones(3, 4).to_sparse(),
+    "list of tensors": lambda: [torch.ones(4)] * 3,
+    "plain module": lambda: nn.Linear(4, 2),
+    "convolution": lambda: nn.Conv2d(1, 2, 3),
+    "untrained network": lambda: nn.Sequential(nn.Linear(4, 2), nn.ReLU()),
+    "meta model": lambda: nn.Sequential(nn.Linear(4, 2, device="meta"), nn.ReLU()),
+    "other network": lambda: _net("dnn"),
+    "gate": dv.HardGate,
+    "path": lambda: Path("/dev/null/x"),
+    "device file": lambda: Path(os.devnull),
+    "long path": lambda: Path("x" * 5000),
+    "settings": _settings,
+    "range": lambda: range(2),
+    "endless": _endless,
+    "dtype": lambda: torch.float32,
+    "exception": lambda: ValueError("no"),
+}
+"""Kind of value -> makes one."""
+
+NETWORK_ITSELF = {
+    "GatedNetwork.preactivations.x",
+    "GatedNetwork.gates.x",
+    "GatedNetwork.gates_and_switches.x",
+    "GatedNetwork.transformed.x",
+}
+"""As `net(x)`: the layers are given what they take."""
+
+_FLAG = {"True", "False"}
+_TEXT = {"text", "NumPy text"}
+_COUNT = {"one"}
+_INDEX = {"zero", "one"}
+_NUMBER = {"one", "fraction", "whole float", "array without axes", "tensor without axes"}
+_NUMBER |= {"large", "huge"}
+_NUMBERS = {"float list", "list of numbers", "huge list", "range", "one example"}
+_MATRIX = {"array", "double tensor", "half tensor", "byte-sized floats", "whole tensor"}
+_MATRIX |= {"bool tensor", "list of lists", "list of tensors", "wide tensor"}
+_ORDER = {"list of numbers", "range"}
+_EMPTY = {"empty list", "empty array", "no examples"}
+_POSITIONWISE = {"many axes", "image tensor"}
+_CLASSES = {"array of texts", "list of texts", "list of numbers", "negative list"}
+
+MEANT: dict[str, set[str]] = {
+    **dict.fromkeys(
+        (
+            "batch_norm",
+            "bias",
+            "biases",
+            "cache",
+            "centre",
+            "compile",
+            "drop_last",
+            "flip",
+            "force_download",
+            "gelu",
+            "hard",
+            "local_files_only",
+            "nesterov",
+            "normalise",
+            "overwrite",
+            "progress",
+            "push_to_hub",
+            "shuffle",
+            "tensorboard",
+            "token",
+            "validate",
+        ),
+        _FLAG,
+    ),
+    **dict.fromkeys(
+        (
+            "accelerator",
+            "arch",
+            "cache_dir",
+            "config",
+            "description",
+            "devices",
+            "experiment",
+            "folder",
+            "image_column",
+            "label_column",
+            "optimizer",
+            "out",
+            "precision",
+            "repo_id",
+            "revision",
+            "source",
+            "subset",
+        ),
+        _TEXT,
+    ),
+    **dict.fromkeys(
+        (
+            "batch_size",
+            "block",
+            "depth",
+            "devices",
+            "epochs",
+            "k",
+            "limit",
+            "n_features",
+            "num_classes",
+            "per_draw",
+            "seeds",
+            "threads",
+            "width",
+            "workers",
+        ),
+        _COUNT,
+    ),
+    **dict.fromkeys(
+        ("crop", "draw", "epoch", "label", "layer", "n_train", "output", "random_state"), _INDEX
+    ),
+    **dict.fromkeys(("seed", "split_seed"), _INDEX | {"large"}),
+    **dict.fromkeys(("beta", "c", "learning_rate", "memory"), _NUMBER),
+    **dict.fromkeys(("bias_variance", "variances", "weight_decay"), _NUMBER | {"zero"}),
+    "ridge": _NUMBER | _NUMBERS | {"zero"},
+    "ridges": _NUMBERS,
+    "eps": _NUMBER | {"zero", "minus float"},
+    "momentum": {"zero"},
+    "label_smoothing": {"zero"},
+    "limit": _COUNT | {"large"},
+    "mean": _NUMBERS | {"negative list"},
+    "std": _NUMBERS | {"negative list"},
+    "InputTransform.mean": _NUMBER | _INDEX | {"minus float", "negative", "very negative"},
+    "InputTransform.std": _NUMBER | _COUNT,
+    "targets": _MATRIX | _NUMBERS | {"negative list"},
+    "train_labels": _CLASSES,
+    "y": _CLASSES | {"array of dates"},
+    "train_x": _MATRIX,
+    "X": _MATRIX,
+    "new": _MATRIX,
+    "x": _POSITIONWISE | {"double tensor", "half tensor"},
+    "data": _POSITIONWISE,
+    "example_input": {
+        *_POSITIONWISE,
+        "no examples",
+        "sparse tensor",
+        "tensor with NaN",
+        "tensor with infinity",
+    },
+    "net": {"other network"},
+    "initial": {"other network"},
+    "network": {
+        "plain module",
+        "convolution",
+        "untrained network",
+        "meta model",
+        "other network",
+        "gate",
+    },
+    "model": {"untrained network"},
+    "gate": {"gate"},
+    "channels": _INDEX | _ORDER | _EMPTY,
+    "class_names": {"array of texts", "list of texts", "generator"},
+    "kinds": {"array of texts", "list of texts", "generator"},
+    "filters": _POSITIONWISE,
+    "settings": {"settings"},
+    "training": {"settings"},
+}
+"""Parameter -> kinds of values that mean something there, though they may look odd."""
