@@ -1,14 +1,14 @@
 """The NTK at finite width, exactly: its variance over fresh weights, gates held.
 
-The expected NTK is exact at every width; this is how far the NTK of one draw is from it. For a fully
-connected network with independent zero-mean weights of variance sigma_l^2 in layer l = 1 ... d and
-one output,
+The expected NTK is exact at every width; this is how far the NTK of one draw is from it. For a
+fully connected network with independent zero-mean weights of variance sigma_l^2 in layer l, of
+d layers, and one output,
 
     NTK(x, x') = sum_l A_{l-1} B_l,   A_l = <z_l(x), z_l(x')>,   B_l = <delta_l(x), delta_l(x')>,
 
 with z_l the gated activations and delta_l the derivative of the output by the pre-activations of
-weight layer l. A_{l-1} and B_l are independent, so the variance needs second moments of A and B, and
-of what stands between two layers. All of them go through the layers by small linear recursions;
+weight layer l. A_{l-1} and B_l are independent, so the variance needs second moments of A and B,
+and of what stands between two layers. All of them go through the layers by small linear recursions;
 a pair of examples costs O(layers^2) once the overlaps of its gates are known.
 
 Arrays have pairs of examples: (n1, n2). kappa is the kurtosis of the weights, 3 for Gaussians.
