@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dualview.arguments import said
+from dualview.conversion.thread_mode import ThreadMode
 from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
@@ -54,7 +54,7 @@ def seeded(seed: int) -> Iterator[None]:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class _Drawn(TorchDispatchMode):
+class _Drawn(ThreadMode):
     """Hands each operation that draws random numbers a generator of the block's own."""
 
     def __init__(self, seed: int) -> None:
