@@ -96,7 +96,7 @@ def test_any_file_is_read_or_refused_in_one_line(tmp_path_factory, content):
         (b"optimizer: 34", "--optimizer: expected one of adam, sgd, rmsprop, got '34'"),
         (b"seeds: 100000000000", "seeds: expected a whole number from 1 to 10000, got"),
         (b"epochs: 1e23", "--epochs: expected a whole number"),
-        (b"crop: 1001", "crop: expected 1,000 at most, got 1,001"),
+        (b"crop: 1001", "crop: expected a whole number from 0 to 1000, got 1001"),
         (b"threads: 99999", "threads: expected 1,024 at most, got 99,999"),
         (b"\xf6", "got what cannot be read (UnicodeDecodeError"),
         (b"a: &a [*a]", "got what cannot be read (RecursionError"),
