@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import operator
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import (
+    GATE_OF_FUNCTION,
+    GATE_OF_METHOD,
+    GATE_OF_MODULE,
+    SelfGated,
+)
 
 # What each reference architecture is tested at: width, input shape.
 SMALL = {
@@ -104,12 +112,45 @@ class Spelled(nn.Module):
 SPELLED_INPUT = (3, 2, 4, 5)
 
 
+ACTIVATION_MODULES: dict[type[nn.Module], Callable[[], nn.Module]] = {
+    **{kind: kind for kind in GATE_OF_MODULE if kind is not SelfGated},
+    nn.Threshold: lambda inplace=False: nn.Threshold(-0.3, 0.2, inplace),
+}
+"""Every activation module -> one of it; those spelt by hand have tests of their own."""
+
+ARGUMENTS: dict[Any, tuple[float, ...]] = {
+    **dict.fromkeys([F.threshold, torch.threshold], (-0.3, 0.2)),
+    **dict.fromkeys([torch.clamp, torch.clip, "clamp", "clip"], (-0.5, 1.0)),
+    **dict.fromkeys([torch.clamp_min, "clamp_min"], (-0.5,)),
+    **dict.fromkeys([torch.clamp_max, "clamp_max"], (0.5,)),
+    **dict.fromkeys([torch.pow, operator.pow, "pow"], (2,)),
+}
+"""Activation -> the arguments after its input, where it needs any."""
+
+_DOMAIN = {"log1p": 0.9, "tan": 1.0}
+"""Functions of a number that are wanted near 0 alone -> how near."""
+
+
+def _takes_in_place(function: Callable[..., Any]) -> bool:
+    try:
+        return "inplace" in inspect.signature(function).parameters
+    except ValueError:  # built in
+        return False
+
+
+def _tamed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, of a multiple of its input that stays where it is defined."""
+    if name not in _DOMAIN:
+        return function
+    return lambda x: function(0.1 * x)
+
+
 def _module_spellings() -> dict[str, Callable[[], nn.Module]]:
     made: dict[str, Callable[[], nn.Module]] = {}
-    for kind in GATE_OF_MODULE:
-        made[f"nn.{kind.__name__}()"] = kind
-        if kind not in (nn.PReLU, nn.GELU):
-            made[f"nn.{kind.__name__}(inplace=True)"] = lambda kind=kind: kind(inplace=True)
+    for kind, make in ACTIVATION_MODULES.items():
+        made[f"nn.{kind.__name__}()"] = make
+        if _takes_in_place(kind):
+            made[f"nn.{kind.__name__}(inplace=True)"] = lambda make=make: make(inplace=True)
     made["nn.PReLU(3)"] = lambda: nn.PReLU(3)
     made["nn.GELU('tanh')"] = lambda: nn.GELU("tanh")
     made["nn.LeakyReLU(0.3)"] = lambda: nn.LeakyReLU(0.3)
@@ -133,14 +174,23 @@ class FunctionalPReLU(nn.Module):
 
 def _function_spellings() -> dict[str, Callable[[], Callable]]:
     made: dict[str, Callable[[], Callable]] = {}
-    for function in set(GATE_OF_FUNCTION) - {F.prelu}:
+    for function in set(GATE_OF_FUNCTION) - {F.prelu, torch.prelu}:
         name = f"{function.__module__ or 'torch'}.{function.__name__}"
-        made[name] = lambda function=function: function
-        if function not in (F.gelu, torch.relu):
-            made[f"{name}(inplace=True)"] = lambda f=function: lambda x: f(x, inplace=True)
+        given = ARGUMENTS.get(function, ())
+        call = _tamed(function.__name__, lambda x, f=function, given=given: f(x, *given))
+        made[name] = lambda call=call: call
+        if _takes_in_place(function):
+            made[f"{name}(inplace=True)"] = lambda f=function, given=given: (
+                lambda x: f(x, *given, inplace=True)
+            )
     for method in set(GATE_OF_METHOD) - {"prelu"}:
-        made[f"x.{method}()"] = lambda m=method: lambda x: getattr(x, m)()
-        made[f"x.{method}_()"] = lambda m=method: lambda x: getattr(x, m + "_")()
+        given = ARGUMENTS.get(method, ())
+        call = _tamed(method, lambda x, m=method, given=given: getattr(x, m)(*given))
+        made[f"x.{method}()"] = lambda call=call: call
+        if hasattr(torch.Tensor, f"{method}_") and method not in _DOMAIN:
+            made[f"x.{method}_()"] = lambda m=method, given=given: (
+                lambda x: getattr(x, m + "_")(*given)
+            )
     made["F.prelu"] = lambda: FunctionalPReLU(method=False)
     made["x.prelu(weight)"] = lambda: FunctionalPReLU(method=True)
     made["torch.relu_"] = lambda: torch.relu_
@@ -153,6 +203,12 @@ def _function_spellings() -> dict[str, Callable[[], Callable]]:
 
 
 SPELLINGS: dict[str, Callable[[], Callable]] = {**_module_spellings(), **_function_spellings()}
+
+_GROWING = ("cosh", "exp", "expm1", "log1p", "pow", "sinh", "square", "tan")
+TAME_SPELLINGS = tuple(
+    sorted(name for name in SPELLINGS if name.split(".")[-1].strip("_()") not in _GROWING)
+)
+"""Those that can follow each other in a deep network without overflow."""
 
 
 class TokenMixer(nn.Module):

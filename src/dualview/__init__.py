@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork, disentangle
     from dualview.conversion.gates import Gate, HardGate, SoftGate
     from dualview.conversion.input_transform import InputTransform
+    from dualview.conversion.products import as_multiplier
     from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
@@ -57,6 +58,7 @@ __all__ = [
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
+    "as_multiplier",
     "disentangle",
     "empirical_ntk",
     "ensemble_contributions",
@@ -80,6 +82,7 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "as_multiplier": "conversion.products",
     "Gate": "conversion.gates",
     "HardGate": "conversion.gates",
     "SoftGate": "conversion.gates",

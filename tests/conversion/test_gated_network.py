@@ -13,7 +13,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from torch import nn
 from torch.nn import functional as F
 
@@ -116,7 +116,12 @@ def test_preactivations_are_affine_for_every_spelling(spelling):
 @settings(max_examples=60)
 @given(random_networks())
 def test_preactivations_are_affine_on_random_graphs(model):
-    net = disentangle(model, "dlgn")
+    try:
+        net = disentangle(model, "dlgn")
+    except UnsupportedOperationError as error:
+        if "changes in place" not in str(error):
+            raise
+        reject()  # a skip's value, which a later step changes
     x, y = torch.randn(2, 3, *model.input_shape, dtype=torch.float64)
     assert_affine(net, x, y)
 

@@ -11,14 +11,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dualview.conversion.gates import (
-    GATE_OF_FUNCTION,
-    GATE_OF_MODULE,
-    HardGate,
-    SoftGate,
-    apply_gate,
-)
-from tests.cases import SPELLINGS
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_MODULE
+from dualview.conversion.gates import HardGate, SoftGate, apply_gate
+from tests.cases import ACTIVATION_MODULES, ARGUMENTS, SPELLINGS
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -29,23 +24,27 @@ def pre_activations(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", GATE_OF_MODULE, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", ACTIVATION_MODULES, ids=lambda kind: kind.__name__)
 def test_module_is_pre_activation_times_gate(kind, dtype):
-    module = kind().to(dtype)
+    module = ACTIVATION_MODULES[kind]().to(dtype)
     q = pre_activations(dtype)
-    gate = GATE_OF_MODULE[kind](module)(q)
+    function = GATE_OF_MODULE[kind](module)
+    gate = function(q)
     assert gate.shape == q.shape
     assert gate.dtype == dtype
-    torch.testing.assert_close(apply_gate(q, gate), module(q.clone()))
+    torch.testing.assert_close(apply_gate(q, gate) + function.at_zero, module(q.clone()))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("function", GATE_OF_FUNCTION, ids=lambda f: f.__name__)
 def test_function_is_pre_activation_times_gate(function, dtype):
     q = pre_activations(dtype)
-    weight = [torch.tensor([0.3], dtype=dtype)] if function is F.prelu else []
-    gate = GATE_OF_FUNCTION[function](*weight)(q)
-    torch.testing.assert_close(q * gate, function(q.clone(), *weight))
+    if function.__name__ in ("log1p", "tan"):
+        q = q.clamp(-0.9, 1.0)
+    slope = torch.tensor([0.3], dtype=dtype)
+    given = [slope] if function in (F.prelu, torch.prelu) else ARGUMENTS.get(function, ())
+    gate = GATE_OF_FUNCTION[function](*given)
+    torch.testing.assert_close(q * gate(q) + gate.at_zero, function(q.clone(), *given))
 
 
 def test_channelwise_prelu():

@@ -6,6 +6,8 @@
 - Parameters that no module knows how to draw are refused.
 """
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -159,3 +161,34 @@ def test_a_generator_that_is_given_is_used():
 def test_what_has_no_values_is_refused():
     with pytest.raises(ConversionError, match=r"'weight' has no values.*Repair: model.to_empty"):
         redraw(nn.Linear(2, 2, device="meta"), None, 0)
+
+
+def test_a_model_that_draws_its_modules_one_by_one():
+    """As the models of Hugging Face's transformers do."""
+
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.randn(3))
+
+        def forward(self, x):
+            return x * self.factor
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.scaled = nn.Linear(2, 3), Scaled()
+
+        def _init_weights(self, module):
+            if isinstance(module, Scaled):
+                nn.init.normal_(module.factor, std=7.0)
+
+        def forward(self, x):
+            return self.scaled(torch.relu(self.a(x)))
+
+    model = Model()
+    before = copy.deepcopy(model.state_dict())
+    redraw(model, None, 3)
+    for name, value in model.state_dict().items():
+        assert not torch.equal(value, before[name])
+    assert model.scaled.factor.abs().max() > 3

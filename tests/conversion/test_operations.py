@@ -6,7 +6,7 @@
 """
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.conversion.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
 
 

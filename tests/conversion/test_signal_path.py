@@ -11,6 +11,7 @@
 """
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -19,7 +20,12 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.conversion.tracing import trace
-from dualview.errors import ExampleInputError, UnsupportedOperationError
+from dualview.errors import (
+    DualviewWarning,
+    ExampleInputError,
+    PrimalFilterError,
+    UnsupportedOperationError,
+)
 from tests.cases import relative_error
 
 D = torch.float64
@@ -179,7 +185,6 @@ REFUSED = {
     "softmax that is scaled": ("matmul", lambda s, h: (s.softmax(scores(s, h)) * 2) @ s.v(h)),
     "softmax over examples": ("matmul", lambda s, h: s.plain(scores(s, h)) @ s.v(h)),
     "softmax over no given axis": ("matmul", lambda s, h: F.softmax(scores(s, h)) @ s.v(h)),
-    "elementwise": ("softmax", lambda s, h: torch.softmax(s.q(h), -1) * s.v(h)),
     "of itself": ("matmul", lambda s, h: (lambda a: a @ a)(s.softmax(scores(s, h))) @ s.v(h)),
     "of a constant": ("Softmax", lambda s, h: s.softmax(s.q(h)) @ s.v.weight),
     "two weights": ("Softmax", lambda s, h: s.softmax(scores(s, h)) @ s.softmax(s.v(h))),
@@ -189,7 +194,6 @@ REFUSED = {
         "einsum",
         lambda s, h: torch.einsum("nij,njc,njc->nic", s.softmax(scores(s, h)), h, h),
     ),
-    "tanh": ("tanh", lambda s, h: torch.tanh(s.v(h))),
     "dot product with dropout": (
         "scaled_dot_product_attention",
         lambda s, h: F.scaled_dot_product_attention(s.q(h), s.k(h), s.v(h), dropout_p=0.1),
@@ -225,13 +229,32 @@ def test_a_layer_of_pytorch_by_itself_is_refused_alike():
         dv.disentangle(layer, "dnn")
 
 
-@pytest.mark.parametrize("kind", ["dlgn", "dlgn-sf"])
-@pytest.mark.parametrize("mix", [lambda s, h: h, by_heads])
-def test_a_dlgn_is_refused_with_the_reason(kind, mix):
+def test_a_dlgn_that_would_have_no_affine_layer_is_refused():
+    model = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     with pytest.raises(UnsupportedOperationError, match="affine in the input") as caught:
-        dv.disentangle(Mixer(mix), kind)
-    assert str(caught.value).startswith("LayerNorm (module 'norm') at ")
+        dv.disentangle(model, "dlgn")
+    assert str(caught.value).startswith("LayerNorm (module '0')")
     assert "Repair: use kind='dgn'" in str(caught.value)
+    with pytest.raises(UnsupportedOperationError, match="plain chain"):
+        dv.disentangle(model, "dlgn-sf")
+
+
+def test_a_dlgn_says_which_layers_are_affine():
+    layers = [nn.Linear(4, 5), nn.ReLU(), nn.LayerNorm(5), nn.Linear(5, 3), nn.Tanh()]
+    model = nn.Sequential(*layers, nn.Linear(3, 2)).double().eval()
+    with pytest.warns(DualviewWarning, match=r"LayerNorm \(module '2'\).* layers 1 are not affine"):
+        net = dv.disentangle(model, "dlgn", seed=0)
+    assert net.affine_layers == (True, False)
+    x, y = torch.randn(2, 1, 4, dtype=torch.float64)
+    values = map(net.preactivations, (x, y, (x + y) / 2))
+    kept, lost = ((a + b) / 2 - c for a, b, c in zip(*values, strict=True))
+    assert kept.abs().max() < 1e-12 < lost.abs().max()
+    assert dv.primal_filters(net, 0, (4,)).filters().shape[-1] == 4
+    with pytest.raises(PrimalFilterError, match=r"net\.affine_layers"):
+        dv.primal_filters(net, 1, (4,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dv.disentangle(Mixer(by_heads), "dlgn").affine_layers == (True,)
 
 
 OVER_EXAMPLES = {

@@ -67,7 +67,6 @@ def refused(function):
         def __init__(self):
             super().__init__()
             self.fc = nn.Linear(4, 4)
-            self.elu = nn.ELU()
             self.attention = nn.MultiheadAttention(4, 2)
 
         def forward(self, x):
@@ -78,22 +77,19 @@ def refused(function):
 
 
 CASES = {
-    "softmax": lambda m, x: F.softmax(x, 1),
-    "x.softmax": lambda m, x: x.softmax(1),
-    "tanh": lambda m, x: torch.tanh(x),
-    "sigmoid": lambda m, x: x.sigmoid(),
-    "ELU": lambda m, x: m.elu(x),
+    "softmax": lambda m, x: m.fc(F.softmax(x, 1)),
+    "x.softmax": lambda m, x: m.fc(x.softmax(1)),
+    "sqrt": lambda m, x: torch.sqrt(x),
+    "threshold": lambda m, x: F.threshold(x, 0.0, 1.0),
     "layer_norm": lambda m, x: F.layer_norm(x, (4,), weight=x[0]),
-    "group_norm": lambda m, x: F.group_norm(x, 2),
     "MultiheadAttention": lambda m, x: m.attention(x, x, x),
-    "clamp": lambda m, x: x.clamp(min=0),
+    "clamp": lambda m, x: x.clamp(min=m.fc.bias),
     "maximum": lambda m, x: torch.maximum(x, -x),
     "amax": lambda m, x: x.amax(1),
-    "mul": lambda m, x: x * torch.relu(x),
+    "mul": lambda m, x: m.fc(x) * m.fc(-x),
     "matmul": lambda m, x: x @ x.T,
     "truediv": lambda m, x: 1 / x,
-    "div": lambda m, x: x.div(x.sum(1, keepdim=True)),
-    "pow": lambda m, x: x**2,
+    "pow": lambda m, x: x**0.5,
     "cumsum": lambda m, x: x.cumsum(1),
     "linear": lambda m, x: F.linear(x, x),
     "einsum": lambda m, x: torch.einsum("ni,nj->nj", [x, x]),

@@ -9,20 +9,16 @@
 5. Recovered accuracy pairs seeds with the DNN's; means and deviations drawn and written are those
    that `summarise` gives; the DNN itself has no row; a single seed has no bar.
 6. The order of records does not matter; the order of kinds is that of the style table.
-7. Labels are spread apart: gaps hold, order is kept, nothing moves that need not.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import replace
-from itertools import pairwise
 from statistics import fmean
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dualview.errors import RunError
 from dualview.experiments.curves import (
@@ -35,7 +31,6 @@ from dualview.experiments.curves import (
     recovered_by_seed,
 )
 from dualview.experiments.summary import kind_name, percent, summarise
-from dualview.pages.axes import spread
 from dualview.pages.style import KIND_STYLES, figure_svg
 from tests.record_cases import KINDS, comparison, diverged, run_record
 
@@ -217,17 +212,3 @@ def test_order_of_records_does_not_matter():
     assert list(by_kind(shuffled)) == list(KINDS)
     for draw in (learning_curves, recovered_accuracy):
         assert figure_svg(draw(records), "a", "x") == figure_svg(draw(shuffled), "a", "x")
-
-
-@given(
-    st.lists(st.floats(0, 1), min_size=1, max_size=8),
-    st.floats(0.01, 0.1),
-)
-def test_spread(heights, gap):
-    placed = spread(heights, gap)
-    order = sorted(range(len(heights)), key=lambda index: heights[index])
-    assert all(placed[upper] - placed[lower] >= gap - 1e-9 for lower, upper in pairwise(order))
-    assert min(placed) >= -1e-9
-    assert max(placed) <= 1 + 1e-9
-    if all(abs(a - b) > gap for i, a in enumerate(heights) for b in heights[:i]):
-        np.testing.assert_allclose(placed, heights)

@@ -36,6 +36,8 @@ from dualview.arguments import (
     text_value,
     whole,
 )
+from dualview.conversion.affinity import affine_layers
+from dualview.conversion.example_input import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
@@ -51,13 +53,13 @@ from dualview.conversion.promises import (
     refuse_multipliers,
     refuse_split_batch_norm,
     refuse_switch,
+    say_what_is_affine,
     shapes_differ,
     warn_about_dropout,
 )
 from dualview.conversion.recipe import Recipe, describe_gate
-from dualview.conversion.recording.target_names import speakable
 from dualview.conversion.shallow_features import shallow_gating_network
-from dualview.conversion.tracing import TracedNetwork, gate_of, trace
+from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, named_tensors, trace
 from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
@@ -131,6 +133,8 @@ class GatedNetwork(nn.Module):
         weights_network: (x, gate_1, ..., gate_L, switches..., multipliers...) -> the model's
             outputs.
         recipe: the model and the options it was made with; None: put together by hand.
+        squash: the softmax, log-softmax or sigmoid that ends the model: logits -> the model's
+            outputs; None: the model gives its logits.
         input_transform: what is done to an input before all else, or None. All methods, and all
             functions of this package, take inputs as they are before it; the two networks by
             themselves take what comes after it.
@@ -145,6 +149,7 @@ class GatedNetwork(nn.Module):
         weights_input=one_of(*get_args(WeightsInput)),
         gate_order=several(whole(0), "a permutation of the layers"),
         recipe=optional(instance_of(Recipe)),
+        squash=optional(instance_of(fx.GraphModule)),
         input_transform=optional(instance_of(InputTransform)),
     )
     def __init__(
@@ -156,6 +161,7 @@ class GatedNetwork(nn.Module):
         weights_input: WeightsInput,
         gate_order: Sequence[int],
         recipe: Recipe | None = None,
+        squash: fx.GraphModule | None = None,
         input_transform: InputTransform | None = None,
     ) -> None:
         if sorted(gate_order) != list(range(len(gate_functions))):
@@ -168,28 +174,41 @@ class GatedNetwork(nn.Module):
         self.weights_input = weights_input
         self.gate_order = tuple(gate_order)
         self.recipe = recipe
+        self.register_module("squash", squash)
         self.register_module("input_transform", input_transform)
         self.training = weights_network.training
-        for module in (gating_network, *self.gate_functions.modules()):
+        for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
             module.training = self.training
 
     input_transform: InputTransform | None
+    squash: fx.GraphModule | None
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A network that was pickled before networks had an input transform has none."""
+        """A network that was pickled before networks had a part has none of it."""
         super().__setstate__(state)
-        self._modules.setdefault("input_transform", None)
+        for name in ("input_transform", "squash"):
+            self._modules.setdefault(name, None)
 
     @property
     def n_gates(self) -> int:
         """Number of gated layers (activation call sites)."""
         return len(self.gate_functions)
 
-    def forward(self, x: Tensor) -> Any:
-        """The outputs of the weights network under the gates of `x`: what the model returned."""
-        z = self.transformed(x)
-        gates, switches = self._gates_and_switches(z)
-        return self.weights_network(z, *gates, *switches)
+    @property
+    def affine_layers(self) -> tuple[bool, ...]:
+        """Whether the pre-activations of each gating layer are affine in the input.
+
+        In a DLGN all are that no multiplier stands before (attention, squeeze-and-excitation,
+        normalisation by statistics of the example).
+        """
+        if self.kind == "dlgn-sf":  # each reads the input directly
+            return (True,) * self.n_gates
+        return affine_layers(self.gating_network, self.n_gates)
+
+    def forward(self, x: Tensor, *more: Tensor) -> Any:
+        """What the model returned: logits under the gates of `x`, and its last squash if any."""
+        logits = self.logits(x, *more)
+        return logits if self.squash is None else self.squash(logits)
 
     def transformed(self, x: Tensor) -> Tensor:
         """What the two networks read: `x` after the input transform, if there is one."""
@@ -221,20 +240,30 @@ class GatedNetwork(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @says_what_it_takes
-    def preactivations(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
-        return tuple(self.gating_network(self.transformed(x))[: self.n_gates])
+    def logits(self, x: Tensor, *more: Tensor) -> Any:
+        """The outputs of the weights network under the gates of `x`, before a last squash.
+
+        Path kernels, paths and contributions are of these.
+        """
+        z = self.transformed(x)
+        gates, switches = self._gates_and_switches(z, *more)
+        return self.weights_network(z, *more, *gates, *switches)
 
     @says_what_it_takes
-    def gates(self, x: Tensor) -> tuple[Tensor, ...]:
+    def preactivations(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
+        """Pre-activations q_1 ... q_L of the gating network, each of its layer's shape."""
+        return tuple(self.gating_network(self.transformed(x), *more)[: self.n_gates])
+
+    @says_what_it_takes
+    def gates(self, x: Tensor, *more: Tensor) -> tuple[Tensor, ...]:
         """Gates G_1 ... G_L as the weights network receives them (gate order applied)."""
-        return self.gates_and_switches(x)[0]
+        return self.gates_and_switches(x, *more)[0]
 
     @says_what_it_takes
     def gates_and_switches(
         self,
         x: Tensor,
-        *,
+        *more: Tensor,
         hard: bool = False,
         check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -248,16 +277,16 @@ class GatedNetwork(nn.Module):
             GateOrderError: the gate order joins layers of different shapes.
             ExampleInputError: the network does not take `x`.
         """
-        return self._gates_and_switches(self.transformed(x), hard=hard, check=check)
+        return self._gates_and_switches(self.transformed(x), *more, hard=hard, check=check)
 
     def _gates_and_switches(
         self,
         z: Tensor,
-        *,
+        *more: Tensor,
         hard: bool = False,
         check: Callable[[Sequence[Tensor]], None] | None = None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        values = self.gating_network(z)
+        values = self.gating_network(z, *more)
         if check is not None:
             check(values)
         n = self.n_gates
@@ -385,11 +414,16 @@ class GatedNetwork(nn.Module):
         return text
 
 
+def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
+    return iter(()) if module is None else module.modules()
+
+
 @takes(
     ConversionError,
     kind=one_of(*get_args(Kind)),
     gate=optional(_gate),
     weights_input=one_of(*get_args(WeightsInput)),
+    mode=optional(one_of(*get_args(Mode))),
     max_pool=optional(one_of(*get_args(MaxPooling))),
     initialise=optional(calling(1)),
     seed=optional(seed_number),
@@ -403,7 +437,9 @@ def disentangle(
     weights_input: WeightsInput = "data",
     gate_order: Sequence[int] | None = None,
     max_pool: MaxPooling | None = None,
-    example_input: Tensor | None = None,
+    example_input: Any = None,
+    mode: Mode | None = None,
+    output: str | int | None = None,
     initialise: Initialiser | None = None,
     seed: int | None = None,
     input_transform: InputTransform | None = None,
@@ -435,7 +471,15 @@ def disentangle(
             network's choice of position is replayed. Default: "switch" for "dnn" and "dgn",
             "average" for "dlgn" and "dlgn-sf". A DLGN's gating network averages either way.
         example_input: a batch for which shapes are checked now rather than at the first call;
-            needed for "dlgn-sf" of a convolutional network.
+            needed for "dlgn-sf" of a convolutional network, and for a model whose forward asks
+            for shapes or types, as those of Hugging Face do: `torch.export` then follows it. A
+            model of several inputs gets a tuple or dictionary of them; the network then takes
+            them in this order.
+        mode: "evaluation" takes the model as it is in evaluation mode, whatever else it does in
+            training mode (stochastic depth, auxiliary outputs). Default: both modes must do the
+            same, dropout and batch norm aside, which follow the mode.
+        output: the name or number of the one output to take, of a model that gives several.
+            Default: all of them; kernels, paths and contributions need one.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too. Default: the modules' own
             `reset_parameters`.
@@ -465,40 +509,51 @@ def disentangle(
     model, transform = _front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
-    traced = trace(model, example_input)
-    refuse_multipliers(kind, traced)
+    traced = trace(model, example_input, mode=mode, output=output)
     order = checked_order(gate_order, traced)
     if kind == "dnn":
         check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
     make_twin = _shared if kind == "dnn" else _redrawn
     twin = make_twin(model, traced, initialise, seed)
-    builder = WeightsGraphBuilder(traced, ones=weights_input == "ones", switches=switches)
+    choice = _gate_choice(gate, kind)
+    functions = _gate_functions(choice, traced)
+    builder = WeightsGraphBuilder(
+        traced,
+        ones=weights_input == "ones",
+        switches=switches,
+        at_zero=[function.at_zero for function in functions],
+    )
     if kind == "dlgn-sf":
+        refuse_multipliers(traced)
         gating = shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     else:
         graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
         gating = gating_network(traced.module, graph)
+        if kind == "dlgn" and traced.multipliers:
+            say_what_is_affine(traced, gating)
         if kind == "dnn":
             refuse_split_batch_norm(traced, graph)
             warn_about_dropout(traced, graph)
-    choice = _gate_choice(gate, kind)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else tuple(example_input.shape[1:]),
+        example_shape=None if example_input is None else Example.of(example_input).shape,
         seed=seed,
+        mode=mode,
+        output=output,
     )
     return GatedNetwork(
         gating,
         weights_network(twin, builder.build()),
-        _gate_functions(choice, traced),
+        functions,
         kind,
         weights_input,
         order,
         recipe,
+        traced.squash,
         transform,
     )
 
@@ -552,20 +607,15 @@ def _redrawn(
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
     fresh = copy.deepcopy(traced.module)
-    sources = {speakable(name): tensor for name, tensor in _named_tensors(drawn)}
+    sources = dict(named_tensors(drawn))
     with torch.no_grad():
-        for name, tensor in _named_tensors(fresh):
-            if name in sources:
-                tensor.copy_(sources[name])
+        for name, tensor in named_tensors(fresh):
+            if name in traced.origins:
+                tensor.copy_(sources[traced.origins[name]])
     for parameter in fresh.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
             parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
     return fresh
-
-
-def _named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from module.named_parameters(remove_duplicate=False)
-    yield from module.named_buffers(remove_duplicate=False)
 
 
 def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:
@@ -576,7 +626,7 @@ def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["
     return HardGate() if choice == "hard" else SoftGate()
 
 
-def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[nn.Module]:
+def _gate_functions(choice: Gate | Literal["own"], traced: TracedNetwork) -> list[Gate]:
     """One gate function per activation, in the order of the gating network's layers."""
     if not isinstance(choice, Gate):
         return [gate_of(node) for node in traced.activations]

@@ -10,7 +10,6 @@ gates of the other self-gated activations follow from `G(q) = a(q) / q`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,13 @@ from dualview.errors import ConversionError, GateOrderError
 
 
 class Gate(nn.Module):
-    """Base class: `forward(q)` maps pre-activations to gates of the same shape."""
+    """Base class: `forward(q)` maps pre-activations to gates of the same shape.
+
+    Attributes:
+        at_zero: a(0) of the activation a(q) = a(0) + q * G(q); 0 where it is self-gated.
+    """
+
+    at_zero: float = 0.0
 
 
 class HardGate(Gate):
@@ -166,52 +171,3 @@ def apply_gate(value: Tensor, gate: Tensor) -> Tensor:
             f"{tuple(gate.shape[1:])} for each example. Repair: give gates of the layer's own shape"
         )
     return value * gate
-
-
-# The self-gated activations, and the gate of each. A function's entry takes the arguments that
-# follow its input, under the function's own names, so that a call site reads as it was written.
-
-
-def _plain(gate: Callable[[], Gate]) -> Callable[..., Gate]:
-    return lambda inplace=False: gate()
-
-
-def _leaky(negative_slope: float = 0.01, inplace: bool = False) -> Gate:
-    return LeakyGate(negative_slope)
-
-
-def _prelu(weight: nn.Parameter) -> Gate:
-    return ParametricGate(weight)
-
-
-def _gelu(approximate: str = "none") -> Gate:
-    return GELUGate(approximate)
-
-
-GATE_OF_MODULE: dict[type[nn.Module], Callable[..., Gate]] = {
-    nn.ReLU: lambda module: HardGate(),
-    nn.LeakyReLU: lambda module: LeakyGate(module.negative_slope),
-    nn.PReLU: lambda module: ParametricGate(module.weight),
-    nn.ReLU6: lambda module: ReLU6Gate(),
-    nn.GELU: lambda module: GELUGate(module.approximate),
-    nn.SiLU: lambda module: SiLUGate(),
-    nn.Hardswish: lambda module: HardswishGate(),
-    nn.Mish: lambda module: MishGate(),
-}
-"""Activation module, by exact type -> its gate."""
-
-GATE_OF_FUNCTION: dict[Callable[..., Tensor], Callable[..., Gate]] = {
-    F.relu: _plain(HardGate),
-    torch.relu: _plain(HardGate),
-    F.leaky_relu: _leaky,
-    F.relu6: _plain(ReLU6Gate),
-    F.gelu: _gelu,
-    F.silu: _plain(SiLUGate),
-    F.hardswish: _plain(HardswishGate),
-    F.mish: _plain(MishGate),
-    F.prelu: _prelu,
-}
-"""Activation function -> its gate."""
-
-GATE_OF_METHOD: dict[str, Callable[..., Gate]] = {"relu": _plain(HardGate), "prelu": _prelu}
-"""Activation as a method of a tensor -> its gate."""

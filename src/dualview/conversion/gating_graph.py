@@ -14,6 +14,7 @@ from torch import fx, nn
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.multipliers import dot_product_weights, layer_norm_scale, softmax_weights
 from dualview.conversion.pooling import max_pool_switch
+from dualview.conversion.products import multiplying_factor
 from dualview.conversion.signal_path import (
     Kinds,
     attention_factor,
@@ -110,6 +111,9 @@ def add_multiplier(
         if axis > 0:
             return env[factor]
         return graph.call_function(softmax_weights, (env[factor], env[source], axis))
+    weighing = multiplying_factor(node, kinds)
+    if weighing is not None:
+        return env[weighing]
     options = fx.map_arg(dot_product_arguments(node), env.__getitem__)
     unused = ("value", "dropout_p", "enable_gqa")
     used = {name: value for name, value in options.items() if name not in unused}

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dualview.arguments import said
+from dualview.conversion.thread_mode import ThreadMode
 from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
@@ -54,7 +54,7 @@ def seeded(seed: int) -> Iterator[None]:
 _ONE_AT_A_TIME = threading.Lock()
 
 
-class _Drawn(TorchDispatchMode):
+class _Drawn(ThreadMode):
     """Hands each operation that draws random numbers a generator of the block's own."""
 
     def __init__(self, seed: int) -> None:
@@ -108,7 +108,8 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
     """Draw every parameter of `network` anew, in place, under `seed`.
 
     `initialise` is called with the network; by default each module's own `reset_parameters` is,
-    inner modules first, so that an outer one has the last word.
+    inner modules first, so that an outer one has the last word. A model that draws its modules one
+    by one, by `_init_weights(module)` as those of Hugging Face do, has the very last.
 
     Raises:
         ConversionError: a parameter belongs to no module that knows how to draw it, has no values
@@ -127,8 +128,12 @@ def redraw(network: nn.Module, initialise: Initialiser | None, seed: int) -> Non
         if initialise is not None:
             _initialise(network, initialise)
         else:
-            _refuse_orphans(network, "", covered=False)
+            draw_each = getattr(network, "_init_weights", None)
+            if not callable(draw_each):
+                _refuse_orphans(network, "", covered=False)
             _reset(network, "")
+            if callable(draw_each):
+                network.apply(draw_each)
     for name, parameter in network.named_parameters():
         old = before[name]
         constant = old.numel() < 2 or bool((old == old.flatten()[0]).all())

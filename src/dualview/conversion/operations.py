@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dualview.conversion.normalisation import channel_affine, group_centred
+
 Target = Callable[..., Any]
 
 DENSE_MODULES = (nn.Linear,)
@@ -119,6 +121,9 @@ SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
 
 LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
     {
+        F.embedding,
+        group_centred,
+        channel_affine,
         torch.flatten,
         torch.reshape,
         torch.permute,
@@ -131,6 +136,15 @@ LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
         torch.unbind,
         torch.movedim,
         torch.swapaxes,
+        torch.swapdims,
+        torch.moveaxis,
+        torch.unflatten,
+        torch.select,
+        torch.tile,
+        torch.t,
+        torch.broadcast_to,
+        torch.concatenate,
+        torch.index_select,
         operator.getitem,
         F.dropout,
         F.dropout1d,
@@ -314,6 +328,9 @@ BATCH_AXIS_MOVERS = frozenset(
         "chunk",
         "split",
         "unfold",
+        "broadcast_to",
+        "concatenate",
+        "index_select",
         "getitem",
         "stack",
         "cat",

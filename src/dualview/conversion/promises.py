@@ -16,6 +16,7 @@ from dualview.arguments import (
     several,
     whole,
 )
+from dualview.conversion.affinity import affine_layers
 from dualview.conversion.gates import Gate, HardGate
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.source_lines import describe
@@ -42,17 +43,36 @@ def refuse_switch(kind: str, max_pool: str | None) -> None:
         )
 
 
-def refuse_multipliers(kind: Kind, traced: TracedNetwork) -> None:
-    """What a DLGN multiplies by is a gate of an affine pre-activation, and nothing else."""
-    if kind in ("dnn", "dgn") or not traced.multipliers:
-        return
-    raise UnsupportedOperationError(
-        f"{describe(traced.multipliers[0])}: kind={kind!r} promises that what the weights network "
-        f"is multiplied by comes from pre-activations that are affine in the input. LayerNorm's "
-        f"1 / standard deviation and the softmax of a product of queries and keys do not, and "
-        f"without them there is no normalisation or attention left. Repair: use kind='dgn', whose "
-        f"gating network computes them; or batch norm and convolutions in their place"
-    )
+def refuse_multipliers(traced: TracedNetwork) -> None:
+    """Refuse a "dlgn-sf" whose model multiplies by something that only its own layers compute."""
+    if traced.multipliers:
+        raise UnsupportedOperationError(
+            f"{describe(traced.multipliers[0])}: kind='dlgn-sf' has a gating layer for each layer "
+            f"of a plain chain, and nothing that could compute this multiplier. Repair: use "
+            f"kind='dlgn' or kind='dgn'"
+        )
+
+
+def say_what_is_affine(traced: TracedNetwork, gating: fx.GraphModule) -> None:
+    """Warn of pre-activations that a multiplier keeps from being affine; refuse if all are such."""
+    affine = affine_layers(gating, len(traced.activations))
+    where = describe(traced.multipliers[0])
+    if not any(affine):
+        raise UnsupportedOperationError(
+            f"{where}: kind='dlgn' promises pre-activations that are affine in the input. This "
+            f"multiplies by a number that depends on the example, as attention and normalisation "
+            f"by statistics do, so that no layer's would be. Repair: use kind='dgn', whose gating "
+            f"network computes it; or batch norm and convolutions in its place"
+        )
+    if not all(affine):
+        late = [str(layer) for layer, is_affine in enumerate(affine) if not is_affine]
+        warnings.warn(
+            f"{where}: it multiplies by a number that depends on the example, which the gating "
+            f"network computes as the model does, so that the pre-activations of layers "
+            f"{', '.join(late)} are not affine in the input (net.affine_layers tells)",
+            DualviewWarning,
+            stacklevel=4,
+        )
 
 
 def checked_order(gate_order: Sequence[int] | None, traced: TracedNetwork) -> tuple[int, ...]:

@@ -51,6 +51,8 @@ class Recipe:
         max_pool: "average" or "switch".
         example_shape: the shape of one example of the example input, if there was one.
         seed: of the freshly drawn parameters, if one was given.
+        mode: "evaluation", or None.
+        output: which of the model's outputs was taken, if one was named.
     """
 
     model: str
@@ -59,6 +61,8 @@ class Recipe:
     max_pool: str
     example_shape: tuple[int, ...] | None
     seed: int | None
+    mode: str | None = None
+    output: str | int | None = None
 
 
 def describe_gate(gate: Gate | str) -> dict[str, Any] | None:

@@ -22,7 +22,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
-from dualview.conversion.multipliers import DOT_PRODUCT_AXES
+from dualview.conversion.multipliers import DOT_PRODUCT_AXES, dot_product_weights
+from dualview.conversion.products import multiplying_factor
 from dualview.conversion.source_lines import as_nodes, module_of, operation_name
 
 Kinds = Mapping[fx.Node, str]
@@ -117,12 +118,29 @@ def needed_axes(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, int] | None:
     return None if found is None or found[1] > 0 else (found[0], 1 - found[1])
 
 
+def is_embedding(node: fx.Node) -> bool:
+    """Whether `node` looks tokens up in a table, which is linear in their one-hot vectors."""
+    if node.op == "call_module":
+        return type(module_of(node)) is nn.Embedding
+    return node.op == "call_function" and node.target is F.embedding
+
+
 def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
-    """The inputs of `node` that are on the signal path if it is: all but attention's scores."""
+    """The inputs of `node` that are on the signal path if it is: all but attention's scores.
+
+    Paths begin at an embedding: what its tokens are computed from is no signal.
+    """
+    if is_embedding(node):
+        return [source for source in node.all_input_nodes if kinds[source] != "data"]
     if is_dot_product(node):
         return as_nodes(dot_product_arguments(node)["value"])
-    factor = attention_factor(node, kinds)
+    factor = replayed_factor(node, kinds)
     return [source for source in node.all_input_nodes if source is not factor]
+
+
+def replayed_factor(node: fx.Node, kinds: Kinds) -> fx.Node | None:
+    """The factor of the product `node` that the gating network supplies; None: there is none."""
+    return attention_factor(node, kinds) or multiplying_factor(node, kinds)
 
 
 def signal_path(graph: fx.Graph, kinds: Kinds) -> frozenset[fx.Node]:
@@ -144,7 +162,7 @@ def multipliers_on(nodes: Iterable[fx.Node], kinds: Kinds) -> tuple[fx.Node, ...
 
 def _multiplies(node: fx.Node, kinds: Kinds) -> bool:
     fixed = is_layer_norm(node) or is_dot_product(node)
-    return fixed or attention_factor(node, kinds) is not None
+    return fixed or replayed_factor(node, kinds) is not None
 
 
 def _is_matrix_product(node: fx.Node) -> bool:
@@ -175,7 +193,7 @@ def _is_softmax(node: fx.Node) -> bool:
     if node.op == "call_module":
         known = type(module_of(node)) is nn.Softmax
     elif node.op == "call_function":
-        known = node.target in ops.SOFTMAX_FUNCTIONS
+        known = node.target in ops.SOFTMAX_FUNCTIONS or node.target is dot_product_weights
     else:
         known = node.op == "call_method" and node.target == "softmax"
     return known and isinstance(axis := _softmax_axis(node), int) and axis != 0
@@ -184,4 +202,6 @@ def _is_softmax(node: fx.Node) -> bool:
 def _softmax_axis(node: fx.Node) -> Any:
     if node.op == "call_module":
         return module_of(node).dim
+    if node.target is dot_product_weights:
+        return -1
     return node.args[1] if len(node.args) > 1 else node.kwargs.get("dim")

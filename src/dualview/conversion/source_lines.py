@@ -114,3 +114,14 @@ def as_nodes(value: Any) -> list[fx.Node]:
 
     fx.map_arg(value, note)
     return found
+
+
+def users_frame(stack: str | None) -> str | None:
+    """The innermost of the user's frames in a printed stack, as `describe` reads it."""
+    for frame in reversed((stack or "").split('File "')[1:]):
+        file, _, rest = frame.partition('"')
+        if is_users_file(file):
+            head, _, code = rest.partition("\n")
+            line = code.strip().split("\n")[0]
+            return f'File "{file}"{head}\n    {line}'
+    return None

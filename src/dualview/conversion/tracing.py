@@ -8,23 +8,29 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree as pytree
 
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE, Gate
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
+from dualview.conversion.gates import Gate
+from dualview.conversion.modes import evaluation_mode as evaluation_mode
+from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
-from dualview.conversion.recording.both_modes import trace_both_modes
+from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
 from dualview.conversion.rewriting.in_place import make_out_of_place
+from dualview.conversion.rewriting.last_squash import cut_off_squash
+from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
 from dualview.conversion.rewriting.positional import make_positional
+from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
+from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import (
@@ -35,11 +41,11 @@ from dualview.conversion.verification import (
     verify_examples_apart,
 )
 from dualview.errors import (
-    ExampleInputError,
     NoActivationError,
-    TracingError,
     UnsupportedOperationError,
 )
+
+Mode = Literal["evaluation"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class TracedNetwork:
     `signal_path` holds what the output needs once `activations`, `max_pools` and `multipliers`
     (LayerNorm and attention, `signal_path`) are replayed; what is off it computes
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
-    input was given; axis 0 is the example.
+    input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
+    what the model gives; None where that is the same. `origins` tells, of each parameter and buffer
+    by its name in `module`, what the model calls it.
     """
 
     module: fx.GraphModule
@@ -58,6 +66,8 @@ class TracedNetwork:
     multipliers: tuple[fx.Node, ...]
     signal_path: frozenset[fx.Node]
     shapes: dict[fx.Node, torch.Size]
+    squash: fx.GraphModule | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def graph(self) -> fx.Graph:
@@ -65,17 +75,32 @@ class TracedNetwork:
         return self.module.graph
 
     @property
+    def inputs(self) -> tuple[fx.Node, ...]:
+        """The graph's placeholders, one for each input of the model."""
+        return tuple(node for node in self.graph.nodes if node.op == "placeholder")
+
+    @property
     def input(self) -> fx.Node:
-        """The graph's one placeholder."""
-        return next(node for node in self.graph.nodes if node.op == "placeholder")
+        """The first of the inputs, which tells the number of examples."""
+        return self.inputs[0]
 
 
-def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwork:
+def trace(
+    model: nn.Module,
+    example_input: Any = None,
+    *,
+    mode: Mode | None = None,
+    output: str | int | None = None,
+) -> TracedNetwork:
     """Trace a copy of `model`.
 
     Args:
-        model: any module that torch.fx can trace, with one tensor as input.
-        example_input: a batch (examples first) that the model can take; its values do not matter.
+        model: any module that torch.fx can trace; with an example, any that torch.export can.
+        example_input: a batch (examples first) that the model can take, or a tuple or dictionary
+            of its inputs; the values do not matter.
+        mode: "evaluation" takes the model as it is in evaluation mode. Default: training mode must
+            do the same, dropout and batch norm aside.
+        output: which of the model's outputs to take, by name or number. Default: all.
 
     Raises:
         TracingError: the forward cannot be traced.
@@ -88,15 +113,58 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     ['1']
     """
     own = private_copy(model)
-    module = trace_both_modes(own)
-    if example_input is None:  # else the two are compared below
-        refuse_identity(own, module.graph)
-    in_place = [part for part in own.modules() if getattr(part, "inplace", False)]
+    names = {id(tensor): name for name, tensor in named_tensors(own)}
+    example = None if example_input is None else Example.of(example_input)
+    expected = None if example is None else outputs_of(own, example)
+    module = _recorded(own, example, mode)
+    if output is not None:
+        select_output(module, output)
+        expected = None if expected is None else selected(expected, output)
+    squash = _normalised(module, example)
+    verify(module.graph)
+    traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
+    if example is None:
+        return traced
+    shapes = shapes_in(module, example)
+    verify_examples_apart(traced.multipliers, value_kinds(module.graph), shapes)
+    compare(type(model).__name__, module, squash, expected, example)
+    return replace(traced, shapes=shapes)
+
+
+def named_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers by name, a shared one under each of its names."""
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def _origins(module: nn.Module, names: Mapping[int, str]) -> dict[str, str]:
+    """Name of each tensor of `module` that the model has too -> its name there."""
+    return {
+        name: names[id(tensor)] for name, tensor in named_tensors(module) if id(tensor) in names
+    }
+
+
+def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModule | None:
+    """Bring the graph to the form that the tables know; what squashes its logits, if anything."""
     write_out_attention(module)
     make_out_of_place(module.graph)
     make_positional(module.graph)
     drop_dead_code(module.graph)
-    verify(module.graph)
+    write_out(module, value_kinds(module.graph))
+    name_spelled_activations(module, value_kinds(module.graph))
+    ranks = {}
+    if example is not None and has_maxima(module.graph):
+        ranks = shapes_in(module, example)
+    write_maxima_as_pools(module, value_kinds(module.graph), ranks)
+    return cut_off_squash(module, value_kinds(module.graph))
+
+
+def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> TracedNetwork:
+    """What the graph multiplies by, in order.
+
+    Raises:
+        NoActivationError: there is no activation.
+    """
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
     # An activation of parameters alone is a constant, as everything that they are made into is.
@@ -104,23 +172,41 @@ def trace(model: nn.Module, example_input: Tensor | None = None) -> TracedNetwor
     activations = tuple(n for n in signal if is_activation(n))
     if not activations:
         raise NoActivationError(
-            f"{type(model).__name__}: expected at least one ReLU or other self-gated activation "
-            f"that the output depends on, got none, so there is no gate. Repair: pass the network "
-            f"with its activations inside forward (an activation that no output needs is dropped)"
+            f"{name}: expected at least one ReLU or other activation that the output depends on, "
+            f"got none, so there is no gate. Repair: pass the network with its activations inside "
+            f"forward (an activation that no output needs is dropped)"
         )
     max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
+    for node in activations:
+        gate_of(node)
     for node in module.graph.nodes:
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
     multipliers = multipliers_on(signal, kinds)
-    shapes = {}
-    if example_input is not None:
-        shapes = _propagate_shapes(module, example_input)
-        verify_examples_apart(multipliers, kinds, shapes)
-        _compare_with_model(module, own, in_place, example_input)
-    return TracedNetwork(module, activations, max_pools, multipliers, on_path, shapes)
+    return TracedNetwork(module, activations, max_pools, multipliers, on_path, {}, squash)
+
+
+def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.GraphModule:
+    """The graph of `own`: by symbolic tracing, which is quick, or by `torch.export`.
+
+    Raises:
+        TracingError: neither can follow the forward.
+    """
+    evaluation_only = mode == "evaluation"
+    if example is None or example.shape is not None:
+        try:
+            module = trace_both_modes(own, evaluation_only=evaluation_only)
+            if example is None:  # else the two are compared
+                refuse_identity(own, module.graph)
+            return module
+        except UnfollowedError:
+            if example is None:
+                raise
+    from dualview.conversion.capture import captured
+
+    return captured(own, example, evaluation_only=evaluation_only)
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
@@ -129,7 +215,23 @@ def drop_dead_code(graph: fx.Graph) -> None:
 
 
 def gate_of(node: fx.Node) -> Gate:
-    """The gate of the activation at `node`: its output divided by its input."""
+    """The gate of the activation at `node`: its output, less that of 0, divided by its input.
+
+    Raises:
+        UnsupportedOperationError: with these options it has no gate.
+    """
+    try:
+        return _gate_of(node)
+    except ValueError as error:
+        if isinstance(error, UnsupportedOperationError):
+            raise
+        raise UnsupportedOperationError(
+            f"{describe(node)}: {error}, so it has no slope at 0 that could be a gate. Repair: use "
+            f"another activation, or other options"
+        ) from error
+
+
+def _gate_of(node: fx.Node) -> Gate:
     if node.op == "call_module":
         module = module_of(node)
         return GATE_OF_MODULE[type(module)](module)
@@ -175,85 +277,3 @@ def data_argument(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(source, fx.Node)
     return source
-
-
-class _ShapeInterpreter(fx.Interpreter):
-    """Runs the graph once and notes every tensor's shape."""
-
-    def __init__(self, module: fx.GraphModule) -> None:
-        super().__init__(module)
-        self.shapes: dict[fx.Node, torch.Size] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        try:
-            value = super().run_node(n)
-        except Exception as error:
-            sources = [self.shapes[s] for s in n.all_input_nodes if s in self.shapes]
-            got = ", ".join(str(tuple(shape)) for shape in sources)
-            raise ExampleInputError(
-                f"{describe(n)}: it cannot take a value of shape {got} ({error}). Repair: pass an "
-                f"example_input of the shape that the model takes, examples first"
-            ) from error
-        if isinstance(value, Tensor):
-            self.shapes[n] = value.shape
-        return value
-
-
-def _propagate_shapes(module: fx.GraphModule, example: Tensor) -> dict[fx.Node, torch.Size]:
-    if not isinstance(example, Tensor):
-        raise ExampleInputError(
-            f"example_input: expected a tensor, examples first, got {type(example).__name__}"
-        )
-    if example.dim() < 2:
-        raise ExampleInputError(
-            f"example_input: expected a batch, examples first, got shape {tuple(example.shape)}. "
-            f"Repair: x.unsqueeze(0) makes a batch of one example"
-        )
-    with evaluation_mode(module), torch.no_grad():
-        interpreter = _ShapeInterpreter(module)
-        interpreter.extra_traceback = False
-        interpreter.run(example)
-    return interpreter.shapes
-
-
-def _compare_with_model(
-    module: fx.GraphModule, own: nn.Module, in_place: list[nn.Module], example: Tensor
-) -> None:
-    """Run model and graph on the example: what tracing misses silently shows here.
-
-    The two share their modules, of which the graph has those in `in_place` out-of-place.
-    """
-    with evaluation_mode(own), evaluation_mode(module), torch.no_grad():
-        _set_in_place(in_place, True)
-        expected = pytree.tree_leaves(own(example.clone()))
-        _set_in_place(in_place, False)
-        got = pytree.tree_leaves(module(example.clone()))
-    tolerance = 1e-3 if example.element_size() < 8 else 1e-9
-    for a, b in zip(got, expected, strict=True):
-        if not isinstance(b, Tensor):
-            continue
-        scale = b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 1.0
-        if not torch.allclose(a, b, 0, float(tolerance * scale), equal_nan=True):
-            raise TracingError(
-                f"{type(own).__name__}: the traced graph and the model give different outputs for "
-                f"example_input. Something in forward is not seen by a trace: a branch on the type "
-                f"or identity of a value (type(x), `h is x`), or a tensor changed through .data. "
-                f"Repair: write forward without it"
-            )
-
-
-def _set_in_place(modules: list[nn.Module], value: bool) -> None:
-    for module in modules:
-        module.inplace = value  # type: ignore[assignment]
-
-
-@contextmanager
-def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """`module` in evaluation mode inside the block; every submodule's own mode comes back."""
-    modes = {m: m.training for m in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, mode in modes.items():
-            m.training = mode

@@ -9,7 +9,6 @@ that is not random (`signal_path`).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -17,15 +16,16 @@ import torch
 from torch import fx
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
 from dualview.conversion.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
 from dualview.conversion.signal_path import (
-    attention_factor,
     dot_product_arguments,
     is_dot_product,
+    is_embedding,
     is_layer_norm,
     layer_norm_of,
     needed_axes,
+    replayed_factor,
     signal_path,
 )
 from dualview.conversion.source_lines import as_nodes, describe, module_of, operation_name
@@ -118,7 +118,16 @@ def verify_examples_apart(
         )
 
 
-def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+def is_known_affine(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
+    """Whether `node`, no activation or max pool, is affine in the data that it reads."""
+    try:
+        _verify_node(node, kinds)
+    except UnsupportedOperationError:
+        return False
+    return True
+
+
+def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
     if is_activation(node) or is_max_pool(node):
         return
     if is_layer_norm(node):
@@ -128,8 +137,14 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
         _verify_dot_product(node)
         return
     if node.op == "call_module":
-        if type(module_of(node)) not in ops.LINEAR_MODULES:
+        module: Any = module_of(node)
+        if not is_embedding(node) and type(module) not in ops.LINEAR_MODULES:
             _refuse(node)
+        if is_embedding(node) and module.max_norm is not None:
+            raise UnsupportedOperationError(
+                f"{describe(node)}: with max_norm it changes its own weights at each call. Repair: "
+                f"set max_norm to None"
+            )
         return
     if node.target is getattr:
         if node.args[1] not in ops.LINEAR_ATTRIBUTES:
@@ -137,13 +152,15 @@ def _verify_node(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
         return
     _verify_options(node)
     factors = [arg for arg in as_nodes((node.args, node.kwargs)) if kinds[arg] == "data"]
-    replayed = attention_factor(node, kinds)
+    replayed = replayed_factor(node, kinds)
     if replayed is not None:
         factors.remove(replayed)
     if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
         if len(factors) > 1:
             _refuse_product(node)
     elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
+        if replayed is not None:
+            return
         divisors = [*node.args[1:], *(v for k, v in node.kwargs.items() if k != "input")]
         if any(_holds_data(arg, kinds) for arg in divisors):
             _refuse_product(node)
@@ -183,7 +200,7 @@ def _verify_follows_the_mode(node: fx.Node) -> None:
         )
 
 
-def _verify_layer_norm(node: fx.Node, kinds: dict[fx.Node, ValueKind]) -> None:
+def _verify_layer_norm(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
     if any(kinds[n] == "data" for n in node.all_input_nodes if n is not layer_norm_of(node).source):
         raise UnsupportedOperationError(
             f"{describe(node)}: expected a gamma and beta that are parameters, got one that "
@@ -201,7 +218,7 @@ def _always_on(node: fx.Node) -> bool:
     return bool(node.kwargs.get("training", node.args[2] if len(node.args) > 2 else True))
 
 
-def _holds_data(argument: Any, kinds: dict[fx.Node, ValueKind]) -> bool:
+def _holds_data(argument: Any, kinds: Mapping[fx.Node, str]) -> bool:
     return any(kinds[node] == "data" for node in as_nodes(argument))
 
 
@@ -211,11 +228,9 @@ def _refuse(node: fx.Node) -> None:
 
 
 def _refuse_product(node: fx.Node) -> None:
-    same = node.target in (operator.mul,) and len(set(node.all_input_nodes)) == 1
-    hint = "a square is not self-gated" if same else "a hand-written gate or attention"
     raise UnsupportedOperationError(
-        f"{describe(node)}: it multiplies or divides two values that both depend on the input "
-        f"({hint}), so the network is not affine between its gates. Repair: spell x * sigmoid(x) "
-        f"as nn.SiLU, x * Phi(x) as nn.GELU, attention as softmax(scores, dim=-1) @ values with at "
-        f"most dropout between; leave out squeeze-and-excitation"
+        f"{describe(node)}: it multiplies or divides two values that both depend on the input, and "
+        f"nothing says which of them is the gate: neither is squashed (sigmoid, softmax), a "
+        f"statistic of the example or, of the two, the activated one. Repair: name the factor that "
+        f"the gating network is to supply, h * dualview.as_multiplier(g) in forward"
     )

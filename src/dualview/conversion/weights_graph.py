@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,15 +23,16 @@ from dualview.conversion.leaf import leaf
 from dualview.conversion.multipliers import replay_layer_norm
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.signal_path import (
-    attention_factor,
     dot_product_arguments,
+    is_embedding,
     is_layer_norm,
     layer_norm_of,
+    replayed_factor,
 )
 from dualview.conversion.source_lines import describe, module_of, operation_name
 from dualview.conversion.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
 from dualview.conversion.verification import ValueKind, is_shape_query, value_kinds
-from dualview.errors import DualviewWarning
+from dualview.errors import ConversionError, DualviewWarning
 
 MULTIPLIER = "multiplier_"
 """How the placeholders of a weights network's multipliers are called, up to their number."""
@@ -51,8 +53,17 @@ def spread_over_batch(row: Tensor, x: Tensor) -> Tensor:
 class WeightsGraphBuilder:
     """Copies a traced graph node by node, activations and max pools replaced."""
 
-    def __init__(self, traced: TracedNetwork, *, ones: bool, switches: bool) -> None:
+    def __init__(
+        self,
+        traced: TracedNetwork,
+        *,
+        ones: bool,
+        switches: bool,
+        at_zero: Sequence[float] | None = None,
+    ) -> None:
+        """`at_zero` holds what each activation is at 0, a bias beside its gate; default: 0."""
         self.traced = traced
+        self.at_zero = dict(zip(traced.activations, at_zero or (), strict=False))
         self.ones = ones
         self.graph = fx.Graph()
         self.kinds: dict[fx.Node, ValueKind] = value_kinds(traced.graph)
@@ -60,7 +71,12 @@ class WeightsGraphBuilder:
         """Values for the whole batch."""
         self.row: dict[fx.Node, fx.Node] = {}
         """Values that no example changes yet, as one row (constant-1 input only)."""
-        self.x = self.graph.placeholder("x")
+        names = ["x", *(f"input_{k}" for k in range(2, len(traced.inputs) + 1))]
+        self.inputs = {
+            node: self.graph.placeholder(name)
+            for node, name in zip(traced.inputs, names, strict=True)
+        }
+        self.x = self.inputs[traced.input]
         count = range(1, len(traced.activations) + 1)
         self.gates = [self.graph.placeholder(f"gate_{k}") for k in count]
         pools = range(1, len(traced.max_pools) + 1 if switches else 1)
@@ -78,8 +94,7 @@ class WeightsGraphBuilder:
             if node.op == "placeholder":
                 self._start(node)
             elif node in self.traced.activations:
-                value = self._row_or_full(data_argument(node))
-                self.full[node] = self.graph.call_function(apply_gate, (value, next(gates)))
+                self._gate(node, next(gates))
             elif node in self.traced.max_pools:
                 self._pool(node, next(switches, None))
             elif node in self.traced.multipliers:
@@ -92,10 +107,23 @@ class WeightsGraphBuilder:
         return self.graph
 
     def _start(self, node: fx.Node) -> None:
+        if self.ones and any(map(is_embedding, self.traced.graph.nodes)):
+            raise ConversionError(
+                "weights_input='ones': the model reads tokens, in whose place no 1 can stand. "
+                "Repair: weights_input='data'"
+            )
         if self.ones:
-            self.row[node] = self.graph.call_function(one_row_of_ones, (self.x,))
+            self.row[node] = self.graph.call_function(one_row_of_ones, (self.inputs[node],))
         else:
-            self.full[node] = self.x
+            self.full[node] = self.inputs[node]
+
+    def _gate(self, node: fx.Node, gate: fx.Node) -> None:
+        value = self._row_or_full(data_argument(node))
+        gated = self.graph.call_function(apply_gate, (value, gate))
+        bias = self.at_zero.get(node, 0.0)
+        if bias != 0:
+            gated = self.graph.call_function(torch.add, (gated, bias))
+        self.full[node] = gated
 
     def _pool(self, node: fx.Node, switch: fx.Node | None) -> None:
         source = data_argument(node)
@@ -111,7 +139,7 @@ class WeightsGraphBuilder:
 
     def _multiply(self, node: fx.Node, multiplier: fx.Node) -> None:
         """LayerNorm under a scale, or attention under weights, that the gating network gives."""
-        factor = attention_factor(node, self.kinds)
+        factor = replayed_factor(node, self.kinds)
         if is_layer_norm(node):
             norm = layer_norm_of(node)
             value = self._row_or_full(norm.source)
@@ -150,11 +178,11 @@ class WeightsGraphBuilder:
     def batch_value(self, node: fx.Node) -> fx.Node:
         """The value of `node` for the whole batch, spread from its one row if need be."""
         if node not in self.full:
-            if self.kinds[node] == "data":
+            if self.kinds[node] == "data" and node in self.row:
                 self.full[node] = self.graph.call_function(
                     spread_over_batch, (self.row[node], self.x)
                 )
-            else:  # a size: read it off the whole batch
+            else:  # a size, or the tokens of an embedding: read off the whole batch
                 self.full[node] = self.graph.node_copy(node, self.batch_value)
         return self.full[node]
 

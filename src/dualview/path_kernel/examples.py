@@ -101,8 +101,8 @@ def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
         ) from error
     if not isinstance(out, Tensor):
         raise PathKernelError(
-            f"net: expected one tensor as output, got {type(out).__name__}. Repair: wrap the model "
-            f"in a module that returns one of its outputs, and take that apart"
+            f"net: expected one tensor as output, got {type(out).__name__}. Repair: "
+            f"disentangle(..., output=...) takes one of the model's outputs"
         )
     if out.dim() == 0:  # an axis of other size is for the rules to refuse, by the operation
         raise PathKernelError(

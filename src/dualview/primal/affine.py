@@ -43,6 +43,13 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     """
     _check_kind(net)
     layer = _checked_layer(net, layer)
+    if not net.affine_layers[layer]:
+        raise PrimalFilterError(
+            f"layer {layer}: a multiplier that depends on the example (attention, "
+            f"squeeze-and-excitation, normalisation by its statistics) stands before it, so that "
+            f"its pre-activations are not affine in the input and have no filters. Repair: choose "
+            f"a layer for which net.affine_layers is True"
+        )
     network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
     if net.input_transform is not None:
         _put_first(net.input_transform, network)

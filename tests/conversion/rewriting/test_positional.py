@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.normalisation import channel_affine, group_centred
 from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.structure import outline
 from dualview.conversion.tracing import trace
@@ -65,6 +66,17 @@ OPTIONS = {
     "layer_norm": {"normalized_shape": (4, 4)},
     **{f"dropout{d}": {"p": 0.5, "training": False} for d in ("", "1d", "2d", "3d")},
     "leaky_relu": {"negative_slope": 0.2},
+    "broadcast_to": {"size": (-1, 4, 4, 4)},
+    "concatenate": {"dim": 1},
+    "index_select": {"dim": 1, "index": torch.tensor([0, 2])},
+    "clamp": {"min": -0.5, "max": 1.0},
+    "clip": {"min": -0.5, "max": 1.0},
+    "clamp_min": {"min": -0.5},
+    "clamp_max": {"max": 0.5},
+    "pow": {"exponent": 2},
+    "threshold": {"threshold": -0.3, "value": 0.2},
+    "_threshold": {"threshold": -0.3, "value": 0.2},
+    "elu": {"alpha": 0.3},
 }
 OTHERS = {
     "split": ({"split_size_or_sections": 2, "dim": 1}, {"split_size": 2, "dim": 1}),
@@ -86,8 +98,11 @@ PREPARED = {
     "adaptive_avg_pool1d": lambda h: h.flatten(2),
     "adaptive_avg_pool3d": lambda h: h.unsqueeze(1),
 }
-FIRST = {torch.cat: "tensors", torch.concat: "tensors", torch.stack: "tensors"}
+FIRST = dict.fromkeys([torch.cat, torch.concat, torch.concatenate, torch.stack], "tensors")
 FIRST |= {torch.split: "tensor"}
+
+NAMED_OTHERWISE = {F.embedding, group_centred, channel_affine}
+"""Of tokens, and of this package: written by the passes over a graph alone."""
 
 FUNCTIONS = sorted(
     {
@@ -98,7 +113,7 @@ FUNCTIONS = sorted(
         | {torch.mul, torch.multiply, torch.matmul, torch.mm, F.linear}
         | ops.SOFTMAX_FUNCTIONS
         | set(GATE_OF_FUNCTION)
-        if f.__module__ != "_operator"
+        if f.__module__ != "_operator" and f not in NAMED_OTHERWISE
     },
     key=str,
 )

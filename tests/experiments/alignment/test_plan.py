@@ -7,8 +7,6 @@
 3. A run ends with the measurements of an uninterrupted one, wherever it was interrupted, and these
    equal a measurement of the trained network taken afresh.
 4. On the digits the complexity falls and the alignment grows.
-5. Tables give means and deviations of the measurements, say where a complexity is infinite, and
-   leave out diverged runs.
 """
 
 import dataclasses
@@ -20,7 +18,6 @@ from safetensors.torch import load_model
 from dualview.datasets import load
 from dualview.errors import DataError
 from dualview.experiments.alignment import plan as alignment
-from dualview.experiments.alignment import tables
 from dualview.experiments.alignment.class_pair import class_pair, first_of_each
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.experiments.alignment.measure import build_network, hard_npk
@@ -28,7 +25,6 @@ from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import run_jobs
 from dualview.training import MODEL, SettingsError, Unwatched
 from tests.experiments.small import exact
-from tests.record_cases import diverged, run_record
 from tests.training.tiny import tiny_data
 
 DIGITS = load("digits")
@@ -135,59 +131,6 @@ def test_complexity_falls_on_the_digits(tmp_path):
     assert cosine[0] < cosine[1] < cosine[2] < 1
     assert run.measurements["rank"] == [100] * 3
     assert run.test_accuracy > 0.9
-
-
-def _record(kind, seed, complexity, **changes):
-    taken = {
-        "points": 4,
-        "epoch": [0, 2],
-        "complexity": complexity,
-        "alignment": [0.25, 0.5],
-        "rank": [4, 3],
-        "condition": [10.0, 2e6],
-    }
-    return run_record(kind, seed, experiment="alignment", measurements=taken, **changes)
-
-
-def test_tables():
-    records = [
-        _record("dnn", 0, [40.0, 10.0]),
-        _record("dnn", 1, [42.0, 12.6]),
-        _record("dlgn", 0, [30.0, None]),
-        diverged(_record("dnn", 2, [99.0])),
-    ]
-    course, runs = tables.tables(records)
-    assert course.columns == (
-        "Epochs",
-        "DNN: complexity",
-        "Alignment",
-        "DLGN: complexity",
-        "Alignment",
-    )
-    assert course.rows == (
-        ("0", "41 ± 1", "0.250 ± 0.000", "30", "0.250"),
-        ("2", "11 ± 2", "0.500 ± 0.000", "∞", "0.500"),
-    )
-    assert [row[0] for row in runs.rows] == ["DNN", "DLGN"]
-    assert runs.rows[0][3:] == ("0.28 ± 0.04", "2 of 2", "3", "2.0e+06", "2")
-    assert runs.rows[1][3:] == ("–", "0 of 1", "3", "2.0e+06", "1")
-    assert "2006.10529" in course.notes[1]
-
-
-def test_tables_of_diverged_runs():
-    assert [table.rows for table in tables.tables([diverged(_record("dnn", 0, [9.0]))])] == [
-        (),
-        (),
-    ]
-
-
-def test_rows_shown():
-    assert tables.shown([0, 2, 4]) == [0, 2, 4]
-    for count in range(9, 200):
-        epochs = tables.shown(range(count))
-        assert len(epochs) <= tables.TABLE_ROWS
-        assert (epochs[0], epochs[-1]) == (0, count - 1)
-        assert sorted(set(epochs)) == epochs
 
 
 def test_experiment_keeps_the_random_state(tmp_path):

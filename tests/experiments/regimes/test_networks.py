@@ -5,7 +5,7 @@
 - gates of FRNPF(II) and (DI) are those of the ReLU network's initialisation; the weights of (DI)
   start there too, those of (II) elsewhere; gates of FLNPF are those of the trained network;
 - DLNPF has the scaled soft gate and trains both networks;
-- an unknown regime and an unreadable model are refused.
+- an unknown regime is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from dualview.architectures import build
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import save_parameters
-from dualview.errors import RunError
 from dualview.experiments.npk_paper import FrozenGates, drawn, frozen_gates, load_trained
 from dualview.experiments.regimes.networks import regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
@@ -163,15 +162,3 @@ def test_decoupled_learning(arch: str, trained: Path) -> None:
 def test_unknown_regime_is_refused() -> None:
     with pytest.raises(SettingsError, match="did you mean 'flnpf'"):
         regime_network("flnp", lambda: draw_of("fc"), 0)
-
-
-def test_unreadable_model_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    for content in (None, b"no"):
-        if content:
-            path.write_bytes(content)
-        with pytest.raises(RunError, match="delete that run's folder"):
-            load_trained(draw_of("fc"), path)
-    save_parameters(draw_of("gconv"), path)
-    with pytest.raises(RunError, match="expected the parameters of the trained ReLU network"):
-        load_trained(draw_of("fc"), path)

@@ -3,7 +3,6 @@
 1. FC and C4GAP on small data, C4GAP elsewhere, one of them where asked; kinds in order, seed by
    seed.
 2. Residual networks, which have no shallow form, are refused when planned.
-3. The table by hand: a row for each kind, FC first, recovered accuracy by seed.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from dualview.errors import ConversionError
 from dualview.experiments.experiment import Request
 from dualview.experiments.shallow import plan as shallow
 from dualview.experiments.shallow.plan import plan
-from dualview.experiments.shallow.tables import KINDS, tables
+from dualview.experiments.shallow.tables import KINDS
 from tests.experiments.reproduced import few_digits
-from tests.record_cases import run_record
 
 DATA = few_digits(20)
 
@@ -38,21 +36,3 @@ def test_what_is_planned(tmp_path, monkeypatch):
 def test_residual_networks_are_refused(tmp_path):
     with pytest.raises(ConversionError, match="Repair"):
         plan(Request(arch="resnet20", width=4), DATA, tmp_path)
-
-
-def test_rows_by_hand():
-    records = [
-        run_record(kind, 0, architecture=arch, test_accuracy=accuracy)
-        for arch in ("c4gap", "fc")
-        for kind, accuracy in (("dlgn-sf", 0.6), ("dnn", 0.8), ("dlgn", 0.7))
-    ]
-    (table,) = tables(records)
-    assert [row[:3] for row in table.rows] == [
-        (f"{arch}, {kind}", *cells)
-        for arch in ("FC", "C4GAP")
-        for kind, cells in (
-            ("DNN", ("80.00", "100.00")),
-            ("DLGN", ("70.00", "87.50")),
-            ("DLGN-SF", ("60.00", "75.00")),
-        )
-    ]

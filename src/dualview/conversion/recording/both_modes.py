@@ -37,6 +37,10 @@ from dualview.conversion.source_lines import describe, users_line
 from dualview.errors import DualviewWarning, TracingError, UnsupportedOperationError
 
 
+class UnfollowedError(TracingError):
+    """Forward asks for a value, size, dtype or device, which symbolic tracing does not know."""
+
+
 @dataclass(frozen=True)
 class _Recording:
     """One recorded forward: its graph, and the tensors that forward made itself, by name."""
@@ -45,10 +49,13 @@ class _Recording:
     constants: dict[str, Tensor]
 
 
-def trace_both_modes(own: nn.Module) -> fx.GraphModule:
+def trace_both_modes(own: nn.Module, *, evaluation_only: bool = False) -> fx.GraphModule:
     """The graph of `own`, a private copy of a model, with its modules; they keep their modes.
 
+    `evaluation_only` takes forward as it is in evaluation mode, whatever it does in training mode.
+
     Raises:
+        UnfollowedError: forward asks what only shapes or values could tell.
         TracingError: forward cannot be followed, or does not do one and the same thing.
     """
     if torch_fx_is_tracing():
@@ -57,12 +64,10 @@ def trace_both_modes(own: nn.Module) -> fx.GraphModule:
             f"call, or in another thread), and until it has finished no module can be called as "
             f"itself. Repair: convert before or after torch.fx.symbolic_trace"
         )
-    modes = {module: module.training for module in own.modules()}
     paths = {name: module.training for name, module in own.named_modules()}
     name = _input_name(own)
-    fresh = State(own)
-    with _all_need_gradients(own):
-        own.train()
+    with _state_kept(own) as fresh, _all_need_gradients(own):
+        own.train(not evaluation_only)
         training = _record(own, name)
         _refuse_state(own, [c for c in fresh.changes() if _counts(*c[1:])])
         fresh.restore()
@@ -75,9 +80,6 @@ def trace_both_modes(own: nn.Module) -> fx.GraphModule:
         if not _same_graph(evaluation, again):
             _refuse_another(own, evaluation, again, _record(own, name))
         module = _graph_network(own, evaluation)
-        fresh.restore()
-    for part, mode in modes.items():
-        part.training = mode
     module.training = own.training
     for graph in (training.graph, again.graph):
         rename(graph)
@@ -94,6 +96,19 @@ def trace_both_modes(own: nn.Module) -> fx.GraphModule:
             stacklevel=4,
         )
     return module
+
+
+@contextmanager
+def _state_kept(own: nn.Module) -> Iterator[State]:
+    """What the modules hold, and their modes, put back whether they could be recorded or not."""
+    modes = {module: module.training for module in own.modules()}
+    fresh = State(own)
+    try:
+        yield fresh
+    finally:
+        fresh.restore()
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _graph_network(own: nn.Module, recording: _Recording) -> fx.GraphModule:
@@ -126,13 +141,14 @@ def _record(
                 f"{what}: forward {error}, at {line}. Repair: {error.repair}"
             ) from error
         why = f"it {error}" if isinstance(error, Refusal) else str(error)
-        raise TracingError(
+        raise UnfollowedError(
             f"{what}: tracing cannot follow {line} ({why}). Expected a forward that takes one "
             f"path, whatever the values and sizes of its input, and that keeps nothing from one "
             f"call to the next. Repair: replace `if`, `while`, `assert`, `len()`, `int()` or item "
-            f"assignment on tensors by tensor operations (x.shape[0] for len(x)); convert a "
-            f"network before it is compiled or taken apart; or convert the part of the model "
-            f"before or after that line"
+            f"assignment on tensors by tensor operations (x.shape[0] for len(x)); pass an "
+            f"example_input, with which shapes and dtypes are known; convert a network before it "
+            f"is compiled or taken apart; or convert the part of the model before or after that "
+            f"line"
         ) from error
 
 
@@ -331,13 +347,15 @@ def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str
             continue
         raise TracingError(
             f"{describe(node)}: forward does another thing in training mode than in evaluation "
-            f"mode. Expected one graph for both. Repair: use nn.Dropout and nn.BatchNorm modules, "
-            f"which follow the mode, and return the same outputs in both modes"
+            f"mode. Expected one graph for both. Repair: mode='evaluation' takes the model as it "
+            f"is in evaluation mode; or use nn.Dropout and nn.BatchNorm modules, which follow the "
+            f"mode, and return the same outputs in both modes"
         )
     if len(evaluation) != len(other):
         raise TracingError(
             f"forward runs {len(other)} operations in training mode and {len(evaluation)} in "
-            f"evaluation mode. Repair: return the same outputs in both modes"
+            f"evaluation mode. Repair: mode='evaluation' takes the model as it is in evaluation "
+            f"mode; or return the same outputs in both modes"
         )
 
 

@@ -74,8 +74,29 @@ def _warn_about_train(own: nn.Module) -> None:
 
 
 def _train_is_overridden(module: nn.Module) -> bool:
+    """Whether `module`, of a private copy, has a `train` that does not set all modes alike.
+
+    Those of large libraries are overridden and do what PyTorch's does.
+    """
     of_torch = type(module).__module__.startswith("torch.")
-    return not of_torch and type(module).train is not nn.Module.train
+    if of_torch or type(module).train is nn.Module.train:
+        return False
+    modes = {part: part.training for part in module.modules()}
+    frozen = {p: p.requires_grad for p in module.parameters()}
+    try:
+        alike = all(_sets_all(module, mode) for mode in (True, False))
+        same = all(p.requires_grad == needed for p, needed in frozen.items())
+    except Exception:
+        return True
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+    return not (alike and same)
+
+
+def _sets_all(module: nn.Module, mode: bool) -> bool:
+    module.train(mode)
+    return all(part.training is mode for part in module.modules())
 
 
 def _refuse_wrapper(module: nn.Module, name: str) -> None:

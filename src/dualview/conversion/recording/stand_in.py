@@ -22,7 +22,7 @@ from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.conversion.rewriting.in_place import AUGMENTED
 from dualview.conversion.source_lines import is_users_file
 

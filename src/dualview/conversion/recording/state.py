@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 _TORCHS = frozenset(vars(nn.Module()))
+_PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None)})
 _CONTAINERS = (list, deque, set, dict)
 
 
@@ -69,7 +70,10 @@ def _seen(place: Mapping[str, Any]) -> dict[str, _Seen]:
 
 def _times_changed(value: Any) -> int:
     """How often a tensor, or those in a container, were changed in place."""
-    found = tree_leaves(value) if isinstance(value, _CONTAINERS) else [value]
+    if type(value) in _PLAIN:
+        return 0
+    held = value.values() if isinstance(value, dict) else value
+    found = held if isinstance(value, _CONTAINERS) else [value]
     return sum(
         tensor._version for tensor in found if type(tensor) is Tensor and not tensor.is_inference()
     )
@@ -93,8 +97,7 @@ def _same(a: _Seen, b: _Seen) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     """Whether two plain values are one; others are one only if they are the same object."""
-    plain = (bool, int, float, complex, str, bytes, type(None))
-    return type(a) is type(b) and isinstance(a, plain) and a == b
+    return type(a) is type(b) and type(a) in _PLAIN and a == b
 
 
 def holds_stand_in(value: Any) -> bool:

@@ -23,11 +23,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx, nn
 from torch.fx import _symbolic_trace
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dualview.conversion.recording.stand_in import Refusal, StandIn
 from dualview.conversion.source_lines import is_under, stack_trace_here
+from dualview.conversion.thread_mode import ThreadMode
 
 _CALL, _READ = nn.Module.__call__, nn.Module.__getattr__
 _COMPILER = torch.__path__[0] + "/_dynamo/eval_frame.py", "_TorchDynamoContext."
@@ -240,7 +240,7 @@ def torch_fx_is_tracing() -> bool:
     return nn.Module.__call__ is not _CALL or nn.Module.__getattr__ is not _READ
 
 
-class _RandomNumbers(TorchDispatchMode):
+class _RandomNumbers(ThreadMode):
     """Refuses random numbers that forward draws while it is recorded, in this thread alone."""
 
     def __init__(self, tracer: Tracer) -> None:

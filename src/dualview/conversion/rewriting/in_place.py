@@ -16,7 +16,7 @@ from torch import fx
 from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.conversion.pooling import MAX_POOL_FUNCTIONS
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import is_shape_query, value_kinds

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 
 _FUNCTIONS: frozenset[Any] = (
     ops.LINEAR_FUNCTIONS

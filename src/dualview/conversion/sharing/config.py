@@ -12,6 +12,7 @@ from typing import Any, get_args
 from dualview.architectures.record import Architecture
 from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
+from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError
 from dualview.files.opening import text_of
 
@@ -75,6 +76,7 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "max_pool": recipe.max_pool,
         "example_shape": recipe.example_shape and list(recipe.example_shape),
         "seed": recipe.seed,
+        **{name: value for name in _CHOICES if (value := getattr(recipe, name)) is not None},
         "dtype": config.dtype,
         "versions": dict(config.versions),
         "sha256": config.sha256,
@@ -136,6 +138,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         max_pool=value["max_pool"],
         example_shape=None if shape is None else tuple(shape),
         seed=value["seed"],
+        mode=value.get("mode"),
+        output=value.get("output"),
     )
     return SavedConfig(
         recipe,
@@ -256,7 +260,15 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
+_CHOICES = ("mode", "output")
+"""Options of `disentangle` that are written only where they say something."""
+
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "mode": _one_of(*get_args(Mode)),
+    "output": (
+        lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
+        "the name or number of an output",
+    ),
     "input_transform": (
         _is_transform,
         "mean and std, lists of as many finite numbers, those of std above 0",

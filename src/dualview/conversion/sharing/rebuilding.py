@@ -57,6 +57,8 @@ def rebuilt(
                 gate_order=config.gate_order,
                 max_pool=cast(Any, recipe.max_pool),
                 example_input=_example(model, recipe.example_shape),
+                mode=cast(Any, recipe.mode),
+                output=recipe.output,
                 initialise=_draw,
                 seed=0,
             )

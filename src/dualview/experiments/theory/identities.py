@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
+from dualview.conversion.activations import GATE_OF_MODULE
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import GATE_OF_MODULE, HardGate
+from dualview.conversion.gates import HardGate
 from dualview.experiments.theory.models import chain, enliven, gated, normal
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.path_enumeration import path_features, path_values
@@ -20,6 +21,16 @@ DEEP = ("resnet56", "resnet110")
 """Architectures that take a second to trace; left out where it is to be quick."""
 
 
+def activations() -> list[type[nn.Module]]:
+    """The activation modules of PyTorch that have a gate."""
+    return [kind for kind in GATE_OF_MODULE if kind.__module__.startswith("torch.")]
+
+
+def made(kind: type[nn.Module]) -> nn.Module:
+    """An activation of this kind, with its default options where it has any."""
+    return nn.Threshold(-0.3, 0.2) if kind is nn.Threshold else kind()
+
+
 # Section 1: gates
 
 
@@ -27,9 +38,10 @@ def self_gated(settings: Settings) -> Sides:
     """Q G(q) against the activation itself."""
     q = torch.linspace(-9, 9, 10_001, dtype=torch.float64)
     pairs = []
-    for kind, gate_of in GATE_OF_MODULE.items():
-        activation = kind().double()
-        pairs.append(Pair(q * gate_of(activation)(q), activation(q), label=kind.__name__))
+    for kind in activations():
+        activation = made(kind).double()
+        gate = GATE_OF_MODULE[kind](activation)
+        pairs.append(Pair(gate.at_zero + q * gate(q), activation(q), label=kind.__name__))
     return Sides(tuple(pairs), len(pairs) * len(q), "points")
 
 
@@ -59,8 +71,9 @@ def dual_form(settings: Settings) -> Sides:
 def dual_form_of_activations(settings: Settings) -> Sides:
     """One convolutional network with every self-gated activation against its dual form."""
     pairs = []
-    for kind in GATE_OF_MODULE:
-        layers = [nn.Conv2d(2, 4, 3, padding=1), kind(), nn.Conv2d(4, 4, 3, 2), kind()]
+    for kind in activations():
+        first, second = made(kind), made(kind)
+        layers = [nn.Conv2d(2, 4, 3, padding=1), first, nn.Conv2d(4, 4, 3, 2), second]
         model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3)).double()
         x = normal(4, 2, 5, 5)
         pairs.append(Pair(gated(model, "dnn")(x), model(x), label=kind.__name__))

@@ -1,0 +1,245 @@
+"""Operations on the model's own parameters -> calls of layers.
+
+A captured program shows `conv2d(x, weight, bias, stride, ...)`, with parameters that have a name in
+the model. Where their owner is a layer of PyTorch with these options it is called again; where it
+is something else (a layer of a library, a parameter used by hand) a layer of PyTorch with the same
+parameters takes its place, so that every weight layer is one, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from dualview.conversion.capture.calls import Call
+from dualview.conversion.multipliers import dot_product_weights
+
+Key = tuple[Any, ...]
+
+_CONVOLUTIONS: dict[str, type[nn.Module]] = {
+    "conv1d": nn.Conv1d,
+    "conv2d": nn.Conv2d,
+    "conv3d": nn.Conv3d,
+}
+_BATCH_NORMS: dict[int, type[nn.Module]] = {
+    2: nn.BatchNorm1d,
+    3: nn.BatchNorm1d,
+    4: nn.BatchNorm2d,
+    5: nn.BatchNorm3d,
+}
+_DROPOUTS: dict[str, type[nn.Module]] = {"dropout": nn.Dropout}
+
+
+class Layers:
+    """The layers of one network in the making, by what they compute.
+
+    Args:
+        own: a private copy of the model. Layers that take another's place are put into it.
+        following: name of a captured node -> the probability with which it drops entries in
+            training mode alone.
+    """
+
+    def __init__(self, own: nn.Module, following: Mapping[str, float]) -> None:
+        self._own = own
+        self._following = following
+        self._paths: dict[Key, str] = {}
+        self._rules: dict[str, Callable[[Call], fx.Node | None]] = {
+            "linear": self._linear,
+            "conv1d": self._convolution,
+            "conv2d": self._convolution,
+            "conv3d": self._convolution,
+            "batch_norm": self._batch_norm,
+            "layer_norm": self._layer_norm,
+            "dropout": self._dropout,
+            "dropout_": self._dropout,
+            "feature_dropout": self._dropout,
+            "scaled_dot_product_attention": self._attention,
+        }
+
+    def call(self, call: Call) -> fx.Node | None:
+        """The call of a layer that `call` is; None where it is none."""
+        rule = self._rules.get(call.name)
+        return None if rule is None else rule(call)
+
+    def _linear(self, call: Call) -> fx.Node | None:
+        weight, bias = _parameter(call.arguments["weight"]), _parameter(call.arguments["bias"])
+        if weight is None or (bias is None and call.arguments["bias"] is not None):
+            return None
+
+        def make() -> nn.Module:
+            outputs, inputs = self._tensor(weight).shape
+            return nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+
+        return self._layer(call, ("linear",), {"weight": weight, "bias": bias}, make)
+
+    def _convolution(self, call: Call) -> fx.Node | None:
+        weight, bias = _parameter(call.arguments["weight"]), _parameter(call.arguments["bias"])
+        if weight is None or (bias is None and call.arguments["bias"] is not None):
+            return None
+        kind = _CONVOLUTIONS[call.name]
+        dims = int(call.name[4])
+        stride, padding, dilation = (
+            _each(call.arguments[name], dims) for name in ("stride", "padding", "dilation")
+        )
+        groups = call.arguments["groups"]
+
+        def make() -> nn.Module:
+            outputs, inputs, *size = self._tensor(weight).shape
+            options = {"stride": stride, "padding": padding, "dilation": dilation}
+            return kind(
+                inputs * groups,
+                outputs,
+                tuple(size),
+                groups=groups,
+                bias=bias is not None,
+                device="meta",
+                **options,
+            )
+
+        key = (call.name, stride, padding, dilation, groups)
+        return self._layer(call, key, {"weight": weight, "bias": bias}, make)
+
+    def _batch_norm(self, call: Call) -> fx.Node | None:
+        names = ("weight", "bias", "running_mean", "running_var")
+        tensors = {name: _parameter(call.arguments[name]) for name in names}
+        if any(tensors[n] is None for n in names if call.arguments[n] is not None):
+            return None
+        if tensors["running_mean"] is None:
+            return None
+        eps, momentum = call.arguments["eps"], call.arguments["momentum"]
+
+        def make() -> nn.Module:
+            features = len(self._tensor(tensors["running_mean"]))
+            kind = _BATCH_NORMS[call.rank()]
+            affine = tensors["weight"] is not None
+            return kind(features, eps, momentum, affine, device="meta")
+
+        return self._layer(call, ("batch_norm", call.rank(), eps), tensors, make)
+
+    def _layer_norm(self, call: Call) -> fx.Node | None:
+        names = ("weight", "bias")
+        tensors = {name: _parameter(call.arguments[name]) for name in names}
+        if any(tensors[n] is None for n in names if call.arguments[n] is not None):
+            return None
+        if tensors["weight"] is None:
+            return None
+        shape, eps = tuple(call.arguments["normalized_shape"]), call.arguments["eps"]
+
+        def make() -> nn.Module:
+            return nn.LayerNorm(shape, eps, bias=tensors["bias"] is not None, device="meta")
+
+        return self._layer(call, ("layer_norm", shape, eps), tensors, make)
+
+    def _dropout(self, call: Call) -> fx.Node | Any:
+        """A dropout that is on in training mode alone; one that is never on is nothing."""
+        stack = list(call.node.meta.get("nn_module_stack", {}).values())
+        owner = stack[-1][0] if stack else ""
+        of_torch = type(self._own.get_submodule(owner)) in _DROPOUT_LAYERS
+        if call.arguments["train"]:
+            return None
+        if of_torch:
+            return call.graph.call_module(owner, (call.args[0],))
+        if call.node.name not in self._following:
+            return call.args[0]
+        kind = nn.Dropout if call.name.startswith("dropout") else nn.Dropout2d
+        path = self._add(
+            f"{owner}.dropout" if owner else "dropout", kind(self._following[call.node.name])
+        )
+        return call.graph.call_module(path, (call.args[0],))
+
+    def _attention(self, call: Call) -> fx.Node | None:
+        """Attention whose weights are thinned out in training: written out, with a dropout layer.
+
+        Without a dropout it stays the one function that it was.
+        """
+        if call.node.name not in self._following or call.arguments["enable_gqa"]:
+            return None
+        names = ("attn_mask", "is_causal", "scale")
+        options = {name: call.arguments[name] for name in names}
+        query, key, value = call.args[:3]
+        weights = call.function(dot_product_weights, query, key, **options)
+        dropout = self._add("attention_dropout", nn.Dropout(self._following[call.node.name]))
+        return call.function(torch.matmul, call.graph.call_module(dropout, (weights,)), value)
+
+    def _layer(
+        self, call: Call, key: Key, names: dict[str, str | None], make: Callable[[], nn.Module]
+    ) -> fx.Node:
+        """The call of the one layer with these options and these parameters."""
+        key = (*key, *names.items())
+        if key not in self._paths:
+            self._paths[key] = self._place(names, make())
+        return call.graph.call_module(self._paths[key], (call.args[0],))
+
+    def _place(self, names: dict[str, str | None], layer: nn.Module) -> str:
+        """The path of a layer like `layer` that has the parameters called `names`."""
+        owners = {name.rpartition(".")[0] for name in names.values() if name is not None}
+        path = owners.pop() if len(owners) == 1 else ""
+        owner = self._own.get_submodule(path)
+        if path and _alike(owner, layer):
+            return path
+        for name, parameter in names.items():
+            if parameter is not None:
+                _set(layer, name, self._tensor(parameter))
+        if not path or self._holds_more(owner, names):
+            return self._add(path or next(n for n in names.values() if n), layer)
+        self._own.set_submodule(path, layer.train(owner.training))
+        return path
+
+    def _holds_more(self, owner: nn.Module, names: dict[str, str | None]) -> bool:
+        """Whether `owner` has other parts than the parameters called `names`."""
+        parts = {*owner._parameters, *owner._buffers} - {"num_batches_tracked"}
+        parts = {part for part in parts if getattr(owner, part) is not None}
+        known = {name.rpartition(".")[2] for name in names.values() if name is not None}
+        return bool(owner._modules) or not parts <= known or known != set(known) & set(names)
+
+    def _add(self, name: str, layer: nn.Module) -> str:
+        """Put `layer` into the model under a name like `name` that is free."""
+        above, _, stem = name.rpartition(".")
+        owner = self._own.get_submodule(above)
+        taken = (f"{stem}_{number}" for number in range(1, 10**6))
+        free = next(candidate for candidate in taken if not hasattr(owner, candidate))
+        owner.add_module(free, layer.train(owner.training))
+        return f"{above}.{free}" if above else free
+
+    def _tensor(self, path: str | None) -> Any:
+        assert path is not None
+        value: Any = self._own
+        for name in path.split("."):
+            value = getattr(value, name)
+        return value
+
+
+_DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+def _parameter(value: Any) -> str | None:
+    """The name of the model's parameter or buffer that `value` reads."""
+    if isinstance(value, fx.Node) and value.op == "get_attr":
+        return str(value.target)
+    return None
+
+
+def _each(option: Any, dims: int) -> tuple[int, ...] | str:
+    if isinstance(option, str):
+        return option
+    numbers = tuple(option)
+    return numbers * dims if len(numbers) == 1 else numbers
+
+
+def _alike(owner: nn.Module, layer: nn.Module) -> bool:
+    """Whether `owner` is PyTorch's own layer with the options of `layer`."""
+    return type(owner) is type(layer) and owner.extra_repr() == layer.extra_repr()
+
+
+def _set(layer: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    if isinstance(tensor, nn.Parameter) == (name in layer._parameters):
+        setattr(layer, name, tensor)
+    else:
+        (layer._parameters if name in layer._parameters else layer._buffers).pop(name)
+        if isinstance(tensor, nn.Parameter):
+            layer.register_parameter(name, tensor)
+        else:
+            layer.register_buffer(name, tensor)

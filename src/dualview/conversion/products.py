@@ -1,0 +1,192 @@
+"""Products of two values that both depend on the input: which factor is the multiplier.
+
+A converted network is linear in its weights once every multiplier is given, so of two factors one
+must be computed by the gating network and replayed. Which one is not a matter of taste where one
+was made to weigh the other:
+
+- squashed factors (sigmoid, hardsigmoid, softmax) and statistics of an example (one over a standard
+  deviation, a norm) weigh whatever they are multiplied with: squeeze-and-excite, attention over
+  channels or space, GLU, normalisations;
+- of an activated and a plain factor the activated one is the gate, as the authors of SwiGLU and its
+  like call it;
+- what divides is the multiplier of what is divided;
+- `as_multiplier(factor)` in a model's forward settles it by hand.
+
+Two factors of one strength are a bilinear product: nothing says which is the gate, so that is
+refused. Source: theory, section 9.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from dualview.conversion import operations as ops
+from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.leaf import leaf
+from dualview.conversion.normalisation import SCALES
+from dualview.conversion.source_lines import module_of, operation_name
+
+MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
+"""How strongly a factor claims to be the multiplier."""
+
+_WEIGHING = frozenset(
+    [
+        "sigmoid",
+        "expit",
+        "hardsigmoid",
+        "softmax",
+        "softmin",
+        "rsqrt",
+        "reciprocal",
+        "norm",
+        "vector_norm",
+        "linalg_vector_norm",
+        "var",
+        "std",
+    ]
+)
+_BOUNDED = frozenset(["tanh", "hardtanh", "softsign", "clamp", "clip", "erf"])
+
+ELEMENTWISE_PRODUCTS: frozenset[Any] = frozenset(
+    {operator.mul, torch.mul, torch.multiply, "mul", "multiply"}
+)
+QUOTIENTS: frozenset[Any] = ops.QUOTIENT_FUNCTIONS | ops.QUOTIENT_METHODS
+
+
+@leaf
+def as_multiplier(factor: Tensor) -> Tensor:
+    """`factor` itself, marked as the multiplier of the product that it goes into.
+
+    In a model's forward `h * as_multiplier(g)` says that the gating network gives `g` and that
+    paths run through `h`.
+
+    Args:
+        factor: any shape, examples first.
+
+    >>> as_multiplier(torch.ones(2, 3)).shape
+    torch.Size([2, 3])
+    """
+    return factor
+
+
+def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:
+    """The multiplier among the factors of the elementwise product or quotient `node`.
+
+    None where at most one factor depends on the input, or nothing says which is the multiplier.
+    """
+    if node.op not in ("call_function", "call_method"):
+        return None
+    if node.target in QUOTIENTS:
+        left, right = operands(node)
+        both = _is_data(left, kinds) and _is_data(right, kinds) and left is not right
+        return right if both else None
+    if node.target not in ELEMENTWISE_PRODUCTS:
+        return None
+    left, right = operands(node)
+    if left is right or not (_is_data(left, kinds) and _is_data(right, kinds)):
+        return None
+    claims = claim(left, kinds), claim(right, kinds)
+    if claims[0] == claims[1]:
+        return None
+    return left if claims[0] > claims[1] else right
+
+
+def claim(factor: fx.Node, kinds: Any) -> int:
+    """How strongly `factor` claims to be a multiplier: what it is, moves and constants left out."""
+    if factor.target is as_multiplier:
+        return MARKED
+    name = operation_name(factor).lower()
+    if (
+        factor.target in SCALES
+        or name in _WEIGHING
+        or (factor.target in QUOTIENTS and _divides_data(factor, kinds))
+    ):
+        return WEIGHING
+    if name in _BOUNDED:
+        return BOUNDED
+    if _is_activation(factor):
+        return ACTIVATED
+    sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
+    if not sources or not _keeps_claim(factor):
+        return PLAIN
+    return min(claim(source, kinds) for source in sources)
+
+
+def operands(node: fx.Node) -> tuple[Any, Any]:
+    """The two operands of a binary operation, however they are given."""
+    given = [*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
+    if len(node.args) == 1 and "input" in node.kwargs:
+        given = [node.kwargs["input"], node.args[0]]
+    return given[0], given[1]
+
+
+def _is_data(value: Any, kinds: Any) -> bool:
+    return isinstance(value, fx.Node) and kinds[value] == "data"
+
+
+def _divides_data(node: fx.Node, kinds: Any) -> bool:
+    return _is_data(operands(node)[1], kinds)
+
+
+def _is_activation(node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return type(module_of(node)) in GATE_OF_MODULE
+    return node.target in GATE_OF_FUNCTION or node.target in GATE_OF_METHOD
+
+
+_MOVES = ops.RESHAPING | frozenset(
+    [
+        "getitem",
+        "select",
+        "narrow",
+        "expand",
+        "expand_as",
+        "repeat",
+        "tile",
+        "unbind",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "stack",
+        "cat",
+        "concat",
+        "to",
+        "type_as",
+        "float",
+        "add",
+        "sub",
+        "mul",
+        "multiply",
+        "div",
+        "truediv",
+        "true_divide",
+        "neg",
+        "interpolate",
+        "getattr",
+        "dropout",
+        "mean",
+        "sum",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+    ]
+)
+"""What moves, scales, shifts or averages a factor, which stays what it is."""
+
+
+def _keeps_claim(node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return type(module_of(node)) in (
+            *ops.DROPOUT_MODULES,
+            nn.Identity,
+            nn.Flatten,
+            nn.Unflatten,
+        )
+    return operation_name(node).rstrip("_") in _MOVES

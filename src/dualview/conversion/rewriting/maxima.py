@@ -1,0 +1,158 @@
+"""Maxima over positions, written as max pools.
+
+`x.amax((2, 3))`, `torch.max(x, 1).values` over tokens and the like choose one entry, as a max pool
+over the whole map does, so they become one. A map padded with minus infinity and then pooled, as
+ONNX is often read, becomes a pool that pads by itself. Tensors have the example on axis 0.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from dualview.conversion.source_lines import module_of
+
+_AMAX: frozenset[Any] = frozenset({torch.amax, "amax"})
+_MAX: frozenset[Any] = frozenset({torch.max, "max"})
+_POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
+_FUNCTIONS = {F.max_pool1d, F.max_pool2d, F.max_pool3d}
+_PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
+
+
+def has_maxima(graph: fx.Graph) -> bool:
+    """Whether the graph takes a maximum along an axis, for which ranks must be known."""
+    return any(node.target in _AMAX | _MAX for node in graph.nodes)
+
+
+def write_maxima_as_pools(
+    module: fx.GraphModule, kinds: Mapping[fx.Node, str], shapes: Mapping[fx.Node, torch.Size]
+) -> None:
+    """Replace the maxima of the graph that a max pool can stand for; others stay."""
+    for node in list(module.graph.nodes):
+        if kinds.get(node) != "data":
+            continue
+        if node.target in _AMAX:
+            _replace(module.graph, node, [node], shapes)
+        elif node.target in _MAX and _gives_values(node):
+            _replace(module.graph, node, list(node.users), shapes)
+        elif _is_max_pool(node):
+            _take_padding(module, node)
+
+
+def _gives_values(node: fx.Node) -> bool:
+    """Whether only the largest entries of a maximum along an axis are used, not their places."""
+    return bool(node.users) and all(
+        (user.target is operator.getitem and user.args[1] == 0)
+        or (user.target is getattr and user.args[1] == "values")
+        for user in node.users
+    )
+
+
+def _replace(
+    graph: fx.Graph,
+    node: fx.Node,
+    results: list[fx.Node],
+    shapes: Mapping[fx.Node, torch.Size],
+) -> None:
+    """Put a pool before `node` and let every one of `results` be its result."""
+    names = ("input", "dim", "keepdim")
+    call: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
+    source, dim = call["input"], call.get("dim")
+    if source not in shapes or dim is None or dim == ():
+        return
+    rank = len(shapes[source])
+    axes = sorted(axis % rank for axis in ([dim] if isinstance(dim, int) else dim))
+    last = _moved_last(rank, axes)
+    if last is None:
+        return
+    with graph.inserting_before(node):
+        value = graph.call_function(torch.movedim, (source, axes[0], -1)) if last else source
+        dims = len(axes)
+        value = graph.call_function(_POOLS[dims], (value, (1,) * dims if dims > 1 else 1))
+        value.stack_trace, value.meta = node.stack_trace, dict(node.meta)
+        if not call.get("keepdim", False):
+            value = graph.call_function(torch.flatten, (value, rank - dims - 1))
+        elif last:
+            value = graph.call_function(torch.movedim, (value, -1, axes[0]))
+    for result in results:
+        result.replace_all_uses_with(value)
+        graph.erase_node(result)
+    if node not in results:
+        graph.erase_node(node)
+
+
+def _moved_last(rank: int, axes: list[int]) -> bool | None:
+    """Whether the one axis must be moved to the end first; None: no pool goes over these axes."""
+    if 0 in axes or len(axes) > 3:
+        return None
+    if axes == list(range(rank - len(axes), rank)) and rank == len(axes) + 2:
+        return False
+    return True if len(axes) == 1 and rank == 3 else None
+
+
+def _is_max_pool(node: fx.Node) -> bool:
+    if node.op == "call_module":
+        return type(module_of(node)) in _MODULES
+    return node.target in _FUNCTIONS
+
+
+def _take_padding(module: fx.GraphModule, node: fx.Node) -> None:
+    """Let a pool pad by itself where a pad with minus infinity stands before it alone."""
+    if len(node.all_input_nodes) > 1:  # its window is read off a size
+        return
+    (source,) = node.all_input_nodes
+    pads = _infinite_pad(source)
+    options = _pool_options(node)
+    if pads is None or len(source.users) > 1 or any(_each(options["padding"])):
+        return
+    dims = len(pads) // 2
+    before, after = pads[0::2], pads[1::2]  # of the last axis first
+    window = _each(options["kernel_size"], dims)
+    own = tuple(reversed(before))
+    if before != after or any(2 * p > k for p, k in zip(own, window, strict=True)):
+        return
+    function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dims]
+    with module.graph.inserting_before(node):
+        new = module.graph.call_function(
+            function, (source.all_input_nodes[0],), options | {"padding": own}
+        )
+    new.stack_trace, new.meta = node.stack_trace, dict(node.meta)
+    node.replace_all_uses_with(new)
+    module.graph.erase_node(node)
+    module.graph.erase_node(source)
+
+
+def _infinite_pad(node: fx.Node) -> list[int] | None:
+    """The widths of a constant pad with minus infinity, last axis first; None: it is none."""
+    if node.op == "call_module" and type(module_of(node)) in _PADS:
+        module: Any = module_of(node)
+        return list(module.padding) if module.value == -math.inf else None
+    if node.target is not F.pad:
+        return None
+    names = ("input", "pad", "mode", "value")
+    call: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
+    infinite = call.get("mode", "constant") == "constant" and call.get("value") == -math.inf
+    pads = call["pad"]
+    known = infinite and all(isinstance(width, int) for width in pads)
+    return list(pads) if known and len(pads) in (2, 4, 6) else None
+
+
+def _pool_options(node: fx.Node) -> dict[str, Any]:
+    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    options: dict[str, Any] = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
+    if node.op == "call_module":
+        return options | {name: getattr(module_of(node), name) for name in names}
+    given = dict(zip(("input", *names), node.args, strict=False)) | node.kwargs
+    return options | {name: given[name] for name in names if name in given}
+
+
+def _each(option: Any, dims: int = 1) -> tuple[int, ...]:
+    values: Iterable[int] = (option,) * dims if isinstance(option, int) else option
+    return tuple(values)

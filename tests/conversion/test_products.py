@@ -1,0 +1,165 @@
+"""Products of two values that depend on the input.
+
+- A squashed factor, a statistic, or the activated one of two is the multiplier: squeeze-and-excite,
+  attention over channels and space, softmax over branches, GLU and SwiGLU, division by a norm. The
+  dual form equals the model, in float64, and paths run through the other factor alone.
+- Normalisations by statistics of the example are such products.
+- A bilinear product is refused, and settled by `as_multiplier`.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import dualview as dv
+from dualview.conversion.products import as_multiplier
+from dualview.errors import UnsupportedOperationError
+
+
+class Block(nn.Module):
+    """convolution, ReLU, `product`, global average, dense."""
+
+    def __init__(self, product, channels=4):
+        super().__init__()
+        self.conv = nn.Conv2d(2, 4, 3, padding=1)
+        self.side = nn.Conv2d(4, 4, 1)
+        self.narrow, self.wide = nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
+        self.out = nn.Linear(channels, 3)
+        self.product = product
+
+    def forward(self, x):
+        h = self.product(self, torch.relu(self.conv(x)))
+        return self.out(torch.tanh(h.mean((2, 3))))
+
+
+def squeeze_and_excite(m, h):
+    return h * torch.sigmoid(m.wide(torch.relu(m.narrow(F.adaptive_avg_pool2d(h, 1)))))
+
+
+def convolutional_attention(m, h):
+    pooled = [F.adaptive_avg_pool2d(h, 1), F.adaptive_max_pool2d(h, 1)]
+    h = h * torch.sigmoid(sum(m.wide(torch.relu(m.narrow(p))) for p in pooled))
+    return torch.sigmoid(h.mean(1, keepdim=True)) * h
+
+
+def selective_kernels(m, h):
+    branches = torch.stack([h, m.side(h)], 1)
+    weights = torch.stack([m.side(h), h], 1).mean((3, 4), keepdim=True).softmax(1)
+    return (branches * weights).sum(1)
+
+
+def hard_squeeze(m, h):
+    return m.side(h).mul(F.hardsigmoid(m.side(h).mean((2, 3), keepdim=True)))
+
+
+def swiglu(m, h):
+    return F.silu(m.side(h)) * m.side(h.flip(1))
+
+
+def glu(m, h):
+    return F.glu(torch.cat([h, m.side(h)], 1), 1)
+
+
+def gated_tanh(m, h):
+    return torch.tanh(h) * torch.sigmoid(m.side(h))
+
+
+def unit_length(m, h):
+    return h / (h.norm(dim=1, keepdim=True) + 1e-3)
+
+
+def residual_attention(m, h):
+    return h * (1 + torch.sigmoid(m.side(h)))
+
+
+def response(m, h):
+    """ConvNeXt V2's global response normalisation."""
+    size = torch.linalg.vector_norm(h, dim=(2, 3), keepdim=True)
+    return h + 2 * (h * (size / (size.mean(1, keepdim=True) + 1e-6)))
+
+
+def weighted_sum(m, h):
+    return torch.addcmul(h, m.side(h), torch.sigmoid(m.side(h)).mean((2, 3), keepdim=True), value=2)
+
+
+PRODUCTS = [
+    squeeze_and_excite,
+    convolutional_attention,
+    selective_kernels,
+    hard_squeeze,
+    swiglu,
+    glu,
+    gated_tanh,
+    unit_length,
+    residual_attention,
+    response,
+    weighted_sum,
+]
+NORMALISATIONS = {
+    "GroupNorm": lambda: nn.GroupNorm(2, 4),
+    "GroupNorm, no affine map": lambda: nn.GroupNorm(4, 4, affine=False),
+    "InstanceNorm2d": lambda: nn.InstanceNorm2d(4, affine=True),
+    "LocalResponseNorm": lambda: nn.LocalResponseNorm(3, alpha=0.5, beta=0.6, k=2.0),
+    "LayerNorm": lambda: nn.LayerNorm([4, 5, 4]),
+    "RMSNorm": lambda: nn.RMSNorm([5, 4]),
+    "F.group_norm": lambda: lambda h: F.group_norm(h, 2, eps=0.1),
+    "F.instance_norm": lambda: F.instance_norm,
+    "F.normalize": lambda: lambda h: F.normalize(h, dim=1),
+    "F.rms_norm": lambda: lambda h: F.rms_norm(h, (4,)),
+    "F.local_response_norm": lambda: lambda h: F.local_response_norm(h, 2, 0.7),
+}
+
+
+def alive(model):
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    return model.double().eval()
+
+
+def examples():
+    return torch.randn(5, 2, 5, 4, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("product", PRODUCTS, ids=lambda f: f.__name__)
+def test_dual_form_of_products(product):
+    torch.manual_seed(0)
+    model, x = alive(Block(product)), examples()
+    net = dv.disentangle(model, "dnn")
+    torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
+    assert net(x).std(0).min() > 1e-3
+    assert dv.disentangle(model, "dgn", seed=0)(x).shape == (5, 3)
+
+
+@pytest.mark.parametrize("name", NORMALISATIONS)
+def test_dual_form_of_normalisations(name):
+    torch.manual_seed(0)
+    norm = NORMALISATIONS[name]()
+    model, x = Block(lambda m, h: m.norm(h)), examples()
+    model.norm = norm
+    model = alive(model)
+    net = dv.disentangle(model, "dnn")
+    torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("product", [squeeze_and_excite, swiglu], ids=lambda f: f.__name__)
+def test_given_its_multipliers_the_weights_network_is_affine(product):
+    torch.manual_seed(0)
+    model, x = alive(Block(product)), examples()
+    net = dv.disentangle(model, "dnn")
+    gates, multipliers = net.gates_and_switches(x)
+    assert len(multipliers) == 1
+    y = examples()
+    at_x, at_y, between = (
+        net.weights_network(v, *gates, *multipliers) for v in (x, y, (x + y) / 2)
+    )
+    torch.testing.assert_close((at_x + at_y) / 2, between)
+
+
+def test_bilinear_products_are_refused_or_settled_by_hand():
+    torch.manual_seed(0)
+    model = alive(Block(lambda m, h: m.side(h) * m.side(h.flip(1))))
+    with pytest.raises(UnsupportedOperationError, match="as_multiplier"):
+        dv.disentangle(model, "dnn")
+    model, x = alive(Block(lambda m, h: m.side(h) * as_multiplier(m.side(h.flip(1))))), examples()
+    torch.testing.assert_close(dv.disentangle(model, "dnn")(x), model(x))

@@ -1,0 +1,51 @@
+"""Properties proved here.
+
+1. Labels are spread apart: gaps hold, order is kept, nothing moves that need not.
+2. A panel has the size and the margins it was asked for, in inches; its heading stands above it.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dualview.pages.axes import heading, panel, spread
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=8),
+    st.floats(0.01, 0.1),
+)
+def test_spread(heights, gap):
+    placed = spread(heights, gap)
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    assert all(placed[upper] - placed[lower] >= gap - 1e-9 for lower, upper in pairwise(order))
+    assert min(placed) >= -1e-9
+    assert max(placed) <= 1 + 1e-9
+    if all(abs(a - b) > gap for i, a in enumerate(heights) for b in heights[:i]):
+        np.testing.assert_allclose(placed, heights)
+
+
+@pytest.mark.parametrize(("width", "height"), [(5.0, 3.0), (2.5, 4.0)])
+def test_panel(width, height):
+    figure, axes = panel(width, height, left=0.5, right=0.25, bottom=0.4, top=0.3)
+    box = axes.get_position()
+    assert tuple(figure.get_size_inches()) == (width, height)
+    assert box.x0 * width == pytest.approx(0.5)
+    assert (1 - box.x1) * width == pytest.approx(0.25)
+    assert box.y0 * height == pytest.approx(0.4)
+    assert (1 - box.y1) * height == pytest.approx(0.3)
+    assert figure.axes == [axes]
+
+
+def test_heading():
+    figure, axes = panel(4.0, 3.0, left=0.6, right=0.2, bottom=0.4, top=0.5)
+    heading(axes, "what is measured")
+    (text,) = axes.texts
+    figure.canvas.draw()
+    assert text.get_text() == "what is measured"
+    assert text.get_window_extent().y0 > axes.get_window_extent().y1
