@@ -148,8 +148,16 @@ RECORDS = {
 }
 """What functions return; nobody makes them by hand."""
 
-PLAIN = {"DualviewError", "DualviewWarning", "SettingsError", "Terminated", "Watcher", "Unwatched"}
-"""Exceptions and protocols."""
+PLAIN = {
+    "as_multiplier",
+    "DualviewError",
+    "DualviewWarning",
+    "SettingsError",
+    "Terminated",
+    "Watcher",
+    "Unwatched",
+}
+"""A mark of whatever a forward computes; exceptions and protocols."""
 
 ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
 ENGINE |= {"summary_table", "comparison_figures"}

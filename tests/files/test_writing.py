@@ -19,6 +19,7 @@ from contextlib import suppress
 
 import pytest
 
+from dualview.errors import RunError
 from dualview.files.writing import (
     is_part,
     read_json,
@@ -255,7 +256,7 @@ def test_a_pipe_or_a_device_is_never_replaced(tmp_path):
     """An administrator who writes to /dev/null would otherwise put a file in its place."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with pytest.raises(OSError, match="expected a file, got a device or a pipe"):
+    with pytest.raises(RunError, match="expected a file to replace, got a device or a pipe"):
         write_text(pipe, "text")
     assert pipe.is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

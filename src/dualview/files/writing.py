@@ -52,6 +52,7 @@ def write_atomically(path: Path, write: Write, *, flush: bool = True) -> None:
 
     Raises:
         OSError: the file cannot be written; the error names `path`.
+        RunError: `path` is a device or a pipe, which stays.
     """
     write_together([(path, write)], flush=flush)
 
@@ -90,7 +91,10 @@ def _refuse_device(path: Path) -> None:
     with suppress(FileNotFoundError):
         mode = path.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
-            raise OSError(errno.EINVAL, "expected a file, got a device or a pipe", str(path))
+            raise RunError(
+                f"{said(path)}: expected a file to replace, got a device or a pipe. Repair: choose "
+                f"another path"
+            )
 
 
 @contextmanager

@@ -221,7 +221,8 @@ def at_least(name: str, value: int | None, lowest: int) -> None:
 def at_most(name: str, value: int | None, highest: int) -> None:
     """Refuse a whole number that is too large; None passes."""
     if value is not None and value > highest:
-        raise SettingsError(f"{name}: expected {highest:,} at most, got {said(value)}")
+        got = f"{value:,}" if value < 10**40 else said(value)
+        raise SettingsError(f"{name}: expected {highest:,} at most, got {got}")
 
 
 def positive(name: str, value: float) -> None:
