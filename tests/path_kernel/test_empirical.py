@@ -110,3 +110,18 @@ def test_missing_logit_is_refused():
     net = dv.disentangle(small_architecture("fc"), "dgn")
     with pytest.raises(PathKernelError, match=r"output: expected a logit .* got 3"):
         empirical_ntk(net, small_input("fc"), output=3)
+
+
+def test_an_axis_folded_into_that_of_the_examples_is_refused():
+    class Folded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 6), nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.b(torch.relu(self.a(x.view(-1, 4)))).view(x.shape[0], -1)
+
+    net, x = dv.disentangle(Folded(), "dnn"), torch.randn(3, 2, 4)
+    with pytest.raises(PathKernelError, match="folds another axis"):
+        dv.empirical_ntk(net, x)
+    assert dv.npk_features(net, x, 6).shape == (3, 6)

@@ -147,6 +147,14 @@ def _gradients(
         return functional_call(network, {**parameters, **by}, tuple(row))[0, output]
 
     inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
+    folded = next((tuple(v.shape) for v in inputs if len(v) != len(examples.x)), None)
+    if folded is not None:
+        raise PathKernelError(
+            f"net: expected gates with the {len(examples.x)} examples on axis 0, got shape "
+            f"{folded}: the model folds another axis into that of the examples, so that their "
+            f"gradients cannot be told apart. Repair: keep the axis of examples "
+            f"(h.flatten(2), not h.view(-1, ...)), or dualview.npk_features"
+        )
     gradients = vmap(grad(logit), (None, *[0] * len(inputs)))(wanted, *inputs)
     return torch.cat([g.flatten(1) for g in gradients.values()], 1)
 
