@@ -94,7 +94,7 @@ def chain_by_torch(x: Tensor, gates: list[Tensor]) -> Tensor:
 def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     """Time the dense Gram with its gates given, against the chains of matrix products."""
     from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
-    from dualview.path_kernel.fast.plan import fast_plan
+    from dualview.path_kernel.fast.reader import fast_plan
     from dualview.path_kernel.setting import Setting
 
     name = "FC 784-1000x5-10"

@@ -11,7 +11,6 @@ import atexit
 import inspect
 import itertools
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +26,10 @@ from torch import nn
 import dualview as dv
 from dualview import architectures, datasets, experiments, path_enumeration, training
 from dualview.experiments import EXPERIMENTS, ComparisonSettings, DataSettings, Machine, Request
+from dualview.path_attribution import figures as path_figures
 from dualview.path_kernel import kernel, random_weights, ridge
+from dualview.primal.figures import filters as filter_figures
+from dualview.primal.figures import gates as gate_figures
 from dualview.training.stacked import run as stacked
 from tests.training.tiny import tiny_data
 
@@ -146,12 +148,24 @@ RECORDS = {
 }
 """What functions return; nobody makes them by hand."""
 
-PLAIN = {"DualviewError", "DualviewWarning", "SettingsError", "Terminated", "Watcher", "Unwatched"}
-"""Exceptions and protocols."""
+PLAIN = {
+    "as_multiplier",
+    "DualviewError",
+    "DualviewWarning",
+    "SettingsError",
+    "Terminated",
+    "Watcher",
+    "Unwatched",
+}
+"""A mark of whatever a forward computes; exceptions and protocols."""
 
 ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
 ENGINE |= {"summary_table", "comparison_figures"}
 """What an experiment of one's own is made of: called by its plan with what `reproduce` checked."""
+
+DRAWN = {"filter_grid", "spectrum_grid", "spectrum_curves", "kernel_map", "gate_maps"}
+DRAWN |= {"class_overlap", "gate_overlap", "gate_training", "path_graph", "layer_bars"}
+"""Figures; what else their modules hold, they share with each other."""
 
 CHECKS = {"at_least", "at_most", "choose", "positive"}
 """Checks of a value, whose other arguments are the caller's own."""
@@ -221,6 +235,10 @@ def _targets() -> Iterator[Target]:
         value = getattr(experiments, name)
         if callable(value) and name not in RECORDS | ENGINE:
             yield _of(name, value)
+    for module in (filter_figures, gate_figures, path_figures):
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and value.__module__ == module.__name__ and name in DRAWN:
+                yield _of(name, value)
     for name in path_enumeration.__all__:
         if name.islower() and name not in dv.__all__:
             yield _of(name, getattr(path_enumeration, name))
@@ -281,6 +299,16 @@ GOOD: dict[str, Maker] = {
     "description": lambda _: "stripes",
     "ridges": lambda _: (1.0,),
     "rows": lambda _: [0],
+    "power": lambda _: np.ones((2, 3, 3)),
+    "curves": lambda _: [filter_figures.SpectrumCurve("a", np.arange(3) / 6, np.ones((2, 3)))],
+    "kernel": lambda _: np.eye(3) + 1,
+    "gates": lambda _: np.ones((3, 4)),
+    "overlaps": lambda _: np.ones((2, 2)),
+    "classes": lambda _: ["a", "b"],
+    "top": lambda _: dv.top_paths(_net(), X[0], 1, k=2),
+    "layers": lambda _: [dv.layer_contributions(_net(), X[0], 0, 0)],
+    "label": lambda _: "a",
+    "frequencies": lambda _: np.arange(3) / 6,
     "where": lambda _: "shallow",
     "title": lambda _: "Thin",
     "question": lambda _: "Is it?",
@@ -325,6 +353,12 @@ GOOD_IN: dict[str, Maker] = {
     "load_records.folder": lambda _: _trained(),
     "write_report.records": lambda _: experiments.load_records(_trained()),
     "write_report.path": lambda folder: folder / "report.html",
+    "filter_grid.filters": lambda _: np.ones((2, 1, 3, 3)),
+    "gate_maps.gates": lambda _: [np.ones(4)],
+    "gate_overlap.overlaps": lambda _: [np.ones((2, 2))],
+    "SpectrumCurve.power": lambda _: np.ones((2, 3)),
+    "kernel_map.labels": lambda _: [0, 1, 1],
+    "class_overlap.labels": lambda _: [0, 0, 0],
     "train.net": lambda _: _classifier(),
     "train.data": lambda _: _data(),
     "train_stacked.data": lambda _: _data(),
@@ -388,6 +422,13 @@ class Hostile:
 
     def __iter__(self) -> Iterator[Any]:
         raise RuntimeError("no iter")
+
+
+def _file() -> Path:
+    """A file in the folder at hand, which is one of the test's own."""
+    path = Path("a file")
+    path.touch()
+    return path
 
 
 def _endless() -> Iterator[int]:
@@ -476,8 +517,8 @@ BAD: dict[str, Callable[[], Any]] = {
     "meta model": lambda: nn.Sequential(nn.Linear(4, 2, device="meta"), nn.ReLU()),
     "other network": lambda: _net("dnn"),
     "gate": dv.HardGate,
-    "path": lambda: Path("/dev/null/x"),
-    "device file": lambda: Path(os.devnull),
+    "path": lambda: _file() / "x",
+    "file": lambda: _file(),
     "long path": lambda: Path("x" * 5000),
     "settings": _settings,
     "range": lambda: range(2),
@@ -495,6 +536,9 @@ NETWORK_ITSELF = {
 }
 """As `net(x)`: the layers are given what they take."""
 
+NOT_A_NUMBER = {"class_overlap"}
+"""Results that hold NaN where there is no number, as their documentation says."""
+
 _FLAG = {"True", "False"}
 _TEXT = {"text", "NumPy text"}
 _COUNT = {"one"}
@@ -507,6 +551,8 @@ _MATRIX |= {"bool tensor", "list of lists", "list of tensors", "wide tensor"}
 _ORDER = {"list of numbers", "range"}
 _EMPTY = {"empty list", "empty array", "no examples"}
 _POSITIONWISE = {"many axes", "image tensor"}
+_CALLED = {"class", "plain module", "convolution", "untrained network", "meta model", "gate"}
+_CALLED |= {"other network", "exception"}
 _CLASSES = {"array of texts", "list of texts", "list of numbers", "negative list"}
 
 MEANT: dict[str, set[str]] = {
@@ -624,6 +670,38 @@ MEANT: dict[str, set[str]] = {
     "class_names": {"array of texts", "list of texts", "generator"},
     "kinds": {"array of texts", "list of texts", "generator"},
     "filters": _POSITIONWISE,
+    "images": {"image tensor"},
+    "sections": _EMPTY,
+    "title": _TEXT,
+    "command": _TEXT | {"empty text"},
+    "class_overlap.gates": _MATRIX | _POSITIONWISE | {"negative list"},
+    "gate_maps.gates": _MATRIX | _POSITIONWISE | {"nested list", "tensor with infinity"},
+    "gate_training.overlaps": _MATRIX,
+    "columns": _COUNT,
+    "classes": _CLASSES | {"generator"},
+    "labels": _ORDER | _CLASSES | _NUMBERS,
+    "weights": {"empty dict"},
+    "memory": _NUMBER,
+    "NPKFeatureClassifier.memory": _NUMBER | {"zero"},
+    "x1": _POSITIONWISE | {"double tensor", "half tensor"},
+    "x2": _POSITIONWISE | {"double tensor", "half tensor"},
+    "tables": _CALLED,
+    "figures": _CALLED,
+    "plan": _CALLED,
+    "measure": _CALLED,
+    "initialise": _CALLED,
+    "path": _TEXT | {"file"},
+    "GatedNetwork.from_pretrained.cache_dir": {"file", "path", "long path"},
+    **{
+        f"{name}.x": {"one example", "double tensor", "half tensor"}
+        for name in (
+            "PathSearch",
+            "top_paths",
+            "layer_contributions",
+            "input_contributions",
+        )
+    },
+    "kernel_attribution.x": {"one example", "double tensor", "half tensor"},
     "settings": {"settings"},
     "training": {"settings"},
 }

@@ -186,6 +186,29 @@ def text_value(value: Any) -> str:
     return str(value)
 
 
+def words(value: Any) -> str:
+    """A text, or none at all: ""."""
+    return "" if isinstance(value, str) and not value else text_value(value)
+
+
+def class_labels(value: Any) -> Any:
+    """The class of each of some examples, as a NumPy array (n,): all numbers, or all texts."""
+    import numpy as np
+
+    wanted = "the class of each example, all of them numbers or all of them texts"
+    try:
+        entries = [_plain(entry) for entry in sequence(value)]
+    except UnfitError:
+        raise UnfitError(wanted) from None
+    number = all(isinstance(entry, int | float) and entry == entry for entry in entries)  # no NaN
+    if not number and not all(isinstance(entry, str) for entry in entries):
+        raise UnfitError(wanted)
+    found = np.asarray(entries)
+    if found.dtype.kind not in "biufU":  # a number of 100 digits
+        raise UnfitError(wanted)
+    return found
+
+
 def file_path(value: Any) -> Path:
     """The path of a file or folder."""
     try:

@@ -69,7 +69,7 @@ def test_the_page_of_a_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("out", [".", "page.json", "page"])
 def test_no_page(out):
-    with pytest.raises(SettingsError, match=re.escape(f"got {out}")):
+    with pytest.raises(SettingsError, match=f"file such as explorer.html, got .*{re.escape(out)}"):
         page_path(out)
 
 

@@ -54,11 +54,11 @@ def gram(folder, name):
 
 
 def run_config(folder):
-    from dualview.cli.kernel import read_config
+    from dualview.experiments.finished import read_run
 
     for name in ("config.json", "record.json", "model.safetensors"):
         os.mkfifo(folder / name)
-    return lambda: read_config(folder)
+    return lambda: read_run(folder)
 
 
 def checkpoint(folder):

@@ -19,6 +19,7 @@ from contextlib import suppress
 
 import pytest
 
+from dualview.errors import RunError
 from dualview.files.writing import (
     is_part,
     read_json,
@@ -249,3 +250,13 @@ def test_what_is_no_json_object_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(ValueError):  # noqa: PT011  the decoder's own messages differ
         read_json(tmp_path / "x.json")
+
+
+def test_a_pipe_or_a_device_is_never_replaced(tmp_path):
+    """An administrator who writes to /dev/null would otherwise put a file in its place."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(RunError, match="expected a file to replace, got a device or a pipe"):
+        write_text(pipe, "text")
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -14,7 +14,7 @@ from torch import nn
 
 import dualview as dv
 from dualview.errors import PathKernelError
-from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.kernel import weight_layers
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.scale import Reader, balanced, log_size, summed, within_middle

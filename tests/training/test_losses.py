@@ -88,7 +88,9 @@ def _two_classes():
         split = getattr(data, name)
         keep = split.labels < 2
         splits[name] = Split(split.images[keep], split.labels[keep])
-    return Dataset(**splits, class_names=("a", "b"), mean=data.mean, std=data.std, description="")
+    return Dataset(
+        **splits, class_names=("a", "b"), mean=data.mean, std=data.std, description="two"
+    )
 
 
 def test_one_output_learns_two_classes(tmp_path):

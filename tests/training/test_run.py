@@ -266,7 +266,7 @@ def test_without_lightning(tmp_path, monkeypatch):
     [
         ({"accelerator": "gqu"}, "accelerator='gqu'"),
         ({"accelerator": "tpu"}, "accelerator='tpu'.* not possible here"),
-        ({"devices": 0}, "devices=0"),
+        ({"devices": 0}, "devices: expected a whole number from 1 on"),
         ({"devices": "a,b"}, "devices='a,b'"),
         ({"precision": "31-true"}, "precision='31-true'"),
     ],
@@ -321,7 +321,8 @@ def test_bfloat16_is_for_products_alone(tmp_path):
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_without_validation(tmp_path, interrupted):
-    unseen, folder = replace(DATA, validation=None), tmp_path / "without"
+    unseen = replace(DATA, validation=tiny_data(seed=7).validation)
+    folder = tmp_path / "without"
     if interrupted:
         watcher = _Signals(STEPS + 1)
         with pytest.raises(KeyboardInterrupt):

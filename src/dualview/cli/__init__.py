@@ -1,6 +1,7 @@
 """The command line, `dualview COMMAND ...`; `commands` lists the commands.
 
-Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM).
+Exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted (Ctrl-C), 143 terminated (SIGTERM;
+128 + its number for the other signals of batch systems).
 """
 
 from __future__ import annotations

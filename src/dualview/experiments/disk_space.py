@@ -6,14 +6,11 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dualview.errors import RunError
 from dualview.experiments.run_folders import RECORD
 from dualview.files.writing import is_full
-
-if TYPE_CHECKING:
-    from dualview.experiments.jobs import Job
 
 MODEL_BYTES = 4
 """Of one parameter in `model.safetensors`, which every run keeps."""
@@ -24,7 +21,19 @@ OTHER_BYTES = 1 << 20
 """Of a run's other files."""
 
 
-def needed(jobs: Sequence[Job]) -> int:
+class Stored(Protocol):
+    """What will lie on the disk of a job."""
+
+    @property
+    def folder(self) -> Path:
+        """Where."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that it trains."""
+
+
+def needed(jobs: Sequence[Stored]) -> int:
     """Bytes that the unfinished jobs will want at most; 0 if all are done."""
     open_jobs = [job for job in jobs if not (job.folder / RECORD).exists()]
     if not open_jobs:
@@ -33,7 +42,7 @@ def needed(jobs: Sequence[Job]) -> int:
     return kept + 2 * CHECKPOINT_BYTES * max(job.parameters for job in open_jobs)
 
 
-def check(jobs: Sequence[Job], out: Path) -> None:
+def check(jobs: Sequence[Stored], out: Path) -> None:
     """See that the disk has room for the models and checkpoints of the unfinished jobs.
 
     Raises:

@@ -30,7 +30,7 @@ from dualview.explorer.explanations.records import (
 )
 from dualview.explorer.images import Sprite, masks, photographs, signed
 from dualview.explorer.paths import path_stops, round_digits
-from dualview.files.writing import write_text
+from dualview.files.writing import refused_by_the_system, write_text
 from dualview.pages.page import environment
 from dualview.pages.style import css_variables
 
@@ -63,8 +63,9 @@ def write_explorer(found: Explanations, facts: PageFacts, path: Path) -> Path:
         MissingExtraError: jinja2 or Pillow is not installed.
     """
     html = render_explorer(found, facts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
+    with refused_by_the_system(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, html)
     return path
 
 

@@ -16,8 +16,8 @@ from dualview.arguments import (
     said,
     several,
     takes,
-    text_value,
     whole,
+    words,
 )
 from dualview.conversion.examples import gated
 from dualview.datasets import Dataset, Split
@@ -45,11 +45,6 @@ def _finished_run(value: Any) -> Any:
     return instance_of(FinishedRun, repair="dualview.experiments.load_run(folder)")(value)
 
 
-def _words(value: Any) -> str:
-    """Likewise: a text, or none."""
-    return "" if isinstance(value, str) and not value else text_value(value)
-
-
 @takes(
     SettingsError,
     net=gated,
@@ -60,7 +55,7 @@ def _words(value: Any) -> str:
     n_train=optional(whole(0)),
     machine_gates=optional(one_of("model", "hard")),
     run=optional(_finished_run),
-    command=_words,
+    command=words,
     watcher=optional(offering("over", "note")),
 )
 def explain_page(
@@ -143,7 +138,7 @@ def explain_page(
     n_train=optional(whole(0)),
     machine_gates=optional(one_of("model", "hard")),
     run=optional(_finished_run),
-    command=_words,
+    command=words,
     watcher=optional(offering("over", "note")),
 )
 def explorer_page(

@@ -13,12 +13,15 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from dualview.arguments import said
+from dualview.errors import RunError
 from dualview.files.opening import text_of
 
 PART = ".part"
@@ -49,6 +52,7 @@ def write_atomically(path: Path, write: Write, *, flush: bool = True) -> None:
 
     Raises:
         OSError: the file cannot be written; the error names `path`.
+        RunError: `path` is a device or a pipe, which stays.
     """
     write_together([(path, write)], flush=flush)
 
@@ -67,6 +71,7 @@ def write_together(files: Iterable[tuple[Path, Write]], *, flush: bool = True) -
         parts = []
         for path, write in files:
             with _named(path):
+                _refuse_device(path)
                 sweep(path.parent, path.name)
                 part = folders.enter_context(_part_folder(path)) / path.name
                 part.touch()
@@ -79,6 +84,33 @@ def write_together(files: Iterable[tuple[Path, Write]], *, flush: bool = True) -
         for part, path in parts:
             with _named(path):
                 part.replace(path)
+
+
+def _refuse_device(path: Path) -> None:
+    """A device or a pipe is no file to replace: nobody who names /dev/null wants it gone."""
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+            raise RunError(
+                f"{said(path)}: expected a file to replace, got a device or a pipe. Repair: choose "
+                f"another path"
+            )
+
+
+@contextmanager
+def refused_by_the_system(path: Path) -> Iterator[None]:
+    """What the system refuses to write at `path`, as this package's error.
+
+    Raises:
+        RunError: it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{said(path)}: expected a file to write, got {error.strerror or error}. Repair: "
+            f"choose another path"
+        ) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

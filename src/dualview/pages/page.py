@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from dualview.errors import needs
-from dualview.files.writing import write_text
+from dualview.files.writing import refused_by_the_system, write_text
 from dualview.pages.style import css_variables
 
 if TYPE_CHECKING:
@@ -171,8 +171,9 @@ def render(page: Page) -> str:
 def write_page(page: Page, path: Path) -> Path:
     """Write `page` to `path`, whose folder is made; the file appears whole or not at all."""
     html = render(page)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
+    with refused_by_the_system(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, html)
     return path
 
 

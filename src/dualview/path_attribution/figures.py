@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dualview.arguments import instance_of, several, takes
 from dualview.errors import RunError
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
 
@@ -42,6 +43,21 @@ LABELLED_ROWS = 14
 # ------------------------------------------------------------------------------------------- paths
 
 
+def _top_paths(value: Any) -> Any:
+    """A check as `dualview.arguments` has them. PyTorch is imported here."""
+    from dualview.path_attribution.paths import TopPaths
+
+    return instance_of(TopPaths, repair="dualview.top_paths(net, x, output)")(value)
+
+
+def _layer(value: Any) -> Any:
+    """Likewise."""
+    from dualview.path_attribution.contributions import LayerContributions
+
+    return instance_of(LayerContributions)(value)
+
+
+@takes(RunError, top=_top_paths)
 def path_graph(top: TopPaths) -> Figure:
     """The strongest paths over the layers: a column for the input, each gated layer, the output.
 
@@ -207,6 +223,7 @@ def _number(value: float) -> str:
 # ------------------------------------------------------------------------------------------ layers
 
 
+@takes(RunError, layers=several(_layer, "what layer_contributions gives", empty=True))
 def layer_bars(layers: Sequence[LayerContributions]) -> Figure:
     """What passes each gated layer's units, its skips, and what its biases add: three bars a layer.
 

@@ -23,7 +23,8 @@ from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
-from dualview.path_kernel.fast.plan import FastPlan, fast_plan
+from dualview.path_kernel.fast.plan import FastPlan
+from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting

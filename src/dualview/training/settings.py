@@ -38,8 +38,6 @@ LARGE_DATA = 20_000
 _WHOLE = {
     "epochs": (1, 10**6),
     "batch_size": (1, 2**31 - 1),
-    "crop": (0, 1_000),
-    "seed": (0, 2**63 - 1),
     "threads": (1, 1_024),
 }
 """Lowest and highest value; beyond, PyTorch overflows, or asks the system for what it has not."""
@@ -68,6 +66,8 @@ def _precision(value: Any) -> str:
 
 
 _CHECKS: dict[str, Check] = {
+    "crop": whole(0, 1_000),
+    "seed": whole(0, 2**63 - 1),
     "learning_rate": optional(number(above=0)),
     "momentum": number(least=0, below=1),
     "weight_decay": number(least=0),
@@ -221,7 +221,8 @@ def at_least(name: str, value: int | None, lowest: int) -> None:
 def at_most(name: str, value: int | None, highest: int) -> None:
     """Refuse a whole number that is too large; None passes."""
     if value is not None and value > highest:
-        raise SettingsError(f"{name}: expected {highest:,} at most, got {said(value)}")
+        got = f"{value:,}" if value < 10**40 else said(value)
+        raise SettingsError(f"{name}: expected {highest:,} at most, got {got}")
 
 
 def positive(name: str, value: float) -> None:

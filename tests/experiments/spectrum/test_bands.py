@@ -105,4 +105,5 @@ def test_empty_band():
 @pytest.mark.parametrize(("size", "radius"), [((8, 8), 2.0), ((32, 32), 4.0), ((28, 40), 3.5)])
 def test_radius(size, radius):
     split = Split(torch.zeros(1, 1, *size), torch.zeros(1, dtype=torch.long))
-    assert disc_radius(dataclasses.replace(tiny_data(), train=split)) == radius
+    data = dataclasses.replace(tiny_data(), train=split, validation=split, test=split)
+    assert disc_radius(data) == radius

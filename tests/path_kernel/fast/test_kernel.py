@@ -13,7 +13,7 @@ import torch
 import dualview as dv
 from dualview.path_kernel.fast import kernel as fast_kernel
 from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
-from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.setting import Setting
 from tests.cases import small_architecture, small_input
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 import dualview as dv
 from dualview.architectures import ARCHITECTURES, fc
 from dualview.errors import PathKernelError
-from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.setting import Setting
 from tests.cases import DLGN_ARCHITECTURES, SMALL, relative_error, small_architecture, small_input
 from tests.path_kernel.test_kernel import MEETINGS, Branches, circular

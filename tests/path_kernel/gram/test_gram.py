@@ -377,10 +377,13 @@ def test_nan_is_refused_and_finished_blocks_stay(x, out):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"block": 0}, "block: expected a whole number from 1 on, or None, got 0"),
-        ({"workers": -1}, "workers: expected a whole number from 1 on, or None, got -1"),
-        ({"block": 10**20}, "block: expected a whole number from 1 on, and up to 32,768"),
-        ({"workers": 10**20}, "workers: expected a whole number from 1 on, and up to 32,768"),
+        ({"block": 0}, "block: expected a whole number from 1 to 32768, or None, got 0"),
+        ({"workers": -1}, "workers: expected a whole number from 1 to 32768, or None, got -1"),
+        ({"block": 10**20}, "block: expected a whole number from 1 to 32768, or None, got 1000"),
+        (
+            {"workers": 10**20},
+            "workers: expected a whole number from 1 to 32768, or None, got 1000",
+        ),
         ({"scheduler": "gpu"}, "scheduler: expected 'threads', 'processes' or an address"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "workers: expected none with the cluster"),
         ({"gates": "soft"}, "gates: expected 'model' or 'hard'"),

@@ -212,7 +212,10 @@ def test_drawn_as_svg_whatever_the_users_settings(name):
         (lambda: filter_grid(np.ones((0, 3, 3, 3))), "expected shape"),
         (lambda: filter_grid(np.full((1, 1, 2, 2), np.nan)), "finite values"),
         (lambda: filter_grid(np.ones((2, 1, 2, 2)), ["a"]), "one for each of 2 filters, got 1"),
-        (lambda: filter_grid(np.ones((2, 1, 2, 2)), columns=0), "columns: expected at least 1"),
+        (
+            lambda: filter_grid(np.ones((2, 1, 2, 2)), columns=0),
+            "columns: expected a whole number from 1 on",
+        ),
         (lambda: spectrum_grid(-np.ones((1, 2, 2))), "no negative values"),
         (lambda: spectrum_grid(np.ones((1, 3, 2, 2))), "expected shape"),
         (lambda: spectrum_curves([]), "at least one spectrum"),

@@ -15,6 +15,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from dualview.arguments import flag, require_fields, seed_number
+from dualview.training import SettingsError
+
 EXACT = 1e-10
 """Tolerance of a statement that is exact: float64 rounding through some dozen operations."""
 MOST_STANDARD_ERRORS = 5.0
@@ -43,6 +46,10 @@ class Settings:
 
     seed: int = 0
     quick: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be meant."""
+        require_fields(self, SettingsError, seed=seed_number, quick=flag)
 
     def draws(self, number: int) -> int:
         """How many draws to take where `number` are taken at leisure."""

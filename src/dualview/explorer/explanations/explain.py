@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dualview.conversion.examples import check_takes
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.datasets import Dataset, Split
 from dualview.errors import DataError, UnsupportedOperationError
@@ -109,6 +110,7 @@ def explain(
     _check_rows(rows, len(part), split)
     exact = copy.deepcopy(net).cpu().double().eval()
     x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
+    _check_outputs(exact, x[:1].double())
     layers = layers_of(exact, x[:1].double())
     found_filters, why_none = filters_by_layer(exact, data.input_shape)
     interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)
@@ -166,6 +168,18 @@ def _check_rows(rows: Sequence[int], size: int, split: str) -> None:
         raise DataError(
             f"index: expected whole numbers from 0 to {size - 1}, the {split} split has {size:,} "
             f"examples, got {wrong[0]}"
+        )
+
+
+def _check_outputs(net: GatedNetwork, x: Tensor) -> None:
+    check_takes(net, "net", x, DataError)
+    with torch.no_grad():
+        out = net(x)
+    if not isinstance(out, Tensor) or out.dim() != 2:
+        got = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+        raise DataError(
+            f"net: expected logits (n, classes) for the data's images {tuple(x.shape[1:])}, got "
+            f"{got}. Repair: a network for these images; dense layers want an nn.Flatten() first"
         )
 
 

@@ -1,4 +1,4 @@
-"""Does the CPU kernel (`tile`) apply to a weights network? Then what it is asked to compute.
+"""What the CPU kernel (`tile`) is asked to compute; `reader.fast_plan` says whether it applies.
 
 It applies to dense layers with gates between them, and to image networks of convolutions, gates,
 additions of branches, option-A shortcuts and average pooling that end in global average pooling (or
@@ -8,23 +8,13 @@ flatten) and dense layers. The graph is read once into an `OffsetProgram` (plane
 
 from __future__ import annotations
 
-import importlib.util
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import HardGate
 from dualview.path_kernel.fast.masks import Mask
-from dualview.path_kernel.setting import Setting
 
 if TYPE_CHECKING:
     from dualview.path_kernel.fast.offset_program import DenseLayer, OffsetProgram
-
-log = logging.getLogger("dualview.path_kernel")
 
 
 @dataclass(frozen=True)
@@ -59,31 +49,6 @@ class FastPlan:
 
 class NotApplicableError(Exception):
     """Why the torch rules must run."""
-
-
-def fast_plan(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> FastPlan | None:
-    """The plan for examples like `x`, or None; which of the two, and why, is logged (debug)."""
-    try:
-        _check_surroundings(net, x, setting, gates)
-        from dualview.path_kernel.fast.reader import read_plan
-
-        plan = read_plan(net.weights_network.graph, tuple(x.shape[1:]), setting)
-    except NotApplicableError as reason:
-        log.debug("path kernel by the torch rules: %s", reason)
-        return None
-    log.debug("path kernel by the fast tile: %s", plan)
-    return plan
-
-
-def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> None:
-    if importlib.util.find_spec("numba") is None:
-        raise NotApplicableError("numba is not installed")
-    if x.device.type != "cpu" or x.dtype != torch.float32:
-        raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
-    if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
-        raise NotApplicableError("gates are not hard")
-    if setting.biases or setting.batch_norm_scale:
-        raise NotApplicableError("biases or batch-norm scales are asked for")
 
 
 def pair(value: Any) -> tuple[int, int]:

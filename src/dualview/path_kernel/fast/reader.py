@@ -11,17 +11,20 @@ NTK are factors there: E[NTK] = NPK * sum_l 1 / variance_l.
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import math
 import operator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
-from dualview.conversion.gates import apply_gate
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import HardGate, apply_gate
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import is_shape_query
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
@@ -39,6 +42,8 @@ from dualview.path_kernel.fast.offset_program import (
 from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, pair
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
+
+log = logging.getLogger("dualview.path_kernel")
 
 
 @dataclass
@@ -89,6 +94,29 @@ class Plan:
     vector: fx.Node | None = None
     """Dense layer whose gate has not come yet."""
     seen: set[int] = field(default_factory=set)
+
+
+def fast_plan(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> FastPlan | None:
+    """The plan for examples like `x`, or None; which of the two, and why, is logged (debug)."""
+    try:
+        _check_surroundings(net, x, setting, gates)
+        plan = read_plan(net.weights_network.graph, tuple(x.shape[1:]), setting)
+    except NotApplicableError as reason:
+        log.debug("path kernel by the torch rules: %s", reason)
+        return None
+    log.debug("path kernel by the fast tile: %s", plan)
+    return plan
+
+
+def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> None:
+    if importlib.util.find_spec("numba") is None:
+        raise NotApplicableError("numba is not installed")
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
+    if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
+        raise NotApplicableError("gates are not hard")
+    if setting.biases or setting.batch_norm_scale:
+        raise NotApplicableError("biases or batch-norm scales are asked for")
 
 
 def read_plan(graph: fx.Graph, shape: tuple[int, ...], setting: Setting) -> FastPlan:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewError, PathKernelError
-from dualview.path_kernel.fast.plan import fast_plan
+from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.setting import Setting

@@ -13,6 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dualview.arguments import (
+    array,
+    flag,
+    instance_of,
+    optional,
+    require_fields,
+    several,
+    takes,
+    whole,
+    words,
+)
 from dualview.errors import RunError
 from dualview.pages.axes import spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style
@@ -37,6 +48,10 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (6, 1.5, 1.5, 
 """Dashes of the curves, in turn, for readers who cannot tell the colours apart."""
 
 
+TITLES = optional(several(words, "a text for each filter", empty=True))
+"""What an option `titles` may be."""
+
+
 @dataclass(frozen=True, eq=False)
 class SpectrumCurve:
     """Radial spectra of one group of filters, such as a layer.
@@ -51,7 +66,12 @@ class SpectrumCurve:
     frequencies: np.ndarray
     power: np.ndarray
 
+    def __post_init__(self) -> None:
+        """Refuse what is no spectrum."""
+        require_fields(self, RunError, label=words, frequencies=array, power=array)
 
+
+@takes(RunError, filters=array, titles=TITLES, columns=whole(1), shared_scale=flag)
 def filter_grid(
     filters: np.ndarray,
     titles: Sequence[str] | None = None,
@@ -93,6 +113,7 @@ def filter_grid(
     return figure
 
 
+@takes(RunError, power=array, titles=TITLES, columns=whole(1))
 def spectrum_grid(
     power: np.ndarray, titles: Sequence[str] | None = None, *, columns: int = 8
 ) -> Figure:
@@ -130,6 +151,7 @@ def spectrum_grid(
     return figure
 
 
+@takes(RunError, curves=several(instance_of(SpectrumCurve), "spectra", empty=True))
 def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
     """Radial power against frequency: a line at the median filter, a band for the middle half.
 
@@ -201,8 +223,6 @@ def _grid(
     """A figure of square-pixel tiles, with `room` inches below them."""
     from matplotlib.figure import Figure
 
-    if columns < 1:
-        raise RunError(f"columns: expected at least 1, got {columns}")
     count, _, rows, across = shape
     columns = min(columns, count)
     lines = math.ceil(count / columns)

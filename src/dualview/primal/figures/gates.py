@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
 from dualview.pages.axes import heading, panel
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
@@ -30,6 +31,7 @@ MOST_NAMED = 12
 # ------------------------------------------------------------------------------------------ kernel
 
 
+@takes(RunError, kernel=array, labels=class_labels)
 def kernel_map(kernel: np.ndarray, labels: Sequence[Any] | np.ndarray) -> Figure:
     """A kernel as a heat map, examples sorted by class, and its eigenvalues.
 
@@ -89,6 +91,11 @@ def _draw_eigenvalues(figure: Figure, eigenvalues: np.ndarray) -> None:
 # ------------------------------------------------------------------------------------------- gates
 
 
+@takes(
+    RunError,
+    gates=several(array, "the gates of each layer as arrays", empty=True),
+    image=optional(array),
+)
 def gate_maps(gates: Sequence[np.ndarray], image: np.ndarray | None = None) -> Figure:
     """The gates of one example by layer; beside them the image itself.
 
@@ -147,6 +154,7 @@ def _draw_image(axes: Axes, image: np.ndarray) -> None:
     axes.set_title("input", fontsize=SMALL, color=LIGHT["muted"], pad=2.5)
 
 
+@takes(RunError, gates=array, labels=class_labels)
 def class_overlap(gates: np.ndarray, labels: Sequence[Any] | np.ndarray) -> np.ndarray:
     """Mean overlap of the gates of two examples, for every pair of classes.
 
@@ -163,7 +171,12 @@ def class_overlap(gates: np.ndarray, labels: Sequence[Any] | np.ndarray) -> np.n
     array([[0.5  , 0.125],
            [0.125,   nan]])
     """
-    flat = np.asarray(gates, float).reshape(len(gates), -1)  # (n, gates)
+    if gates.ndim < 2 or not gates.size or not np.isfinite(gates).all():
+        raise RunError(
+            f"gates: expected finite gates of one layer (n, ...), got shape {gates.shape}"
+            + ("" if np.isfinite(gates).all() else " with NaN or infinity")
+        )
+    flat = gates.reshape(len(gates), -1)  # (n, gates)
     classes, member = np.unique(np.asarray(labels), return_inverse=True)
     if member.shape != (len(flat),):
         raise RunError(f"labels: expected one for each of {len(flat)} examples, got {member.shape}")
@@ -177,6 +190,11 @@ def class_overlap(gates: np.ndarray, labels: Sequence[Any] | np.ndarray) -> np.n
         return totals / pairs / flat.shape[1]
 
 
+@takes(
+    RunError,
+    overlaps=several(array, "the overlaps of each layer as arrays", empty=True),
+    classes=class_labels,
+)
 def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figure:
     """Gate overlap between classes, a heat map a layer, all on one scale.
 
@@ -217,6 +235,7 @@ def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figu
 # ---------------------------------------------------------------------------------------- training
 
 
+@takes(RunError, overlaps=array, epochs=optional(array))
 def gate_training(
     overlaps: np.ndarray | Sequence[Sequence[float]], epochs: Sequence[float] | None = None
 ) -> Figure:

@@ -32,6 +32,7 @@ from dualview.arguments import (
     require,
     several,
     takes,
+    torch_device,
 )
 from dualview.datasets import Dataset
 from dualview.training import optimisation
@@ -346,4 +347,7 @@ def _device(settings: TrainSettings) -> torch.device:
     name = settings.accelerator
     if name == "auto":
         name = "gpu" if torch.cuda.is_available() else "cpu"
-    return torch.device("cuda" if name == "gpu" else name)
+    found: torch.device = require(
+        "accelerator", "cuda" if name == "gpu" else name, torch_device, SettingsError
+    )
+    return found
