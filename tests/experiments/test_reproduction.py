@@ -28,7 +28,8 @@ def _experiment(seen, perform=lambda folder, watcher: run_record()):
         seen.append(data)
         return [Job("dnn", 0, out / "one", {}, 1.0, "one", perform)]
 
-    return Experiment("trial", "", "", "", "", "digits", plan, lambda records: [])
+    said = ("A trial", "Does it run?", "nowhere", "seconds")
+    return Experiment("trial", *said, "digits", plan, lambda records: [])
 
 
 def _done(out):
