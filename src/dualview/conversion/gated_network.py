@@ -40,8 +40,17 @@ from dualview.conversion.affinity import affine_layers
 from dualview.conversion.example_input import Example
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
-from dualview.conversion.initialisation import Initialiser, derived_seed, redraw
-from dualview.conversion.input_transform import InputTransform, blank_transform, taken_off
+from dualview.conversion.initialisation import (
+    Initialiser,
+    derived_seed,
+    redrawn_modules,
+    shared_modules,
+)
+from dualview.conversion.input_transform import (
+    InputTransform,
+    blank_transform,
+    without_front,
+)
 from dualview.conversion.promises import (
     GateChoice,
     Kind,
@@ -59,7 +68,7 @@ from dualview.conversion.promises import (
 )
 from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
-from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, named_tensors, trace
+from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, trace
 from dualview.conversion.trial_run import REFUSALS
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
 from dualview.errors import (
@@ -506,7 +515,7 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     refuse_switch(kind, max_pool)
-    model, transform = _front(model, input_transform)
+    model, transform = without_front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
     traced = trace(model, example_input, mode=mode, output=output)
@@ -514,7 +523,7 @@ def disentangle(
     if kind == "dnn":
         check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
-    make_twin = _shared if kind == "dnn" else _redrawn
+    make_twin = shared_modules if kind == "dnn" else redrawn_modules
     twin = make_twin(model, traced, initialise, seed)
     choice = _gate_choice(gate, kind)
     functions = _gate_functions(choice, traced)
@@ -558,64 +567,12 @@ def disentangle(
     )
 
 
-def _front(
-    model: nn.Module, given: InputTransform | None
-) -> tuple[nn.Module, InputTransform | None]:
-    """The model without its input transform, and a copy of that where and of the type it is."""
-    if not isinstance(model, nn.Module):
-        return model, None  # for the tracer to refuse
-    model, own = taken_off(model)
-    if given is not None and own is not None:
-        raise ConversionError(
-            "input_transform: expected none for a model that begins with one, got another. Repair: "
-            "leave one of them out"
-        )
-    transform = own if given is None else given
-    if transform is None:
-        return model, None
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
-    return model, copy.deepcopy(transform).to(like)
-
-
 _DEFAULT_MAX_POOL: dict[Kind, MaxPooling] = {
     "dnn": "switch",
     "dgn": "switch",
     "dlgn": "average",
     "dlgn-sf": "average",
 }
-
-
-def _shared(
-    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
-) -> nn.Module:
-    """A second set of the traced network's modules that holds the same parameters.
-
-    Buffers are its own: both networks run the same batches, so statistics stay alike. One set of
-    modules under two names would not survive torch.func.functional_call.
-    """
-    shared = {id(parameter): parameter for parameter in traced.module.parameters()}
-    return copy.deepcopy(traced.module, shared)
-
-
-def _redrawn(
-    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
-) -> nn.Module:
-    """A second set of the traced network's modules, their parameters drawn afresh.
-
-    The model itself is drawn anew, not the traced modules, since its classes know how.
-    """
-    drawn = copy.deepcopy(model)
-    redraw(drawn, initialise, derived_seed(seed, "weights"))
-    fresh = copy.deepcopy(traced.module)
-    sources = dict(named_tensors(drawn))
-    with torch.no_grad():
-        for name, tensor in named_tensors(fresh):
-            if name in traced.origins:
-                tensor.copy_(sources[traced.origins[name]])
-    for parameter in fresh.parameters():
-        if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
-    return fresh
 
 
 def _gate_choice(gate: Gate | GateChoice | None, kind: Kind) -> Gate | Literal["own"]:

@@ -6,6 +6,7 @@ seed a user gives is never used itself: each purpose derives its own from it.
 
 from __future__ import annotations
 
+import copy
 import operator
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from dualview.arguments import said
 from dualview.conversion.thread_mode import ThreadMode
+from dualview.conversion.tracing import TracedNetwork, named_tensors
 from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
@@ -193,3 +195,36 @@ def _refuse_orphans(module: nn.Module, path: str, *, covered: bool) -> None:
 
 def _named(module: nn.Module, path: str) -> str:
     return f"{f'module {path!r}' if path else 'the model'} ({type(module).__name__})"
+
+
+def shared_modules(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules that holds the same parameters.
+
+    Buffers are its own: both networks run the same batches, so statistics stay alike. One set of
+    modules under two names would not survive torch.func.functional_call.
+    """
+    shared = {id(parameter): parameter for parameter in traced.module.parameters()}
+    return copy.deepcopy(traced.module, shared)
+
+
+def redrawn_modules(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules, their parameters drawn afresh.
+
+    The model itself is drawn anew, not the traced modules, since its classes know how.
+    """
+    drawn = copy.deepcopy(model)
+    redraw(drawn, initialise, derived_seed(seed, "weights"))
+    fresh = copy.deepcopy(traced.module)
+    sources = dict(named_tensors(drawn))
+    with torch.no_grad():
+        for name, tensor in named_tensors(fresh):
+            if name in traced.origins:
+                tensor.copy_(sources[traced.origins[name]])
+    for parameter in fresh.parameters():
+        if parameter.is_floating_point() or parameter.is_complex():
+            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
+    return fresh

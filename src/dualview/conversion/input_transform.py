@@ -7,6 +7,7 @@ channels (or features) on axis 1.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,3 +157,22 @@ def _numbers(value: Any) -> tuple[float, ...]:
     limit = torch.finfo(torch.get_default_dtype()).max
     one = number(least=-limit, most=limit)
     return several(one, wanted)([value] if single else value)
+
+
+def without_front(
+    model: nn.Module, given: InputTransform | None
+) -> tuple[nn.Module, InputTransform | None]:
+    """The model without its input transform, and a copy of that where and of the type it is."""
+    if not isinstance(model, nn.Module):
+        return model, None  # for the tracer to refuse
+    model, own = taken_off(model)
+    if given is not None and own is not None:
+        raise ConversionError(
+            "input_transform: expected none for a model that begins with one, got another. Repair: "
+            "leave one of them out"
+        )
+    transform = own if given is None else given
+    if transform is None:
+        return model, None
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+    return model, copy.deepcopy(transform).to(like)
