@@ -672,7 +672,10 @@ MEANT: dict[str, set[str]] = {
     "filters": _POSITIONWISE,
     "images": {"image tensor"},
     "sections": _EMPTY,
-    "title": _TEXT,
+    **dict.fromkeys(
+        ("title", "question", "source", "duration", "default_data"), _TEXT | {"empty text"}
+    ),
+    "DataSettings.source": _TEXT | {"file", "path", "long path"},
     "command": _TEXT | {"empty text"},
     "class_overlap.gates": _MATRIX | _POSITIONWISE | {"negative list"},
     "gate_maps.gates": _MATRIX | _POSITIONWISE | {"nested list", "tensor with infinity"},
