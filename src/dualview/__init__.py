@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
+    from dualview.path_kernel.concentration import needed_width, ntk_variance
     from dualview.path_kernel.empirical import empirical_ntk
     from dualview.path_kernel.features import npk_features
     from dualview.path_kernel.gram.gram import npk_gram
@@ -72,9 +73,11 @@ __all__ = [
     "input_contributions",
     "kernel_attribution",
     "layer_contributions",
+    "needed_width",
     "npk",
     "npk_features",
     "npk_gram",
+    "ntk_variance",
     "path_features",
     "path_values",
     "primal_filters",
@@ -91,6 +94,8 @@ _ROOMS = {
     "disentangle": "conversion.gated_network",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
+    "needed_width": "path_kernel.concentration",
+    "ntk_variance": "path_kernel.concentration",
     "NPKClassifier": "path_kernel.machines",
     "NPKFeatureClassifier": "path_kernel.machines",
     "npk": "path_kernel.kernel",

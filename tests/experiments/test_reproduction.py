@@ -26,9 +26,11 @@ from tests.training.tiny import tiny_data
 def _experiment(seen, perform=lambda folder, watcher: run_record()):
     def plan(request, data, out):
         seen.append(data)
-        return [Job("dnn", 0, out / "one", {}, 1.0, "one", perform)]
+        config = {"experiment": "trial"}
+        return [Job("dnn", 0, out / "one", config, 1.0, "one", perform)]
 
-    return Experiment("trial", "", "", "", "", "digits", plan, lambda records: [])
+    said = ("A trial", "Does it run?", "nowhere", "seconds")
+    return Experiment("trial", *said, "digits", plan, lambda records: [])
 
 
 def _done(out):

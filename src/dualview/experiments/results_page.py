@@ -102,7 +102,7 @@ def _undescribed(name: str) -> Experiment:
         title=name.replace("-", " ").capitalize(),
         question="An experiment of its author’s own, of which nothing but the records was at hand.",
         source="its author",
-        duration="",
+        duration="unknown",
         default_data="digits",
         plan=plan_in(""),
         tables=lambda records: [summary_table(records)],

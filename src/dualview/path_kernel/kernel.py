@@ -143,14 +143,14 @@ def expected_ntk(
     check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     layers = weight_layers(net)
-    scales = _scales(c, layers)
+    scales = layer_scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
     setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
     reader = Reader(x1.dtype, "a smaller c", "a larger c")
     return _kernel(net, x1, x2, setting, gates, memory, reader)
 
 
-def _scales(c: Any, layers: Mapping[str, int]) -> dict[str, float]:
+def layer_scales(c: Any, layers: Mapping[str, int]) -> dict[str, float]:
     """One scale for each weight layer."""
     if not isinstance(c, Mapping):
         return dict.fromkeys(layers, require("c", c, number(above=0), PathKernelError))
