@@ -223,10 +223,10 @@ def test_names_of_numpy_and_what_goes_by_keyword_alone(one, other):
 def test_after_a_gap_keywords_stay():
     graph = fx.Graph()
     x = graph.placeholder("x")
-    node = graph.call_function(F.interpolate, (), {"input": x, "scale_factor": 2})
+    node = graph.call_function(torch.mean, (), {"input": x, "keepdim": True})
     unknown = graph.call_function(torch.where, (), {"condition": x, "input": x, "other": x})
     make_positional(graph)
-    assert (node.args, node.kwargs) == ((x,), {"scale_factor": 2})
+    assert (node.args, node.kwargs) == ((x,), {"keepdim": True})
     assert unknown.args == ()
 
 

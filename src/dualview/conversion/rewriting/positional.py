@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, fx
 from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 
-_FUNCTIONS: frozenset[Any] = (
+_KNOWN: frozenset[Any] = (
     ops.LINEAR_FUNCTIONS
     | ops.ADDITIVE_FUNCTIONS
     | ops.PRODUCT_FUNCTIONS
@@ -26,6 +27,13 @@ _FUNCTIONS: frozenset[Any] = (
     | ops.SOFTMAX_FUNCTIONS
     | set(GATE_OF_FUNCTION)
 )
+_FUNCTIONS = frozenset(
+    f
+    for f in _KNOWN
+    if not (isinstance(f, types.FunctionType) and f.__module__ == "torch.nn.functional")
+)
+"""Those that PyTorch writes in Python hand their arguments on in one way, whatever they are given,
+and would again when a pickled network is traced anew."""
 _METHODS = (
     ops.LINEAR_METHODS
     | ops.ADDITIVE_METHODS
