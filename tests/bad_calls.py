@@ -551,6 +551,7 @@ _MATRIX |= {"bool tensor", "list of lists", "list of tensors", "wide tensor"}
 _ORDER = {"list of numbers", "range"}
 _EMPTY = {"empty list", "empty array", "no examples"}
 _POSITIONWISE = {"many axes", "image tensor"}
+_MASKED = {"tensor with infinity", "tensor with NaN", "array with NaN"}
 _CALLED = {"class", "plain module", "convolution", "untrained network", "meta model", "gate"}
 _CALLED |= {"other network", "exception"}
 _CLASSES = {"array of texts", "list of texts", "list of numbers", "negative list"}
@@ -672,12 +673,21 @@ MEANT: dict[str, set[str]] = {
     "filters": _POSITIONWISE,
     "images": {"image tensor"},
     "sections": _EMPTY,
-    "title": _TEXT,
+    **dict.fromkeys(
+        ("title", "question", "source", "duration", "default_data"), _TEXT | {"empty text"}
+    ),
+    "DataSettings.source": _TEXT | {"file", "path", "long path"},
     "command": _TEXT | {"empty text"},
     "class_overlap.gates": _MATRIX | _POSITIONWISE | {"negative list"},
-    "gate_maps.gates": _MATRIX | _POSITIONWISE | {"nested list", "tensor with infinity"},
+    "gate_maps.gates": _MATRIX
+    | _POSITIONWISE
+    | {"nested list", "tensor with infinity", "tensor with NaN", "array with NaN"},
     "gate_training.overlaps": _MATRIX,
+    "gate_training.epochs": _NUMBERS,
     "columns": _COUNT,
+    "layer_contributions.layer": _INDEX | {"negative"},
+    "tolerance": _NUMBER,
+    "kurtosis": _NUMBER,
     "classes": _CLASSES | {"generator"},
     "labels": _ORDER | _CLASSES | _NUMBERS,
     "weights": {"empty dict"},

@@ -95,6 +95,15 @@ def _gate(value: Any) -> Any:
         raise UnfitError(wanted, got=unfit.got) from None
 
 
+def _output(value: Any) -> str | int:
+    """Likewise: the name or the number of an output."""
+    try:
+        found: str | int = text_value(value) if isinstance(value, str) else whole(0)(value)
+    except UnfitError:
+        raise UnfitError("the name or the number of an output") from None
+    return found
+
+
 def _token(value: Any) -> str | bool | None:
     """A check as `dualview.arguments` has them: what the hub's library takes for a token."""
     if value is None or isinstance(value, bool | str):
@@ -433,6 +442,7 @@ def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
     gate=optional(_gate),
     weights_input=one_of(*get_args(WeightsInput)),
     mode=optional(one_of(*get_args(Mode))),
+    output=optional(_output),
     max_pool=optional(one_of(*get_args(MaxPooling))),
     initialise=optional(calling(1)),
     seed=optional(seed_number),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ def selected(value: Any, output: str | int) -> Any:
         names = list(value)
     else:
         names = list(getattr(value, "_fields", range(_count(value))))
-    if isinstance(output, str) and hasattr(value, output) and not isinstance(value, Mapping):
-        return getattr(value, output)  # a data class, or a named tuple
+    if isinstance(output, str) and output in _fields_of(value):
+        return getattr(value, output)
     if isinstance(value, Mapping) and output in value:
         return value[output]
     if isinstance(output, int) and not isinstance(value, Mapping) and 0 <= output < _count(value):
@@ -35,6 +36,13 @@ def selected(value: Any, output: str | int) -> Any:
         f", got {output!r}"
         + ("" if names else ". Repair: leave it out, since the model gives one tensor")
     )
+
+
+def _fields_of(value: Any) -> tuple[str, ...]:
+    """The names of a data class or a named tuple; of nothing else, whatever attributes it has."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple(field.name for field in dataclasses.fields(value))
+    return tuple(getattr(value, "_fields", ())) if isinstance(value, tuple) else ()
 
 
 def _count(value: Any) -> int:

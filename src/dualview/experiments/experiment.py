@@ -25,6 +25,7 @@ from dualview.arguments import (
     several,
     text_value,
     whole,
+    words,
 )
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
@@ -187,12 +188,13 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        texts = ("name", "title", "question", "source", "duration", "default_data")
+        said = ("title", "question", "source", "duration", "default_data")
         known = one_of("arch", "width", "optimizer", "kinds")
         require_fields(
             self,
             SettingsError,
-            **dict.fromkeys(texts, text_value),
+            name=text_value,
+            **dict.fromkeys(said, words),
             plan=calling(3),
             tables=calling(1),
             figures=calling(1),

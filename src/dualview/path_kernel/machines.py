@@ -445,6 +445,8 @@ def _array(tensor: Tensor) -> np.ndarray:
 def _seed(random_state: Any) -> int:
     """A seed for torch: a whole number as it is, else drawn as scikit-learn does."""
     try:
+        if isinstance(random_state, bool | np.bool_):
+            raise ValueError("a boolean")
         state = check_random_state(random_state)
     except Exception as error:  # scikit-learn's, or of its message's making
         raise PathKernelError(

@@ -19,7 +19,7 @@ from torch import Tensor
 from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
 from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, PathKernelError, need
+from dualview.errors import DualviewWarning, PathKernelError, RunError, need
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
@@ -136,6 +136,7 @@ def npk_gram(
     }
     job = _job(net, x, x2, dtype, kernel_options)
     path = Path(out).absolute()
+    _check_name(path)
     earlier = stored_attributes(path)  # before the lock, whose file must not be left elsewhere
     job.try_one_pair()
     if block is None:
@@ -204,6 +205,16 @@ def _require_libraries(scheduler: str) -> None:
     secured = ("cryptography",) if scheduler == "processes" else ()
     for library in ("dask", "distributed", "zarr", "tqdm", *secured):
         need(library, "kernel", "npk_gram")
+
+
+def _check_name(path: Path) -> None:
+    try:
+        path.exists()
+    except OSError as error:
+        raise RunError(
+            f"{said(path)}: expected a folder for the store, got {error.strerror}. Repair: choose "
+            f"another"
+        ) from error
 
 
 def _check_scheduler(scheduler: str, workers: int | None) -> None:
