@@ -17,7 +17,7 @@ from dualview.conversion.pooling import replay_switch
 from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.experiments.theory import graph_rules
 from dualview.experiments.theory.rule_networks import RULES
-from dualview.path_kernel import rules
+from dualview.path_kernel import channel_rules, factor_rules, position_rules, rules, weight_rules
 from tests.experiments.theory.checking import all_fail, sides_of
 
 
@@ -27,7 +27,7 @@ def _first(node, args, kwargs, setting):
 
 def _doubled(own):
     def rule(node, args, kwargs, setting):
-        return rules._scaled(node, own(node, args, kwargs, setting), 2.0)
+        return factor_rules.scaled(node, own(node, args, kwargs, setting), 2.0)
 
     return rule
 
@@ -52,37 +52,37 @@ def _altered(name, change):
     """A helper of the rules whose arguments are changed first."""
 
     def apply(monkeypatch):
-        own = getattr(rules, name)
-        monkeypatch.setattr(rules, name, lambda *args: own(*change(*args)))
+        own = getattr(weight_rules, name)
+        monkeypatch.setattr(weight_rules, name, lambda *args: own(*change(*args)))
 
     return apply
 
 
 def _without_biases(monkeypatch):
-    own = rules._weight_term
+    own = weight_rules._weight_term
     monkeypatch.setattr(
-        rules, "_weight_term", lambda *a: own(*a[:-1], replace(a[-1], bias_variance=0.0))
+        weight_rules, "_weight_term", lambda *a: own(*a[:-1], replace(a[-1], bias_variance=None))
     )
 
 
 def _padding_shifted(monkeypatch):
-    own = rules.apply_map
+    own = weight_rules.apply_map
     monkeypatch.setattr(
-        rules,
+        weight_rules,
         "apply_map",
         lambda total, pad, dims: own(total, lambda image: pad(image).roll(1, -1), dims),
     )
 
 
 def _all_positions_meet(monkeypatch):
-    own = rules.diagonal_mean
+    own = weight_rules.diagonal_mean
 
     def broken(term, value):
         if not value.dims:
             return own(term, value)
-        return rules.channel_mean(term, value).mean(tuple(range(-2 * value.dims, 0)))
+        return weight_rules.channel_mean(term, value).mean(tuple(range(-2 * value.dims, 0)))
 
-    monkeypatch.setattr(rules, "diagonal_mean", broken)
+    monkeypatch.setattr(weight_rules, "diagonal_mean", broken)
 
 
 def _no_ntk(monkeypatch):
@@ -118,7 +118,7 @@ def _order_forgotten(monkeypatch):
 
 def _first_part_twice(node, args, kwargs, setting):
     first, *_ = args[0]
-    return rules.concatenation(node, ([first, first], *args[1:]), kwargs, setting)
+    return channel_rules.concatenation(node, ([first, first], *args[1:]), kwargs, setting)
 
 
 def _uncorrelated_forgotten(monkeypatch):
@@ -148,7 +148,7 @@ BREAKAGES = {
     "batch norm is ignored": (_replaced(nn.BatchNorm2d), ["batch-norm"]),
     "biases are ignored": (_without_biases, ["bias"]),
     "max pools read their first choice": (
-        _replaced(replay_switch, by=_doubled(rules.max_pool_switch)),
+        _replaced(replay_switch, by=_doubled(position_rules.max_pool_switch)),
         ["max-pool"],
     ),
     "concatenation of one part twice": (
