@@ -583,24 +583,21 @@ MEANT: dict[str, set[str]] = {
         ),
         _FLAG,
     ),
+    **dict.fromkeys(("cache_dir", "folder", "out", "source"), _TEXT | {"surrogate"}),
     **dict.fromkeys(
         (
             "accelerator",
             "arch",
-            "cache_dir",
             "config",
             "description",
             "devices",
             "experiment",
-            "folder",
             "image_column",
             "label_column",
             "optimizer",
-            "out",
             "precision",
             "repo_id",
             "revision",
-            "source",
             "subset",
         ),
         _TEXT,
@@ -676,7 +673,7 @@ MEANT: dict[str, set[str]] = {
     **dict.fromkeys(
         ("title", "question", "source", "duration", "default_data"), _TEXT | {"empty text"}
     ),
-    "DataSettings.source": _TEXT | {"file", "path", "long path"},
+    "DataSettings.source": _TEXT | {"surrogate", "file", "path", "long path"},
     "command": _TEXT | {"empty text"},
     "class_overlap.gates": _MATRIX | _POSITIONWISE | {"negative list"},
     "gate_maps.gates": _MATRIX
@@ -700,8 +697,8 @@ MEANT: dict[str, set[str]] = {
     "plan": _CALLED,
     "measure": _CALLED,
     "initialise": _CALLED,
-    "path": _TEXT | {"file"},
-    "GatedNetwork.from_pretrained.cache_dir": {"file", "path", "long path"},
+    "path": _TEXT | {"file", "surrogate"},
+    "GatedNetwork.from_pretrained.cache_dir": {"file", "surrogate", "path", "long path"},
     **{
         f"{name}.x": {"one example", "double tensor", "half tensor"}
         for name in (

@@ -83,8 +83,8 @@ def fault(target: Target, bad: dict[str, str], folder: Any) -> str:
     try:
         result = target.call(**arguments)
     except DualviewError as error:
-        text = str(error)
-        return "" if text.isprintable() or text.replace("\n", "").isprintable() else repr(text)
+        str(error).encode(errors="surrogateescape")  # names of files may be no UTF-8
+        return ""
     except (Exception, SystemExit) as error:
         return f"{type(error).__name__}: {_text(error)}"
     taken = [name for name, kind in bad.items() if not is_meant(target, name, kind)]
