@@ -82,7 +82,7 @@ def test_interrupted(run, tmp_path, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "explained", interrupt)
+    monkeypatch.setattr(module, "write_page", interrupt)
     assert explain(run, tmp_path / "page.html", "--index", 0) == 130
     assert capsys.readouterr().err == "\nInterrupted; no page was written\n"
     assert list(tmp_path.iterdir()) == []

@@ -34,8 +34,12 @@ def test_page(run, tmp_path):
 
 def test_no_more_than_there_are(run, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "explained", lambda options, run, rows: asked.extend(rows))
-    monkeypatch.setattr(module, "write_page", lambda *arguments: 0)
+
+    def noted(options, run, rows, again):
+        asked.extend(rows)
+        return 0
+
+    monkeypatch.setattr(module, "write_page", noted)
     assert explore(run, tmp_path / "a.html", "--split", "validation", "--examples", 10_000) == 0
     assert asked == list(range(180))
 
@@ -50,7 +54,7 @@ def test_interrupted(run, tmp_path, monkeypatch, capsys):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "explained", interrupt)
+    monkeypatch.setattr(module, "write_page", interrupt)
     assert explore(run, tmp_path / "page.html", "--examples", 3) == 130
     assert capsys.readouterr().err == "\nInterrupted; no page was written\n"
     assert list(tmp_path.iterdir()) == []

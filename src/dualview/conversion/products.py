@@ -13,7 +13,7 @@ was made to weigh the other:
 - `as_multiplier(factor)` in a model's forward settles it by hand.
 
 Two factors of one strength are a bilinear product: nothing says which is the gate, so that is
-refused. Source: theory, section 9.
+refused. Source: theory, section 7.
 """
 
 from __future__ import annotations

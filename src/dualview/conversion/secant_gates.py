@@ -4,7 +4,7 @@ Any activation with a finite slope at 0 is `a(q) = a(0) + q * G(q)` with the sec
 `G(q) = (a(q) - a(0)) / q` and `G(0) = a'(0)`: a bias path of value `a(0)`, and a gate. The gate of
 such an activation is not confined to [0, 1]; each is computed so that no digits are lost near 0.
 
-Source: theory, section 9; the formulas are identities of calculus.
+Source: theory, section 7; the formulas are identities of calculus.
 """
 
 from __future__ import annotations

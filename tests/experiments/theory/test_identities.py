@@ -37,14 +37,14 @@ def test_open_at_zero(monkeypatch):
 
 
 def test_gates_in_another_order(monkeypatch):
-    own = gated_network.GatedNetwork.gates_and_switches
+    own = gated_network.GatedNetwork._gates_and_switches
 
-    def swapped(self, x, *, hard=False):
-        gates, switches = own(self, x, hard=hard)
+    def swapped(self, x, **options):
+        gates, switches = own(self, x, **options)
         shapes = {gate.shape for gate in gates}
         return (gates[::-1] if len(shapes) == 1 else tuple(1 - g for g in gates)), switches
 
-    monkeypatch.setattr(gated_network.GatedNetwork, "gates_and_switches", swapped)
+    monkeypatch.setattr(gated_network.GatedNetwork, "_gates_and_switches", swapped)
     assert all_fail("dual-form", "dual-form-activations", "definitions")
 
 

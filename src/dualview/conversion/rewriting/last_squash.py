@@ -2,7 +2,7 @@
 
 What is taken apart are the logits. The squash, and whatever only follows it, is cut off and put
 behind the weights network's output, so that kernel, paths and contributions speak of logits.
-Source: theory, section 9.
+Source: theory, section 7.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 of a value with an elementwise function of that value. Each becomes a call of a `SelfGated`
 module, so that it is one gate as `nn.SiLU` is, and a DLGN's gating network can do without it.
 
-Constants that multiply the whole go into the gate. Source: theory, section 9 (i).
+Constants that multiply the whole go into the gate. Source: theory, section 7 (i).
 """
 
 from __future__ import annotations

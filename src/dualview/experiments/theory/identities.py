@@ -17,6 +17,9 @@ from dualview.experiments.theory.statement import Pair, Settings, Sides, Stateme
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 
+SIZES = {"vgg16": 16, "c6white": 16}
+"""Length of an image's side, where an architecture needs more than 6."""
+
 DEEP = ("resnet56", "resnet110")
 """Architectures that take a second to trace; left out where it is to be quick."""
 
@@ -61,7 +64,7 @@ def dual_form(settings: Settings) -> Sides:
     for name, factory in ARCHITECTURES.items():
         if settings.quick and name in DEEP:
             continue
-        size = 16 if name == "vgg16" else 6
+        size = SIZES.get(name, 6)
         model = enliven(factory(3, (2, size, size), 8)).double().eval()
         x = normal(3, 2, size, size)
         pairs.append(Pair(gated(model, "dnn")(x), model(x), label=name))
@@ -182,7 +185,7 @@ def affine_preactivations(settings: Settings) -> Sides:
     for name, factory in ARCHITECTURES.items():
         if name in WITHOUT_DLGN or (settings.quick and name in DEEP):
             continue
-        size = 16 if name == "vgg16" else 6
+        size = SIZES.get(name, 6)
         net = gated(enliven(factory(3, (2, size, size), 4)), "dlgn")
         x, y = normal(2, 2, size, size), normal(2, 2, size, size)
         sums, shifts, plain, zero = (
