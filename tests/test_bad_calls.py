@@ -4,8 +4,8 @@
   by name;
 - no such call ends in an error of PyTorch, NumPy, scikit-learn or Python: each is refused with an
   error of `dualview.errors` in words that can be printed, and what was expected;
-- what is taken all the same has a meaning there, which `MEANT` of `tests.bad_values` lists, and gives
-  finite numbers;
+- what is taken all the same has a meaning there, which `MEANT` of `tests.bad_values` lists, and
+  gives finite numbers;
 - nothing is written outside the folder at hand.
 """
 
