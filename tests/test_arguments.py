@@ -76,6 +76,7 @@ TAKEN = [
     (arguments.text_value, "a", "a"),
     (arguments.file_path, "a/b", Path("a/b")),
     (arguments.file_path, Path("a"), Path("a")),
+    (arguments.file_path, "caf\udce9", Path("caf\udce9")),  # a name in Latin-1
     (arguments.torch_device, "cpu", torch.device("cpu")),
     (calling(1), len, len),
     (offering("append"), [1], [1]),
@@ -100,7 +101,7 @@ REFUSED = [
     (arguments.probability, [-0.1, 1.1, "0.5", *NOTHING]),
     (arguments.fraction, [0, 1, *NOTHING]),
     (arguments.text_value, ["", b"a", 1, "\udc80", *NOTHING]),
-    (arguments.file_path, ["", b"a", 1, "a\0b", "\udc80", *NOTHING]),
+    (arguments.file_path, ["", b"a", 1, "a\0b", "\ud800", *NOTHING]),
     (arguments.torch_device, ["", "tpu", "cpu:x", "meta", 0, b"cpu", "cuda:1000", *NOTHING]),
     (calling(1), [1, "f", None, lambda: 0, lambda x, y: 0]),
     (offering("append"), [1, "f", (), {}]),

@@ -220,9 +220,9 @@ def file_path(value: Any) -> Path:
     if not given or "\0" in given:
         raise UnfitError("a path, not empty and without the character 0")
     try:
-        given.encode()
+        os.fsencode(given)
     except UnicodeEncodeError:
-        raise UnfitError("a path that UTF-8 can write", "rename the file or folder") from None
+        raise UnfitError("a path that the system can write") from None
     return Path(given)
 
 

@@ -19,7 +19,6 @@ from dualview.arguments import (
     require,
     require_fields,
     several,
-    text_value,
 )
 from dualview.errors import DataError
 
@@ -126,10 +125,10 @@ class Dataset:
             self,
             DataError,
             **dict.fromkeys(SPLIT_NAMES, instance_of(Split)),
-            class_names=several(text_value, "a name for each class"),
+            class_names=several(instance_of(str), "a name for each class"),
             mean=numbers,
             std=numbers,
-            description=text_value,
+            description=instance_of(str),
         )
         shape = tuple(self.train.images.shape[1:])
         for name in SPLIT_NAMES:
