@@ -2,7 +2,7 @@
 
 Each model of `MODELS` (pytorchcv, one or two of every family that has an image classifier; random
 weights) either has a dual form, `disentangle(model, "dnn", example_input=x, mode="evaluation")`,
-whose output equals the model's to 2e-5 in float32 and 1e-12 in float64, or `disentangle` refuses it.
+whose output equals the model's to 2e-5 in float32 and 1e-12 in float64, or it is refused.
 
     python benchmarks/zoo.py               # all: record results/zoo.json, page docs/zoo.md
     python benchmarks/zoo.py nin_cifar10   # these anew; the others stay as recorded

@@ -293,9 +293,7 @@ def test_wrong_choices_are_refused(choice, message):
 
 def test_dense_layers_have_no_positions():
     found = primal_filters(gated(stack(nn.Linear(3, 2))), 0)
-    with pytest.raises(
-        PrimalFilterError, match=r"expected none for layer 0, which is dense"
-    ):
+    with pytest.raises(PrimalFilterError, match=r"expected none for layer 0, which is dense"):
         found.filters(positions=[()])
 
 

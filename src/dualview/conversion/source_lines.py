@@ -17,7 +17,7 @@ _TORCH = torch.__path__[0]
 
 _HERE = Path(__file__).parent
 _TRACER = str(_HERE / "recording" / "tracer.py")
-_TRACING = (str(_HERE / "recording"), str(_HERE / "tracing.py"))
+_TRACING = tuple(str(_HERE / name) for name in ("recording", "capture", "tracing.py"))
 
 
 def is_users_file(file: str) -> bool:
