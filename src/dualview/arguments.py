@@ -264,7 +264,7 @@ def array(value: Any) -> Any:
         try:
             value = value.detach().cpu()
             value = value.numpy() if value.is_complex() else value.double().numpy()
-        except Exception:  # sparse, complex, without numbers
+        except Exception:  # sparse, quantised, or without numbers
             raise UnfitError("an array of real numbers") from None
     try:
         found = np.asarray(value)

@@ -212,6 +212,7 @@ def add_machine_options(parser: Any, default_precision: str | None = TRAINING.pr
 
 def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
     """Settings whose fields are the options of the same names, but for those that are given."""
+    # A type variable cannot say that its types are dataclasses, which `fields` wants to know.
     named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
     own = {name: getattr(options, name) for name in named if hasattr(options, name)}
     return kind(**own, **given)

@@ -148,7 +148,8 @@ def train(
         check_network_fits(fed, data, settings)
     folder = Path(folder)
     make_folder(folder)
-    # Convolutions are quicker so; fully connected layers do not notice.
+    # Convolutions are quicker so; fully connected layers do not notice. (PyTorch's stubs of
+    # `Module.to` leave the layout out.)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with (
         torch.random.fork_rng(devices=gpus),

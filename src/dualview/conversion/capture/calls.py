@@ -211,6 +211,7 @@ def _elu(call: Call) -> fx.Node:
     alpha, scale, inner = (call.arguments[name] for name in ("alpha", "scale", "input_scale"))
     if (scale, inner) == (1, 1):
         return call.function(F.elu, call.args[0], alpha)
+    # torch.fx allows names as targets, but a captured call has an ATen operation.
     return call.function(call.node.target, *call.args, **call.kwargs)  # type: ignore[arg-type]
 
 

@@ -86,7 +86,7 @@ def _train_is_overridden(module: nn.Module) -> bool:
     try:
         alike = all(_sets_all(module, mode) for mode in (True, False))
         same = all(p.requires_grad == needed for p, needed in frozen.items())
-    except Exception:
+    except Exception:  # the user's own code: what it does cannot be what PyTorch's does
         return True
     finally:
         for part, mode in modes.items():
