@@ -473,11 +473,11 @@ def disentangle(
     there, and where no pre-activation is infinite).
 
     Args:
-        model: any module that torch.fx can trace, made of affine operations, self-gated activations
-            and max pools. Every call site of an activation is one gated layer. LayerNorm and
-            softmax attention are taken apart in "dnn" and "dgn": their scales and attention weights
-            are multipliers that the gating network supplies (the documentation's page
-            about attention says which spellings).
+        model: any module that can be traced (with `example_input`, exported), made of affine
+            operations, activations, max pools and products with a multiplier. Every call site of an
+            activation is one gated layer. Attention weights, squashed branches and the scales of
+            normalisations are multipliers that the gating network supplies (the documentation's
+            pages "Beyond ReLU" and "Attention and LayerNorm" say which spellings).
         kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
             average in place of max pooling); "dlgn-sf" (every gated layer reads the input
             directly; plain chains of layers only).
