@@ -347,13 +347,13 @@ BATCH_AXIS_MOVERS = frozenset(
 
 _NORMALISATION = (
     "its statistics depend on the example, so it multiplies by a number that no gate supplies",
-    "use nn.LayerNorm, whose scale is replayed as a gate is; batch norm, which is a fixed affine "
-    "map in evaluation mode; or no normalisation",
+    "use LayerNorm, GroupNorm, RMSNorm or InstanceNorm without running statistics, whose scales "
+    "are replayed as gates are; or batch norm, a fixed affine map in evaluation mode",
 )
 _SQUASHING = (
-    "it is not self-gated: the output is not the pre-activation times a gate",
-    "use ReLU or another self-gated activation (leaky ReLU, PReLU, ReLU6, GELU, SiLU, Hardswish, "
-    "Mish); if it only turns logits into probabilities, return the logits and apply it outside",
+    "it is no elementwise activation with a slope at 0, so it is not a bias and a gate",
+    "use one that is (ReLU, GELU, tanh, softplus, ...); if it only turns logits into "
+    "probabilities, let it end the model",
 )
 _ATTENTION = (
     "as it is called here its attention weights cannot be told from its values",
@@ -404,51 +404,24 @@ REASONS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         [
             "layernorm",
-            "groupnorm",
             "instancenorm1d",
             "instancenorm2d",
             "instancenorm3d",
-            "rmsnorm",
-            "localresponsenorm",
             "group_norm",
             "instance_norm",
-            "rms_norm",
-            "local_response_norm",
-            "normalize",
         ],
         _NORMALISATION,
     ),
     **dict.fromkeys(
         [
-            "softmax2d",
             "logsoftmax",
             "log_softmax",
             "softmin",
-            "tanh",
-            "sigmoid",
-            "logsigmoid",
-            "hardsigmoid",
-            "hardtanh",
-            "elu",
-            "selu",
-            "celu",
-            "softplus",
-            "softsign",
-            "tanhshrink",
-            "softshrink",
-            "hardshrink",
-            "glu",
             "threshold",
             "rrelu",
-            "exp",
             "log",
             "sqrt",
             "pow",
-            "abs",
-            "sin",
-            "cos",
-            "erf",
-            "square",
             "logsumexp",
         ],
         _SQUASHING,
