@@ -14,7 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from dualview.architectures import ARCHITECTURES
-from dualview.conversion.tracing import evaluation_mode, gate_of, trace
+from dualview.conversion.modes import evaluation_mode
+from dualview.conversion.tracing import gate_of, trace
 from dualview.errors import (
     DualviewWarning,
     ExampleInputError,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.gates import (
@@ -43,6 +43,7 @@ from dualview.conversion.secant_gates import (
     TanhshrinkGate,
     ThresholdGate,
 )
+from dualview.conversion.source_lines import module_of
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 """Source: arXiv 1706.02515, section 2; PyTorch's own digits."""
@@ -236,3 +237,12 @@ GATE_OF_METHOD: dict[str, Callable[..., Gate]] = {
     **{name: _of(name) for name in FUNCTION_NAMES},
 }
 """Activation as a method of a tensor -> its gate."""
+
+
+def is_activation(node: fx.Node) -> bool:
+    """Whether `node` of a traced graph applies an activation of these tables."""
+    if node.op == "call_module":
+        return type(module_of(node)) in GATE_OF_MODULE
+    if node.op == "call_function":
+        return node.target in GATE_OF_FUNCTION
+    return node.op == "call_method" and node.target in GATE_OF_METHOD

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from torch import fx
 
+from dualview.conversion.activations import is_activation
+from dualview.conversion.pooling import is_max_pool
 from dualview.conversion.signal_path import (
     is_dot_product,
     is_embedding,
@@ -19,9 +21,7 @@ from dualview.conversion.signal_path import (
     replayed_factor,
 )
 from dualview.conversion.verification import (
-    is_activation,
     is_known_affine,
-    is_max_pool,
     value_kinds,
 )
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dualview.arguments import UnfitError
 from dualview.conversion.finite import first_wrong
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import DualviewError, ExampleInputError
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.leaf import leaf
+from dualview.conversion.source_lines import module_of
 
 Size = int | tuple[int, ...]
 
@@ -106,6 +107,25 @@ MAX_POOL_MODULES: dict[type[nn.Module], tuple[int, bool]] = {
     nn.AdaptiveMaxPool3d: (3, True),
 }
 """Max-pool module, by exact type -> (number of position axes, adaptive)."""
+
+
+def is_max_pool(node: fx.Node) -> bool:
+    """Whether `node` of a traced graph is a max pool."""
+    if node.op == "call_module":
+        return type(module_of(node)) in MAX_POOL_MODULES
+    return node.op == "call_function" and node.target in MAX_POOL_FUNCTIONS
+
+
+def max_pool_at(node: fx.Node) -> MaxPool:
+    """The max-pool call at `node` of a traced graph.
+
+    Raises:
+        ValueError: it returns its indices as a second output.
+    """
+    if node.op == "call_module":
+        return max_pool_of_module(module_of(node))
+    kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
+    return max_pool_of_function(node.target, node.args[1:], kwargs)  # type: ignore[arg-type]  # a function
 
 
 def max_pool_of_module(module: nn.Module) -> MaxPool:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.conversion import operations as ops
-from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import is_activation
 from dualview.conversion.leaf import leaf
 from dualview.conversion.normalisation import SCALES
 from dualview.conversion.source_lines import module_of, operation_name
@@ -108,7 +108,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
         return WEIGHING
     if name in _BOUNDED:
         return BOUNDED
-    if _is_activation(factor):
+    if is_activation(factor):
         return ACTIVATED
     sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
     if not sources or not _keeps_claim(factor):
@@ -130,12 +130,6 @@ def _is_data(value: Any, kinds: Any) -> bool:
 
 def _divides_data(node: fx.Node, kinds: Any) -> bool:
     return _is_data(operands(node)[1], kinds)
-
-
-def _is_activation(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return type(module_of(node)) in GATE_OF_MODULE
-    return node.target in GATE_OF_FUNCTION or node.target in GATE_OF_METHOD
 
 
 _MOVES = ops.RESHAPING | frozenset(

@@ -15,12 +15,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
+from dualview.conversion.activations import (
+    GATE_OF_FUNCTION,
+    GATE_OF_METHOD,
+    GATE_OF_MODULE,
+    is_activation,
+)
 from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
 from dualview.conversion.gates import Gate
-from dualview.conversion.modes import evaluation_mode as evaluation_mode
 from dualview.conversion.outputs import select_output, selected
-from dualview.conversion.pooling import MaxPool, max_pool_of_function, max_pool_of_module
+from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
@@ -34,8 +38,6 @@ from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import (
-    is_activation,
-    is_max_pool,
     value_kinds,
     verify,
     verify_examples_apart,
@@ -261,10 +263,7 @@ def max_pool_of(node: fx.Node) -> MaxPool:
         UnsupportedOperationError: it returns its indices.
     """
     try:
-        if node.op == "call_module":
-            return max_pool_of_module(module_of(node))
-        kwargs = {name: value for name, value in node.kwargs.items() if name != "input"}
-        return max_pool_of_function(node.target, node.args[1:], kwargs)  # type: ignore[arg-type]
+        return max_pool_at(node)
     except ValueError as error:
         raise UnsupportedOperationError(
             f"{describe(node)}: {error}, and unpooling by them is no affine operation. Repair: "

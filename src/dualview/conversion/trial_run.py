@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import DualviewError, ExampleInputError
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, AssertionError)

@@ -16,8 +16,8 @@ import torch
 from torch import fx
 
 from dualview.conversion import operations as ops
-from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD, GATE_OF_MODULE
-from dualview.conversion.pooling import MAX_POOL_FUNCTIONS, MAX_POOL_MODULES
+from dualview.conversion.activations import is_activation
+from dualview.conversion.pooling import is_max_pool
 from dualview.conversion.signal_path import (
     dot_product_arguments,
     is_dot_product,
@@ -32,22 +32,6 @@ from dualview.conversion.source_lines import as_nodes, describe, module_of, oper
 from dualview.errors import UnsupportedOperationError
 
 ValueKind = Literal["constant", "shape", "data"]
-
-
-def is_activation(node: fx.Node) -> bool:
-    """Whether `node` applies a self-gated activation."""
-    if node.op == "call_module":
-        return type(module_of(node)) in GATE_OF_MODULE
-    if node.op == "call_function":
-        return node.target in GATE_OF_FUNCTION
-    return node.op == "call_method" and node.target in GATE_OF_METHOD
-
-
-def is_max_pool(node: fx.Node) -> bool:
-    """Whether `node` is a max pool."""
-    if node.op == "call_module":
-        return type(module_of(node)) in MAX_POOL_MODULES
-    return node.op == "call_function" and node.target in MAX_POOL_FUNCTIONS
 
 
 def is_shape_query(node: fx.Node) -> bool:

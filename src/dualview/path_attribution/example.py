@@ -19,9 +19,9 @@ from dualview.arguments import UnfitError, require, whole
 from dualview.conversion.examples import example, gated
 from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import describe, module_of
-from dualview.conversion.tracing import evaluation_mode
 from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import PathKernelError, UnsupportedOperationError
 

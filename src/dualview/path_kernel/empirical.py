@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from dualview.arguments import byte_count, flag, instance_of, named, optional, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import slices

@@ -18,8 +18,8 @@ from torch.func import functional_call
 from dualview.arguments import seed_number, takes, whole
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.source_lines import module_of
-from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.random_weights import (

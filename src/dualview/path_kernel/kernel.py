@@ -17,9 +17,9 @@ from dualview.arguments import byte_count, flag, number, one_of, require, said, 
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.conversion.source_lines import module_of
-from dualview.conversion.tracing import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices

@@ -37,7 +37,7 @@ from dualview.arguments import (
 from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork, disentangle
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import DualviewError, ExampleInputError, PathKernelError, needs
 from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features

@@ -10,7 +10,7 @@ from dualview.conversion.examples import batch, check_takes, gated
 from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import same_transform
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PrimalFilterError
 
 

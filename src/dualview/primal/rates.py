@@ -13,7 +13,7 @@ from dualview.arguments import require, said, takes, whole
 from dualview.conversion.examples import batch, check_takes, gated
 from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PrimalFilterError
 
 

@@ -16,13 +16,16 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from dualview.conversion.pooling import (
+    MaxPool,
+    is_max_pool,
+    max_pool_at,
+)
 from dualview.conversion.source_lines import module_of
 
 _AMAX: frozenset[Any] = frozenset({torch.amax, "amax"})
 _MAX: frozenset[Any] = frozenset({torch.max, "max"})
 _POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_MODULES = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-_FUNCTIONS = {F.max_pool1d, F.max_pool2d, F.max_pool3d}
 _PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
 
 
@@ -42,7 +45,7 @@ def write_maxima_as_pools(
             _replace(module.graph, node, [node], shapes)
         elif node.target in _MAX and _gives_values(node):
             _replace(module.graph, node, list(node.users), shapes)
-        elif _is_max_pool(node):
+        elif is_max_pool(node):
             _take_padding(module, node)
 
 
@@ -97,31 +100,25 @@ def _moved_last(rank: int, axes: list[int]) -> bool | None:
     return True if len(axes) == 1 and rank == 3 else None
 
 
-def _is_max_pool(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return type(module_of(node)) in _MODULES
-    return node.target in _FUNCTIONS
-
-
 def _take_padding(module: fx.GraphModule, node: fx.Node) -> None:
     """Let a pool pad by itself where a pad with minus infinity stands before it alone."""
     if len(node.all_input_nodes) > 1:  # its window is read off a size
         return
     (source,) = node.all_input_nodes
-    pads = _infinite_pad(source)
-    options = _pool_options(node)
-    if pads is None or len(source.users) > 1 or any(_each(options["padding"])):
+    pads, pool = _infinite_pad(source), _pool_of(node)
+    if pads is None or pool is None or pool.adaptive or len(source.users) > 1:
+        return
+    if any(_each(pool.options["padding"])):
         return
     dims = len(pads) // 2
     before, after = pads[0::2], pads[1::2]  # of the last axis first
-    window = _each(options["kernel_size"], dims)
+    window = _each(pool.options["kernel_size"], dims)
     own = tuple(reversed(before))
     if before != after or any(2 * p > k for p, k in zip(own, window, strict=True)):
         return
-    function = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}[dims]
     with module.graph.inserting_before(node):
         new = module.graph.call_function(
-            function, (source.all_input_nodes[0],), options | {"padding": own}
+            pool.max_function, (source.all_input_nodes[0],), pool.options | {"padding": own}
         )
     new.stack_trace, new.meta = node.stack_trace, dict(node.meta)
     node.replace_all_uses_with(new)
@@ -144,13 +141,12 @@ def _infinite_pad(node: fx.Node) -> list[int] | None:
     return list(pads) if known and len(pads) in (2, 4, 6) else None
 
 
-def _pool_options(node: fx.Node) -> dict[str, Any]:
-    names = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
-    options: dict[str, Any] = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False}
-    if node.op == "call_module":
-        return options | {name: getattr(module_of(node), name) for name in names}
-    given = dict(zip(("input", *names), node.args, strict=False)) | node.kwargs
-    return options | {name: given[name] for name in names if name in given}
+def _pool_of(node: fx.Node) -> MaxPool | None:
+    """The windows of the pool at `node`; None where it gives its choices too, which is refused."""
+    try:
+        return max_pool_at(node)
+    except ValueError:
+        return None
 
 
 def _each(option: Any, dims: int = 1) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.errors import ConversionError
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate, SoftGate
-from dualview.conversion.tracing import evaluation_mode
+from dualview.conversion.modes import evaluation_mode
 from dualview.explorer.explanations.budget import Budget, map_shape, shrink_factor, shrunk
 from dualview.explorer.explanations.distances import distances, nearest
 from dualview.explorer.explanations.records import ChannelPart, Layer, LayerGates, LayerParts
