@@ -17,7 +17,7 @@ import numpy as np
 from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source
 from dualview.datasets.labels import checked_labels, numbered_classes
 from dualview.errors import DataError
-from dualview.files.opening import opened
+from dualview.files.opening import opened, told_by_system
 from dualview.files.room import room, said
 
 CHANNELS_LAST = (1, 3, 4)
@@ -102,8 +102,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except MemoryError as error:
         raise DataError(f"{path}: no memory left to read it; use fewer examples") from error
     except Exception as error:  # damaged zip files raise a dozen unrelated types
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read as .npz, it may be cut short: {reason}") from error
+        why = told_by_system(error) or f"cannot be read as .npz, it may be cut short: {error}"
+        raise DataError(f"{path}: {why}") from error
 
 
 def _expect_room(archive: zipfile.ZipFile, path: Path) -> None:

@@ -17,7 +17,7 @@ from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
 from dualview.datasets.decode import MOST_ENCODED, too_long
 from dualview.datasets.tables import Columns, Table, read_tables
 from dualview.errors import DataError, need
-from dualview.files.opening import expect_file
+from dualview.files.opening import expect_file, told_by_system
 from dualview.files.room import room, said
 
 T = TypeVar("T")
@@ -161,9 +161,8 @@ def _guard(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except (arrow.ArrowException, OSError, ValueError, LookupError, MemoryError) as error:
-        raise DataError(
-            f"{path}: cannot be read as Parquet, it may be cut short or damaged: {error}"
-        ) from error
+        why = f"cannot be read as Parquet, it may be cut short or damaged: {error}"
+        raise DataError(f"{path}: {told_by_system(error) or why}") from error
 
 
 def _folder(root: Path, config: str | None) -> Path:

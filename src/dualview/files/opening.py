@@ -65,6 +65,16 @@ def expect_file(path: str | Path) -> None:
         pass
 
 
+def told_by_system(error: Exception) -> str | None:
+    """What the system, or `opened`, says of a file; None: the error is about what is in it.
+
+    >>> told_by_system(FileNotFoundError(2, "No such file or directory", "a.npz"))
+    'No such file or directory'
+    >>> told_by_system(OSError("Not a Parquet file"))
+    """
+    return error.strerror if isinstance(error, OSError) and error.errno is not None else None
+
+
 def bytes_of(path: str | Path, most: int = MOST_TEXT) -> bytes:
     """The content of a plain file.
 
