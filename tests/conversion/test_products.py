@@ -49,6 +49,16 @@ def selective_kernels(m, h):
     return (branches * weights).sum(1)
 
 
+def expanded_attention(m, h):
+    """As pytorchcv's CBAM: the squashed branch takes the features' shape."""
+    return h * torch.sigmoid(m.side(h).mean((2, 3)))[:, :, None, None].expand_as(h)
+
+
+def hard_sigmoid_by_hand(m, h):
+    """As MobileNetV3 in many libraries: both factors end in a ReLU6."""
+    return F.relu6(m.side(h)) * (F.relu6(m.side(h).mean((2, 3), keepdim=True) + 3.0) / 6.0)
+
+
 def hard_squeeze(m, h):
     return m.side(h).mul(F.hardsigmoid(m.side(h).mean((2, 3), keepdim=True)))
 
@@ -87,6 +97,8 @@ PRODUCTS = [
     squeeze_and_excite,
     convolutional_attention,
     selective_kernels,
+    expanded_attention,
+    hard_sigmoid_by_hand,
     hard_squeeze,
     swiglu,
     glu,

@@ -103,6 +103,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if (
         factor.target in SCALES
         or name in _WEIGHING
+        or _is_hard_sigmoid(factor)
         or (factor.target in QUOTIENTS and _divides_data(factor, kinds))
     ):
         return WEIGHING
@@ -111,9 +112,20 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if is_activation(factor):
         return ACTIVATED
     sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
+    if name in _LIKE:  # of the second one it takes the shape or type alone
+        sources = sources[:1]
     if not sources or not _keeps_claim(factor):
         return PLAIN
     return min(claim(source, kinds) for source in sources)
+
+
+def _is_hard_sigmoid(node: fx.Node) -> bool:
+    """Whether `node` is relu6(x + 3), a hard sigmoid spelt by hand but for its scale of 1/6."""
+    if operation_name(node).lower() != "relu6":
+        return False
+    (source,) = node.all_input_nodes
+    adds = source.target in ops.ADDITIVE_FUNCTIONS | ops.ADDITIVE_METHODS
+    return adds and 3 in operands(source)
 
 
 def operands(node: fx.Node) -> tuple[Any, Any]:
@@ -175,6 +187,9 @@ _MOVES = ops.RESHAPING | frozenset(
 """What moves, scales, shifts or averages a factor, which stays what it is."""
 
 
+_LIKE = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
+
+
 def _keeps_claim(node: fx.Node) -> bool:
     if node.op == "call_module":
         return type(module_of(node)) in (
@@ -183,4 +198,4 @@ def _keeps_claim(node: fx.Node) -> bool:
             nn.Flatten,
             nn.Unflatten,
         )
-    return operation_name(node).rstrip("_") in _MOVES
+    return operation_name(node).rstrip("_") in _MOVES | _LIKE
