@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.conversion.normal_form import SAME_VALUE, key_of, spellings_of
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution import step_rules
-from dualview.path_attribution.building import SAME_VALUE
 from dualview.path_attribution.step_rules import RULES
 from dualview.path_attribution.strongest_paths import PathSearch, top_paths
 from tests.cases import enliven
@@ -33,10 +33,11 @@ MATRIX = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.7, 1.1]], dty
 
 # Operations on (n, 4, 3, 3); the keys are those of the table.
 FUNCTIONS = {
-    **{key: SIMPLE[key] for key in SIMPLE if key in RULES},
+    **{key: SIMPLE[key] for key in SIMPLE if key_of(key) in RULES},
     operator.pos: lambda x: +x,
     operator.matmul: lambda x: x @ MATRIX,
-    torch.matmul: lambda x: torch.matmul(x, MATRIX),
+    torch.matmul: lambda x: torch.matmul(MATRIX, x),
+    torch.einsum: lambda x: torch.einsum("nchw,hk->nckw", x, MATRIX),
     "matmul": lambda x: x.matmul(MATRIX),
     F.upsample: lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
     F.interpolate: lambda x: F.interpolate(x, size=(2, 5), mode="bilinear"),
@@ -84,12 +85,10 @@ IN_OTHER_TESTS = {
     "mm",
     "t",
     torch.chunk,  # a tuple, read through by the rule of what picks from it
-    *(key for key in RULES if key in step_rules.ops.WEIGHT_FUNCTIONS),
-    step_rules.one_row_of_ones,
-    step_rules.spread_over_batch,
-    *SAME_VALUE,
 }
-MODULES = [key for key in RULES if isinstance(key, type)]
+OF_FUNCTIONS = {"linear", "convolution", "transposed convolution", "einsum", "ones"}
+"""Keys whose functions are tried in `test_weight_rules`, and what conversion makes."""
+MODULES = [kind for key in RULES for kind in spellings_of(key) if isinstance(kind, type)]
 
 
 class Applied(nn.Module):
@@ -122,7 +121,8 @@ def example(dims=2, size=4):
 
 
 def test_every_rule_has_a_case():
-    assert set(RULES) <= set(MODULES) | set(FUNCTIONS) | IN_OTHER_TESTS
+    tried = {key_of(kind) for kind in (*MODULES, *FUNCTIONS, *IN_OTHER_TESTS)}
+    assert set(RULES) <= tried | OF_FUNCTIONS
 
 
 @pytest.mark.parametrize("key", FUNCTIONS, ids=lambda k: getattr(k, "__name__", k))
@@ -229,10 +229,9 @@ def test_square_matrices():
 
 
 REFUSED = {
-    "einsum": (lambda x: torch.einsum("nchw,wk->nchk", x, MATRIX), "there is no rule"),
+    "einsum": (lambda x: torch.einsum("nchw,wk->nhk", x, MATRIX), "and a constant matrix"),
     "fold": (lambda x: F.fold(x.flatten(2), (4, 4), 2), "there is no rule"),
-    "matrix first": (lambda x: MATRIX @ x, "constant matrix, in this order"),
-    "tensor": (lambda x: x @ MATRIX.expand(2, 4, 3, 3)[:1], "constant matrix, in this order"),
+    "tensor": (lambda x: x @ MATRIX.expand(2, 4, 3, 3)[:1], "and a constant matrix"),
 }
 
 
@@ -253,7 +252,7 @@ def test_refusals_name_the_operation(case):
 
 
 def test_a_wrong_rule_does_not_pass(monkeypatch):
-    monkeypatch.setitem(RULES, nn.AvgPool2d, step_rules.identity)
+    monkeypatch.setitem(RULES, "average pool", step_rules.identity)
     x = torch.randn(1, 1, 4, 4, dtype=torch.float64)
     net = dv.disentangle(nn.Sequential(nn.ReLU(), nn.AvgPool2d(1, 2), nn.Flatten()), "dnn")
     with pytest.raises(UnsupportedOperationError, match="not what its rule says"):

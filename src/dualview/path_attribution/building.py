@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
+from dualview.conversion.normal_form import SAME_VALUE
 from dualview.conversion.source_lines import describe
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution.example import OneExample
@@ -123,12 +124,6 @@ class ProgramBuilder:
 def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without the axis of examples, of length 1, if there is one."""
     return shape[1:] if shape[:1] == (1,) else shape
-
-
-SAME_VALUE = frozenset(
-    ["to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "detach", "contiguous"]
-)
-"""Methods that leave the numbers alone: a change of type would round, `detach` would hide paths."""
 
 
 def run_node(network: fx.GraphModule, node: fx.Node, args: Any, kwargs: Any) -> Any:

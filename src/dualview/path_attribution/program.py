@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from torch import fx
 
-from dualview.conversion.source_lines import module_of
+from dualview.conversion.normal_form import normal_call
 from dualview.path_attribution.building import ProgramBuilder, refuse
 from dualview.path_attribution.evaluation import totals
 from dualview.path_attribution.example import OneExample, output_node
@@ -40,10 +38,10 @@ def program_of(example: OneExample) -> tuple[Program, list[np.ndarray]]:
 def _step(node: fx.Node, builder: ProgramBuilder) -> int:
     if node.op == "placeholder":
         return _input(node, builder)
-    key: Any = type(module_of(node)) if node.op == "call_module" else node.target
-    if key not in RULES:
+    rule = RULES.get(normal_call(node).key)
+    if rule is None:
         refuse(node, "there is no rule for it")
-    return RULES[key](node, builder)
+    return rule(node, builder)
 
 
 def _input(node: fx.Node, builder: ProgramBuilder) -> int:

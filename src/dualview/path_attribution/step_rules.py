@@ -1,6 +1,6 @@
 """One rule per operation of a weights network: the step that it is.
 
-`RULES` is the table: module type, function or method name -> rule. Stride, padding, dilation and
+`RULES` is the table: key of `conversion.normal_form` -> rule. Stride, padding, dilation and
 window rules are not written down here. An operation that moves entries is *run on labels* (the
 numbers 1, 2, 3, ...), and where a label arrives says which entry was copied there; a pool is run on
 unit vectors. So PyTorch itself says what it does.
@@ -8,31 +8,21 @@ unit vectors. So PyTorch itself says what it does.
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, fx
 
-from dualview.conversion import operations as ops
-from dualview.conversion.gates import apply_gate
-from dualview.conversion.pooling import replay_switch
-from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
-from dualview.path_attribution.building import SAME_VALUE, ProgramBuilder, Rule, refuse
+from dualview.conversion.normal_form import normal_call
+from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
-from dualview.path_attribution.weight_rules import convolution, dense, matrix_product
-
-
-def arguments(node: fx.Node, *names: str) -> dict[str, Any]:
-    """The call's arguments by name, positional ones in the order of `names`."""
-    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
+from dualview.path_attribution.weight_rules import convolution, dense
 
 
 def data_argument(node: fx.Node) -> Any:
-    """The first argument: the tensor that the operation is applied to."""
-    return node.args[0] if node.args else node.kwargs["input"]
+    """The tensor that the operation is applied to."""
+    return normal_call(node)["input"]
 
 
 # Gates, factors and constants
@@ -45,32 +35,33 @@ def identity(node: fx.Node, builder: ProgramBuilder) -> int:
 
 def gate(node: fx.Node, builder: ProgramBuilder) -> int:
     """Multiplication by the example's gate."""
-    call = arguments(node, "value", "gate")
+    call = normal_call(node)
     label = builder.label(node, "gate", str(call["gate"].target))
     factor = builder.array(call["gate"], builder.shape(node))
-    return builder.add(Sum(label, (Part(builder.source(call["value"]), None, factor),)))
+    return builder.add(Sum(label, (Part(builder.source(call["input"]), None, factor),)))
 
 
 def switch(node: fx.Node, builder: ProgramBuilder) -> int:
     """A max pool whose choice is given: each entry copies one."""
-    call = arguments(node, "value", "switch", "dims")
+    call = normal_call(node)
     chosen = builder.values[call["switch"]].flatten(-call["dims"]).numpy()  # (1, c, pooled)
-    count = int(np.prod(builder.shape(call["value"])[-call["dims"] :]))
+    count = int(np.prod(builder.shape(call["input"])[-call["dims"] :]))
     index = chosen + count * np.arange(chosen.shape[-2])[:, None]
-    part = Part(builder.source(call["value"]), Gather(1, index.reshape(-1, 1)))
+    part = Part(builder.source(call["input"]), Gather(1, index.reshape(-1, 1)))
     return builder.add(Sum(builder.label(node), (part,)))
 
 
 def product(node: fx.Node, builder: ProgramBuilder) -> int:
     """Multiplication by a constant: a number or a tensor."""
-    first, second = arguments(node, "input", "other").values()
+    call = normal_call(node)
+    first, second = call["input"], call["other"]
     data, factor = (first, second) if builder.is_data(first) else (second, first)
     return _scaled(node, builder, data, builder.array(factor, builder.shape(node)), factor)
 
 
 def quotient(node: fx.Node, builder: ProgramBuilder) -> int:
     """Division by a constant."""
-    call = arguments(node, "input", "other")
+    call = normal_call(node)
     if call.get("rounding_mode") is not None:
         refuse(node, "it rounds")
     divisor = builder.array(call["other"], builder.shape(node))
@@ -103,9 +94,9 @@ def _spread(node: fx.Node, builder: ProgramBuilder, data: fx.Node) -> Gather | N
 
 def addition(node: fx.Node, builder: ProgramBuilder) -> int:
     """A skip is a part without a factor; a constant is a bias."""
-    call = arguments(node, "input", "other", "alpha")
-    sign = -1.0 if node.target in (operator.sub, torch.sub, "sub") else 1.0
-    scale = builder.fixed(call.get("alpha", 1))
+    call = normal_call(node)
+    sign = -1.0 if call.key == "sub" else 1.0
+    scale = builder.fixed(call["alpha"])
     terms = [(call["input"], 1.0), (call["other"], sign * scale)]
     if terms[0][0] is terms[1][0]:  # x + x is 2 x
         terms = [(terms[0][0], terms[0][1] + terms[1][1])]
@@ -207,83 +198,65 @@ def _on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> G
 
 def mean(node: fx.Node, builder: ProgramBuilder) -> int:
     """Mean or sum over some axes."""
-    call = arguments(node, "input", "dim", "keepdim")
+    call = normal_call(node)
     shape = builder.shape(call["input"])
     dim = builder.fixed(call.get("dim"))
     named = range(len(shape)) if dim is None or dim == () else np.atleast_1d(dim)
     axes = tuple(int(axis) % len(shape) for axis in named)
     entries = np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), axes, range(-len(axes), 0))
     index = entries.reshape(-1, int(np.prod([shape[axis] for axis in axes])))
-    total = getattr(node.target, "__name__", node.target) == "sum"
-    coefficients = None if total else np.full(index.shape, 1 / index.shape[1])
+    coefficients = None if call.key == "sum" else np.full(index.shape, 1 / index.shape[1])
     part = Part(builder.source(call["input"]), Gather(1, index, coefficients))
     return builder.add(Sum(builder.label(node), (part,)))
 
 
-_MOVING_MODULES = (
-    nn.Flatten,
-    nn.Unflatten,
-    nn.PixelShuffle,
-    nn.PixelUnshuffle,
-    nn.ChannelShuffle,
-    nn.Unfold,
-    *(module for module in ops.LINEAR_MODULES if module.__name__[:-2].endswith("Pad")),
+_MOVES = (
+    "pad",
+    "getitem",
+    "chunk",
+    "split",
+    "unbind",
+    "narrow",
+    "select",
+    "index select",
+    "roll",
+    "flip",
+    "cat",
+    "stack",
+    "flatten",
+    "unflatten",
+    "reshape",
+    "reshape as",
+    "squeeze",
+    "unsqueeze",
+    "permute",
+    "transpose",
+    "movedim",
+    "t",
+    "expand",
+    "expand as",
+    "repeat",
+    "tile",
+    "pixel shuffle",
+    "pixel unshuffle",
+    "channel shuffle",
+    "patches",
+    "windows",
 )
-_POOLING_MODULES = tuple(
-    m for m in ops.LINEAR_MODULES if "AvgPool" in m.__name__ or "Upsampl" in m.__name__
-)
-_POOLING_FUNCTIONS = (
-    F.avg_pool1d,
-    F.avg_pool2d,
-    F.avg_pool3d,
-    F.adaptive_avg_pool1d,
-    F.adaptive_avg_pool2d,
-    F.adaptive_avg_pool3d,
-    F.interpolate,
-    F.upsample,
-)
-_MOVING_FUNCTIONS = (
-    torch.flatten,
-    torch.reshape,
-    torch.permute,
-    torch.transpose,
-    torch.squeeze,
-    torch.unsqueeze,
-    torch.narrow,
-    torch.movedim,
-    torch.swapaxes,
-    operator.getitem,
-    getattr,
-    F.pad,
-    F.pixel_shuffle,
-    F.pixel_unshuffle,
-    F.unfold,
-    torch.cat,
-    torch.concat,
-    torch.stack,
-    torch.roll,
-    torch.flip,
-)
-_IDENTITY_METHODS = SAME_VALUE | {"clone"}
-_MOVING_METHODS = ops.LINEAR_METHODS - _IDENTITY_METHODS - {"mean", "sum", "neg"}
 
-RULES: dict[Any, Rule] = {
-    **dict.fromkeys((*ops.DENSE_MODULES, F.linear), dense),
-    **dict.fromkeys([m for m in ops.WEIGHT_MODULES if m not in ops.DENSE_MODULES], convolution),
-    **dict.fromkeys(ops.WEIGHT_FUNCTIONS - {F.linear}, convolution),
-    **dict.fromkeys([operator.matmul, torch.matmul, torch.mm, "matmul", "mm"], matrix_product),
-    **dict.fromkeys(ops.BATCH_NORM_MODULES, batch_norm),
-    **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity, *ops.DROPOUT_FUNCTIONS), identity),
-    **dict.fromkeys([one_row_of_ones, spread_over_batch, torch.clone, operator.pos], identity),
-    **dict.fromkeys(_IDENTITY_METHODS, identity),
-    apply_gate: gate,
-    replay_switch: switch,
-    **dict.fromkeys([operator.mul, torch.mul, torch.multiply, "mul", "multiply"], product),
-    **dict.fromkeys([*ops.QUOTIENT_FUNCTIONS, *ops.QUOTIENT_METHODS], quotient),
-    **dict.fromkeys([operator.neg, torch.neg, "neg"], negation),
-    **dict.fromkeys([*ops.ADDITIVE_FUNCTIONS, *ops.ADDITIVE_METHODS], addition),
-    **dict.fromkeys((*_POOLING_MODULES, *_POOLING_FUNCTIONS), pool),
-    **dict.fromkeys([torch.mean, torch.sum, "mean", "sum"], mean),
-    **dict.fromkeys((*_MOVING_MODULES, *_MOVING_FUNCTIONS, *_MOVING_METHODS), move),
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("linear", "matmul", "einsum"), dense),
+    **dict.fromkeys(("convolution", "transposed convolution"), convolution),
+    "batch norm": batch_norm,
+    **dict.fromkeys(("same", "ones"), identity),
+    "gate": gate,
+    "switch": switch,
+    "mul": product,
+    "div": quotient,
+    "neg": negation,
+    **dict.fromkeys(("add", "sub"), addition),
+    **dict.fromkeys(("average pool", "adaptive average pool", "interpolate"), pool),
+    **dict.fromkeys(("mean", "sum"), mean),
+    **dict.fromkeys(_MOVES, move),
 }
-"""Module type, function or method name -> rule."""
+"""Key of `conversion.normal_form` -> rule."""

@@ -6,46 +6,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.nn import functional as F
 
+from dualview.conversion.normal_form import linear_call, normal_call
+from dualview.conversion.source_lines import as_nodes
 from dualview.path_attribution.building import ProgramBuilder, refuse, without_example
 from dualview.path_attribution.steps import Gather, Label, Part, Sum, Weighted
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-_CONVOLUTION_NAMES = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-_TRANSPOSED_NAMES = (
-    "input",
-    "weight",
-    "bias",
-    "stride",
-    "padding",
-    "output_padding",
-    "groups",
-    "dilation",
-)
 
 
 def dense(node: fx.Node, builder: ProgramBuilder) -> int:
-    """A dense layer, over the last axis."""
-    if node.op == "call_module":
-        module = builder.module(node)
-        data = node.args[0] if node.args else node.kwargs["input"]
-        return _dense(node, builder, data, module.weight, module.bias, True)
-    names = ("input", "weight", "bias")
-    call = {"bias": None, **dict(zip(names, node.args, strict=False)), **node.kwargs}
-    weight, bias = _fixed(node, builder, call["weight"], call["bias"])
-    return _dense(node, builder, call["input"], weight, bias, builder.is_learnt(call["weight"]))
-
-
-def matrix_product(node: fx.Node, builder: ProgramBuilder) -> int:
-    """A product with a constant matrix on the right: a dense layer without bias."""
-    data, matrix = node.args if len(node.args) == 2 else (node.args[0], *node.kwargs.values())
-    if not builder.is_data(data) or builder.values[matrix].dim() != 2:  # type: ignore[index]
-        refuse(node, "it is not the product of an activation and a constant matrix, in this order")
-    (weight,) = _fixed(node, builder, matrix)
-    return _dense(node, builder, data, weight.mT, None, builder.is_learnt(matrix))
+    """A dense layer or a product with a constant matrix, over one axis."""
+    call = normal_call(node)
+    found = linear_call(call, builder.is_data, builder.fixed)
+    if found is None:
+        refuse(node, "it is not the product of an activation and a constant matrix")
+    (product, axis) = found
+    weight, bias = _fixed(node, builder, product["weight"], product["bias"])
+    given = call["weight"] if call.key == "linear" else tuple(node.all_input_nodes)
+    learnt = call.module is not None or any(
+        builder.is_learnt(n) for n in as_nodes(given) if not builder.is_data(n)
+    )
+    return _dense(node, builder, product["input"], (weight, bias), axis, learnt)
 
 
 def _fixed(node: fx.Node, builder: ProgramBuilder, *tensors: Any) -> list[Any]:
@@ -58,20 +43,23 @@ def _dense(
     node: fx.Node,
     builder: ProgramBuilder,
     data: Any,
-    weight: Tensor,
-    bias: Tensor | None,
+    layer: tuple[Tensor, Tensor | None],
+    axis: int,
     learnt: bool,
 ) -> int:
+    weight, bias = layer
     outputs, inputs = weight.shape
-    lead = builder.shape(data)[:-1]
+    shape = builder.shape(data)
+    lead = np.delete(shape, axis).tolist()
     positions = int(np.prod(lead))
     source = builder.source(data)
-    layer = builder.label(node, "weights").layer
-    if positions > 1:  # (lead, inputs) -> (inputs, lead)
-        moved = Label(layer, "map", (inputs, *without_example(lead)))
-        source = builder.add(Sum(moved, (Part(source, _transposition(positions, inputs)),)))
+    name = builder.label(node, "weights").layer
+    if positions > 1:  # (..., inputs, ...) -> (inputs, lead)
+        moved = Label(name, "map", (inputs, *without_example(tuple(lead))))
+        entries = np.moveaxis(np.arange(inputs * positions).reshape(shape), axis, 0)
+        source = builder.add(Sum(moved, (Part(source, Gather(1, entries.reshape(-1, 1))),)))
     step = Weighted(
-        Label(layer, "weights", (outputs, *without_example(lead))),
+        Label(name, "weights", (outputs, *without_example(tuple(lead)))),
         source,
         np.arange(positions)[None],
         _array(weight)[None],
@@ -80,14 +68,10 @@ def _dense(
     )
     result = builder.add(step)
     if positions > 1:
-        back = Part(result, _transposition(outputs, positions))
-        result = builder.add(Sum(builder.label(node, layer=layer), (back,)))
+        entries = np.moveaxis(np.arange(outputs * positions).reshape(outputs, *lead), 0, axis)
+        back = Part(result, Gather(1, entries.reshape(-1, 1)))
+        result = builder.add(Sum(builder.label(node, layer=name), (back,)))
     return result
-
-
-def _transposition(rows: int, columns: int) -> Gather:
-    """(rows, columns), flat -> (columns, rows), flat."""
-    return Gather(1, np.arange(rows * columns).reshape(rows, columns).T.reshape(-1, 1))
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -97,17 +81,24 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def convolution(node: fx.Node, builder: ProgramBuilder) -> int:
     """A convolution or a transposed one, of any stride, padding, dilation and groups."""
-    call = _module_call(node, builder) if node.op == "call_module" else _function_call(node)
-    data = call.pop("input")
-    learnt = node.op == "call_module" or builder.is_learnt(call["weight"])
+    found = normal_call(node)
+    call = dict(found.arguments)
+    data, output_size = call.pop("input"), call.pop("output_size", None)
+    if output_size is not None:
+        refuse(node, "it is given an output size")
+    learnt = found.module is not None or builder.is_learnt(call["weight"])
     weight, bias = _fixed(node, builder, call.pop("weight"), call.pop("bias"))
-    transposed = call.pop("transposed")
+    transposed = found.key == "transposed convolution"
     shape = builder.shape(data)
     if len(shape) != weight.dim():
         refuse(node, f"it reads a value of shape {shape} without an axis of examples")
-    groups = call.pop("groups")
-    padded_ahead = call.pop("padded_ahead")
-    index = _offsets(shape[2:], weight.shape[2:], transposed, padded_ahead, builder.fixed(call))
+    groups, ahead = call["groups"], None
+    if call.pop("padding_mode", "zeros") != "zeros":
+        module: Any = found.module
+        ahead = (list(module._reversed_padding_repeated_twice), module.padding_mode)
+        call["padding"] = 0
+    del call["groups"]  # the offsets are found with one channel
+    index = _offsets(shape[2:], weight.shape[2:], transposed, ahead, builder.fixed(call))
     step = Weighted(
         builder.label(node, "weights"),
         builder.source(data),
@@ -117,32 +108,6 @@ def convolution(node: fx.Node, builder: ProgramBuilder) -> int:
         learnt,
     )
     return builder.add(step)
-
-
-def _module_call(node: fx.Node, builder: ProgramBuilder) -> dict[str, Any]:
-    """The call that a module makes, as arguments of the functional form."""
-    module = builder.module(node)
-    if len(node.args) + len(node.kwargs) != 1:
-        refuse(node, "it is given an output size")
-    names = ("weight", "bias", "stride", "padding", "dilation", "groups")
-    call = {name: getattr(module, name) for name in names}
-    transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-    if transposed:
-        call["output_padding"] = module.output_padding
-    ahead = None
-    if module.padding_mode != "zeros":
-        ahead = (list(module._reversed_padding_repeated_twice), module.padding_mode)
-        call["padding"] = 0
-    data = node.args[0] if node.args else node.kwargs["input"]
-    return {**call, "input": data, "transposed": transposed, "padded_ahead": ahead}
-
-
-def _function_call(node: fx.Node) -> dict[str, Any]:
-    transposed = node.target in _TRANSPOSED.values()
-    names = _TRANSPOSED_NAMES if transposed else _CONVOLUTION_NAMES
-    call = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    defaults = {"bias": None, "groups": 1}
-    return {**defaults, **call, "transposed": transposed, "padded_ahead": None}
 
 
 def _offsets(

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.normal_form import normal_call
+from dualview.conversion.source_lines import describe
 from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
 from dualview.primal.local_maps import LocalMap
-from dualview.primal.rules import RULES, Call
+from dualview.primal.rules import RULES, MapCall
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,16 +96,13 @@ class _Walker(fx.Interpreter):
             return None
         if node.op == "placeholder":
             return LocalMap.of_input(value)
-        module = module_of(node) if node.op == "call_module" else None
-        rule = RULES.get(node.target if module is None else type(module))
+        call = normal_call(node)
+        rule = RULES.get(call.key)
         sources = [s for s in node.all_input_nodes if self.kinds[s] == "data"]
         if rule is None or any(self.maps[source] is None for source in sources):
             return None
-        args, kwargs = fx.map_arg((node.args, node.kwargs), self._argument)
-        if "input" in kwargs:
-            args = (kwargs["input"], *args)
-            kwargs = {name: option for name, option in kwargs.items() if name != "input"}
-        result = rule(Call(node.target, args, kwargs, module, tuple(value.shape[2:])))
+        arguments = fx.map_arg(dict(call.arguments), self._argument)
+        result = rule(MapCall(replace(call, arguments=arguments), tuple(value.shape[2:])))
         if result is None or result.shape != value.shape[1:]:  # broadcasting has no rule
             return None
         depends_on_size = any(self.kinds[source] == "shape" for source in node.all_input_nodes)
