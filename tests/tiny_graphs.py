@@ -2,7 +2,9 @@
 
 Every value has one shape, (n, channels, 2, 2), so that any two can be added. A graph is a list of
 operations, each on values made before it: convolutions, gates, selections of channels, constants on
-either side, sums of values with factors, batch norms (shared ones too), LayerScale, pools.
+either side, sums of values with factors, batch norms (shared ones too), LayerScale, pools,
+permutations and changes of shape, dense layers over channels or positions, functional ones, norms
+by statistics of the example, multipliers (squeeze-and-excite, attention, quotients), maxima.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ class TinyGraph(nn.Module):
         self.copies = [0] * (channels // 2) + [1] * (channels // 2)
         self.made_of: set[str] = set()
         self.gamma = nn.Parameter(torch.empty(channels, 1, 1))
+        self.matrix: nn.Parameter | None = None
         self.reset_parameters()
         self.register_buffer("mean", torch.linspace(-0.5, 1, channels).view(1, channels, 1, 1))
         self.register_buffer("places", torch.linspace(0.5, 2, 4).view(SIZE))
@@ -49,6 +52,8 @@ class TinyGraph(nn.Module):
     def reset_parameters(self) -> None:
         """Draw LayerScale anew."""
         nn.init.uniform_(self.gamma, 0.5, 1.5)
+        if self.matrix is not None:
+            nn.init.normal_(self.matrix)
 
     def forward(self, x):
         values = [x]
@@ -112,6 +117,65 @@ POOLS: dict[str, OneValue] = {
 }
 
 
+MOVES: dict[str, OneValue] = {
+    "permute": lambda m, h: h.permute(0, 1, 3, 2),
+    "transpose": lambda m, h: torch.transpose(h, 2, 3).contiguous(),
+    "channels as positions": lambda m, h: h.flatten(2).mT.reshape(h.shape),
+    "shuffled": lambda m, h: h.unflatten(1, (2, -1)).transpose(1, 2).flatten(1, 2),
+    "tokens and back": lambda m, h: h.flatten(2).transpose(1, 2).mT.unflatten(2, SIZE),
+    "another view": lambda m, h: h.reshape(h.size(0), -1).view_as(h),
+    "unsqueeze": lambda m, h: h.unsqueeze(2).squeeze(2)[:, None][:, 0],
+    "stack": lambda m, h: torch.stack([h, 0.5 * h.flip(3)], 2).sum(2),
+    "stacked heads": lambda m, h: torch.stack([h, h.roll(1, 1)], 1).mean(1),
+    "summed heads": lambda m, h: _twice(h.unflatten(1, (2, -1)).sum(1)),
+    "mean of channels": lambda m, h: h - h.mean(1, keepdim=True),
+    "mean of rows": lambda m, h: h.mean(2, keepdim=True) + 2 * h,
+    "expanded": lambda m, h: h[:, :1].expand(-1, h.shape[1], -1, -1) - h,
+    "one row": lambda m, h: h[:, :, 0].unsqueeze(2).repeat(1, 1, 2, 1),
+    "rows side by side": lambda m, h: torch.cat([h[:, :, 1:], h[:, :, :1]], 2),
+    "one for all": lambda m, h: h + h[:, :, 1:, 1:],
+    "pixel shuffle": lambda m, h: F.pixel_unshuffle(F.pixel_shuffle(h.repeat(1, 4, 1, 1), 2), 2)[
+        :, : h.shape[1]
+    ],
+    "fixed matrix": lambda m, h: h @ m.places + torch.matmul(m.places, h),
+    "einsum": lambda m, h: torch.einsum("nchw,wv->nchv", h, m.places),
+}
+NORMS: dict[str, OneValue] = {
+    "group norm": lambda m, h: F.group_norm(h, 2),
+    "one group": lambda m, h: F.group_norm(h, 1, m.gamma.flatten()),
+    "instance norm": lambda m, h: F.instance_norm(h),
+    "layer norm of positions": lambda m, h: F.layer_norm(h, SIZE, m.places),
+    "layer norm": lambda m, h: F.layer_norm(h, h.shape[1:]),
+    "layer norm of channels": lambda m, h: F.layer_norm(
+        h.movedim(1, -1), h.shape[1:2], m.gamma.flatten()
+    ).movedim(-1, 1),
+    "rms norm": lambda m, h: F.rms_norm(h, h.shape[2:]),
+}
+MULTIPLIERS: dict[str, OneValue] = {
+    "squeeze and excite": lambda m, h: h * torch.sigmoid(h.mean((2, 3), keepdim=True)),
+    "spatial": lambda m, h: torch.sigmoid(h.mean(1, keepdim=True)) * h,
+    "quotient by data": lambda m, h: h / (1 + h.abs().mean((1, 2), keepdim=True)),
+    "attention": lambda m, h: _attention(h.flatten(2).mT).mT.unflatten(2, SIZE),
+    "attention over channels": lambda m, h: _attention(h.flatten(2)).unflatten(2, SIZE),
+    "weighted branches": lambda m, h: _selected(torch.stack([h, h.flip(1)], 1)),
+    "maximum": lambda m, h: h + F.adaptive_max_pool2d(h, 1),
+    "max pool": lambda m, h: F.max_pool2d(h, 2, 1, 1)[:, :, :2, 1:],
+}
+
+
+def _twice(h: Tensor) -> Tensor:
+    return torch.cat([h, h.neg()], 1)
+
+
+def _attention(h: Tensor) -> Tensor:
+    return torch.softmax(h @ h.mT, -1) @ h
+
+
+def _selected(branches: Tensor) -> Tensor:
+    weights = branches.mean((2, 3, 4), keepdim=True).softmax(1)
+    return (branches * weights).sum(1)
+
+
 def _joined(parts: Any, order: tuple[int, int]) -> Tensor:
     return torch.cat([parts[k] for k in order], 1)
 
@@ -126,8 +190,26 @@ def _in_place(a: Tensor, b: Tensor) -> Tensor:
     return a
 
 
-TABLES = {"gate": GATES, "select": SELECTIONS, "constant": CONSTANTS, "pool": POOLS}
-ALL = {"conv", "grouped conv", "norm", "shared norm", *SUMS}.union(*TABLES.values())
+def _layer(name: str, channels: int, biases: bool) -> nn.Module | None:
+    """A layer of a name; None for a matrix of the graph's own."""
+    if name == "functional":
+        return None
+    if name == "transposed conv":
+        return nn.ConvTranspose2d(channels, channels, 1, groups=channels, bias=biases)
+    return nn.Linear(*(2, 2) if name == "dense of positions" else (channels, channels), biases)
+
+
+TABLES = {
+    "gate": GATES,
+    "select": SELECTIONS,
+    "constant": CONSTANTS,
+    "pool": POOLS,
+    "move": MOVES,
+    "statistic": NORMS,
+    "multiplier": MULTIPLIERS,
+}
+LAYERS = {"conv", "grouped conv", "transposed conv", "dense", "dense of positions", "functional"}
+ALL = LAYERS | {"norm", "shared norm", *SUMS}.union(*TABLES.values())
 """Names of everything that a graph may be made of."""
 
 
@@ -145,6 +227,7 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
     flat = channels == 2 and draw(st.booleans())
     head = nn.Linear(4 * channels if flat else channels, 1, bias=False)
     budget = MOST_WEIGHTS - head.in_features
+    graph_matrix: list[bool] = []
 
     def named(table: dict) -> Any:
         name = draw(st.sampled_from(sorted(table)))
@@ -168,6 +251,11 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
         kinds = [
             "conv",
             "conv",
+            "layer",
+            "move",
+            "move",
+            "statistic",
+            "multiplier",
             "gate",
             "select",
             "select",
@@ -186,6 +274,32 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
                 made_of.add("conv" if groups == 1 else "grouped conv")
                 budget -= cost
                 layer(conv, source())
+        elif kind == "layer":
+            name = draw(
+                st.sampled_from(["dense", "dense of positions", "functional", "transposed conv"])
+            )
+            if name == "functional" and graph_matrix:
+                continue
+            made = _layer(name, channels, biases)
+            cost = sum(p.numel() for p in made.parameters()) if made is not None else 4
+            if cost > budget:
+                continue
+            made_of.add(name)
+            budget -= cost
+            at = source()
+            if made is None:
+                graph_matrix.append(True)
+                operations.append(lambda m, v, at=at: F.linear(v[at], m.matrix))
+            elif name == "dense":
+                layers.append(made)
+                number = len(layers) - 1
+                operations.append(
+                    lambda m, v, number=number, at=at: m.layers[number](
+                        v[at].permute(0, 2, 3, 1)
+                    ).movedim(-1, 1)
+                )
+            else:
+                layer(made, at)
         elif kind == "norm":
             norms = [k for k, m in enumerate(layers) if isinstance(m, nn.BatchNorm2d)]
             if norms and draw(st.booleans()):  # the same one again
@@ -203,6 +317,9 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
         else:
             operations.append(one(TABLES[kind]))
     operations.append(lambda m, v: F.relu(v[-1]))
-    graph = enliven(TinyGraph(channels, layers, operations, head).double()).eval()
+    graph = TinyGraph(channels, layers, operations, head)
+    if graph_matrix:
+        graph.matrix = nn.Parameter(torch.randn(2, 2))
+    graph = enliven(graph.double()).eval()
     graph.made_of = made_of
     return graph

@@ -145,5 +145,5 @@ def test_a_weight_made_of_the_input_is_refused():
             return F.linear(torch.ones(1, 3).double(), F.relu(x))
 
     net = dv.disentangle(Model(), "dnn")
-    with pytest.raises(UnsupportedOperationError, match="depends on the input"):
+    with pytest.raises(UnsupportedOperationError, match="of an activation and a constant"):
         PathSearch(net, torch.randn(1, 3, dtype=torch.float64))

@@ -122,13 +122,13 @@ _SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
             torch.clone,
             operator.pos,
             *ops.DROPOUT_FUNCTIONS,
-            spread_over_batch,
             as_multiplier,
             query_of_examples,
             softmax_weights,
         ),
     ),
     "ones": (_ONE, (one_row_of_ones,)),
+    "spread": ({"input": REQUIRED, "examples": REQUIRED}, (spread_over_batch,)),
     "gate": ({"input": REQUIRED, "gate": REQUIRED}, (apply_gate,)),
     "switch": ({"input": REQUIRED, "switch": REQUIRED, "dims": REQUIRED}, (replay_switch,)),
     "add": ({**_TWO, "alpha": 1}, (operator.add, torch.add, "add")),
@@ -345,7 +345,7 @@ def _padding(module: Any) -> Parameters:
 
 def _upsampling(module: Any) -> Parameters:
     return {
-        **_INTERPOLATION,
+        **{name: value for name, value in _INTERPOLATION.items() if name != "input"},
         **_attributes("size", "scale_factor", "mode", "align_corners")(module),
         "recompute_scale_factor": module.recompute_scale_factor,
     }

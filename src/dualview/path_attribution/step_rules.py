@@ -248,7 +248,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("linear", "matmul", "einsum"), dense),
     **dict.fromkeys(("convolution", "transposed convolution"), convolution),
     "batch norm": batch_norm,
-    **dict.fromkeys(("same", "ones"), identity),
+    **dict.fromkeys(("same", "ones", "spread"), identity),
     "gate": gate,
     "switch": switch,
     "mul": product,

@@ -7,57 +7,67 @@ a path that starts at the constant. A parameter that is added is a bias wherever
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
+from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
 from dualview.conversion.source_lines import operation_name
-from dualview.path_kernel.factor_rules import constant_of, operands, scaled
-from dualview.path_kernel.setting import Arguments, Setting, refuse
-from dualview.path_kernel.terms import ONE, Term, Value, added, some_tensor
+from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
+from dualview.path_kernel.factor_rules import broadcast_shape, constant_of, times
+from dualview.path_kernel.layout import Layout
+from dualview.path_kernel.setting import Pair, Setting, refuse
+from dualview.path_kernel.spread import check_size
+from dualview.path_kernel.sums import added
+from dualview.path_kernel.terms import Term, Value, one_term
 
-DIFFERENCES = frozenset({operator.sub, torch.sub, "sub"})
 
-
-def addition(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
+def addition(node: fx.Node, call: Call, setting: Setting) -> Value:
     """The terms of both sides, the second one times its sign and `alpha`."""
-    left, right = operands(args, kwargs)
-    factor = kwargs.get("alpha", 1) * (-1 if node.target in DIFFERENCES else 1)
-    sources = (*node.args, *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs))
+    given = normal_call(node)
+    left, right = call["input"], call["other"]
+    factor = call["alpha"] * (-1 if call.key == "sub" else 1)
     like = left if isinstance(left, Value) else right
     random = not is_of_the_input(like)
     if not isinstance(left, Value):
-        left = constant_value(node, like, left, sources[0], setting, random=random)
+        like = _room_for(node, like, left)
+        left = constant_value(node, like, left, given["input"], setting, random=random)
+        right = like
     if not isinstance(right, Value):
-        right = constant_value(node, like, right, sources[1], setting, random=random)
+        left = _room_for(node, left, right)
+        right = constant_value(node, left, right, given["other"], setting, random=random)
     if right is not None and factor != 1:
-        right = scaled(node, right, factor)
+        right = times(node, right, factor)
     if left is None or right is None:
         return left or right
     return sum_of(node, left, right)
 
 
+def _room_for(node: fx.Node, value: Value, constant: Any) -> Value:
+    """The value, repeated where a constant that is added is larger."""
+    if not isinstance(constant, Tensor):
+        return value
+    return broadcast(value, broadcast_shape(node, value, constant))
+
+
 def sum_of(node: fx.Node, left: Value, right: Value) -> Value:
-    """The sum of two values of one shape."""
-    if (left.channels, left.positions) != (right.channels, right.positions):
-        refuse(node, "it adds values of different shapes")
-    terms = added(left.terms, right.terms)
-    if terms is None:
-        refuse(
-            node,
-            "its branches hold the same random values at different positions, seen through "
-            "different maps",
-        )
-    return replace(left, terms=terms)
+    """The sum of two values."""
+    if len(left.shape) != len(right.shape):
+        refuse(node, "it adds values of different numbers of axes")
+    shape = torch.broadcast_shapes(left.shape, right.shape)
+    left, right = broadcast(left, shape), broadcast(right, shape)
+    return left.with_terms(added(left.terms, right.terms))
 
 
 def is_of_the_input(value: Value) -> bool:
     """Whether no weight or bias came before: the input itself, gated, shifted and scaled."""
-    return all(term.origin == ONE for term in value.terms)
+    return all(term.is_certain for term in value.terms)
 
 
 def constant_value(
@@ -74,23 +84,19 @@ def constant_value(
     `made_of` is the graph's node of it, where there is one; `random` says that what it is added or
     joined to has passed a weight layer.
     """
+    if isinstance(constant, Pair):
+        refuse(node, "it adds what depends on the example, but is no part of the signal")
     spread = constant_of(node, like, constant)
     if isinstance(made_of, fx.Node) and reads_parameter(made_of):
         if not setting.biases:
             return None
-        entries = _entries(made_of)
+        entries = entries_of(made_of)
         if entries is None:
             refuse(node, "it adds what is made of a parameter by more than a change of shape")
-        return replace(like, terms=(entries_term(node, like, *entries, setting),))
+        return like.with_terms([entries_term(node, like, *entries, setting)])
     if random and not setting.biases:
         return None
-    return replace(like, terms=(one_term(spread, spread),))
-
-
-def one_term(left: Tensor, right: Tensor) -> Term:
-    """What is not random: the constant 1 times a factor (examples, channels, *positions)."""
-    channels = torch.zeros(left.shape[1], dtype=torch.long)
-    return Term(None, left, right, 0.0, ONE, channels)
+    return like.with_terms([one_term(spread, spread)])
 
 
 def bias_moments(setting: Setting) -> tuple[float, ...]:
@@ -118,7 +124,7 @@ def reads_parameter(node: fx.Node) -> bool:
     return any(reads_parameter(source) for source in node.all_input_nodes)
 
 
-def _entries(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
+def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
     """Which entry of a parameter stands where in `node`, and whose; None if it is not only moved.
 
     Found by moving numbers in place of the entries.
@@ -129,10 +135,10 @@ def _entries(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
             return None
         return torch.arange(parameter.numel()).reshape(parameter.shape), origin_of(parameter)
     first: Any = node.args[0] if node.args else None
-    moves = operation_name(node) in (*RESHAPING, "expand", "getitem")
+    moves = operation_name(node) in (*RESHAPING, "expand", "getitem", "t", "getattr")
     if not moves or node.all_input_nodes != [first] or node.op == "call_module":
         return None
-    found = _entries(first)
+    found = entries_of(first)
     if found is None:
         return None
     rest, target = node.args[1:], node.target
@@ -144,19 +150,89 @@ def _entries(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
 def entries_term(
     node: fx.Node, like: Value, index: Tensor, origin: tuple[str, int], setting: Setting
 ) -> Term:
-    """Independent biases: at every channel and position the one whose number stands in `index`."""
-    spread = constant_of(node, like, index.double())[0].long().cpu()
-    spread = spread.reshape(like.channels, -1)  # (c, positions)
-    first = spread[:, 0]
-    pattern = spread - first[:, None]
-    apart = len(spread.unique()) == len(first.unique()) * len(pattern[0].unique())
-    if not apart or not bool((pattern == pattern[0]).all()):
-        refuse(node, "the entries of its parameter stand at different positions of its channels")
-    moments, view = bias_moments(setting), (tuple(pattern[0].tolist()),)
-    if not pattern.any():  # one bias a channel, the same at every position
-        ones = some_tensor(like).new_ones(1, like.channels, *like.positions)
-        return Term(None, ones, ones, 0.0, origin, first, moments=moments)
-    same = (pattern[0][:, None] == pattern[0][None, :]).to(some_tensor(like))
+    """Independent biases: at every place the one whose number stands in `index`.
+
+    Axes along which the number changes are of channels, the others of positions.
+    """
+    spread = constant_of(node, like, index.double())[0].long().cpu()  # (*shape)
+    axes = [k for k in range(spread.dim()) if bool((spread != spread.narrow(k, 0, 1)).any())]
+    layout = Layout.of(like.shape, axes)
+    ids = layout.arranged(spread[None])[0].flatten(1)[:, 0]
+    moments = bias_moments(setting)
+    if len(ids.unique()) == len(ids):
+        ones = like.like.new_ones(1, layout.channels, *layout.positions)
+        return Term(None, ones, ones, 0.0, origin, ids, layout, moments=moments, root=origin)
+    check_size(spread.numel(), spread.numel())  # one bias at several places
+    flat = spread.flatten()
+    same = (flat[:, None] == flat[None, :]).to(like.like)
+    sizes = Layout.of(like.shape, ()).positions
     kernel = same.new_tensor(moments)[:, None, None] * same
-    kernel = kernel.reshape(-1, 1, 1, 1, *like.positions, *like.positions)
-    return Term(kernel, None, None, 0.0, origin, first, view)
+    kernel = kernel.reshape(-1, 1, 1, 1, *sizes, *sizes)
+    zero = torch.zeros(1, dtype=torch.long)
+    view = (tuple(flat.tolist()),)
+    return Term(kernel, None, None, 0.0, origin, zero, Layout.of(like.shape, ()), view, root=origin)
+
+
+# Concatenation, and padding with constants
+
+
+def concatenation(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Values side by side along an axis: each with zeros in the place of the others."""
+    given: list[Any] = list(call["tensors"])
+    first = next(part for part in given if isinstance(part, Value))
+    if call.key == "stack":
+        axis = call["dim"] % (2 + len(first.shape)) - 1
+        if axis < 0:
+            refuse(node, "it stacks examples")
+        shape = [*first.shape[:axis], 1, *first.shape[axis:]]
+        given = [
+            reshaped(node, part, shape)
+            if isinstance(part, Value)
+            else part.unsqueeze(1 + axis)
+            if isinstance(part, Tensor)
+            else part
+            for part in given
+        ]
+        first = next(part for part in given if isinstance(part, Value))
+    else:
+        axis = axis_of(first, call["dim"])
+    if axis < 0:
+        refuse(node, "it joins examples")
+    return _joined(node, given, first, axis, setting)
+
+
+def _joined(node: fx.Node, given: list[Any], first: Value, axis: int, setting: Setting) -> Value:
+    sources: Any = normal_call(node)["tensors"]
+    if isinstance(sources, fx.Node):  # a tuple of values
+        sources = [sources] * len(given)
+    random = any(isinstance(p, Value) and not is_of_the_input(p) for p in given)
+    sizes = [p.shape[axis] if isinstance(p, Value) else p.shape[1 + axis] for p in given]
+    total: Value | None = None
+    for k, (part, source) in enumerate(zip(given, sources, strict=True)):
+        if not isinstance(part, Value):
+            shape = (*first.shape[:axis], sizes[k], *first.shape[axis + 1 :])
+            like = replace(first, shape=shape)
+            part = constant_value(node, like, part, source, setting, random=random)
+        if part is None:
+            continue
+        part = with_margins(node, part, axis, sum(sizes[:k]), sum(sizes[k + 1 :]))
+        total = part if total is None else sum_of(node, total, part)
+    assert total is not None
+    return total
+
+
+def padding(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """`F.pad`; a constant other than 0 is one that is added."""
+    value, widths = call["input"], list(call["pad"])
+    if len(widths) == 2 * call.get("dims", 0) and len(widths) > 2 * len(value.shape):
+        refuse(node, "it pads the examples")
+    made = padded(node, value, widths, call["mode"])
+    fill = call["value"] if call["mode"] == "constant" else None
+    if not fill:
+        return made
+    if not math.isfinite(fill):
+        refuse(node, f"it pads with {fill}")
+    border = F.pad(value.like.new_zeros(1, *value.shape), widths, value=fill)
+    random = not is_of_the_input(value)
+    constant = constant_value(node, made, border, None, setting, random=random)
+    return made if constant is None else sum_of(node, made, constant)

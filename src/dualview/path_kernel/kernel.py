@@ -18,17 +18,15 @@ from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
-from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
-from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast.plan import FastPlan
 from dualview.path_kernel.fast.reader import fast_plan
+from dualview.path_kernel.parameters import fan_ins, uses
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
-from dualview.path_kernel.weight_rules import fan_in
 
 BATCH_NORM = one_of("identity", "scale")
 
@@ -171,12 +169,15 @@ def weight_layers(net: GatedNetwork) -> dict[str, int]:
     Raises:
         PathKernelError: `net` was not made by `disentangle`.
     """
-    kinds = (*DENSE_MODULES, *CONVOLUTION_MODULES)
-    return {
-        node.name: fan_in(module_of(node))
-        for node in net.weights_network.graph.nodes
-        if node.op == "call_module" and isinstance(module_of(node), kinds)
+    network = net.weights_network
+    inputs = fan_ins(network)
+    found = {
+        use.node: inputs[name]
+        for name, of_name in uses(network).items()
+        for use in of_name
+        if use.role == "weight"
     }
+    return {node.name: found[node] for node in network.graph.nodes if node in found}
 
 
 def _kernel(

@@ -131,7 +131,9 @@ class Layout:
                     left = self._size(runs[at]) if at < len(runs) else 1
             axes.append(axis)
         order = sorted(range(len(runs)), key=lambda k: runs[k][0])
-        number, sizes, channels = {}, [], 0
+        number: dict[tuple[int, int], int] = {}
+        sizes: list[int] = []
+        channels = 0
         for k in order:
             for j, size in enumerate(parts[k]):
                 number[k, j] = len(sizes)

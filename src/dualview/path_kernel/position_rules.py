@@ -1,190 +1,170 @@
-"""Maps over positions: pooling, padding, max pools whose choices are given, and shapes."""
+"""Pooling, means and sums, max pools whose choices are given, attention: maps over positions."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.nn import functional as F
 
-from dualview.conversion.source_lines import module_of
-from dualview.path_kernel.positions import LEADING, PositionMap
-from dualview.path_kernel.setting import Arguments, Setting, refuse
-from dualview.path_kernel.terms import Term, Value, mapped, settled, some_tensor, with_groups
+from dualview.conversion.normal_form import Call
+from dualview.path_kernel.axis_rules import map_axes, ordered, reshaped
+from dualview.path_kernel.factor_rules import axes_of, times
+from dualview.path_kernel.layout import Layout
+from dualview.path_kernel.positions import LEADING
+from dualview.path_kernel.setting import Pair, Setting, refuse
+from dualview.path_kernel.spread import both_sides, explicit, spread_channels, summed_over
+from dualview.path_kernel.terms import Step, Term, Value, settled, whole_kernel
+
+_AVERAGE: dict[int, Callable[..., Tensor]] = {
+    1: F.avg_pool1d,
+    2: F.avg_pool2d,
+    3: F.avg_pool3d,
+}
+_ADAPTIVE: dict[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 
 
-def map_positions(
-    node: fx.Node,
-    value: Value,
-    function: PositionMap,
-    *,
-    selects: bool,
-    name: Hashable = None,
+def pooling(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Average pooling over the last axes."""
+    value, dims = call["input"], call["dims"]
+    options = {name: v for name, v in call.arguments.items() if name not in ("input", "dims")}
+    function = (_AVERAGE if call.key == "average pool" else _ADAPTIVE)[dims]
+    if dims == 1:
+        options.pop("divisor_override", None)
+    if call.key == "adaptive average pool":
+        size = options["output_size"]
+        options["output_size"] = tuple(size) if isinstance(size, list) else size
+    return _pooled(
+        node, value, dims, lambda image: function(image, **options), repr((dims, options))
+    )
+
+
+def interpolation(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Upsampling, and any other linear change of size."""
+    value: Value = call["input"]
+    options = {name: v for name, v in call.arguments.items() if name != "input"}
+    return _pooled(
+        node,
+        value,
+        len(value.shape) - 1,
+        lambda image: F.interpolate(image, **options),
+        repr(options),
+    )
+
+
+def _pooled(
+    node: fx.Node, value: Value, dims: int, function: Callable[[Tensor], Tensor], name: str
 ) -> Value:
-    """Every term after a linear map over positions; `selects` as in `terms.mapped`.
+    if len(value.shape) < dims:
+        refuse(node, "it pools over the examples")
+    axes = list(range(len(value.shape) - dims, len(value.shape)))
+    return map_axes(value, axes, function, name, selects=False)
 
-    `name` tells maps apart: equal names are equal maps. None: no other node applies this one.
+
+def mean(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Mean or sum over some axes of an example."""
+    value: Value = call["input"]
+    dims = call["dim"]
+    axes = axes_of(value, [] if dims is None else dims)
+    if not axes or -1 in axes:
+        refuse(node, "it averages over the examples")
+    shape = [1 if k in axes else size for k, size in enumerate(value.shape)]
+    made = value.with_terms([summed_over(term, axes) for term in value.terms], shape)
+    if call.key == "mean":
+        made = times(node, made, 1 / math.prod(value.shape[k] for k in axes))
+    if call["keepdim"]:
+        return made
+    return reshaped(node, made, [size for k, size in enumerate(value.shape) if k not in axes])
+
+
+# Maps that depend on the example
+
+
+def max_pool_switch(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """A max pool whose choices are given: every entry copies one."""
+    value, pair, dims = call["input"], call["switch"], call["dims"]
+    shape = tuple(pair.left.shape[1:])
+
+    def pick(tensor: Tensor, side: int) -> Tensor:  # (n, k, *shape)
+        switch = (pair.left, pair.right)[side].flatten(-dims).unsqueeze(1)
+        flat = tensor.flatten(-dims)
+        flat = flat.expand(len(switch), *flat.shape[1:])
+        switch = switch.expand(-1, flat.shape[1], *switch.shape[2:])
+        return flat.gather(-1, switch).unflatten(-1, shape[len(shape) - dims :])
+
+    first = len(value.shape) - dims
+    return by_example(value, shape, range(first, len(value.shape)), pick, ("switch", node))
+
+
+def attention(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Attention weights, which each example gives, times values; on either side."""
+    first, second = call["input"], call["other"]
+    value, pair = (second, first) if isinstance(second, Value) else (first, second)
+    if not (isinstance(value, Value) and isinstance(pair, Pair)):
+        refuse(node, "it is no product of attention weights and values")
+    rank = len(value.shape)
+    axis = rank - 2 if value is second else rank - 1
+
+    def weigh(tensor: Tensor, side: int) -> Tensor:
+        weights = (pair.left, pair.right)[side].unsqueeze(1)
+        return weights @ tensor if value is second else tensor @ weights
+
+    one = weigh(value.like.new_zeros(1, 1, *value.shape), 0) if rank >= 2 else None
+    if one is None or one.dim() != rank + 2:
+        refuse(node, "it is no product of attention weights and values of as many axes")
+    return by_example(value, tuple(one.shape[2:]), [axis], weigh, ("weighed", node))
+
+
+def by_example(
+    value: Value,
+    shape: Sequence[int],
+    axes: Sequence[int],
+    function: Callable[[Tensor, int], Tensor],
+    name: Any,
+) -> Value:
+    """A linear map of each example's own, (n, k, *shape) -> (n, k, *new shape).
+
+    It reads entries along `axes` alone; what it does may differ with all the others.
     """
-    if value.flat:
-        refuse(node, "it moves the positions of a flattened image")
-    known = node if name is None else name
-    terms = tuple(mapped(t, value, function, known, selects=selects) for t in value.terms)
-    example = function(some_tensor(value).new_zeros(1, 1, *value.positions))
-    return replace(value, terms=terms, positions=tuple(example.shape[2:]))
+    return value.with_terms(
+        [_by_example(t, shape, axes, function, name) for t in value.terms], shape
+    )
 
 
-def pooling_module(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
-) -> Value:
-    """Average pooling, upsampling: a linear map over positions."""
-    module: Any = module_of(node)
-    return map_positions(node, args[0], module, selects=False, name=repr(module))
-
-
-def padding_module(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
-) -> Value:
-    """Padding of positions by zeros or by copies."""
-    module: Any = module_of(node)
-    if getattr(module, "value", 0) != 0:
-        refuse(node, "it pads with a constant other than 0")
-    return map_positions(node, args[0], module, selects=True, name=repr(module))
-
-
-def pooling_function(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
-) -> Value:
-    """Average pooling as a function."""
-    function: Any = node.target
-
-    def pool(image: Tensor) -> Tensor:
-        return function(image, *args[1:], **kwargs)
-
-    name = (function, repr(args[1:]), repr(kwargs))
-    return map_positions(node, args[0], pool, selects=False, name=name)
-
-
-def mean(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """Mean or sum over all positions: global average pooling."""
-    value: Value = args[0]
-    names = ("dim", "keepdim")
-    options = {**dict(zip(names, args[1:], strict=False)), **kwargs}
-    dim = options.get("dim")
-    axes: list[int] = [dim] if isinstance(dim, int) else list(dim or [])
-    rank = 2 + value.dims
-    if value.flat or sorted(axis % rank for axis in axes) != list(range(2, rank)):
-        refuse(node, "it averages over other axes than all positions")
-    total = getattr(node.target, "__name__", node.target) == "sum"
-
-    def over_positions(image: Tensor) -> Tensor:
-        inner = tuple(range(2, rank))
-        return image.sum(inner, keepdim=True) if total else image.mean(inner, keepdim=True)
-
-    name = "sum" if total else "mean"
-    value = map_positions(node, value, over_positions, selects=False, name=name)
-    return value if options.get("keepdim", False) else replace(value, flat=True)
-
-
-def max_pool_switch(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
-) -> Value:
-    """A max pool whose choices are given: every channel of every example picks its positions."""
-    value, pair = args[:2]
-    positions = tuple(pair.left.shape[2:])
-    left, right = (side.flatten(2) for side in (pair.left, pair.right))  # (n, c, pooled)
-    value = replace(value, terms=tuple(settled(term, value) for term in value.terms))
-    terms = tuple(_chosen(term, node, value, left, right, positions) for term in value.terms)
-    return replace(value, terms=terms, positions=positions)
-
-
-def _chosen(
+def _by_example(
     term: Term,
-    node: fx.Node,
-    value: Value,
-    left: Tensor,
-    right: Tensor,
-    positions: tuple[int, ...],
+    shape: Sequence[int],
+    axes: Sequence[int],
+    function: Callable[[Tensor, int], Tensor],
+    name: Any,
 ) -> Term:
-    def pick(factor: Tensor | None, switch: Tensor) -> Tensor | None:
-        if factor is None:
-            return None
-        flat = factor.flatten(2).expand(len(switch), -1, -1)
-        return flat.gather(2, switch).reshape(*switch.shape[:2], *positions)
+    term = ordered(spread_channels(term, [a for k in axes for a in term.layout.channel_atoms(k)]))
+    old = term.layout
+    if any(shape[k] != old.shape[k] for k in old.channel_axes):  # it repeats channels
+        term = explicit(term)
+        old = term.layout
+    new = Layout.of(shape, old.channel_axes)
 
-    first, second = pick(term.left, left), pick(term.right, right)
-    if term.kernel is None:
-        return replace(term, left=first, right=second)
-    n1, n2, c, p = len(left), len(right), value.channels, math.prod(value.positions)
-    fine = with_groups(term, c)
-    flat = fine.reshape(*fine.shape[:LEADING], p, p).expand(-1, n1, n2, c, p, p)
+    def act(array: Tensor, side: int) -> Tensor:
+        return new.arranged(function(old.as_tensor(array, 2), side), 2)
 
-    def axis(size: int, dim: int) -> Tensor:
-        shape = [-1 if d == dim else 1 for d in range(5)]
-        return torch.arange(size, device=left.device).reshape(shape)
-
-    places = left[:, None, :, :, None], right[:, :, None, :]
-    chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *places]
-    kernel = chosen.reshape(-1, n1, n2, c, *positions, *positions)
-    view = (*term.view, ("switch", node.args[1]))
-    return replace(term, kernel=kernel, left=first, right=second, view=view)
-
-
-def flatten_module(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
-) -> Value:
-    """`nn.Flatten` of everything but the examples."""
-    module: Any = module_of(node)
-    return _flattened(node, args[0], module.start_dim, module.end_dim)
-
-
-def flatten(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """`torch.flatten(x, 1)`."""
-    names = ("start_dim", "end_dim")
-    options = {**dict(zip(names, args[1:], strict=False)), **kwargs}
-    return _flattened(node, args[0], options.get("start_dim", 0), options.get("end_dim", -1))
-
-
-def _flattened(node: fx.Node, value: Value, start: int, end: int) -> Value:
-    if start != 1 or end not in (-1, 1 + value.dims):
-        refuse(node, f"it flattens axes {start} to {end}, not all but the examples")
-    return replace(value, flat=True)
-
-
-def view(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """`view` and `reshape` that flatten an image, or undo that."""
-    value: Value = args[0]
-    sizes = list(args[1]) if isinstance(args[1], tuple | list) else list(args[1:])
-    entries = value.channels * math.prod(value.positions)
-    known = math.prod(size for size in sizes[1:] if size != -1)
-    inner = tuple(entries // known if size == -1 else size for size in sizes[1:])
-    if inner == (value.channels, *value.positions) and value.dims:
-        return replace(value, flat=False)
-    if inner != (entries,):
-        refuse(node, f"it makes {inner} of {(value.channels, *value.positions)}")
-    return replace(value, flat=True)
-
-
-def squeeze(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """Dropping the positions that global pooling left."""
-    if math.prod(args[0].positions) != 1:
-        refuse(node, "it drops an axis that is not a single position")
-    return replace(args[0], flat=True)
-
-
-def shape_query(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Any:
-    """Sizes as the first side's examples would have them."""
-    value: Value = args[0]
-    entries = value.channels * math.prod(value.positions)
-    rows = max(len(t.left) if t.left is not None else 1 for t in value.terms)
-    inner = (entries,) if value.flat else (value.channels, *value.positions)
-    shape = (rows, *inner)
-    if node.target == "dim" or args[1:] == ("ndim",):
-        return len(shape)
-    if args[1:] == ("shape",) or (node.target == "size" and len(args) == 1 and not kwargs):
-        return shape
-    if node.target == "size":
-        return shape[args[1] if len(args) > 1 else kwargs["dim"]]
-    return refuse(node, "it reads a property of a tensor")
+    step = Step(act)
+    if term.is_certain:
+        assert term.left is not None
+        assert term.right is not None
+        sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate((term.left, term.right))]
+        channels = torch.zeros(new.channels, dtype=torch.long)
+        return replace(term, left=sides[0], right=sides[1], layout=new, channels=channels)
+    kernel = whole_kernel(term)
+    kernel = kernel.expand(*kernel.shape[:3], old.channels, *kernel.shape[LEADING:])
+    kernel = both_sides(kernel, [step], [step], old, new)
+    view = (*settled(term).view, name)
+    return term.after(step, kernel=kernel, left=None, right=None, layout=new, view=view, pending=())

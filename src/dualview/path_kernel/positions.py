@@ -4,8 +4,8 @@ A kernel has axes (s, n1, n2, g, *p, *q): s tells the kernels that run side by s
 and the NTK where it is asked for), n1 and n2 are the examples of the two sides, g the groups of
 channels, and p and q the positions of the first and the second example, d axes each.
 
-A *position map* is a function on images (n, 1, *positions) that treats every channel alike, so that
-it may be applied to p with q as the batch, and then to q with p as the batch.
+A *map* is a function on arrays (k, *positions) that treats every row alike, so that it may be
+applied to p with q as the batch, and then to q with p as the batch.
 """
 
 from __future__ import annotations
@@ -14,31 +14,38 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-PositionMap = Callable[[Tensor], Tensor]
+ArrayMap = Callable[[Tensor], Tensor]
+"""(k, *positions) -> (k, *new positions), every row alike."""
 
 LEADING = 4
 """Axes of a kernel before its positions: s, n1, n2, g."""
 
 
-def apply_map(kernel: Tensor, function: PositionMap, dims: int) -> Tensor:
+def apply_map(kernel: Tensor, function: ArrayMap, dims: int) -> Tensor:
     """`K'[p', q'] = sum_{p, q} L[p', p] L[q', q] K[p, q]` for the map L that `function` applies."""
-    return _apply_to_last(_apply_to_last(kernel, function, dims), function, dims)
+    once = apply_to_right(kernel, function, dims)
+    new = once.dim() - LEADING - dims
+    return swap_positions(apply_to_right(swap_positions(once, dims), function, new), new)
 
 
-def _apply_to_last(kernel: Tensor, function: PositionMap, dims: int) -> Tensor:
-    """Apply `function` to the last position axes, and bring the others last."""
-    lead, first = kernel.shape[:LEADING], kernel.shape[LEADING : LEADING + dims]
-    last = kernel.shape[LEADING + dims :]
-    mapped = function(kernel.reshape(-1, 1, *last))  # (s n1 n2 g p, 1, *q')
-    mapped = mapped.reshape(*lead, *first, *mapped.shape[2:])
-    return swap_positions(mapped, dims)
+def apply_to_right(kernel: Tensor, function: ArrayMap, left: int) -> Tensor:
+    """Apply `function` to the positions behind the first `left` ones."""
+    head, last = kernel.shape[: LEADING + left], kernel.shape[LEADING + left :]
+    mapped = function(kernel.reshape(-1, *last))  # (s n1 n2 g p, *q')
+    return mapped.reshape(*head, *mapped.shape[1:])
 
 
-def swap_positions(kernel: Tensor, dims: int) -> Tensor:
-    """Exchange p and q."""
+def apply_to_left(kernel: Tensor, function: ArrayMap, left: int) -> Tensor:
+    """Apply `function` to the first `left` positions."""
+    right = kernel.dim() - LEADING - left
+    return swap_positions(apply_to_right(swap_positions(kernel, left), function, right), right)
+
+
+def swap_positions(kernel: Tensor, first: int) -> Tensor:
+    """Exchange the first so many positions and the rest."""
     axes = list(range(kernel.dim()))
-    first, last = axes[LEADING : LEADING + dims], axes[LEADING + dims :]
-    return kernel.permute(*axes[:LEADING], *last, *first)
+    p, q = axes[LEADING : LEADING + first], axes[LEADING + first :]
+    return kernel.permute(*axes[:LEADING], *q, *p)
 
 
 def window_sum(

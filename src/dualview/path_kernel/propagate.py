@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
+from dualview.conversion.normal_form import normal_call
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
-from dualview.path_kernel.addition_rules import one_term
+from dualview.path_kernel.axis_rules import reshaped
+from dualview.path_kernel.contraction import mean_along
+from dualview.path_kernel.parameters import uses
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
 from dualview.path_kernel.scale import LogScale
 from dualview.path_kernel.setting import Pair, Setting, refuse
-from dualview.path_kernel.terms import Term, Value, channel_mean, combined
+from dualview.path_kernel.spread import shared_elements
+from dualview.path_kernel.terms import Term, Value, elements_of, one_term
 
 
 @dataclass(frozen=True)
@@ -79,42 +83,58 @@ def _pairs(left: Side, right: Side) -> list[Pair]:
     return [Pair(a, b) for a, b in (*gates, *switches)]
 
 
-def _input(pair: Pair) -> Value:
-    """The input: 1 times each example's own values. A vector is all channels and no position."""
-    term = one_term(pair.left, pair.right)
-    return Value((term,), pair.left.shape[1], tuple(pair.left.shape[2:]))
+def _input(pair: Pair) -> Value | Pair:
+    """The input: 1 times each example's own values; tokens are no values yet."""
+    if not pair.left.is_floating_point():
+        return pair
+    return Value((one_term(pair.left, pair.right),), tuple(pair.left.shape[1:]), len(pair.left))
 
 
 def _run(network: fx.GraphModule, node: fx.Node, env: dict[fx.Node, Any], setting: Setting) -> Any:
     if node.op == "get_attr":
-        value: Any = network
-        for name in str(node.target).split("."):
-            value = getattr(value, name)
-        return value
-    args = fx.map_arg(node.args, lambda n: env[n])
-    kwargs = fx.map_arg(node.kwargs, lambda n: env[n])
-    if "input" in kwargs:
-        args, kwargs = (kwargs["input"], *args), {k: v for k, v in kwargs.items() if k != "input"}
-    if not _depends_on_data(node, env):
-        target: Any = node.target
-        return (
-            getattr(args[0], target)(*args[1:], **kwargs)
-            if node.op == "call_method"
-            else target(*args, **kwargs)
-        )
-    key: Any = type(module_of(node)) if node.op == "call_module" else node.target
-    if key not in RULES:
+        return operator.attrgetter(str(node.target))(network)
+    read = [env[source] for source in node.all_input_nodes]
+    if not any(_holds(value, Value) for value in read):
+        return _of_each_side(node, env, any(_holds(value, Pair) for value in read))
+    call = normal_call(node)
+    if call.key not in RULES:
         refuse(node, "it is not in the table of rules")
-    return RULES[key](node, args, kwargs, setting)
+    arguments = fx.map_arg(dict(call.arguments), lambda n: env[n])
+    return RULES[call.key](node, replace(call, arguments=arguments), setting)
 
 
-def _depends_on_data(node: fx.Node, env: dict[fx.Node, Any]) -> bool:
-    def holds(value: Any) -> bool:
-        if isinstance(value, tuple | list):
-            return any(holds(v) for v in value)
-        return isinstance(value, Value | Pair)
+def _of_each_side(node: fx.Node, env: dict[fx.Node, Any], apart: bool) -> Any:
+    """What depends on no weight, computed as it stands: once, or for each side's examples."""
 
-    return any(holds(env[source]) for source in node.all_input_nodes)
+    def computed(side: str) -> Any:
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _of_side(env[n], side))
+        target: Any = node.target
+        if node.op == "call_module":
+            return module_of(node)(*args, **kwargs)
+        if node.op == "call_method":
+            return getattr(args[0], target)(*args[1:], **kwargs)
+        return target(*args, **kwargs)
+
+    if not apart:
+        return computed("left")
+    left = computed("left")
+    if isinstance(left, tuple | list) and any(isinstance(part, Tensor) for part in left):
+        return tuple(Pair(a, b) for a, b in zip(left, computed("right"), strict=True))
+    return Pair(left, computed("right")) if isinstance(left, Tensor) else left
+
+
+def _of_side(value: Any, side: str) -> Any:
+    if isinstance(value, Pair):
+        return getattr(value, side)
+    if isinstance(value, tuple | list) and any(isinstance(part, Pair) for part in value):
+        return tuple(_of_side(part, side) for part in value)
+    return value
+
+
+def _holds(value: Any, kind: type) -> bool:
+    if isinstance(value, tuple | list):
+        return any(_holds(part, kind) for part in value)
+    return isinstance(value, kind)
 
 
 def _result(node: fx.Node, value: Any, peak: int) -> Block:
@@ -123,6 +143,13 @@ def _result(node: fx.Node, value: Any, peak: int) -> Block:
             "the network's output: expected one tensor, got several. Repair: wrap the model in a "
             "module that returns one of them"
         )
+    if not value.shape:  # one number an example
+        value = reshaped(node, value, (1,))
+    if math.prod(value.shape[1:]) != 1:
+        raise PathKernelError(
+            f"the network's output: expected one value per class, got shape (n, "
+            f"{', '.join(map(str, value.shape))}). Repair: pool over the positions"
+        )
     if not all(_is_the_same_for_every_output(term) for term in value.terms):
         raise PathKernelError(
             "the network's output: expected the output of a weight layer (or of pooling after "
@@ -130,19 +157,20 @@ def _result(node: fx.Node, value: Any, peak: int) -> Block:
             "values, or the input. Repair: end the model in a dense layer or a convolution with "
             "global pooling"
         )
-    groups = max(1 if term.kernel is None else term.kernel.shape[3] for term in value.terms)
-    if math.prod(value.positions) != 1 or groups != 1:
-        raise PathKernelError(
-            f"the network's output: expected one value per class, got positions "
-            f"{value.positions} in {groups} groups. Repair: pool over the positions"
-        )
-    kernel, log_scale = combined(value, lambda term: channel_mean(term, value))
+    kernel, log_scale = mean_along(value, 0)
     return Block(kernel.reshape(kernel.shape[: LEADING - 1]), log_scale, peak)
 
 
 def _is_the_same_for_every_output(term: Term) -> bool:
+    single = math.prod(term.layout.shape) == 1
+    if not single and (term.layout.position_atoms(0) or term.mixed):
+        return False
+    if term.kernel is not None and term.kernel.shape[3] != 1:
+        return False
     if term.left is None:
         return True
+    if term.is_certain and not term.is_constant:
+        return False
     return term.is_constant and bool((term.left == term.left[:, :1]).all())
 
 
@@ -169,6 +197,10 @@ def refuse_tied(network: fx.GraphModule, *, biases: bool) -> None:
             layers[id(parameter)] = node
     for key in layers.keys() & others.keys() - {id(None)}:
         _refuse_tied(others[key], layers[key], False)
+    for found in uses(network).values():
+        drawn = [use.node for use in found if use.role == "weight"]
+        if len(drawn) > 1:
+            _refuse_tied(drawn[1], drawn[0], True)
 
 
 def _refuse_tied(node: fx.Node, other: fx.Node, weights: bool) -> NoReturn:
@@ -193,7 +225,11 @@ def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
 
 
 def _elements(value: Any) -> int:
-    if isinstance(value, Value):
-        kernels = [term.kernel for term in value.terms if term.kernel is not None]
-        return sum(kernel.numel() for kernel in kernels)
-    return 0
+    if isinstance(value, tuple | list):
+        return sum(_elements(part) for part in value)
+    if not isinstance(value, Value):
+        return 0
+    kernels: dict[int, int] = {}
+    for term in value.terms:
+        kernels |= elements_of(term)
+    return sum(kernels.values()) + shared_elements(value.terms)

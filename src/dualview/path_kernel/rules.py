@@ -1,78 +1,89 @@
 """The table of rules: what each operation of a weights network does to the covariance.
 
-Every rule takes the node, its arguments (a `Value` where the graph has a tensor that depends on the
-example, plain Python values and tensors elsewhere) and the `Setting`, and returns the node's value.
-Source: theory, section 4.5.
+A rule takes the node, its call in normal form (a `Value` where the graph has a tensor that depends
+on the weights, a `Pair` for what depends on the example alone, plain Python values and tensors
+elsewhere) and the `Setting`, and returns the node's value. Source: theory, sections 4.5 and 9.
 """
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
-import torch
-from torch import nn
+from torch import Tensor, fx
 from torch.nn import functional as F
 
-from dualview.conversion import operations as ops
-from dualview.conversion.gates import apply_gate
-from dualview.conversion.pooling import replay_switch
-from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
+from dualview.conversion.normal_form import Call
 from dualview.path_kernel import addition_rules as additions
-from dualview.path_kernel import channel_rules as channels
+from dualview.path_kernel import axis_rules as axes
 from dualview.path_kernel import factor_rules as factors
+from dualview.path_kernel import norm_rules as norms
 from dualview.path_kernel import position_rules as positions
 from dualview.path_kernel import weight_rules as weights
-from dualview.path_kernel.setting import Rule
+from dualview.path_kernel.setting import Rule, Setting, refuse
+from dualview.path_kernel.terms import Value
 
-RULES: dict[Any, Rule] = {
-    nn.Linear: weights.dense,
-    **dict.fromkeys(ops.CONVOLUTION_MODULES, weights.convolution),
-    **dict.fromkeys([F.conv1d, F.conv2d, F.conv3d], weights.fixed_convolution),
-    **dict.fromkeys(ops.BATCH_NORM_MODULES, weights.batch_norm),
-    **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity), factors.identity),
+
+def patches(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """`F.unfold`, `F.fold` and `Tensor.unfold`: entries are copied, and overlaps summed."""
+    value: Value = call["input"]
+    options = {name: option for name, option in call.arguments.items() if name != "input"}
+    if call.key == "windows":
+        dimension = options["dimension"] % (1 + len(value.shape))
+        if dimension == 0:
+            refuse(node, "it cuts the examples into windows")
+
+        def cut(examples: Tensor) -> Tensor:
+            return examples.unfold(dimension, options["size"], options["step"])
+
+        return axes.map_all(value, cut, ("windows", repr(options)))
+    function = F.unfold if call.key == "patches" else F.fold
+
+    def move(examples: Tensor) -> Tensor:
+        return function(examples, **options)
+
+    return axes.map_all(value, move, (call.key, repr(options)))
+
+
+RULES: dict[str, Rule] = {
+    "linear": weights.dense,
+    "matmul": weights.dense,
+    "einsum": weights.dense,
+    "convolution": weights.convolution,
+    "transposed convolution": weights.transposed_convolution,
+    "embedding": weights.embedding,
+    "batch norm": norms.batch_norm,
+    "layer norm": norms.layer_norm,
+    "group centred": norms.group_centred,
+    "channel affine": norms.channel_affine,
+    "gate": factors.gate,
+    "same": factors.identity,
+    "spread": factors.spread_row,
+    "ones": factors.row_of_ones,
+    "mul": factors.product,
+    "div": factors.quotient,
+    "neg": factors.negation,
+    **dict.fromkeys(("add", "sub"), additions.addition),
+    **dict.fromkeys(("cat", "stack"), additions.concatenation),
+    "pad": additions.padding,
+    **dict.fromkeys(("average pool", "adaptive average pool"), positions.pooling),
+    "interpolate": positions.interpolation,
+    **dict.fromkeys(("mean", "sum"), positions.mean),
+    "switch": positions.max_pool_switch,
+    "getitem": axes.index,
+    **dict.fromkeys(("chunk", "split", "unbind"), axes.pieces),
+    "narrow": axes.narrow,
+    "select": axes.select,
+    "index select": axes.index_select,
+    "roll": axes.roll,
+    "flip": axes.flip,
+    "channel shuffle": axes.channel_shuffle,
+    **dict.fromkeys(("repeat", "tile"), axes.repeat),
+    **dict.fromkeys(("expand", "expand as"), axes.expand),
     **dict.fromkeys(
-        [m for m in ops.LINEAR_MODULES if "AvgPool" in m.__name__ or "Upsampl" in m.__name__],
-        positions.pooling_module,
+        ("flatten", "unflatten", "reshape", "reshape as", "squeeze", "unsqueeze"), axes.reshape
     ),
-    **dict.fromkeys(
-        [m for m in ops.LINEAR_MODULES if m.__name__[:-2].endswith("Pad")], positions.padding_module
-    ),
-    nn.Flatten: positions.flatten_module,
-    apply_gate: factors.gate,
-    replay_switch: positions.max_pool_switch,
-    one_row_of_ones: factors.row_of_ones,
-    **dict.fromkeys([spread_over_batch, *ops.DROPOUT_FUNCTIONS, torch.clone], factors.identity),
-    **dict.fromkeys([operator.mul, torch.mul, torch.multiply, "mul", "multiply"], factors.product),
-    **dict.fromkeys([*ops.QUOTIENT_FUNCTIONS, *ops.QUOTIENT_METHODS], factors.quotient),
-    **dict.fromkeys([operator.neg, torch.neg, "neg"], factors.negation),
-    **dict.fromkeys([*ops.ADDITIVE_FUNCTIONS, *ops.ADDITIVE_METHODS], additions.addition),
-    **dict.fromkeys(
-        [
-            F.avg_pool1d,
-            F.avg_pool2d,
-            F.avg_pool3d,
-            F.adaptive_avg_pool1d,
-            F.adaptive_avg_pool2d,
-            F.adaptive_avg_pool3d,
-            F.interpolate,
-        ],
-        positions.pooling_function,
-    ),
-    F.pad: channels.padding_function,
-    **dict.fromkeys([torch.mean, torch.sum, "mean", "sum"], positions.mean),
-    operator.getitem: channels.index,
-    **dict.fromkeys([torch.chunk, "chunk"], channels.chunk),
-    **dict.fromkeys([torch.split, "split"], channels.split),
-    **dict.fromkeys([torch.narrow, "narrow"], channels.narrow),
-    **dict.fromkeys([torch.roll, "roll"], channels.roll),
-    **dict.fromkeys([torch.flip, "flip"], channels.flip),
-    nn.ChannelShuffle: channels.channel_shuffle,
-    **dict.fromkeys([torch.cat, torch.concat], channels.concatenation),
-    **dict.fromkeys([torch.flatten, "flatten"], positions.flatten),
-    **dict.fromkeys([torch.reshape, "view", "reshape"], positions.view),
-    **dict.fromkeys([torch.squeeze, "squeeze"], positions.squeeze),
-    **dict.fromkeys(["size", "dim", getattr], positions.shape_query),
-    **dict.fromkeys(["contiguous", "clone", "detach", "float", "double", "to"], factors.identity),
+    **dict.fromkeys(("permute", "transpose", "movedim", "t"), axes.permute),
+    "pixel shuffle": axes.pixel_shuffle,
+    "pixel unshuffle": axes.pixel_unshuffle,
+    **dict.fromkeys(("patches", "sum of patches", "windows"), patches),
+    **dict.fromkeys(("size", "dim", "numel", "attribute"), axes.shape_query),
 }
-"""Module type, function or method name -> rule."""
+"""Key of `conversion.normal_form` -> rule."""

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
+from dualview.conversion.normal_form import Call
 from dualview.conversion.source_lines import describe
 from dualview.errors import PathKernelError
 
@@ -56,8 +57,9 @@ class Setting:
         return self.bias_variance is not None
 
 
-Arguments = tuple[Any, ...]
-Rule = Callable[[fx.Node, Arguments, dict[str, Any], Setting], Any]
+Rule = Callable[[fx.Node, Call, Setting], Any]
+"""Takes the node, its call (a `Value` for a tensor that depends on the weights, a `Pair` for one
+that depends on the example alone, plain values and tensors elsewhere) and the setting."""
 
 
 def refuse(node: fx.Node, reason: str) -> NoReturn:

@@ -10,36 +10,51 @@ The covariance of channel i at positions p (first example) and q (second) is the
 
     cov_i[p, q] = sum_t L_t( K_t[g(i), p, q] * left_t[i, p] * right_t[i, q] )
 
-provided that no two terms have the same random value at the same channel. `added` keeps that true:
-different channels of one origin are uncorrelated, and equal ones add their factors. What different
-channels i and j share is never needed, since every weight layer draws a weight for each.
+plus, where two terms see the same random values, what the two share (`correlated`). What different
+channels i and j share is not needed as long as every weight layer draws a weight for each; where it
+is (a mean over channels, a dense layer over positions), the channels become positions (`spread`).
 
 K_t does not depend on the channel, except through a group g(i) of channels (one group unless
 grouped convolutions or channelwise choices made more); left and right are one factor per example,
 channel and position (products of gates); L_t, usually nothing, are linear maps over positions that
 wait until the channels are summed. Rules: theory, section 4.5.
 
-Axes: kernel (s, n1, n2, g, *p, *q); left (n1, c, *p); right (n2, c, *q).
+Axes: kernel (s, n1, n2, g, *p, *q); left (n1, c, *p); right (n2, c, *q). Which axes of the tensor
+the channels and positions are, says each term's `Layout`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dualview.path_kernel.positions import LEADING, PositionMap, apply_map, diagonal_sum
-from dualview.path_kernel.scale import LogScale, summed
+from dualview.path_kernel.layout import Layout
+from dualview.path_kernel.positions import LEADING, ArrayMap, apply_map
+from dualview.path_kernel.scale import LogScale
 
 ONE = "one"
 """Origin of what is not random: the input, and constants. It is the same for every channel."""
 
 NOWHERE = -1
 """The channel of an origin that a channel of zeros has."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was done to the random values of an origin, for one side's examples.
+
+    Attributes:
+        act: (array (n, k, c, *p), side) -> array of the same kind; side 0 is the left one.
+        channelwise: whether every channel stays where it is, and reads itself alone.
+    """
+
+    act: Callable[[Tensor, int], Tensor]
+    channelwise: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,14 +68,21 @@ class Term:
         right: the second example's.
         log_scale: natural logarithm of the factor that `kernel` leaves out, for all pairs of
             examples or for each (n1, n2).
-        origin: whose random values these are. Terms of different origins are uncorrelated.
+        origin: whose random values these are. Terms of one origin and one view are the same random
+            values, times other factors, wherever their channels agree.
         channels: (c,): which channel of the origin each channel is, `NOWHERE` for zeros.
-        view: the position maps that made the kernel from the origin's. Terms of one origin and one
-            view are the same random values, times other factors, wherever their channels agree.
+        layout: where channels and positions stand in the tensor.
+        view: the position maps that made the kernel from the origin's.
         pending: maps over positions to apply after the product with left and right, with names:
             equal names are equal maps.
         coefficient: a number that the term is multiplied by.
         moments: NPK (and NTK, if it has one) of the origin, where `kernel` is None.
+        root: whose random values the origin's are made of: terms of different roots are
+            uncorrelated.
+        base: the term as it was at the root, and what was done since; None: nothing.
+        steps: what was done.
+        mixed: whether different channels share random values; only what one channel shares with
+            itself is in the kernel then.
     """
 
     kernel: Tensor | None
@@ -69,33 +91,52 @@ class Term:
     log_scale: LogScale
     origin: Hashable
     channels: Tensor
+    layout: Layout
     view: tuple[Hashable, ...] = ()
-    pending: tuple[tuple[Hashable, PositionMap], ...] = ()
+    pending: tuple[tuple[Hashable, ArrayMap], ...] = ()
     coefficient: float = 1.0
     moments: tuple[float, ...] = (1.0,)
+    root: Hashable = None
+    base: Term | None = None
+    steps: tuple[Step, ...] = ()
+    mixed: bool = False
 
     @property
     def is_constant(self) -> bool:
         """Whether the factor is the same for every example."""
         return self.left is self.right
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether nothing is random: the input, and constants, times factors."""
+        return self.origin == ONE
+
+    def after(self, step: Step, **changes: Any) -> Term:
+        """The term after a step."""
+        if self.is_certain:
+            return replace(self, **changes)
+        return replace(self, base=self.base or self, steps=(*self.steps, step), **changes)
+
 
 @dataclass(frozen=True)
 class Value:
-    """A node's activations: terms, channels, and the positions of each example.
-
-    `flat` says that the tensor is seen as (n, channels * positions), as after flatten.
-    """
+    """A node's activations: terms, the shape of one example, and how many there are on the left."""
 
     terms: tuple[Term, ...]
-    channels: int
-    positions: tuple[int, ...]
-    flat: bool = False
+    shape: tuple[int, ...]
+    rows: int
 
     @property
-    def dims(self) -> int:
-        """Number of position axes."""
-        return len(self.positions)
+    def like(self) -> Tensor:
+        """Any tensor of the value, for its type and device."""
+        tensor = self.terms[0].kernel if self.terms[0].kernel is not None else self.terms[0].left
+        assert tensor is not None
+        return tensor
+
+    def with_terms(self, terms: Sequence[Term], shape: Sequence[int] | None = None) -> Value:
+        """Other terms, and another shape."""
+        made = self.shape if shape is None else tuple(shape)
+        return Value(tuple(terms), made, self.rows)
 
 
 def own_channels(count: int) -> Tensor:
@@ -103,30 +144,59 @@ def own_channels(count: int) -> Tensor:
     return torch.arange(count)
 
 
-def gated(term: Term, value: Value, left: Tensor, right: Tensor) -> Term:
-    """The term after multiplication by a factor per example, channel and position."""
-    term = settled(term, value)
+def one_term(left: Tensor, right: Tensor) -> Term:
+    """What is not random: the constant 1 times a factor, tensors (examples, *shape)."""
+    layout = Layout.of(left.shape[1:])
+    first = layout.arranged(left)
+    second = first if left is right else layout.arranged(right)
+    channels = torch.zeros(layout.channels, dtype=torch.long)
+    return Term(None, first, second, 0.0, ONE, channels, layout, root=ONE)
+
+
+def gated(term: Term, left: Tensor, right: Tensor) -> Term:
+    """The term after multiplication by a factor per example, channel and position.
+
+    The factors are arranged as the term's arrays are.
+    """
+    before, term = term, settled(term)
     first = left if term.left is None else term.left * left
-    if left is right and term.is_constant:
-        return replace(term, left=first, right=first)
-    return replace(term, left=first, right=right if term.right is None else term.right * right)
+    constant = left is right and term.is_constant
+    second = first if constant else right if term.right is None else term.right * right
+    step = Step(lambda array, side: array * (left, right)[side].unsqueeze(1))
+    made = replace(term, left=first, right=second)
+    return before.after(step, **_changed(made))
+
+
+def _changed(term: Term) -> dict[str, Any]:
+    names = ("kernel", "left", "right", "origin", "channels", "layout", "view", "pending")
+    return {name: getattr(term, name) for name in (*names, "coefficient", "mixed")}
 
 
 def mapped(
-    term: Term, value: Value, function: PositionMap, name: Hashable, *, selects: bool
+    term: Term, function: ArrayMap, name: Hashable, layout: Layout, *, selects: bool
 ) -> Term:
     """The term after a linear map over positions that treats all channels alike.
 
     `selects` says that each new position copies one old one (or is 0), so that the map may be
-    applied to the kernel and the factors apart. Equal `name`s promise equal maps.
+    applied to the kernel and the factors apart. Equal `name`s promise equal maps; None: the entries
+    are only seen in another shape.
     """
+    step = Step(lambda array, side: map_factor(array, function, 3))
     if term.kernel is None:  # equal at all positions, so that the map acts on the factors alone
-        return with_factors(term, lambda factor: _map_factor(factor, function))
+        made = with_factors(term, lambda factor: map_factor(factor, function))
+        return term.after(step, **_changed(replace(made, layout=layout)))
     if term.pending or not (selects or term.left is None):
-        return replace(term, pending=(*term.pending, (name, function)))
-    kernel = apply_map(term.kernel, function, value.dims)
-    term = with_factors(term, lambda factor: _map_factor(factor, function))
-    return replace(term, kernel=kernel, view=(*term.view, name))
+        if name is None and term.pending:
+            last, first = term.pending[-1]
+            pending = (*term.pending[:-1], (last, lambda array: function(first(array))))
+        else:
+            pending = (*term.pending, (name, function))
+        return term.after(step, layout=layout, pending=pending)
+    dims = len(term.layout.positions)
+    kernel = apply_map(term.kernel, function, dims)
+    made = with_factors(term, lambda factor: map_factor(factor, function))
+    view = term.view if name is None else (*term.view, name)
+    return term.after(step, **_changed(replace(made, kernel=kernel, view=view, layout=layout)))
 
 
 def with_factors(term: Term, function: Callable[[Tensor], Tensor]) -> Term:
@@ -137,20 +207,23 @@ def with_factors(term: Term, function: Callable[[Tensor], Tensor]) -> Term:
     return replace(term, left=left, right=left if term.is_constant else function(term.right))
 
 
-def _map_factor(factor: Tensor, function: PositionMap) -> Tensor:
-    n, c = factor.shape[:2]
-    image = function(factor.reshape(n * c, 1, *factor.shape[2:]))
-    return image.reshape(n, c, *image.shape[2:])
+def map_factor(factor: Tensor, function: ArrayMap, lead: int = 2) -> Tensor:
+    """A map over positions applied to an array whose first `lead` axes are none."""
+    head = factor.shape[:lead]
+    mapped = function(factor.reshape(-1, *factor.shape[lead:]))
+    return mapped.reshape(*head, *mapped.shape[1:])
 
 
-def settled(term: Term, value: Value) -> Term:
+def settled(term: Term) -> Term:
     """The same term with no map pending; if one was, with one kernel per channel, no factors."""
     if not term.pending:
         return term
-    kernel = with_groups(term, value.channels) * factor_product(term)
-    dims = term.left.dim() - 2 if term.left is not None else value.dims
+    assert term.left is not None
+    kernel = with_groups(term) * factor_product(term)
+    dims = term.left.dim() - 2
     for _, function in term.pending:
         kernel = apply_map(kernel, function, dims)
+        dims = (kernel.dim() - LEADING) // 2
     return replace(term, kernel=kernel, left=None, right=None, view=(object(),), pending=())
 
 
@@ -165,191 +238,32 @@ def factor_product(term: Term) -> Tensor:
     return left * right
 
 
-def with_groups(term: Term, channels: int) -> Tensor:
+def with_groups(term: Term) -> Tensor:
     """The kernel with one entry per channel on its group axis, or one for all channels."""
     assert term.kernel is not None
     groups = term.kernel.shape[3]
-    return term.kernel.repeat_interleave(channels // groups, 3) if groups > 1 else term.kernel
+    return (
+        term.kernel.repeat_interleave(term.layout.channels // groups, 3)
+        if groups > 1
+        else (term.kernel)
+    )
 
 
-def channel_mean(term: Term, value: Value, groups: int = 1) -> Tensor:
-    """Mean over the channels of each of `groups` equal groups: (s, n1, n2, groups, *p, *q).
-
-    The mean, and not the sum, so that values stay near 1 whatever the width.
-    """
-    if term.left is None:
-        assert term.kernel is not None
-        kernel = _regroup(term.kernel, groups)
-    elif term.kernel is None:
-        kernel = _with_moments(term, _overlap(term, groups).unsqueeze(0))
-    else:
-        finest = math.lcm(groups, term.kernel.shape[3])
-        kernel = _overlap(term, finest) * _split(term.kernel, finest)
-        kernel = _regroup(kernel, groups)
-    dims = (kernel.dim() - LEADING) // 2
-    for _, function in term.pending:
-        kernel = apply_map(kernel, function, dims)
-    return kernel
-
-
-def diagonal_mean(term: Term, value: Value) -> Tensor:
-    """Mean over channels and equal positions, p = q: (s, n1, n2, 1).
-
-    What a dense layer does to a flattened image; pairs of unequal positions are never formed.
-    """
-    positions = math.prod(value.positions)
-    if term.pending:
-        return diagonal_sum(channel_mean(term, value), value.dims) / positions
+def whole_kernel(term: Term) -> Tensor:
+    """Every channel's kernel with its factors in it, no map pending: (s, n1, n2, c | 1, *p, *q)."""
+    term = settled(term)
     if term.kernel is None:
-        assert term.left is not None
-        assert term.right is not None
-        left, right = term.left.flatten(1), term.right.flatten(1)
-        return _with_moments(term, (left @ right.mT / left.shape[1])[None, :, :, None])
-    lead, groups = term.kernel.shape[:LEADING], term.kernel.shape[3]
-    kernel = term.kernel.reshape(*lead, positions, positions).diagonal(dim1=-2, dim2=-1)
-    if term.left is not None and term.right is not None:
-        left, right = (f.reshape(len(f), groups, -1, positions) for f in (term.left, term.right))
-        kernel = kernel * torch.einsum("agcp,bgcp->abgp", left, right) / left.shape[2]
-    return kernel.mean((-2, -1)).unsqueeze(-1)
+        kernel = factor_product(term)
+        moments = kernel.new_tensor(term.moments)
+        return moments.reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel
+    return with_groups(term) if term.left is None else with_groups(term) * factor_product(term)
 
 
-def _overlap(term: Term, groups: int) -> Tensor:
-    """Mean over channels of left * right, group by group: (n1, n2, groups, *p, *q)."""
-    assert term.left is not None
-    assert term.right is not None
-    n1, c, *p = term.left.shape
-    n2, _, *q = term.right.shape
-    left = term.left.reshape(n1, groups, c // groups, math.prod(p))
-    right = term.right.reshape(n2, groups, c // groups, math.prod(q))
-    overlap = torch.einsum("agcp,bgcq->abgpq", left, right)
-    return overlap.reshape(n1, n2, groups, *p, *q) * (groups / c)
-
-
-def _split(kernel: Tensor, groups: int) -> Tensor:
-    """Each group's kernel repeated for its finer groups."""
-    return kernel.repeat_interleave(groups // kernel.shape[3], 3)
-
-
-def _regroup(kernel: Tensor, groups: int) -> Tensor:
-    """Mean over finer groups, or repetition for finer ones asked for."""
-    have = kernel.shape[3]
-    if have == groups:
-        return kernel
-    finest = math.lcm(have, groups)
-    fine = _split(kernel, finest) if finest > have else kernel
-    return fine.unflatten(3, (groups, finest // groups)).mean(4)
-
-
-def _with_moments(term: Term, kernel: Tensor) -> Tensor:
-    """The kernels of a term without one of its own, from the overlap of its factors."""
-    moments = kernel.new_tensor(term.moments)
-    return moments.reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel
-
-
-def added(left: tuple[Term, ...], right: tuple[Term, ...]) -> tuple[Term, ...] | None:
-    """The terms of a sum of two values; None where they share random values that no rule covers.
-
-    Where two terms are the same random values they add their factors. Where they are uncorrelated,
-    because their origins differ or their channels do, they stand side by side. What is left are
-    the same random values seen through different maps over positions.
-    """
-    terms = list(left)
-    for term in right:
-        rest: Term | None = term
-        for i, other in enumerate(terms):
-            if rest is None or other.origin != rest.origin:
-                continue
-            same = (other.channels == rest.channels) & (rest.channels != NOWHERE)
-            one, seen = _in_one_view(other, rest)
-            if _same_view(one, seen):
-                terms[i], rest = _merged(one, seen, same)
-            elif same.any():
-                return None
-        if rest is not None:
-            terms = _with_zeros_filled(terms, rest)
-    return tuple(terms)
-
-
-def _names(term: Term) -> tuple[Hashable, ...]:
-    return tuple(name for name, _ in term.pending)
-
-
-def _same_view(one: Term, other: Term) -> bool:
-    return one.view == other.view and _names(one) == _names(other)
-
-
-def _in_one_view(one: Term, other: Term) -> tuple[Term, Term]:
-    """Both terms, with maps of the one pending as they are for the other, if they are the same.
-
-    A map acts at once on a term without factors, and waits where there are some.
-    """
-    if len(one.view) > len(other.view):
-        return _as_pending_as(one, other), other
-    return one, _as_pending_as(other, one)
-
-
-def _as_pending_as(term: Term, other: Term) -> Term:
-    """The term with the other's kernel, if that is its own before maps that the other awaits."""
-    whole = (*term.view, *_names(term)) == (*other.view, *_names(other))
-    if term.view == other.view or not whole or term.left is not None or other.kernel is None:
-        return term
-    if not torch.equal(term.channels, other.channels):  # whose kernels may differ
-        return term
-    return replace(term, kernel=other.kernel, view=other.view, pending=other.pending)
-
-
-def _with_zeros_filled(terms: list[Term], term: Term) -> list[Term]:
-    """One more term, put into channels where another one is zero if that one's kernel is its own.
-
-    So concatenation and its like do not make more terms than there are kernels.
-    """
-    for i, other in enumerate(terms):
-        whole = term.kernel is None or term.kernel.shape[3] == 1
-        alike = other.origin == term.origin and other.kernel is term.kernel
-        if whole and alike and _same_view(other, term) and other.left is not None:
-            free = (other.channels == NOWHERE) & (term.channels != NOWHERE)
-            if torch.equal(free, term.channels != NOWHERE):
-                merged, _ = _merged(other, term, free)
-                return [*terms[:i], merged, *terms[i + 1 :]]
-    return [*terms, term]
-
-
-def _merged(one: Term, other: Term, where: Tensor) -> tuple[Term, Term | None]:
-    """`one` with the other's channels `where` added to it, and what is left of the other.
-
-    Both are of one view, and of one channel wherever both are not zero.
-    """
-    if not where.any():
-        return one, other
-    if bool(where.all()) and one.left is None and other.left is None:
-        return replace(one, coefficient=one.coefficient + other.coefficient), None
-    rest = ~where & (other.channels != NOWHERE)
-    channels = torch.where(where, other.channels, one.channels)
-    moved = _times_mask(other, where)
-    constant = one.is_constant and other.is_constant
-    left: Any = _factor(one, one.left) + _factor(moved, moved.left)
-    right: Any = left if constant else _factor(one, one.right) + _factor(moved, moved.right)
-    merged = replace(one, left=left, right=right, channels=channels, coefficient=1.0)
-    return merged, _times_mask(other, rest) if rest.any() else None
-
-
-def _times_mask(term: Term, mask: Tensor) -> Term:
-    """The term with zeros outside of the channels of `mask`."""
-    if mask.all():
-        return term
-    keep = torch.where(mask, own_channels(len(mask)), NOWHERE)
-    return select_channels(term, keep)
-
-
-def _factor(term: Term, factor: Tensor | None) -> Tensor | float:
-    return term.coefficient if factor is None else term.coefficient * factor
-
-
-def select_channels(term: Term, index: Tensor) -> Term:
+def select_channels(term: Term, index: Tensor, layout: Layout) -> Term:
     """The term whose channel i is its channel index[i] now, or zeros where that is `NOWHERE`."""
     zeros = index == NOWHERE
     kept = index.clamp(min=0)
-    kernel = term.kernel
+    before, kernel = term, term.kernel
     if kernel is not None and kernel.shape[3] > 1:  # its groups are copied and dropped alike
         groups = kernel.shape[3]
         kernel = kernel.index_select(3, (kept * groups // len(term.channels)).to(kernel.device))
@@ -360,37 +274,85 @@ def select_channels(term: Term, index: Tensor) -> Term:
         ones = ones.expand(-1, -1, *kernel.shape[LEADING : LEADING + dims])
         term = replace(term, left=ones, right=ones)
 
-    def select(factor: Tensor) -> Tensor:
-        picked = factor.index_select(1, kept.to(factor.device))
+    def select(factor: Tensor, axis: int = 1) -> Tensor:
+        picked = factor.index_select(axis, kept.to(factor.device))
         if zeros.any():
-            mask = (~zeros).to(factor).reshape(1, -1, *(1,) * (factor.dim() - 2))
+            mask = (~zeros).to(factor).reshape(-1, *(1,) * (factor.dim() - axis - 1))
             picked = picked * mask
         return picked
 
     channels = torch.where(zeros, NOWHERE, term.channels[kept])
-    return replace(with_factors(term, select), kernel=kernel, channels=channels)
+    if term.is_certain:  # where it is 0, its factor says
+        channels = torch.zeros_like(channels)
+    made = replace(with_factors(term, select), kernel=kernel, channels=channels, layout=layout)
+    step = Step(lambda array, side: select(array, 2), channelwise=False)
+    return before.after(step, **_changed(made))
 
 
-def some_tensor(value: Value) -> Tensor:
-    """Any tensor of the value, for its type and device."""
-    term = value.terms[0]
-    tensor = term.kernel if term.kernel is not None else term.left
-    assert tensor is not None
-    return tensor
+def seen_as(term: Term, layout: Layout) -> Term:
+    """The same term where the tensor's entries are in another shape, as `Layout.reshaped` says."""
+    old, new = term.layout.positions, layout.positions
+    if old == new:
+        return replace(term, layout=layout)
+    return mapped(term, lambda array: array.reshape(len(array), *new), None, layout, selects=True)
 
 
-def combined(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, LogScale]:
-    """The sum of all terms, each reduced to a kernel, and its logarithmic scale."""
-    parts = [_times_square(reduce(term), term.coefficient) for term in value.terms]
-    if max(len(part) for part in parts) == 2:  # an input term has no NTK yet
-        parts = [part if len(part) == 2 else _with_zero_ntk(part) for part in parts]
-    scales = [term.log_scale for term in value.terms]
-    return summed(list(zip(parts, scales, strict=True)))
+def moved_axes(term: Term, order: Sequence[int]) -> Term:
+    """The same term where axis k of the tensor is axis order[k] now."""
+    return replace(term, layout=term.layout.permuted(order))
 
 
-def _times_square(kernel: Tensor, coefficient: float) -> Tensor:
+def in_order(term: Term) -> Term:
+    """The term with its positions as the tensor has them, one for each axis without channels.
+
+    Axes of positions and channels are spread first: `spread.spread_channels`.
+    """
+    layout = term.layout
+    atoms = [atom for atom in layout.reading if atom >= layout.n_channels]
+    order = [atom - layout.n_channels for atom in atoms]
+    channel_atoms = [a for axis in layout.channel_axes for a in layout.channel_atoms(axis)]
+    term = with_channels_in_order(term, channel_atoms)
+    final = Layout.of(layout.shape, layout.channel_axes)
+    if order == sorted(order):
+        return seen_as(term, final)
+    old, new = layout.positions, final.positions
+
+    def turn(array: Tensor) -> Tensor:
+        moved = array.reshape(len(array), *old).permute(0, *(1 + k for k in order))
+        return moved.reshape(len(array), *new)
+
+    return mapped(term, turn, ("turned", tuple(order), new), final, selects=True)
+
+
+def with_channels_in_order(term: Term, atoms: Sequence[int]) -> Term:
+    """The term whose channels stand in its arrays as they do in the tensor."""
+    if list(atoms) == sorted(atoms):
+        return term
+    layout = term.layout
+    grid = torch.arange(layout.channels).reshape(layout.channel_sizes).permute(*atoms)
+    number = {atom: k for k, atom in enumerate(atoms)}
+    sizes = (*(layout.sizes[atom] for atom in atoms), *layout.positions)
+    axes = tuple(tuple(number.get(atom, atom) for atom in axis) for axis in layout.axes)
+    return select_channels(term, grid.flatten(), Layout(sizes, layout.n_channels, axes))
+
+
+def scaled(term: Term, number: float) -> Term:
+    """The term times a number."""
+    step = Step(lambda array, side: array * number)
+    return term.after(step, coefficient=term.coefficient * number)
+
+
+def times_square(kernel: Tensor, coefficient: float) -> Tensor:
+    """A kernel of values that are multiplied by a number."""
     return kernel if coefficient in (1, -1) else kernel * coefficient**2
 
 
-def _with_zero_ntk(kernel: Tensor) -> Tensor:
-    return torch.cat([kernel, torch.zeros_like(kernel)])
+def elements_of(term: Term) -> dict[int, int]:
+    """Sizes of the kernels that a term holds, by identity."""
+    kernels = [term.kernel, term.base.kernel if term.base is not None else None]
+    return {id(kernel): kernel.numel() for kernel in kernels if kernel is not None}
+
+
+def channel_count(term: Term, axis: int) -> int:
+    """Number of channels in an axis."""
+    return math.prod(term.layout.sizes[a] for a in term.layout.channel_atoms(axis))

@@ -1,38 +1,42 @@
-"""Weight layers and batch norms: what they do to the covariance of their input."""
+"""Layers with weights: what they do to the covariance of their input."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview.conversion.source_lines import module_of
+from dualview.conversion.normal_form import Call, linear_call, normal_call
+from dualview.conversion.source_lines import as_nodes
 from dualview.path_kernel.addition_rules import (
     bias_moments,
+    constant_value,
+    entries_of,
     entries_term,
     is_of_the_input,
-    one_term,
-    origin_of,
     reads_parameter,
     sum_of,
 )
-from dualview.path_kernel.factor_rules import constant_of, multiplied
+from dualview.path_kernel.axis_rules import map_all
+from dualview.path_kernel.contraction import mean_along
+from dualview.path_kernel.layout import Layout
+from dualview.path_kernel.position_rules import attention
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
 from dualview.path_kernel.scale import LogScale, balanced, summed
-from dualview.path_kernel.setting import Arguments, Setting, refuse
-from dualview.path_kernel.terms import (
-    Term,
-    Value,
-    channel_mean,
-    combined,
-    diagonal_mean,
-    own_channels,
-    with_factors,
-)
+from dualview.path_kernel.setting import Pair, Setting, refuse
+from dualview.path_kernel.terms import Term, Value, one_term, own_channels
+
+_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
+    1: F.conv_transpose1d,
+    2: F.conv_transpose2d,
+    3: F.conv_transpose3d,
+}
 
 
 def fan_in(module: nn.Module) -> int:
@@ -41,121 +45,240 @@ def fan_in(module: nn.Module) -> int:
     return math.prod(weight.shape[1:])
 
 
-def dense(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """A dense layer: channels and the diagonal of the positions are summed."""
-    value, module = args[0], module_of(node)
-    if not value.flat and value.positions:  # its last axis is one of positions, be it of length 1
-        refuse(node, "it is applied at every position of an image")
-    kernel, log_scale = combined(value, lambda term: diagonal_mean(term, value))
-    term = _weight_term(node, kernel, log_scale, setting)
-    return Value((term,), module.out_features, ())  # type: ignore[arg-type]
+def dense(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """A dense layer over one axis; or a product with attention weights."""
+    found = linear_call(call, _depends, _constant)
+    if found is None:
+        if call.key == "matmul":
+            return attention(node, call, setting)
+        return refuse(node, "it is no product of a value and a matrix")
+    product, axis = found
+    value, weight, bias = (product[name] for name in ("input", "weight", "bias"))
+    axis += len(value.shape)
+    if axis < 0:
+        refuse(node, "it sums over the examples")
+    if not _is_drawn(node, call):
+        return _fixed_matrix(node, call, value, weight, axis, bias, setting)
+    kernel, log_scale = mean_along(value, axis)
+    shape = [*value.shape]
+    shape[axis] = len(weight)
+    made = _weight_term(node, kernel, log_scale, shape, axis, weight.shape[1], bias, setting)
+    return _with_bias(node, call, value.with_terms([made], shape), bias, axis, setting)
 
 
-def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """A convolution: channels are summed within groups, and windows over both positions at once."""
-    value: Value = args[0]
-    module: Any = module_of(node)
-    dims = len(module.kernel_size)
-    if value.flat or value.dims != dims:
-        refuse(node, f"it reads a value with {value.dims} position axes")
-    total, log_scale = combined(value, lambda term: channel_mean(term, value, module.groups))
-    padding = list(module._reversed_padding_repeated_twice)
-    if any(padding):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        total = apply_map(total, lambda image: F.pad(image, padding, mode), dims)
-    total = window_sum(total, module.kernel_size, module.stride, module.dilation)
-    kernel = total / math.prod(module.kernel_size)
-    term = _weight_term(node, kernel, log_scale, setting)
-    return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
+def _depends(argument: Any) -> bool:
+    return isinstance(argument, Value | Pair)
 
 
-def fixed_convolution(
-    node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting
+def _constant(argument: Any) -> Tensor:
+    return torch.as_tensor(argument)
+
+
+def _is_drawn(node: fx.Node, call: Call) -> bool:
+    """Whether the weights are parameters; those that are made of one otherwise are refused."""
+    if call.module is not None:
+        return True
+    given = normal_call(node)
+    if call.key in ("matmul", "einsum"):
+        nodes = [n for n in node.all_input_nodes if reads_parameter(n) and _is_constant(n)]
+    else:
+        nodes = [n for n in as_nodes(given["weight"]) if reads_parameter(n)]
+    if not nodes:
+        return False
+    entries = entries_of(nodes[0])
+    if entries is None or len(entries[0].unique()) < entries[0].numel():
+        refuse(node, "its weights are made of a parameter by more than a change of shape")
+    return True
+
+
+def _is_constant(node: fx.Node) -> bool:
+    """Whether no example reaches a node."""
+    return node.op != "placeholder" and all(_is_constant(n) for n in node.all_input_nodes)
+
+
+def _with_bias(
+    node: fx.Node, call: Call, value: Value, bias: Any, axis: int, setting: Setting
 ) -> Value:
-    """`F.conv2d` and the like with constant weights (a buffer), before the first weight layer.
-
-    The input's own values, and gates and fixed maps of them, are not random: the convolution is
-    applied to them as it stands. Behind a weight layer it would correlate the channels.
-    """
-    function: Any = node.target
-    value: Value = args[0]
-    given = node.args if "input" in node.kwargs else node.args[1:]
-    nodes: dict[str, Any] = {**dict(zip(_OPTIONS, given, strict=False)), **node.kwargs}
-    options = {**dict(zip(_OPTIONS, args[1:], strict=False)), **kwargs}
-    weight, bias = options.pop("weight").detach(), options.pop("bias", None)
-    if reads_parameter(nodes["weight"]):
-        refuse(node, "its weights are a parameter given to a function, not to a module")
-    if not is_of_the_input(value) or value.flat:
-        refuse(node, "its weights are fixed, and mix what weights or biases made random")
-    channels = torch.zeros(len(weight), dtype=torch.long)
-    terms = tuple(
-        replace(
-            with_factors(term, lambda x: function(x, weight.to(x), **options)), channels=channels
-        )
-        for term in value.terms
-    )
-    assert terms[0].left is not None
-    value = Value(terms, len(weight), tuple(terms[0].left.shape[2:]))
-    if bias is None:
+    """A functional layer's bias: a parameter, or a constant that is added."""
+    if call.module is not None or bias is None:
         return value
-    if not reads_parameter(nodes["bias"]):
-        shift = _by_feature(value, bias.detach())
-        return sum_of(node, value, replace(value, terms=(_constant(node, value, shift),)))
-    if setting.biases:
-        refuse(node, "its bias is a parameter given to a function, not to a module")
-    return value
+    return _shifted(node, call, value, bias, axis, setting, random=True)
 
 
-_OPTIONS = ("weight", "bias", "stride", "padding", "dilation", "groups")
+def _shifted(
+    node: fx.Node,
+    call: Call,
+    value: Value,
+    bias: Tensor,
+    axis: int,
+    setting: Setting,
+    *,
+    random: bool,
+) -> Value:
+    source = normal_call(node).get("bias")
+    numbers = (1,) * (len(value.shape) - axis - 1)
+    if isinstance(source, fx.Node) and reads_parameter(source):
+        if not setting.biases:
+            return value
+        entries = entries_of(source)
+        if entries is None:
+            refuse(node, "its bias is made of a parameter by more than a change of shape")
+        index = entries[0].reshape(-1, *numbers)
+        term = entries_term(node, value, index, entries[1], setting)
+        return sum_of(node, value, value.with_terms([term]))
+    constant = constant_value(
+        node, value, bias.detach().reshape(-1, *numbers), None, setting, random=random
+    )
+    return value if constant is None else sum_of(node, value, constant)
 
 
-def _constant(node: fx.Node, like: Value, entries: Tensor) -> Term:
-    spread = constant_of(node, like, entries)
-    return one_term(spread, spread)
+def _fixed_matrix(
+    node: fx.Node, call: Call, value: Value, weight: Tensor, axis: int, bias: Any, setting: Setting
+) -> Value:
+    """A product with a constant matrix: it mixes entries, and draws nothing."""
+    matrix = weight.detach().to(value.like)
+
+    def multiply(examples: Tensor) -> Tensor:
+        return F.linear(examples.movedim(1 + axis, -1), matrix).movedim(-1, 1 + axis)
+
+    made = map_all(value, multiply, ("matrix", node))
+    if bias is None:
+        return made
+    return _shifted(node, call, made, bias, axis, setting, random=not is_of_the_input(value))
 
 
-def _weight_term(node: fx.Node, kernel: Tensor, log_scale: LogScale, setting: Setting) -> Term:
-    """The weight layer's term from the mean over its inputs; theory, end of section 4.5."""
-    module: Any = module_of(node)
-    inputs = fan_in(module)
+def convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """A convolution: channels are summed within groups, and windows over both positions at once."""
+    value, weight = call["input"], call["weight"]
+    dims = weight.dim() - 2
+    if not isinstance(value, Value) or len(value.shape) != dims + 1:
+        refuse(node, f"it reads a value of shape (n, {', '.join(map(str, value.shape))})")
+    if not _is_drawn(node, call):
+        return _fixed_convolution(node, call, setting)
+    total, log_scale = mean_along(value, 0, call["groups"])
+    sizes, strides, dilations = (
+        _each(option, dims) for option in (weight.shape[2:], call["stride"], call["dilation"])
+    )
+    margins, mode = _margins(call, sizes, dilations)
+    if any(margins):
+
+        def pad(array: Tensor) -> Tensor:
+            return F.pad(array.unsqueeze(1), margins, mode).squeeze(1)
+
+        total = apply_map(total, pad, dims)
+    total = window_sum(total, sizes, strides, dilations)
+    kernel = total / math.prod(sizes)
+    shape = [len(weight), *kernel.shape[LEADING : LEADING + dims]]
+    inputs = math.prod(weight.shape[1:])
+    made = _weight_term(node, kernel, log_scale, shape, 0, inputs, call["bias"], setting)
+    return _with_bias(node, call, value.with_terms([made], shape), call["bias"], 0, setting)
+
+
+def _each(option: Any, dims: int) -> tuple[int, ...]:
+    values: Iterable[int] = [option] * dims if isinstance(option, int) else option
+    made = tuple(values)
+    return made * dims if len(made) == 1 else made
+
+
+def _margins(call: Call, sizes: Sequence[int], dilations: Sequence[int]) -> tuple[list[int], str]:
+    """Padding as `F.pad` takes it, and its mode."""
+    mode = call.get("padding_mode", "zeros")
+    padding = call["padding"]
+    if padding == "valid":
+        pairs = [(0, 0)] * len(sizes)
+    elif padding == "same":
+        reach = [d * (s - 1) for d, s in zip(dilations, sizes, strict=True)]
+        pairs = [(r // 2, r - r // 2) for r in reach]
+    else:
+        pairs = [(p, p) for p in _each(padding, len(sizes))]
+    widths = [width for pair in reversed(pairs) for width in pair]
+    return widths, "constant" if mode == "zeros" else mode
+
+
+def transposed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """A transposed convolution: each offset of its kernel puts positions in their places."""
+    value, weight, groups = call["input"], call["weight"], call["groups"]
+    dims = weight.dim() - 2
+    if not isinstance(value, Value) or len(value.shape) != dims + 1 or call.get("output_size"):
+        refuse(node, "it reads no image, or is given an output size")
+    if not _is_drawn(node, call):
+        return _fixed_convolution(node, call, setting)
+    total, log_scale = mean_along(value, 0, groups)
+    options = {
+        name: _each(call[name], dims)
+        for name in ("stride", "padding", "output_padding", "dilation")
+    }
+    function, sizes = _TRANSPOSED[dims], tuple(weight.shape[2:])
+    kernel: Any = 0
+    for offset in itertools.product(*map(range, sizes)):
+        unit = total.new_zeros(1, 1, *sizes)
+        unit[(0, 0, *offset)] = 1
+
+        def place(array: Tensor, unit: Tensor = unit) -> Tensor:
+            return function(array.unsqueeze(1), unit, **options).squeeze(1)
+
+        kernel = kernel + apply_map(total, place, dims)
+    kernel = kernel / math.prod(sizes)
+    shape = [weight.shape[1] * groups, *kernel.shape[LEADING : LEADING + dims]]
+    inputs = weight.shape[0] // groups * math.prod(sizes)
+    made = _weight_term(node, kernel, log_scale, shape, 0, inputs, call["bias"], setting)
+    return _with_bias(node, call, value.with_terms([made], shape), call["bias"], 0, setting)
+
+
+def _fixed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """A convolution with constant weights: it mixes entries, and draws nothing."""
+    value, bias = call["input"], call["bias"]
+    weight = call["weight"].detach().to(value.like)
+    transposed = call.key == "transposed convolution"
+    function = (_TRANSPOSED if transposed else _CONVOLUTIONS)[weight.dim() - 2]
+    names = ["stride", "padding", "dilation", "groups", *(["output_padding"] * transposed)]
+    options = {name: call[name] for name in names}
+
+    def convolve(examples: Tensor) -> Tensor:
+        return function(examples, weight, **options)
+
+    made = map_all(value, convolve, ("convolved", node))
+    if bias is None:
+        return made
+    return _shifted(node, call, made, bias, 0, setting, random=not is_of_the_input(value))
+
+
+def _weight_term(
+    node: fx.Node,
+    kernel: Tensor,
+    log_scale: LogScale,
+    shape: Sequence[int],
+    axis: int,
+    inputs: int,
+    bias: Any,
+    setting: Setting,
+) -> Term:
+    """The weight layer's term from the mean over its inputs; theory, end of section 4.5.
+
+    The kernel is (s, n1, n2, groups, *rest, *rest), the rest being all axes but that of outputs.
+    """
     variance = 1 / inputs if setting.variances is None else setting.variances[node.name]
     log_scale = log_scale + math.log(inputs * variance)
     if setting.ntk:
         npk = kernel[:1]
         ntk = npk / variance if len(kernel) == 1 else kernel[1:] + npk / variance
         kernel = torch.cat([npk, ntk])
-    if setting.biases and module.bias is not None:
-        bias = kernel.new_tensor(bias_moments(setting)).reshape(-1, *(1,) * (kernel.dim() - 1))
-        kernel, log_scale = summed([(kernel, log_scale), (bias, 0.0)])
+    if setting.biases and bias is not None and node.op == "call_module":
+        added = kernel.new_tensor(bias_moments(setting)).reshape(-1, *(1,) * (kernel.dim() - 1))
+        kernel, log_scale = summed([(kernel, log_scale), (added, 0.0)])
     kernel, log_scale = balanced(kernel, log_scale)
-    return Term(kernel, None, None, log_scale, node, own_channels(module.weight.shape[0]))
+    layout = Layout.of(shape, (axis,))
+    kernel = kernel.reshape(*kernel.shape[:LEADING], *layout.positions, *layout.positions)
+    return Term(
+        kernel, None, None, log_scale, node, own_channels(layout.channels), layout, root=node
+    )
 
 
-def batch_norm(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting: Setting) -> Value:
-    """Batch norm in evaluation mode: its scale if asked for, and its bias if biases are.
-
-    So too before the first weight layer: its statistics belong to the network, not to the input.
-    """
-    value: Value = args[0]
-    module: Any = module_of(node)
-    if setting.batch_norm_scale:
-        value = _normalised(node, value, module)
-    if setting.biases and module.bias is not None:
-        numbers = _by_feature(value, torch.arange(len(module.bias)))
-        term = entries_term(node, value, numbers, origin_of(module.bias), setting)
-        value = sum_of(node, value, replace(value, terms=(term,)))
-    return value
-
-
-def _normalised(node: fx.Node, value: Value, module: Any) -> Value:
-    if module.running_var is None:
-        refuse(node, "its statistics are those of the batch, also in evaluation mode")
-    gamma = 1.0 if module.weight is None else module.weight.detach()
-    scale = gamma / torch.sqrt(module.running_var + module.eps)
-    constant = constant_of(node, value, _by_feature(value, scale))
-    return multiplied(value, constant, constant)
-
-
-def _by_feature(value: Value, entries: Tensor) -> Tensor:
-    """One entry a feature, so that it spreads over the positions of an image."""
-    return entries if value.flat else entries.reshape(-1, *(1,) * value.dims)
+def embedding(node: fx.Node, call: Call, setting: Setting) -> Value:
+    """Tokens looked up in a table, whose rows are where paths begin: constants, not drawn."""
+    tokens, weight = call["input"], call["weight"].detach()
+    if not isinstance(tokens, Pair):
+        refuse(node, "it looks up what is no part of the input")
+    left = F.embedding(tokens.left, weight)
+    right = left if tokens.left is tokens.right else F.embedding(tokens.right, weight)
+    return Value((one_term(left, right),), tuple(left.shape[1:]), len(left))
