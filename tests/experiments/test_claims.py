@@ -76,21 +76,21 @@ GOOD = Claim("it is good", "yes (a paper)", good)
 
 
 def test_no_run_and_data_that_cannot_tell():
-    row = ("it is good", "yes (a paper)", "–", "no run", UNTESTED)
+    row = ("it is good", UNTESTED, "–", "yes (a paper)", "no run")
     assert verdict_rows(GOOD, []) == verdict_rows(GOOD, [part("none", 0.0)]) == [row]
     assert verdict_rows(GOOD, [part("easy", 0.95)]) == [
-        ("it is good", "yes (a paper)", "0.95", "easy: s", UNTESTED)
+        ("it is good", UNTESTED, "0.95", "yes (a paper)", "easy: s")
     ]
     assert verdict_rows(GOOD, [part("easy", 0.95), part("hard", 0.6)]) == [
-        ("it is good", "yes (a paper)", "0.6", "hard: s", SMALL)
+        ("it is good", SMALL, "0.6", "yes (a paper)", "hard: s")
     ]
 
 
 def test_what_disagrees_stands_below():
     parts = [part("large", 0.6, faithful=True), part("b", 0.7), part("c", 0.4), part("d", 0.8)]
     assert verdict_rows(GOOD, parts) == [
-        ("it is good", "yes (a paper)", "0.6", "large: s", REPRODUCED),
-        ("", "", "0.4", "c: s", CONTRADICTED_SMALL),
+        ("it is good", REPRODUCED, "0.6", "yes (a paper)", "large: s"),
+        ("", CONTRADICTED_SMALL, "0.4", "", "c: s"),
     ]
 
 
@@ -241,11 +241,11 @@ def test_the_committed_records():
     )
     row = rows["A DLGN keeps more than 83.5 % of the DNN’s accuracy on CIFAR-10"]
     assert f"{100 * dlgn / dnn:.2f}" in row[2]
-    assert row[-1] == (SMALL if dlgn / dnn > 0.835 else CONTRADICTED_SMALL)
+    assert row[1] == (SMALL if dlgn / dnn > 0.835 else CONTRADICTED_SMALL)
     theory = json.loads((ROOT / "results" / "theory.json").read_text())["statements"]
     held = sum(statement["verdict"].startswith("holds") for statement in theory)
     (first,) = (row for row in rows.values() if f"{held} of {len(theory)} statements" in row[2])
-    assert first[-1] == (REPRODUCED if held == len(theory) else CONTRADICTED)
+    assert first[1] == (REPRODUCED if held == len(theory) else CONTRADICTED)
 
 
 def test_the_landing_page():

@@ -22,7 +22,7 @@ CONTRADICTED = "contradicted"
 CONTRADICTED_SMALL = "contradicted at small size"
 UNTESTED = "not tested at size"
 
-COLUMNS = ("Claim", "Published", "Measured here", "Setting", "Verdict")
+COLUMNS = ("Claim", "Verdict", "Measured here", "Published", "Setting")
 
 
 @dataclass(frozen=True)
@@ -111,17 +111,18 @@ def verdict_rows(claim: Claim, parts: Sequence[Part]) -> list[tuple[str, ...]]:
     """
     found = [(part, finding) for part in parts if (finding := claim.find(part.records)) is not None]
     if not found:
-        return [(claim.text, claim.published, "–", "no run", verdict(None, faithful=False))]
+        return [(claim.text, verdict(None, faithful=False), "–", claim.published, "no run")]
     telling = [pair for pair in found if pair[1].holds is not None] or found
     best = telling[0]
     others = [pair for pair in telling[1:] if pair[1].holds != best[1].holds]
-    said = (claim.text, claim.published)
-    return [_row(said, *best), *(_row(("", ""), *other) for other in others)]
+    row = _row(claim.text, claim.published, *best)
+    return [row, *(_row("", "", *other) for other in others)]
 
 
-def _row(said: tuple[str, str], part: Part, finding: Finding) -> tuple[str, ...]:
+def _row(text: str, published: str, part: Part, finding: Finding) -> tuple[str, ...]:
+    measured = finding.measured.replace(" ± ", "\u00a0±\u00a0").replace(" %", "\u00a0%")
     where = f"{part.name}: {finding.setting}"
-    return (*said, finding.measured, where, verdict(finding, faithful=part.faithful))
+    return text, verdict(finding, faithful=part.faithful), measured, published, where
 
 
 def setting_of(records: Sequence[RunRecord]) -> str:

@@ -102,7 +102,7 @@ def with_verdicts(text: str, table: Table) -> str:
     _, end, after = rest.partition(END)
     if not end:
         return text
-    kept = [COLUMNS.index(column) for column in ("Claim", "Measured here", "Verdict")]
+    kept = [COLUMNS.index(column) for column in ("Claim", "Verdict", "Measured here")]
     rows = tuple(tuple(row[k] for k in kept) for row in table.rows[:FIRST_ROWS])
     columns = tuple(COLUMNS[k] for k in kept)
     shown = to_markdown(Table("first", "", columns, rows, texts=columns))
@@ -207,13 +207,18 @@ def _experiment_text(experiment: Experiment, parts: Sequence[Part], docs: Path) 
     first, *others = parts
     text += [f"### On {markdown_text(first.name)}", *_data_text(experiment, first)]
     for part in others:
-        text += _folded(f"On {html.escape(part.name)}", _data_text(experiment, part))
+        name = f"On {part.name}"
+        text += _folded(
+            html.escape(name),
+            _data_text(experiment, part),
+            f' id="{slug(f"{experiment.name} {name}")}"',
+        )
     return "\n\n".join(text) + "\n"
 
 
-def _folded(summary: str, text: Iterable[str]) -> list[str]:
+def _folded(summary: str, text: Iterable[str], anchor: str = "") -> list[str]:
     """Text that a click opens, on the page and where Markdown is shown."""
-    return [f'<details markdown="1">\n<summary>{summary}</summary>', *text, "</details>"]
+    return [f'<details{anchor} markdown="1">\n<summary>{summary}</summary>', *text, "</details>"]
 
 
 def _data_text(experiment: Experiment, part: Part) -> list[str]:

@@ -17,8 +17,8 @@ def theory_row(record: TheoryRecord) -> tuple[str, ...]:
     return (
         "The output is ⟨path features, path values⟩, and the expected tangent kernel follows from "
         "the neural path kernel: dense, convolutional, residual",
-        f"theorems ({NPK_PAPER}, {DLGN_PAPER})",
-        f"{count - failed} of {count} statements hold",
-        "small random networks; both sides by independent code",
         CONTRADICTED if failed else REPRODUCED,
+        f"{count - failed} of {count} statements hold",
+        f"theorems ({NPK_PAPER}, {DLGN_PAPER})",
+        "small random networks; both sides by independent code",
     )
