@@ -9,8 +9,8 @@ the kernels; what is a weight, a bias or a constant it is told by `npk_features`
   and for ones. So all kernels mean the same by weights, biases and constants.
 - On each of them `npk_features` are outputs of the network averaged over, and `empirical_ntk` is
   the inner product of its gradients at one draw.
-- What is refused is so for one reason: the same random values, seen through different maps over
-  positions, are added. Few graphs are.
+- None is refused: permutations and changes of shape, dense layers over positions, norms by
+  statistics of the example, multipliers, attention, one value added to itself in another place.
 - Every operation of the tables has been tried.
 """
 
@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from torch.func import functional_call, grad, vmap
 
 import dualview as dv
-from dualview.errors import PathKernelError
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.random_weights import draw_weights, kernel_network, weight_deviations
@@ -88,48 +87,46 @@ class FreshWeights:
         return npk, torch.einsum("swi,spi->wp", slopes, slopes) / len(signs)
 
 
+ROUNDING = 1e-20
+"""Below it a kernel is what is left of numbers near 1 that cancel, squared."""
+
+
 def assert_close(got, expected):
-    assert relative_error(got, expected) < 1e-10
+    if max(got.abs().max(), expected.abs().max()) > ROUNDING:
+        assert relative_error(got, expected) < 1e-10
 
 
 def compare(model, weights_input, options):
-    """One graph; whether it has an exact kernel."""
+    """One graph."""
     kind = "dnn" if weights_input == "data" else "dgn"
     net = dv.disentangle(model, kind, weights_input=weights_input, seed=0).eval()
     x = torch.randn(2, *model.input_shape, dtype=torch.float64)
     fresh = FreshWeights(net, x, options)
     npk, ntk = fresh.averages()
-    try:
-        got = dv.npk(net, x, **options)
-    except PathKernelError as error:
-        if "the same random values at different positions" not in str(error):
-            raise
-        return False
-    assert_close(got, npk)
+    assert_close(dv.npk(net, x, **options), npk)
     assert_close(dv.expected_ntk(net, x, **options), ntk)
     draws = [draw_weights(fresh.network, 1, k, biases=options["biases"]) for k in range(2)]
     features = torch.stack([fresh.outputs(weights) for weights in draws], 1) / math.sqrt(2)
     assert_close(npk_features(net, x, 2, seed=1, per_draw=1, **options), features)
     slopes = fresh.gradients({name: draws[0][name] for name in fresh.drawn})
     assert_close(empirical_ntk(net, x, weights=draws[0], **options), slopes @ slopes.mT)
-    return True
 
 
 @pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 def test_random_graphs():
-    compared, refused, tried = 0, 0, set()
+    compared, tried = 0, set()
 
-    @settings(max_examples=GRAPHS + 30)
+    @settings(max_examples=GRAPHS)
     @given(CASES)
     def one_graph(case):
-        nonlocal compared, refused
+        nonlocal compared
         model, biases, batch_norm, weights_input = case
         options = {"biases": biases, "batch_norm": batch_norm}
         tried.update(model.made_of)
         with torch.no_grad():
-            exact = compare(model, weights_input, options)
-        compared, refused = compared + exact, refused + (not exact)
+            compare(model, weights_input, options)
+        compared += 1
 
     one_graph()
-    assert compared >= GRAPHS, f"only {compared} graphs were compared, {refused} refused"
+    assert compared >= GRAPHS
     assert tried == ALL

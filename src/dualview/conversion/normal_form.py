@@ -465,7 +465,8 @@ def _dims(target: Any) -> Parameters:
 def _bound(key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     parameters = _SPELLINGS[key][0]
     row = _IN_A_ROW.get(key)
-    if row is not None and len(args) > 1 and not isinstance(args[1], tuple | list | torch.Size):
+    whole = len(args) == 2 and isinstance(args[1], tuple | list | fx.Node)  # a node: a whole shape
+    if row is not None and len(args) > 1 and not whole:
         args = (args[0], tuple(args[1:]))
     named = {}
     for name, value in kwargs.items():

@@ -46,7 +46,7 @@ _LINEAR = (
     frozenset(ops.RESHAPING)
     | ops.LINEAR_METHODS
     | {"expand", "getitem", "pad", "narrow", "chunk", "split", "unbind", "cat", "concat", "stack"}
-    | {"repeat_interleave", "diag", "pos", "interpolate"}
+    | {"repeat_interleave", "diag", "pos", "interpolate", "getattr"}
 )
 """Operations, by name, that make of a weight something linear in it."""
 
