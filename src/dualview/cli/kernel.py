@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
-from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
+from dualview.cli.options import (
+    ARCHITECTURE_NAMES,
+    OWN_ARCHITECTURE,
+    add_data_options,
+    data_settings,
+)
 from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
+from dualview.files.user_code import is_place
 from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
@@ -37,6 +43,8 @@ examples:
       a convolutional network on a folder of Parquet files
   dualview kernel --run runs/digits-fc/dlgn-seed0
       the trained gates of one run of `dualview compare`
+  dualview kernel --arch mine.py:make --kind dnn
+      your own architecture, as `dualview compare --help` says
   dualview kernel --scheduler tcp://host:8786
       on a dask cluster
 
@@ -71,14 +79,15 @@ def _add_network_options(parser: Any) -> None:
         metavar="FOLDER",
         dest="run_folder",
         type=str | None,
-        help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data; the "
-        "options that follow are then its own",
+        help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data, or "
+        "what save_pretrained or train wrote; the options that follow are then its own",
     )
     group.add_argument(
         "--arch",
         metavar="NAME",
         type=str | None,
-        help=f"one of {ARCHITECTURE_NAMES} (default: {NETWORK['arch']})",
+        help=f"one of {ARCHITECTURE_NAMES}; {OWN_ARCHITECTURE}; beside --run, that of the run "
+        f"where it is your own (default: {NETWORK['arch']})",
     )
     group.add_argument(
         "--width",
@@ -231,17 +240,20 @@ def result_text(n: int, seconds: float, out: Path) -> str:
 def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
     """The network, of a run or as it is drawn, and its data."""
     from dualview.experiments.data import load_settings
-    from dualview.experiments.finished import load_run
+    from dualview.experiments.finished import load_network
     from dualview.experiments.networks import as_gated, build_network
 
     given = {name: options[name] for name in NETWORK if options[name] is not None}
     if options.run_folder is not None:
+        own = options.arch if options.arch is not None and is_place(options.arch) else None
+        if own:
+            del given["arch"]
         if given:
             raise SettingsError(
                 f"--{next(iter(given)).replace('_', '-')}: expected no option of a network beside "
                 "--run, which has its own"
             )
-        run = load_run(options.run_folder, data_settings(options))
+        run = load_network(options.run_folder, data_settings(options), model=own)
         return run.net, run.data
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")

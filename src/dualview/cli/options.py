@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
-from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.files.user_code import is_place
+from dualview.training import (
+    DECAYED,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    SettingsError,
+    TrainSettings,
+)
 
 ARCHITECTURE_NAMES = (
     "fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
+)
+
+OWN_ARCHITECTURE = (
+    "or your own: module:factory or ./mine.py:factory, called with those of num_classes, "
+    "input_shape, width, batch_norm that it takes"
 )
 
 Settings = TypeVar("Settings")
@@ -62,7 +76,11 @@ def add_network_options(parser: Any) -> None:
     """Which networks are compared."""
     group = parser.add_argument_group("networks")
     group.add_argument(
-        "--arch", metavar="NAME", type=str, default="fc", help=f"one of {ARCHITECTURE_NAMES}"
+        "--arch",
+        metavar="NAME",
+        type=str,
+        default="fc",
+        help=f"one of {ARCHITECTURE_NAMES}; {OWN_ARCHITECTURE}",
     )
     group.add_argument(
         "--width",
@@ -216,6 +234,21 @@ def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
     named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
     own = {name: getattr(options, name) for name in named if hasattr(options, name)}
     return kind(**own, **given)
+
+
+def check_named_here(arch: str | None, command: str) -> None:
+    """See that code of the user's own is named on the command line, not by a file of options.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    words = shlex.split(command)
+    if arch is None or not is_place(arch) or arch in words or f"--arch={arch}" in words:
+        return
+    raise SettingsError(
+        f"arch: expected your own architecture on the command line, got {arch!r} from a file, and "
+        f"files never bring code. Repair: take it out of the file, and give --arch {arch}"
+    )
 
 
 def data_settings(options: Any) -> DataSettings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
     ARCHITECTURE_NAMES,
+    OWN_ARCHITECTURE,
     add_data_options,
     add_machine_options,
     data_settings,
@@ -47,6 +48,8 @@ examples:
       the papers' sizes and settings, for a GPU
   dualview reproduce shallow --arch c4gap --seeds 5 --epochs 30
       the preset, with some choices of your own
+  dualview reproduce architectures --arch mine.py:make
+      your own architecture, as `dualview compare --help` says
   dualview reproduce mine.py
       an experiment of your own: the documentation has one, "Write an experiment"
 
@@ -101,7 +104,8 @@ def _add_choices(parser: Any) -> None:
         "--arch",
         metavar="NAME",
         type=str | None,
-        help=f"one architecture: {ARCHITECTURE_NAMES} (default: the experiment's)",
+        help=f"one architecture: {ARCHITECTURE_NAMES}; for architectures and shallow "
+        f"{OWN_ARCHITECTURE} (default: the experiment's)",
     )
     group.add_argument(
         "--width",

@@ -38,6 +38,7 @@ from dualview.arguments import (
 )
 from dualview.conversion.affinity import affine_layers
 from dualview.conversion.example_input import Example
+from dualview.conversion.example_outline import described
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import (
@@ -554,15 +555,17 @@ def disentangle(
         if kind == "dnn":
             refuse_split_batch_norm(traced, graph)
             warn_about_dropout(traced, graph)
+    example = None if example_input is None else Example.of(example_input)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else Example.of(example_input).shape,
+        example_shape=None if example is None else example.shape,
         seed=seed,
         mode=mode,
         output=output,
+        example_inputs=None if example is None else described(example),
     )
     return GatedNetwork(
         gating,

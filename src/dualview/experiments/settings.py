@@ -27,6 +27,9 @@ ONES = "-ones"
 KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf", "dgn-ones", "dlgn-ones", "dlgn-sf-ones")
 """What can be compared; "dnn" is the architecture itself, as it is."""
 
+ENLARGED = "enlarged"
+"""Of a run's config: how often each pixel of the data was repeated in both directions."""
+
 MAX_POOLING = ("average", "switch")
 
 MOST_SEEDS = 10_000
