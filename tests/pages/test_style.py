@@ -8,7 +8,8 @@
 5. SVG for a page: the same bytes each time; no id is used twice when two figures meet in a page;
    all references resolve inside the figure; no colour is left fixed; text stays text; a hostile
    label is escaped; the user's matplotlib settings change nothing, nor are they changed.
-6. A saved PNG holds the page's light ground and is the same each time.
+6. A dollar sign in a name from elsewhere is drawn as one, in every figure that shows names.
+7. A saved PNG holds the page's light ground and is the same each time.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 """Types of inputs; "float" is the model's own floating-point type."""
 
-NESTS: dict[str, type] = {"tuple": tuple, "list": list}
+NESTS: dict[str, type[tuple[Any, ...]] | type[list[Any]]] = {"tuple": tuple, "list": list}
 DEEPEST, MOST_PARTS, MOST_LETTERS = 4, 256, 200
 
 
@@ -122,7 +122,7 @@ def _part(value: Any) -> dict[str, Any]:
     if isinstance(value, dict) and all(map(_is_name, value)):
         return {"dict": {name: _part(part) for name, part in value.items()}}
     for name, kind in NESTS.items():
-        if type(value) is kind:
+        if type(value) is kind:  # no named tuple
             return {name: [_part(part) for part in value]}
     if not _is_plain(value):
         raise TypeError(type(value).__name__)

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from dualview.architectures import build
 from dualview.architectures.own import options_of, own_factory, own_model
 from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import SoftGate
 from dualview.conversion.sharing.rebuilding import network_outline
 from dualview.conversion.structure import outline

@@ -9,8 +9,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.example_outline import inputs_from
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import Recipe, gate_from
