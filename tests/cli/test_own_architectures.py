@@ -20,8 +20,14 @@ import dualview as dv
 from dualview.cli import main
 from dualview.datasets import load
 from dualview.errors import RunError
-from dualview.experiments import EXPERIMENTS, Request, load_records, load_run, reproduce
-from dualview.experiments.finished import load_network
+from dualview.experiments import (
+    EXPERIMENTS,
+    Request,
+    load_network,
+    load_records,
+    load_run,
+    reproduce,
+)
 from dualview.experiments.networks import accuracy
 from dualview.training import TrainSettings, train
 

@@ -83,6 +83,13 @@ def test_every_room_has_its_place():
     assert {place for place in places if not any(fnmatch(room, place) for room in rooms)} == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_fences_are_those_of_the_site(page):
+    # Of any other words behind the language the site makes no block, and swallows what follows.
+    openings = re.findall(r"^```(\w.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [o for o in openings if not re.fullmatch(r'\w+( title="[^"]+")?', o)] == []
+
+
 def test_there_are_blocks():
     assert len(with_blocks("python")) >= 10
     assert blocks_of(ROOT / "README.md", "python")
