@@ -13,8 +13,8 @@ from dualview.files.user_code import imported
 from dualview.training import SettingsError
 
 FOLDERS = (
-    "regimes",
     "architectures",
+    "regimes",
     "invariances",
     "gate_learning",
     "alignment",
