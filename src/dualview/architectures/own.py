@@ -129,7 +129,7 @@ def options_of(factory: Factory) -> tuple[str, ...]:
 def _named(where: str) -> Any:
     """What a text names."""
     place, name = parts(where)
-    if not is_place(where) or not name:
+    if not is_place(where) or not place or not name:
         raise ArchitectureError(
             f"{where!r}: expected a file or module and a name in it, as in mine.py:make or "
             f"mine:make. Repair: {EXAMPLE}"
