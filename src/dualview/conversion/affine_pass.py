@@ -88,9 +88,7 @@ class AffinePass:
             if node.op == "placeholder":
                 value = next(given)
             else:
-                args, kwargs = fx.map_arg(
-                    (node.args, node.kwargs), lambda n: self._read(n, values)
-                )
+                args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: self._read(n, values))
                 value = self._call(node, args, kwargs)
             if node is self.first and self._start is not None:
                 value = self._start
@@ -147,11 +145,11 @@ class AffinePass:
             size = self.data[sources[0]].shape[1:]
             yield sources[0], _through_convolution(module, size, cotangent)
         elif isinstance(module, BATCH_NORM_MODULES) and not module.training:
-            scale = torch.rsqrt(module.running_var + module.eps)
-            scale = scale if module.weight is None else scale * module.weight.detach()
+            scale, _ = _normalisation(module)
             yield sources[0], cotangent * scale.reshape(-1, *(1,) * (cotangent.dim() - 2))
-        elif node.target is apply_gate and node.args[1] in self._constants:
-            yield sources[0], cotangent * self._constants[node.args[1]]
+        elif node.target is apply_gate:
+            gate: Any = node.args[1]
+            yield sources[0], cotangent * self._constants[gate]
         elif node.target in _SUMS and self._adds_alike(node):
             yield from ((source, cotangent) for source in node.all_input_nodes)
         else:
@@ -198,7 +196,7 @@ class AffinePass:
         return pytree.tree_map_only(Tensor, made, self.data[node])
 
     def added(self, node: fx.Node, cotangent: Any) -> float | None:
-        """What the operation of a node adds on its own, a bias, times a cotangent; None: nothing."""
+        """What the operation of a node adds on its own, a bias, times a cotangent; None: 0."""
         module: Any = module_of(node) if node.op == "call_module" else None
         if node.op == "placeholder" or node.target is apply_gate:
             return None
@@ -207,7 +205,7 @@ class AffinePass:
                 return None
             shift = module.bias.detach()
         elif isinstance(module, BATCH_NORM_MODULES) and not module.training:
-            shift = _shift(module)
+            _, shift = _normalisation(module)
         else:
             return self._added(node, cotangent)
         if not bool(shift.any()):
@@ -274,12 +272,13 @@ def _through_convolution(module: Any, size: torch.Size, cotangent: Tensor) -> Te
     return _CONVOLUTIONS[type(module)]((len(cotangent), *size), weight, cotangent, *options)
 
 
-def _shift(module: Any) -> Tensor:
-    """What batch norm in evaluation mode adds, one number a channel."""
-    scale = torch.rsqrt(module.running_var + module.eps)
-    scale = scale if module.weight is None else scale * module.weight.detach()
+def _normalisation(module: Any) -> tuple[Tensor, Tensor]:
+    """Batch norm in evaluation mode: its scale and its shift, one number a channel."""
+    scale: Tensor = torch.rsqrt(module.running_var + module.eps)
+    if module.weight is not None:
+        scale = scale * module.weight.detach()
     shift: Tensor = -module.running_mean * scale
-    return shift if module.bias is None else shift + module.bias.detach()
+    return scale, shift if module.bias is None else shift + module.bias.detach()
 
 
 def _shape_alone(tensor: Tensor) -> Tensor:
@@ -298,5 +297,7 @@ def _add(waiting: dict[fx.Node, Any], node: fx.Node, cotangent: Any) -> None:
         return
     before, spec = pytree.tree_flatten(waiting[node])
     after = pytree.tree_leaves(cotangent)
-    summed = [b if a is None else a if b is None else a + b for a, b in zip(after, before, strict=True)]
+    summed = [
+        b if a is None else a if b is None else a + b for a, b in zip(after, before, strict=True)
+    ]
     waiting[node] = pytree.tree_unflatten(summed, spec)

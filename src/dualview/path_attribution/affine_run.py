@@ -50,6 +50,7 @@ class ExactCall:
         self._interpreter = fx.Interpreter(network)
 
     def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What the node makes of its arguments."""
         if node.op == "call_method" and node.target in SAME_VALUE:
             return args[0]
         return getattr(self._interpreter, node.op)(node.target, args, kwargs)
