@@ -1,7 +1,7 @@
 """Deep networks.
 
-- Converting takes a number of calls that grows in proportion to the layers, for every kind: counted,
-  not timed.
+- Converting takes a number of calls that grows in proportion to the layers, for every kind. It is
+  counted, not timed.
 """
 
 import sys
