@@ -251,9 +251,9 @@ def _twin(
         sign = sign_of_training(model, traced, twin)
         if sign is not None:
             warnings.warn(
-                f"{type(model).__name__} looks trained ({sign}), and kind={kind!r} drops its weights: "
-                f"the weights network is drawn afresh. weights='copied' starts from the model's own; "
-                f"weights='fresh' says that the draw is meant",
+                f"{type(model).__name__} looks trained ({sign}), and kind={kind!r} drops its "
+                f"weights: the weights network is drawn afresh. weights='copied' starts from the "
+                f"model's own; weights='fresh' says that the draw is meant",
                 DroppedWeightsWarning,
                 stacklevel=4,
             )

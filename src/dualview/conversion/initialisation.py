@@ -243,8 +243,8 @@ def _to_be_learned(modules: nn.Module) -> nn.Module:
 
 
 BEYOND, FEWEST = 0.01, 4000
-"""Share of a tensor's numbers, and how many there must be, beyond the range of a fresh draw of as many:
-of one law about two are, and so many by a chance of less than one in 10^11."""
+"""Share of a tensor's numbers beyond the range of a fresh draw of as many, and how many there must
+be. Of one law about two numbers are beyond, and so many by a chance of less than one in 10^11."""
 
 
 def sign_of_training(model: nn.Module, traced: TracedNetwork, fresh: nn.Module) -> str | None:

@@ -105,8 +105,8 @@ class ComparisonSettings:
         max_pool: what takes the place of max pooling in the weights network: "average" of the same
             window, or "switch", the gating network's choice of position. Default: switch for dgn,
             average for dlgn.
-        weights: what the weights networks start from: "fresh", a draw of their own, or "copied", the
-            architecture's own parameters, for one of your own that comes trained. Default: fresh.
+        weights: what the weights networks start from: "fresh", a draw of their own, or "copied",
+            the architecture's own parameters, for one of yours that comes trained. Default: fresh.
         training: how each network is trained; its seed is replaced by the run's.
         experiment: name of the comparison in records and reports.
     """
