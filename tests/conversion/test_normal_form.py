@@ -167,7 +167,7 @@ _KNOWN = {}
 def network(group, name, kind):
     """The converted network of one spelling; all of a group have the same weights."""
     torch.manual_seed(1)
-    model = Applied(GROUPS[group][name]).double()
+    model = Applied(GROUPS[group][name]).double().eval()
     x = torch.randn(2, 1, 2, 2, dtype=torch.float64)
     model(x)
     model = enliven(model).eval()

@@ -32,7 +32,8 @@ def test_entries_stay_the_same(moves, first):
 
 
 @pytest.mark.parametrize(
-    ("shape", "possible"), [((2, 2, 6), True), ((8, 3), True), ((3, 8), False), ((4, 2, 3), True), ((24,), True)]
+    ("shape", "possible"),
+    [((2, 2, 6), True), ((8, 3), True), ((3, 8), False), ((4, 2, 3), True), ((24,), True)],
 )
 def test_shapes_that_cut_through_atoms(shape, possible):
     assert (Layout.of((4, 6)).reshaped(shape) is not None) == possible
