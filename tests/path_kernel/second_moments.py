@@ -24,6 +24,7 @@ from dualview.path_kernel.parameters import fan_ins
 from dualview.path_kernel.random_weights import kernel_network
 
 WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WEIGHT_LAYERS += (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONSTANT = fx.Graph().placeholder("constant")
 """Stands for the constant 1 among the nodes."""
 

@@ -1,7 +1,8 @@
 """The table of rules.
 
 - Every entry of `RULES` has a network here that uses it, and gives the oracle's kernels.
-- Fixed weights on the input are constants: no expectation is taken over them.
+- Fixed weights are constants, on the input and behind weights: no expectation is taken over them.
+- Weights that are parameters given to functions are drawn as a layer's are.
 - What a rule does not cover it refuses, naming the operation.
 """
 
@@ -14,8 +15,8 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.conversion.gates import apply_gate
+from dualview.conversion.normal_form import key_of, spellings_of
 from dualview.conversion.pooling import replay_switch
-from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError
 from dualview.path_kernel.rules import RULES
 from tests.conversion.test_verification import build_module
@@ -44,11 +45,14 @@ def shape_of(dims):
     return (2, 2, *[4, 4, 3][3 - dims :])
 
 
+MATRIX = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.7, 1.1]], dtype=torch.float64)
+
+
 def half(x):
     return torch.chunk(x, 2, 1)
 
 
-# Operations on (n, 4, h, w); the keys are those of the table.
+# Operations on (n, 4, h, w), of one spelling each; `test_normal_form` tries the others.
 FUNCTIONS = {
     apply_gate: F.relu,
     replay_switch: lambda x: F.max_pool2d(x, 2, 1),
@@ -108,8 +112,33 @@ FUNCTIONS = {
     torch.reshape: lambda x: torch.reshape(x, (x.shape[0], -1)),
     "view": lambda x: x.view(x.size(0), -1).view(x.size(0), 4, x.shape[2], x.shape[3]),
     "reshape": lambda x: x.reshape(x.size(0), -1),
+    "view_as": lambda x: x.flatten(1).view_as(x),
+    "unflatten": lambda x: x.unflatten(1, (2, 2)),
     torch.squeeze: lambda x: torch.squeeze(torch.squeeze(F.adaptive_avg_pool2d(x, 1), -1), -1),
-    "squeeze": lambda x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1),
+    "squeeze": lambda x: x[:, :, :1].squeeze(2),
+    "unsqueeze": lambda x: x.unsqueeze(-1),
+    "permute": lambda x: x.permute(0, 2, 3, 1),
+    "transpose": lambda x: x.transpose(1, 3),
+    "movedim": lambda x: x.movedim(1, 2),
+    "select": lambda x: x.select(2, 1),
+    torch.index_select: lambda x: torch.index_select(x, 1, torch.tensor([2, 0, 2])),
+    "unbind": lambda x: x.unbind(2)[1],
+    "repeat": lambda x: x.repeat(1, 1, 2, 1),
+    "tile": lambda x: x.tile(1, 2, 1, 1),
+    "expand": lambda x: x[:, :, :1].expand(-1, -1, 3, -1),
+    "expand_as": lambda x: x[:, :1].expand_as(x),
+    torch.stack: lambda x: torch.stack([x, F.relu(x)], 2),
+    F.pixel_shuffle: lambda x: F.pixel_shuffle(x, 2),
+    F.pixel_unshuffle: lambda x: F.pixel_unshuffle(x[:, :, :2, :2], 2),
+    F.unfold: lambda x: F.unfold(x[:, :2], 2),
+    F.fold: lambda x: F.fold(x.flatten(2)[:, :, :4], (3, 3), 2),
+    "unfold": lambda x: x[:, :2].unfold(2, 2, 1),
+    operator.matmul: lambda x: (x @ x.mT).softmax(-1) @ x,
+    torch.einsum: lambda x: torch.einsum("nchw,hv->ncvw", x, MATRIX),
+    F.linear: lambda x: F.linear(x.mT, MATRIX, MATRIX[0]),
+    F.conv_transpose2d: lambda x: F.conv_transpose2d(x[:, :1], MATRIX[None, None]),
+    F.layer_norm: lambda x: F.layer_norm(x.mT, (3,), MATRIX[0], MATRIX[1]),
+    F.group_norm: lambda x: F.group_norm(x, 2, MATRIX.flatten()[:4]),
     "size": lambda x: x.view(x.size(0), x.size(1) * x.size(2) * x.size(3)),
     "dim": lambda x: x * x.dim(),
     getattr: lambda x: x.view(x.shape[0], -1) * x.ndim,
@@ -120,17 +149,24 @@ FUNCTIONS = {
     "double": lambda x: x.double(),
     "to": lambda x: x.to(torch.float64),
 }
-ELSEWHERE = {one_row_of_ones, spread_over_batch}
-"""Nodes that only conversion makes: `test_ones_and_batch_norm`."""
+ELSEWHERE = {"ones", "spread", "embedding", "convolution", "group centred", "layer norm"}
+"""Conversion's own, and what other tests here try."""
 
 FIXED = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
 """Functions whose weights are constants: `test_fixed_weights`."""
 
-MODULES = [key for key in RULES if isinstance(key, type) and key not in ELSEWHERE]
+MODULES = [
+    kind
+    for key in RULES
+    for kind in spellings_of(key)
+    if isinstance(kind, type) and kind is not nn.Embedding
+]
 
 
 SPECIAL = {
-    nn.Linear: lambda: nn.Sequential(nn.Flatten(), nn.Linear(24, 3), nn.ReLU()),
+    nn.Linear: lambda: nn.Linear(2, 3),
+    nn.PixelUnshuffle: lambda: nn.Sequential(nn.ZeroPad2d((0, 0, 1, 0)), nn.PixelUnshuffle(2)),
+    nn.Fold: lambda: nn.Sequential(nn.Flatten(2), nn.ZeroPad1d((0, -2)), nn.Fold((3, 3), 2)),
     nn.ConstantPad1d: lambda: nn.ConstantPad1d(1, 0.0),
     nn.ConstantPad2d: lambda: nn.ConstantPad2d(1, 0.0),
     nn.ConstantPad3d: lambda: nn.ConstantPad3d(1, 0.0),
@@ -153,7 +189,9 @@ def assert_exact(model, x):
 
 
 def test_every_rule_has_a_case():
-    assert set(RULES) == set(MODULES) | set(FUNCTIONS) | set(FIXED) | ELSEWHERE
+    tried = {key_of(kind) for kind in MODULES}
+    tried |= {key_of(kind) for kind in FUNCTIONS if kind not in (F.layer_norm, F.group_norm)}
+    assert set(RULES) == tried | ELSEWHERE | {"channel affine", "t"}
 
 
 @pytest.mark.parametrize("key", FUNCTIONS, ids=lambda k: getattr(k, "__name__", k))
@@ -225,18 +263,40 @@ def test_fixed_weights(function, bias):
     assert_exact(FixedFirst(function, bias=bias), x)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"parameter": True}, "its weights are a parameter given to a function"),
-        ({"random_first": True}, "mix what weights or biases made random"),
-    ],
-)
-def test_fixed_weights_that_are_none(options, message):
-    model, x = FixedFirst(F.conv2d, **options), torch.randn(2, 2, 4, 4)
-    model(x)
-    with pytest.raises(PathKernelError, match=rf"^conv2d at .*{message}"):
-        dv.npk(dv.disentangle(model, "dgn"), x)
+@pytest.mark.parametrize("function", FIXED, ids=lambda function: function.__name__)
+def test_fixed_weights_behind_random_ones(function):
+    x = torch.randn(shape_of(dims_of(function.__name__)), dtype=torch.float64)
+    assert_exact(FixedFirst(function, random_first=True), x)
+
+
+@pytest.mark.parametrize("function", FIXED, ids=lambda function: function.__name__)
+def test_parameters_given_to_functions_are_drawn(function):
+    """As those of the modules that make the same calls."""
+
+    class ByModules(FixedFirst):
+        def __init__(self):
+            super().__init__(function)
+            dims, module = dims_of(function.__name__), FIXED[function]
+            self.first_conv = module(1, 3, 2, padding=1, bias=False)
+            self.second_conv = module(3, 2, 1, bias=False)
+            assert len(self.one.shape) == dims + 2
+
+        def forward(self, x):
+            x = x[:, :1] - 2 * x[:, 1:]
+            x = self.second_conv(F.relu(self.first_conv(x)))
+            return self.head(F.relu(self.conv(F.relu(x))).flatten(1))
+
+    x = torch.randn(shape_of(dims_of(function.__name__)), dtype=torch.float64)
+    models = [FixedFirst(function, parameter=True).double(), ByModules().double()]
+    for model in models:
+        model(x)
+    models[1].load_state_dict(models[0].state_dict(), strict=False)
+    with torch.no_grad():
+        models[1].first_conv.weight.copy_(models[0].one)
+        models[1].second_conv.weight.copy_(models[0].two)
+    nets = [dv.disentangle(model, "dnn") for model in models]
+    for kernel in (dv.npk, dv.expected_ntk):
+        torch.testing.assert_close(*(kernel(net, x) for net in nets), rtol=1e-12, atol=0)
 
 
 class ShiftedPatches(nn.Module):
@@ -261,30 +321,64 @@ def test_a_trained_bias_of_fixed_weights_is_a_bias():
     with torch.no_grad():
         features = (F.conv2d(x, net.weights_network.weight) * gates).mean((2, 3))
     torch.testing.assert_close(dv.npk(net, x), features @ features.T / 3)
-    with pytest.raises(PathKernelError, match=r"^conv2d at .*its bias is a parameter"):
-        dv.npk(net, x, biases=True)
+    with torch.no_grad():
+        ones = gates.mean((2, 3))  # the biases' own paths
+    both = features @ features.T / 3 + ones @ ones.T / 3
+    torch.testing.assert_close(dv.npk(net, x, biases=True), both)
 
 
-@pytest.mark.parametrize("length", [1, 3])
-def test_a_dense_layer_over_positions_is_refused_however_many_there_are(length):
-    layers = (nn.Conv1d(2, 3, 2), nn.ReLU(), nn.Linear(length, 4), nn.Flatten(), nn.Linear(12, 2))
-    net = dv.disentangle(nn.Sequential(*layers), "dgn", seed=0)
-    with pytest.raises(PathKernelError, match=r"Linear \(module '2'\): it is applied at every pos"):
-        dv.npk(net, torch.randn(2, 2, length + 1))
+class Tokens(nn.Module):
+    """A table of tokens, positions, a block of attention, the first token's class."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.place = nn.Embedding(7, 4), nn.Parameter(torch.randn(3, 4))
+        self.first = nn.Parameter(torch.randn(1, 1, 4))
+        self.query, self.value = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.norm, self.wide = nn.LayerNorm(4), nn.Linear(4, 6)
+        self.narrow, self.head = nn.Linear(6, 4), nn.Linear(4, 2)
+
+    def reset_parameters(self):
+        nn.init.normal_(self.place)
+        nn.init.normal_(self.first)
+
+    def forward(self, tokens):
+        x = self.table(tokens) + self.place
+        x = torch.cat([self.first.expand(x.shape[0], -1, -1), x], 1)
+        q, v = (
+            layer(x).unflatten(-1, (2, 2)).transpose(1, 2) for layer in (self.query, self.value)
+        )
+        heads = (q @ q.mT).softmax(-1) @ v
+        x = self.norm(x + heads.transpose(1, 2).flatten(2))
+        x = self.norm(x + self.narrow(F.gelu(self.wide(x))))  # post-norm
+        return self.head(x[:, 0])
+
+
+@pytest.mark.parametrize("biases", [False, True])
+def test_tokens(biases):
+    """A small transformer: the mean of many features' products."""
+    tokens = torch.tensor([[1, 2, 3], [4, 0, 6]])
+    torch.manual_seed(0)
+    net = dv.disentangle(Tokens().double(), "dnn", example_input=tokens).eval()
+    got = dv.npk(net, tokens, biases=biases)
+    count = 20_000
+    features = dv.npk_features(net, tokens, count, per_draw=1, biases=biases) * count**0.5
+    products = features[:, None] * features[None]
+    error = (products.mean(-1) - got).abs()
+    assert (error < 4.5 * products.std(-1) / count**0.5).all()
 
 
 REFUSED = {
-    "transposed": (lambda x: x.transpose(2, 3), "transpose"),
-    "partial mean": (lambda x: x.mean(2), "other axes than all positions"),
-    "picked position": (lambda x: x[:, :, 0], "single channels or positions"),
-    "partial flatten": (lambda x: x.flatten(2), "flattens axes 2 to -1"),
-    "reshaped": (lambda x: x.view(-1, 6, 6), r"it makes \(6, 6\)"),
     "batch cut": (lambda x: torch.chunk(x, 2)[0], "another axis than the channels"),
-    "padded with ones": (lambda x: F.pad(x, (1, 1), value=1.0), "constant other than 0"),
-    "stacked rows": (lambda x: torch.cat([x, x], 2), "another axis than the channels"),
-    "squeezed image": (lambda x: x.squeeze(-1), "not a single position"),
-    "layer norm": (lambda x: F.layer_norm(x, (3,)), "^replay_layer_norm at .* table of rules"),
-    "attention": (lambda x: (x @ x.mT).softmax(-1) @ x, "^matmul at .* not in the table of rules"),
+    "one example": (lambda x: x - x[:1], "picks examples"),
+    "turned examples": (lambda x: x.transpose(0, 1) + x.transpose(1, 0), "axis of the examples"),
+    "rolled at once": (lambda x: x.roll(1), "all axes as one"),
+    "folded": (lambda x: x.view(-1, 3, 3).view(x.shape), "does not keep the examples apart"),
+    "mean of examples": (lambda x: x - x.mean(0, keepdim=True), "averages over the examples"),
+    "transposed": (lambda x: F.relu(x.flatten(1).t()).t(), "axis of the examples"),
+    "number of entries": (lambda x: x / x.numel(), "not in the table of rules"),
+    "minus infinity": (lambda x: F.pad(x, (1, 1), value=-1e999), "pads with -inf"),
+    "lists": (lambda x: x[:, [0, 1], [0, 1]], "several lists at once"),
 }
 
 

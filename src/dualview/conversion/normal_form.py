@@ -112,8 +112,7 @@ _ONE: Parameters = {"input": REQUIRED}
 _TWO: Parameters = {"input": REQUIRED, "other": REQUIRED}
 _JOIN: Parameters = {"tensors": REQUIRED, "dim": 0}
 
-# key -> (parameters, functions and names of methods)
-_SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
+SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
     "same": (
         _ONE,
         (
@@ -264,6 +263,8 @@ _SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
     "attribute": ({"input": REQUIRED, "name": REQUIRED}, (getattr,)),
 }
 
+"""Key -> (its arguments with their defaults, the functions and names of methods that it has)."""
+
 _NAMES = {
     "self": "input",
     "x": "input",
@@ -295,9 +296,10 @@ _IN_A_ROW = {
 }
 """Methods that take a list as several arguments too -> its name."""
 
-_KEY: dict[Any, str] = {
-    spelling: key for key, (_, spellings) in _SPELLINGS.items() for spelling in spellings
+KEY_OF: dict[Any, str] = {
+    spelling: key for key, (_, spellings) in SPELLINGS.items() for spelling in spellings
 }
+"""Function or name of a method -> its key."""
 
 # Modules: (key, how its options are read)
 
@@ -384,7 +386,7 @@ _MODULES: dict[type[nn.Module], tuple[str, Callable[[Any], Parameters]]] = {
     ),
 }
 
-KEYS = frozenset(_SPELLINGS) | {key for key, _ in _MODULES.values()}
+KEYS = frozenset(SPELLINGS) | {key for key, _ in _MODULES.values()}
 """Every key of a call that is known here."""
 
 
@@ -396,7 +398,7 @@ def key_of(target: Any) -> str:
     """
     if isinstance(target, type) and issubclass(target, nn.Module):
         return _MODULES[target][0]
-    return _KEY[target]
+    return KEY_OF[target]
 
 
 def spellings_of(key: str) -> tuple[Any, ...]:
@@ -406,7 +408,7 @@ def spellings_of(key: str) -> tuple[Any, ...]:
     (<built-in method neg of type object at ...>, 'neg')
     """
     modules = (module for module, (of, _) in _MODULES.items() if of == key)
-    return (*_SPELLINGS.get(key, ({}, ()))[1], *modules)
+    return (*SPELLINGS.get(key, ({}, ()))[1], *modules)
 
 
 def normal_call(node: fx.Node) -> Call:
@@ -435,7 +437,7 @@ def normal_call(node: fx.Node) -> Call:
         if node.args[1] == "T":
             return Call("t", turned)
         return Call("transpose", {**turned, "dim0": -2, "dim1": -1})
-    key = _KEY.get(node.target, "")
+    key = KEY_OF.get(node.target, "")
     if not key:
         return Call(operation_name(node))
     if key == "einsum":
@@ -463,7 +465,7 @@ def _dims(target: Any) -> Parameters:
 
 
 def _bound(key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = _SPELLINGS[key][0]
+    parameters = SPELLINGS[key][0]
     row = _IN_A_ROW.get(key)
     whole = len(args) == 2 and isinstance(args[1], tuple | list | fx.Node)  # a node: a whole shape
     if row is not None and len(args) > 1 and not whole:

@@ -457,8 +457,8 @@ def _inner_shape(node: fx.Node, value: Value, sizes: Any) -> tuple[int, ...]:
     if math.prod(inner) != entries:  # else the first one is the number of examples
         refuse(
             node,
-            f"it makes {tuple(given)} of (n, {', '.join(map(str, value.shape))}), and does not keep "
-            f"the examples apart",
+            f"it makes {tuple(given)} of (n, {', '.join(map(str, value.shape))}), which does not "
+            f"keep the examples apart",
         )
     return inner
 
@@ -517,8 +517,6 @@ def shape_query(node: fx.Node, call: Call, setting: Setting) -> Any:
     shape = torch.Size((_rows_of(value), *value.shape))
     if call.key == "dim" or call.get("name") == "ndim":
         return len(shape)
-    if call.key == "numel":
-        return math.prod(shape)
     if call.get("name") == "shape":
         return shape
     if call.key == "size":

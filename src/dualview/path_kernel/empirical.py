@@ -14,7 +14,7 @@ from dualview.arguments import byte_count, flag, instance_of, named, optional, t
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
 from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.kernel import Side, side
 from dualview.path_kernel.parameters import roles
@@ -83,7 +83,8 @@ def empirical_ntk(
             examples = side(net, x[rows], gates, name, numbers)
             return _gradients_near_1(network, parameters, wanted, examples, output)
 
-        return _inner_products(gradients, x1, x1 if x2 is None else x2, at_once)
+        second = x1 if x2 is None else x2
+        return _inner_products(gradients, x1, second, at_once, result_type(net, x1))
 
 
 def _inner_products(
@@ -91,16 +92,17 @@ def _inner_products(
     x1: Tensor,
     x2: Tensor,
     at_once: int,
+    dtype: torch.dtype,
 ) -> Tensor:
     """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales."""
-    reader = Reader(x1.dtype, "smaller examples or weights", "larger examples or weights")
-    out = x1.new_empty(len(x1), len(x2))
+    reader = Reader(dtype, "smaller examples or weights", "larger examples or weights")
+    out = x1.new_empty(len(x1), len(x2), dtype=dtype)
     for rows in slices(len(x1), at_once):
         left, left_log = gradients(x1, "x1", rows)
         for columns in slices(len(x2), at_once):
             right, right_log = gradients(x2, "x2", columns)
-            dtype = torch.promote_types(left.dtype, right.dtype)
-            block = left.to(dtype) @ right.to(dtype).mT
+            both = torch.promote_types(left.dtype, right.dtype)
+            block = left.to(both) @ right.to(both).mT
             scale = left_log[:, None] + right_log
             numbers = [range(s.start, s.stop) for s in (rows, columns)]
             out[rows, columns] = reader(block, scale, *numbers)

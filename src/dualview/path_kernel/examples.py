@@ -6,14 +6,16 @@ network: without these checks, a network would be given a kernel of images that 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor
 
-from dualview.arguments import flag, number, one_of, require
+from dualview.arguments import UnfitError, flag, number, one_of, require
 from dualview.conversion import finite
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.signal_path import is_embedding
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
 
@@ -38,12 +40,35 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
     check_computable(net)
     require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
     (first, x1), *rest = examples.items()
-    given: dict[str, Tensor] = {first: require(first, x1, batch, PathKernelError)}
+    check = tokens if reads_tokens(net) else batch
+    given: dict[str, Tensor] = {first: require(first, x1, check, PathKernelError)}
     for name, x in rest:
         if x is not None:
-            given[name] = require(name, x, batch, PathKernelError)
+            given[name] = require(name, x, check, PathKernelError)
     _check_alike(given)
     _check_fits(net, first, given[first])  # the second are like it
+
+
+def tokens(value: Any) -> Tensor:
+    """Examples of a network that begins at a table: whole numbers, examples on axis 0."""
+    whole = isinstance(value, Tensor) and value.dtype in (torch.int32, torch.int64)
+    if not whole or value.dim() < 2 or not value.numel():
+        raise UnfitError("a tensor of tokens (int64) with examples on axis 0")
+    return value
+
+
+def reads_tokens(net: GatedNetwork) -> bool:
+    """Whether the network's input goes into a table."""
+    nodes = net.weights_network.graph.nodes
+    found = [node for node in nodes if is_embedding(node)]
+    return any(source.target == "x" for node in found for source in node.all_input_nodes)
+
+
+def result_type(net: GatedNetwork, x: Tensor) -> torch.dtype:
+    """The type of a kernel: that of the examples, or of the network where those are tokens."""
+    if x.is_floating_point():
+        return x.dtype
+    return next(p.dtype for p in net.parameters() if p.is_floating_point())
 
 
 def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:

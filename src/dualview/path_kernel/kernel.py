@@ -19,7 +19,7 @@ from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast.plan import FastPlan
 from dualview.path_kernel.fast.reader import fast_plan
@@ -95,7 +95,9 @@ def npk(
     setting = Setting.of(biases, bias_variance, batch_norm, variances)
     smaller = "examples normalised as for training" if normalise else "normalise=True"
     larger = "normalise=False" if normalise else "larger examples"
-    return _kernel(net, x1, x2, setting, gates, memory, Reader(x1.dtype, smaller, larger))
+    return _kernel(
+        net, x1, x2, setting, gates, memory, Reader(result_type(net, x1), smaller, larger)
+    )
 
 
 @takes(PathKernelError, biases=flag, memory=byte_count)
@@ -144,7 +146,7 @@ def expected_ntk(
     scales = layer_scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
     setting = Setting.of(biases, bias_variance, batch_norm, variances, ntk=True)
-    reader = Reader(x1.dtype, "a smaller c", "a larger c")
+    reader = Reader(result_type(net, x1), "a smaller c", "a larger c")
     return _kernel(net, x1, x2, setting, gates, memory, reader)
 
 
@@ -191,7 +193,7 @@ def _kernel(
 ) -> Tensor:
     """Kernel (n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
     request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
-    out = x1.new_zeros(len(x1), len(request.x2))
+    out = x1.new_zeros(len(x1), len(request.x2), dtype=reader.dtype)
     extreme = _is_extreme(request)
     plan = None if extreme else fast_plan(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
@@ -276,6 +278,8 @@ def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor
 def _is_extreme(request: _Request) -> bool:
     """Whether products of the examples' values may leave their type's range."""
     examples = (request.x1, request.x2)
+    if not request.x1.is_floating_point():
+        return False
     return not all(within_middle(request.net.transformed(x)) for x in examples)
 
 
@@ -301,7 +305,8 @@ def _sides(
     if not double:
         return made
     switches = [s.double() if s.is_floating_point() else s for s in made.switches]
-    return Side(made.x.double(), [g.double() for g in made.gates], switches)
+    x = made.x.double() if made.x.is_floating_point() else made.x
+    return Side(x, [g.double() for g in made.gates], switches)
 
 
 def side(
@@ -327,5 +332,5 @@ def _tile_size(request: _Request, double: bool) -> int:
     net, gates = request.net, request.gates
     one, other = (_sides(net, x, [0], gates, double) for x in (request.x1, request.x2))
     pair = propagate(net.weights_network, one, other, request.setting).peak_elements
-    pairs = request.memory / (pair * one.x.element_size() * TEMPORARIES)
+    pairs = request.memory / (pair * request.reader.dtype.itemsize * TEMPORARIES)
     return max(1, min(int(math.sqrt(pairs)), TILE))

@@ -84,6 +84,6 @@ RULES: dict[str, Rule] = {
     "pixel shuffle": axes.pixel_shuffle,
     "pixel unshuffle": axes.pixel_unshuffle,
     **dict.fromkeys(("patches", "sum of patches", "windows"), patches),
-    **dict.fromkeys(("size", "dim", "numel", "attribute"), axes.shape_query),
+    **dict.fromkeys(("size", "dim", "attribute"), axes.shape_query),
 }
 """Key of `conversion.normal_form` -> rule."""
