@@ -28,6 +28,7 @@ import numpy as np
 from dualview.errors import DataError, need
 from dualview.files.opening import opened
 from dualview.files.room import room, said
+from dualview.progress import Terminal
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What Pillow may open: plain pictures, and nothing that starts another program."""
@@ -87,7 +88,8 @@ def decode_images(
                 met.add(name)
             return len(members), met
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool, _progress(count, title) as advance:
+        counting = Terminal().counting(count, title, unit="image")
+        with ThreadPoolExecutor(os.cpu_count()) as pool, counting as advance:
             try:
                 for done, met in pool.map(fill, chunks):
                     formats |= met
@@ -271,15 +273,3 @@ def _bomb_is_error(pixels: Any) -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("error", pixels.DecompressionBombWarning)
         yield
-
-
-@contextmanager
-def _progress(count: int, title: str) -> Iterator[Any]:
-    """A function to report finished images to; it draws a bar if tqdm and a terminal are there."""
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        yield lambda done: None
-        return
-    with tqdm(total=count, desc=title, unit="image", disable=None, leave=False) as bar:
-        yield bar.update

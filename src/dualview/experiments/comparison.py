@@ -14,7 +14,7 @@ from dualview.datasets import Dataset
 from dualview.experiments import disk_space
 from dualview.experiments.classifiers import classifier_jobs, of_kind
 from dualview.experiments.data import load_settings
-from dualview.experiments.jobs import Job, Progress, run_jobs
+from dualview.experiments.jobs import Job, JobsProgress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
@@ -38,7 +38,7 @@ def compare(
     *,
     data: Dataset | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: JobsProgress | None = None,
 ) -> list[RunRecord]:
     """Train every kind with every seed, or what is left of it, and record each run in its folder.
 
