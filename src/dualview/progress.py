@@ -92,6 +92,7 @@ class Terminal:
             return
         with self.bar(total, desc=title, unit=unit, initial=done) as bar:
             yield bar.update
+            bar.refresh()  # what came last is seen before the bar goes
 
     def note(self, text: str) -> None:
         """A line, above the bars where there are any."""

@@ -22,13 +22,14 @@ from dualview.datasets.dataset import (
 )
 from dualview.datasets.decode import shape_name
 from dualview.datasets.digits import read_digits
-from dualview.datasets.hub import is_hub_name, read_hub
+from dualview.datasets.hub import read_hub
 from dualview.datasets.image_folder import read_image_folder
 from dualview.datasets.npz import read_npz
 from dualview.datasets.parquet import has_parquet, read_parquet
 from dualview.datasets.splits import stratified_split
 from dualview.datasets.tables import Columns
 from dualview.errors import DataError
+from dualview.hub import is_hub_name
 
 ACCEPTED = (
     "'digits', a folder of Parquet files (train-*.parquet), a Parquet or .npz file, a folder of "

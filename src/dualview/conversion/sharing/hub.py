@@ -25,9 +25,9 @@ from dualview.conversion.sharing.config import CONFIG, SavedConfig
 from dualview.conversion.sharing.describing import describe
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
-from dualview.datasets.hub import expect_answer, is_hub_name
-from dualview.errors import DataError, DualviewError, SavedNetworkError, need
+from dualview.errors import DualviewError, SavedNetworkError, need
 from dualview.files.writing import write_text
+from dualview.hub import expect_hub, is_hub_name
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
@@ -48,7 +48,7 @@ def save(
     with _refusals_of_the_system(folder):
         check_target(folder, config)
     if push_to_hub:
-        _expect_hub(name)
+        expect_hub(name, SavedNetworkError)
     shared = shared_network(net, config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNet
         )
     hub = need("huggingface_hub", "hub", "the Hugging Face hub")
     if not download.get("local_files_only"):
-        _expect_hub(str(name))
+        expect_hub(str(name), SavedNetworkError)
     try:
         config, parameters = (
             Path(hub.hf_hub_download(str(name), file, **download)) for file in (CONFIG, MODEL)
@@ -100,17 +100,6 @@ def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNet
             f"{type(error).__name__}: {error}"
         ) from error
     return load_files(config, parameters, model)
-
-
-def _expect_hub(name: str) -> None:
-    """Raise after a few seconds where the hub does not answer, rather than hang."""
-    constants = need("huggingface_hub.constants", "hub", "the Hugging Face hub")
-    if constants.HF_HUB_OFFLINE:
-        return  # the library says itself what it has not kept
-    try:
-        expect_answer(constants.ENDPOINT, name)
-    except DataError as error:
-        raise SavedNetworkError(str(error)) from error
 
 
 @functools.cache
