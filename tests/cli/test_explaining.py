@@ -52,7 +52,7 @@ def test_what_is_said(runs, tmp_path, capsys):
 
 
 def test_too_large_a_page_is_named(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dualview.cli.explaining.MOST_BYTES", 10)
+    monkeypatch.setattr("dualview.cli.explaining.SLOW_PAGE_BYTES", 10)
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "a.html"))
     write_page(chosen, load_run(chosen), [1], "")
     assert "slow to open" in capsys.readouterr().err

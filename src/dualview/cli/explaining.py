@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 GATES = ("model", "hard")
-MOST_BYTES = 15e6
+SLOW_PAGE_BYTES = 15e6
 """A page that is larger is slow to open; the command says so."""
 
 
@@ -85,7 +85,7 @@ def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) 
     for note in found.notes:
         print(f"dualview: note: {note}", file=sys.stderr)
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > SLOW_PAGE_BYTES:
         print(
             f"dualview: note: the page has {size / 1e6:.0f} MB and will be slow to open; fewer "
             f"examples make it smaller",

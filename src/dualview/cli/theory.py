@@ -53,26 +53,21 @@ def run(options: Any, again: str) -> int:
         terminal.status("")
         if record.section != section:
             section = record.section
-            print(text.heading(section))
+            print(text.section_heading(section))
         print(text.line(record), flush=True)
 
     print(text.header(), flush=True)
     settings = Settings(options.seed, options.quick)
     with told_if_interrupted("no page was written"):
         record = run_theory(settings, started=terminal.status, done=show)
+        from dualview.experiments.theory.report import write_theory_report  # figures take a moment
+
         print(text.summary(record))
         numbers = page.with_suffix(".json")
-        write_page(record, page)
+        write_theory_report(record, page)
         save_theory(record, numbers)
     print(f"\nPage:    {page}\nNumbers: {numbers}")
     return 1 if record.failed else 0
-
-
-def write_page(record: Any, path: Path) -> None:
-    """Write the page; imported here, since figures take a moment to load."""
-    from dualview.experiments.theory.report import write_theory_report
-
-    write_theory_report(record, path)
 
 
 def _page_path(out: str) -> Path:

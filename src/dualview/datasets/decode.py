@@ -36,7 +36,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MOST_ENCODED = 2**28
 """Bytes of one encoded image; Pillow refuses what is larger decoded."""
 
-CHUNK = 128
+IMAGES_AT_ONCE = 128
 """Images that one thread decodes at a time."""
 
 
@@ -245,9 +245,9 @@ def _expect_memory(shape: tuple[int, ...], where: str) -> None:
 
 
 def _chunks(images: Iterator[Encoded]) -> Iterator[tuple[int, list[Encoded]]]:
-    """Pieces of at most `CHUNK` images, each with the row of its first."""
+    """Pieces of at most `IMAGES_AT_ONCE` images, each with the row of its first."""
     start = 0
-    while chunk := list(islice(images, CHUNK)):
+    while chunk := list(islice(images, IMAGES_AT_ONCE)):
         yield start, chunk
         start += len(chunk)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
-from dualview.datasets.tables import Columns, Table, read_tables
+from dualview.datasets.tables import Columns, RawTable, read_tables
 from dualview.errors import DataError, need
 from dualview.hub import expect_hub
 
@@ -65,14 +65,14 @@ def load_hub(name: str, columns: Columns, config: str | None, *, cache: bool) ->
     return cached(cache_key(files, options), read)
 
 
-def _table(data: Any, where: str) -> Table:
+def _table(data: Any, where: str) -> RawTable:
     table = data.data.table
 
     def chunks(column: str) -> Iterator[Any]:
         return iter(table.column(column).chunks)
 
     schema = table.schema.with_metadata(data.features.arrow_schema.metadata)
-    return Table(where, schema, table.num_rows, chunks, may_point_to_files=True)
+    return RawTable(where, schema, table.num_rows, chunks, may_point_to_files=True)
 
 
 def _first_lines(error: Exception) -> str:

@@ -130,11 +130,11 @@ def load(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        description=describe(name, source.formats, own_split=_own_split(name, source)),
+        description=description(name, source.formats, own_split=_own_split(name, source)),
     )
 
 
-def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
+def description(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
     """How reports name the data; a loss by JPEG is always said.
 
     Args:
@@ -142,13 +142,13 @@ def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> 
         formats: encodings of the images.
         own_split: the test split is not that of the original, which matters where it is well known.
 
-    >>> describe("cifar10", frozenset({"PNG"}))
+    >>> description("cifar10", frozenset({"PNG"}))
     'CIFAR-10'
-    >>> describe("cifar100", frozenset({"WEBP"}), own_split=True)
+    >>> description("cifar100", frozenset({"WEBP"}), own_split=True)
     'CIFAR-100, own split'
-    >>> describe("cifar10", frozenset({"JPEG"}))
+    >>> description("cifar10", frozenset({"JPEG"}))
     'CIFAR-10, JPEG re-encoding'
-    >>> describe("holidays", frozenset({"JPEG"}))
+    >>> description("holidays", frozenset({"JPEG"}))
     'holidays (JPEG images)'
     """
     known = LOSSLESS_ORIGINALS.get(_plain(name))

@@ -74,7 +74,7 @@ def compare(
     require_lightning()
     check_machine(settings.training)
     out = Path(out)
-    jobs = plan(settings, out, load_data(settings) if data is None else data)
+    jobs = comparison_jobs(settings, out, load_data(settings) if data is None else data)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
     if is_main_process():
         with disk_space.explained(out):
@@ -87,7 +87,7 @@ def load_data(settings: ComparisonSettings) -> Dataset:
     return load_settings(settings.data)
 
 
-def plan(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
+def comparison_jobs(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
     """All runs, seed by seed; what cannot be built is refused here."""
     variants = [of_kind(settings, kind, data) for kind in settings.kinds]
     return classifier_jobs(settings, variants, out, data)

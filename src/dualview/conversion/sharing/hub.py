@@ -20,9 +20,9 @@ from torch import nn
 from dualview.arguments import said
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL
-from dualview.conversion.sharing.card import PAPER, card_text
+from dualview.conversion.sharing.card import PAPER_URL, card_text
 from dualview.conversion.sharing.config import CONFIG, SavedConfig
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.errors import DualviewError, SavedNetworkError, need
@@ -32,7 +32,7 @@ from dualview.hub import expect_hub, is_hub_name
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
 
-def save(
+def save_network(
     net: GatedNetwork,
     folder: str | Path,
     *,
@@ -43,7 +43,7 @@ def save(
     """What `GatedNetwork.save_pretrained` does; that says more."""
     need("safetensors", "hub", "saving a network")
     shared_network = shared_network_class()
-    config, folder = describe(net), Path(folder)
+    config, folder = saved_config(net), Path(folder)
     name = repo_id or folder.name
     with _refusals_of_the_system(folder):
         check_target(folder, config)
@@ -76,7 +76,7 @@ def _refusals_of_the_system(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
+def load_network(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
     """What `GatedNetwork.from_pretrained` does; that says more."""
     need("safetensors", "hub", "loading a network")
     folder = Path(name)
@@ -111,7 +111,7 @@ def shared_network_class() -> Any:
     """
     hub = need("huggingface_hub", "hub", "saving a network and the Hugging Face hub")
 
-    class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER):  # type: ignore[name-defined, call-arg]
+    class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER_URL):  # type: ignore[name-defined, call-arg]
         """A network and its config, as the mixin writes and uploads them."""
 
         def __init__(self, net: GatedNetwork, saved: SavedConfig) -> None:

@@ -11,7 +11,7 @@ from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.recipes import setting
-from dualview.experiments.shallow.tables import KINDS
+from dualview.experiments.shallow.tables import COMPARED_KINDS
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -28,7 +28,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         one = setting(NAME, arch, request, data)
         variants = [
             replace(variant, title=f"{architecture_name(arch)}, {variant.title}")
-            for kind in chosen_kinds(request, KINDS)
+            for kind in chosen_kinds(request, COMPARED_KINDS)
             for variant in (of_kind(one.comparison, kind, one.data),)
         ]
         jobs += classifier_jobs(

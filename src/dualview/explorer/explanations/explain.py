@@ -91,7 +91,7 @@ def explain(
     _check_outputs(exact, x[:1].double())
     first = _examined(net, exact, data, split, rows, x, watcher)
     is_dense = all(layer.is_dense for layer in first.layers)
-    plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
+    plan = training.machine_plan(is_dense, n_train, machine_gates, len(data.train))
     rated = _rated(first, net, data, watcher)
     machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
     examples = rated.examples
