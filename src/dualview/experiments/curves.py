@@ -20,7 +20,6 @@ from dualview.experiments.summary import (
     REFERENCE_KIND,
     SummaryRow,
     kind_name,
-    percent,
     summarise,
 )
 from dualview.pages.axes import panel, panel_heading, spread
@@ -255,7 +254,7 @@ def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[fl
         zorder=3,
     )
     axes.annotate(
-        percent(row.recovered_mean, row.recovered_sd),
+        row.recovered,
         xy=(1, place),
         xycoords=("axes fraction", "data"),
         xytext=(10, 0),

@@ -16,8 +16,8 @@ from dualview.experiments.experiment import Experiment
 from dualview.training import SettingsError
 
 FOLDERS = (
-    "regimes",
     "architectures",
+    "regimes",
     "invariances",
     "gate_learning",
     "alignment",

@@ -45,7 +45,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
         (
             f"{architecture_name(arch)}, {kind_name(row.kind)}",
             percent(row.accuracy_mean, row.accuracy_sd),
-            percent(row.recovered_mean, row.recovered_sd),
+            row.recovered,
             f"> {100 * DLGN_RECOVERY.at_least:g}" if row.kind in CLAIMED else "–",
             percent(*mean_sd(of_wide(runs, row.kind))),
             percent(row.max_accuracy_mean, None),
