@@ -33,7 +33,7 @@ from dualview.pages.page import (
 from dualview.pages.style import figure_svg
 
 TITLE = "The theory, tried on numbers"
-COLUMNS = ("Statement", "Left side", "Right side", "Error", "Bound", "Over", "Verdict")
+TABLE_COLUMNS = ("Statement", "Left side", "Right side", "Error", "Bound", "Over", "Verdict")
 
 AXES = {"width": "width of the network", "features": "number of features m"}
 CAPTIONS = {
@@ -150,7 +150,7 @@ def _failure(record: StatementRecord) -> str:
 
 
 def _table(statements: Sequence[StatementRecord]) -> Table:
-    return Table(COLUMNS, tuple(Row(_cells(record)) for record in statements), stacks=True)
+    return Table(TABLE_COLUMNS, tuple(Row(_cells(record)) for record in statements), stacks=True)
 
 
 def _words(statements: Sequence[StatementRecord]) -> Fold:
