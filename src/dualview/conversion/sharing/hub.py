@@ -32,7 +32,7 @@ from dualview.hub import expect_hub, is_hub_name
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
 
-def save_network(
+def save_shared(
     net: GatedNetwork,
     folder: str | Path,
     *,
@@ -76,7 +76,7 @@ def _refusals_of_the_system(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load_network(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
+def load_shared(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
     """What `GatedNetwork.from_pretrained` does; that says more."""
     need("safetensors", "hub", "loading a network")
     folder = Path(name)
