@@ -61,7 +61,7 @@ def smaller() -> Iterator[None]:
     recipe = replace(gate_learning.SMALL_PRESET, stages=2, kernel=kernel)
     with (
         mock.patch.object(invariances, "is_small", return_value=False),
-        mock.patch.object(gate_learning, "SMALL", recipe),
+        mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
     ):
         yield
 
