@@ -244,7 +244,8 @@ def _overlap(term: Term, groups: int) -> Tensor:
 
 def _split(kernel: Tensor, groups: int) -> Tensor:
     """Each group's kernel repeated for its finer groups."""
-    return kernel.repeat_interleave(groups // kernel.shape[3], 3)
+    repeats = groups // kernel.shape[3]
+    return kernel if repeats == 1 else kernel.repeat_interleave(repeats, 3)
 
 
 def _regroup(kernel: Tensor, groups: int) -> Tensor:

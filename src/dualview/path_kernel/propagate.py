@@ -94,9 +94,10 @@ def _run(network: fx.GraphModule, node: fx.Node, env: dict[fx.Node, Any], settin
     if node.op == "get_attr":
         return operator.attrgetter(str(node.target))(network)
     read = [env[source] for source in node.all_input_nodes]
-    if not any(_holds(value, Value) for value in read):
-        return _of_each_side(node, env, any(_holds(value, Pair) for value in read))
     call = normal_call(node)
+    begins = call.key == "embedding"  # paths do, at what tokens are looked up as
+    if not begins and not any(_holds(value, Value) for value in read):
+        return _of_each_side(node, env, any(_holds(value, Pair) for value in read))
     if call.key not in RULES:
         refuse(node, "it is not in the table of rules")
     arguments = fx.map_arg(dict(call.arguments), lambda n: env[n])
