@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
 from dualview.conversion.source_lines import operation_name
+from dualview.conversion.verification import is_shape_query
 from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
 from dualview.path_kernel.factor_rules import broadcast_shape, constant_of, times
 from dualview.path_kernel.layout import Layout
@@ -136,15 +137,28 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
         return torch.arange(parameter.numel()).reshape(parameter.shape), origin_of(parameter)
     first: Any = node.args[0] if node.args else None
     moves = operation_name(node) in (*RESHAPING, "expand", "getitem", "t", "getattr")
-    if not moves or node.all_input_nodes != [first] or node.op == "call_module":
+    sizes = [source for source in node.all_input_nodes if source is not first]
+    if not moves or node.op == "call_module" or not all(map(_is_size, sizes)):
         return None
     found = entries_of(first)
     if found is None:
         return None
-    rest, target = node.args[1:], node.target
+    # A size read off the examples is their number here; one row stands for all of them.
+    rest, kwargs = fx.map_arg((node.args[1:], dict(node.kwargs)), lambda size: 1)
+    target: Any = node.target
     if node.op == "call_method":
-        return getattr(found[0], str(target))(*rest, **node.kwargs), found[1]
-    return target(found[0], *rest, **node.kwargs), found[1]  # type: ignore[operator]
+        return getattr(found[0], target)(*rest, **kwargs), found[1]
+    return target(found[0], *rest, **kwargs), found[1]
+
+
+def _is_size(node: fx.Node) -> bool:
+    """Whether a node is a number of examples: x.size(0), x.shape[0]."""
+    call = normal_call(node)
+    if call.key == "size":
+        return call["dim"] == 0
+    source = call.get("input")
+    read = call.key == "getitem" and call["key"] == 0 and isinstance(source, fx.Node)
+    return read and is_shape_query(source)
 
 
 def entries_term(
@@ -157,7 +171,7 @@ def entries_term(
     spread = constant_of(node, like, index.double())[0].long().cpu()  # (*shape)
     axes = [k for k in range(spread.dim()) if bool((spread != spread.narrow(k, 0, 1)).any())]
     layout = Layout.of(like.shape, axes)
-    ids = layout.arranged(spread[None])[0].flatten(1)[:, 0]
+    ids = layout.arranged(spread[None])[0].reshape(layout.channels, -1)[:, 0]
     moments = bias_moments(setting)
     if len(ids.unique()) == len(ids):
         ones = like.like.new_ones(1, layout.channels, *layout.positions)

@@ -17,8 +17,14 @@ from dualview.path_kernel.factor_rules import axes_of, times
 from dualview.path_kernel.layout import Layout
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.setting import Pair, Setting, refuse
-from dualview.path_kernel.spread import both_sides, explicit, spread_channels, summed_over
-from dualview.path_kernel.terms import Step, Term, Value, settled, whole_kernel
+from dualview.path_kernel.spread import (
+    both_sides,
+    check_size,
+    explicit,
+    spread_channels,
+    summed_over,
+)
+from dualview.path_kernel.terms import Step, Term, Value, settled, whole_kernel, with_groups
 
 _AVERAGE: dict[int, Callable[..., Tensor]] = {
     1: F.avg_pool1d,
@@ -101,7 +107,83 @@ def max_pool_switch(node: fx.Node, call: Call, setting: Setting) -> Value:
         return flat.gather(-1, switch).unflatten(-1, shape[len(shape) - dims :])
 
     first = len(value.shape) - dims
+    if all(_is_image(term, dims) for term in value.terms):
+        return value.with_terms(
+            [_chosen(term, pair, shape, pick, ("switch", node)) for term in value.terms], shape
+        )
     return by_example(value, shape, range(first, len(value.shape)), pick, ("switch", node))
+
+
+def _is_image(term: Term, dims: int) -> bool:
+    """Whether the last axes are positions, in order, and all others channels."""
+    layout = term.layout
+    places = range(len(layout.axes) - dims, len(layout.axes))
+    atoms = [atom for axis in places for atom in layout.axes[axis]]
+    return atoms == list(range(layout.n_channels, len(layout.sizes)))
+
+
+def _chosen(
+    term: Term,
+    pair: Pair,
+    shape: tuple[int, ...],
+    pick: Callable[[Tensor, int], Tensor],
+    name: Any,
+) -> Term:
+    """Every entry of the kernel picked by both sides' choices, channel by channel."""
+    old = term.layout
+    new = _image_layout(old, shape)
+
+    def act(array: Tensor, side: int) -> Tensor:
+        return new.arranged(pick(old.as_tensor(array, 2), side), 2)
+
+    if term.is_certain:
+        return _of_certain(term, act, new)
+    before, term = term, settled(term)
+    left, right = (
+        act(factor.unsqueeze(1), side).squeeze(1) if factor is not None else None
+        for side, factor in enumerate((term.left, term.right))
+    )
+    view = (*term.view, name)
+    if term.kernel is None:
+        return before.after(
+            Step(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
+        )
+    first, second = (new.arranged(side).flatten(2) for side in (pair.left, pair.right))
+    n1, n2, c = len(first), len(second), old.channels
+    count, places = math.prod(old.positions), math.prod(new.positions)
+    check_size(places, places, c)
+    fine = with_groups(term)
+    flat = fine.reshape(*fine.shape[:LEADING], count, count).expand(-1, n1, n2, c, count, count)
+
+    def axis(size: int, dim: int) -> Tensor:
+        sizes = [-1 if d == dim else 1 for d in range(5)]
+        return torch.arange(size, device=first.device).reshape(sizes)
+
+    at = first[:, None, :, :, None], second[None, :, :, None, :]
+    chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *at]
+    kernel = chosen.reshape(-1, n1, n2, c, *new.positions, *new.positions)
+    return before.after(
+        Step(act), kernel=kernel, left=left, right=right, layout=new, view=view, pending=()
+    )
+
+
+def _image_layout(old: Layout, shape: tuple[int, ...]) -> Layout:
+    """The channels as they are, and every axis without channels a position."""
+    places = [k for k in range(len(shape)) if k not in old.channel_axes and shape[k] != 1]
+    number = {axis: old.n_channels + k for k, axis in enumerate(places)}
+    axes = tuple(
+        old.axes[k] if k in old.channel_axes else ((number[k],) if k in number else ())
+        for k in range(len(shape))
+    )
+    return Layout((*old.channel_sizes, *(shape[k] for k in places)), old.n_channels, axes)
+
+
+def _of_certain(term: Term, act: Callable[[Tensor, int], Tensor], new: Layout) -> Term:
+    assert term.left is not None
+    assert term.right is not None
+    sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate((term.left, term.right))]
+    channels = torch.zeros(new.channels, dtype=torch.long)
+    return replace(term, left=sides[0], right=sides[1], layout=new, channels=channels)
 
 
 def attention(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -158,11 +240,9 @@ def _by_example(
 
     step = Step(act)
     if term.is_certain:
-        assert term.left is not None
-        assert term.right is not None
-        sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate((term.left, term.right))]
-        channels = torch.zeros(new.channels, dtype=torch.long)
-        return replace(term, left=sides[0], right=sides[1], layout=new, channels=channels)
+        return _of_certain(term, act, new)
+    places = max(math.prod(old.positions), math.prod(new.positions))
+    check_size(places, places, old.channels)
     kernel = whole_kernel(term)
     kernel = kernel.expand(*kernel.shape[:3], old.channels, *kernel.shape[LEADING:])
     kernel = both_sides(kernel, [step], [step], old, new)

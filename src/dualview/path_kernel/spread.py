@@ -35,22 +35,23 @@ from dualview.path_kernel.terms import (
     with_groups,
 )
 
-MOST = 2**24
-"""Most entries of the kernel of one pair of examples in which channels are positions."""
+MOST = 2**26
+"""Most entries of the kernel of one pair of examples, where channels differ or are positions."""
 
 
-def check_size(entries: int, other: int) -> None:
+def check_size(entries: int, other: int, channels: int = 1) -> None:
     """Refuse kernels that no machine holds, before they are made.
 
     Raises:
         PathKernelError: the kernel of one pair of examples has more than `MOST` entries.
     """
-    if entries * other > MOST:
+    if channels * entries * other > MOST:
+        what = "what different channels share" if channels == 1 else "one for each channel"
+        size = " x ".join(map(str, (channels, entries, other)[channels == 1 :]))
         raise PathKernelError(
-            f"the path kernel of this network needs what different channels share, which for one "
-            f"pair of examples is a matrix of {entries} x {other} numbers; expected at most {MOST} "
-            f"numbers. Repair: smaller examples or fewer channels, or estimate the kernel with "
-            f"dualview.npk_features, which works for any graph"
+            f"the path kernel of this network needs {what}: {size} numbers for one pair of "
+            f"examples; expected at most {MOST}. Repair: smaller examples or fewer channels, or "
+            f"estimate the kernel with dualview.npk_features, which works for any graph"
         )
 
 
