@@ -78,7 +78,9 @@ class Request:
         preset: "cpu", sized for two cores, by the size of the data; or "paper", the papers' sizes
             and settings, for a GPU.
         data: which data. Default: the experiment's `default_data`.
-        arch: one of `dualview.architectures.NAMES`. Default: all of the experiment's.
+        arch: one of `dualview.architectures.NAMES`; in architectures and shallow your own, too:
+            module:factory or ./mine.py:factory, called with those of num_classes, input_shape and
+            width that it takes. Default: all of the experiment's.
         width: units or channels of the first layer, for all architectures. Default: the preset's.
         optimizer: one optimiser. Default: all of the experiment's.
         kinds: some kinds of network, or regimes. Default: all of the experiment's.
