@@ -142,7 +142,7 @@ def _batches(**options: Any) -> Any:
 
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
-    *("FinishedRun", "Job", "RunRecord", "Table", "Variant"),
+    *("Distilled", "FinishedRun", "Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
 
@@ -359,6 +359,12 @@ GOOD_IN: dict[str, Maker] = {
     "class_overlap.labels": lambda _: [0, 0, 0],
     "train.net": lambda _: _classifier(),
     "train.data": lambda _: _data(),
+    "train.teacher": lambda _: None,
+    "distil.model": lambda _: _classifier(),
+    "distil.data": lambda _: _data(),
+    "distil.settings": lambda _: one_epoch(),
+    "distil.teaching": lambda _: dv.DistilSettings(),
+    "disentangle.weights": lambda _: "fresh",
     "train_stacked.data": lambda _: _data(),
     "train_stacked.settings": lambda _: [one_epoch()],
     "load.validation": lambda _: 0.1,

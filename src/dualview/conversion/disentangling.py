@@ -26,6 +26,8 @@ from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import (
     Initialiser,
+    Twin,
+    copied_modules,
     derived_seed,
     redrawn_modules,
     shared_modules,
@@ -36,6 +38,7 @@ from dualview.conversion.promises import (
     Kind,
     MaxPooling,
     WeightsInput,
+    WeightsStart,
     check_own_dual_form,
     checked_order,
     refuse_multipliers,
@@ -43,6 +46,7 @@ from dualview.conversion.promises import (
     refuse_switch,
     say_what_is_affine,
     warn_about_dropout,
+    warn_of_lost_training,
 )
 from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
@@ -78,6 +82,7 @@ def _output(value: Any) -> str | int:
     kind=one_of(*get_args(Kind)),
     gate=optional(_gate),
     weights_input=one_of(*get_args(WeightsInput)),
+    weights=optional(one_of(*get_args(WeightsStart))),
     mode=optional(one_of(*get_args(Mode))),
     output=optional(_output),
     max_pool=optional(one_of(*get_args(MaxPooling))),
@@ -91,6 +96,7 @@ def disentangle(
     *,
     gate: Gate | GateChoice | None = None,
     weights_input: WeightsInput = "data",
+    weights: WeightsStart | None = None,
     gate_order: Sequence[int] | None = None,
     max_pool: MaxPooling | None = None,
     example_input: Any = None,
@@ -103,11 +109,13 @@ def disentangle(
     """Take a ReLU network apart into a gating network and a weights network.
 
     The model is copied and never changed. In a DGN or DLGN the gating network starts from the
-    model's own parameters, and the weights network is drawn afresh. So a DGN of a trained model
-    keeps its gates, to the number with gate="hard"; a DLGN keeps those of the first layer, since
-    what follows has lost its activations. In "dnn", the model's own dual form, both share one copy
-    of the parameters and the output equals the model's (in evaluation mode; with dropout only
-    there, and where no pre-activation is infinite).
+    model's own parameters; the weights network is drawn afresh, as the papers have it, or starts
+    from them too (`weights="copied"`), which keeps what a trained model has learnt. So a DGN of a
+    trained model keeps its gates, to the number with gate="hard", and with copied weights its
+    output; a DLGN keeps the gates of the first layer, since what follows has lost its activations.
+    In "dnn", the model's own dual form, both share one copy of the parameters and the output equals
+    the model's (in evaluation mode; with dropout only there, and where no pre-activation is
+    infinite).
 
     Args:
         model: any module that can be traced (with `example_input`, exported), made of affine
@@ -121,6 +129,10 @@ def disentangle(
         gate: a `Gate`, or "hard" (1{q > 0}), "soft" (sigmoid(4 q)), "own" (each activation's own).
             Default: "own" for "dnn", "soft" elsewhere.
         weights_input: what the weights network reads: "data", or "ones" (the constant 1).
+        weights: where the weights network of a DGN or DLGN starts: "copied" (from the model's own
+            parameters) or "fresh" (drawn independently of them, as statements about random weights
+            need it). Default: "fresh", with a warning where the model shows that it was trained:
+            its parameters have gradients, or its batch norms have counted batches.
         gate_order: a permutation of 0 ... L - 1; layer l gets the gates of gating layer
             gate_order[l], which must have its shape.
         max_pool: "average" of the same window in the weights network, or "switch": the gating
@@ -170,10 +182,11 @@ def disentangle(
     traced = trace(model, example_input, mode=mode, output=output)
     order = checked_order(gate_order, traced)
     if kind == "dnn":
-        check_own_dual_form(gate, weights_input, order, max_pool, traced)
+        check_own_dual_form(gate, weights_input, order, max_pool, weights, traced)
+    elif weights is None:
+        warn_of_lost_training(model, kind)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
-    make_twin = shared_modules if kind == "dnn" else redrawn_modules
-    twin = make_twin(model, traced, initialise, seed)
+    twin = _twin(kind, weights)(model, traced, initialise, seed)
     choice = _gate_choice(gate, kind)
     functions = _gate_functions(choice, traced)
     builder = WeightsGraphBuilder(
@@ -193,6 +206,7 @@ def disentangle(
         mode=mode,
         output=output,
         example_inputs=None if example is None else described(example),
+        weights=weights,
     )
     return GatedNetwork(
         _gating_network(traced, kind, switches, initialise, seed),
@@ -205,6 +219,13 @@ def disentangle(
         traced.squash,
         transform,
     )
+
+
+def _twin(kind: Kind, weights: WeightsStart | None) -> Twin:
+    """What makes the modules of the weights network."""
+    if kind == "dnn":
+        return shared_modules
+    return copied_modules if weights == "copied" else redrawn_modules
 
 
 def _gating_network(

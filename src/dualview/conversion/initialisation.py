@@ -25,6 +25,9 @@ from dualview.errors import ConversionError
 
 Initialiser = Callable[[nn.Module], object]
 
+Twin = Callable[[nn.Module, TracedNetwork, Initialiser | None, int | None], nn.Module]
+"""(model, trace, initialise, seed) -> the modules of the weights network."""
+
 _PURPOSES = ("gating", "weights")
 
 
@@ -209,6 +212,13 @@ def shared_modules(
     return copy.deepcopy(traced.module, shared)
 
 
+def copied_modules(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules that starts from the same numbers."""
+    return _trainable(copy.deepcopy(traced.module))
+
+
 def redrawn_modules(
     model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
 ) -> nn.Module:
@@ -224,7 +234,12 @@ def redrawn_modules(
         for name, tensor in named_tensors(fresh):
             if name in traced.origins:
                 tensor.copy_(sources[traced.origins[name]])
-    for parameter in fresh.parameters():
+    return _trainable(fresh)
+
+
+def _trainable(network: nn.Module) -> nn.Module:
+    """The network; parameters that the model had frozen are its own now, and to be learnt."""
+    for parameter in network.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
-    return fresh
+            parameter.requires_grad_(True)
+    return network

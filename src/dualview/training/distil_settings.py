@@ -23,10 +23,10 @@ class DistilSettings:
         final_beta: the slope of soft gates at the end; it grows from epoch to epoch by the same
             factor, so that the gates can be made hard afterwards. None: it stays as it is.
 
-    >>> DistilSettings(share=2)
+    >>> DistilSettings(temperature=0)
     Traceback (most recent call last):
     ...
-    dualview.training.settings.SettingsError: share: expected a number from 0 to 1, got 2
+    dualview.training.settings.SettingsError: temperature: expected a finite number above 0, got 0
     """
 
     share: float = 0.7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -144,6 +143,7 @@ def distil(
     from dualview.conversion.disentangling import disentangle
     from dualview.conversion.gates import SoftGate
     from dualview.conversion.input_transform import without_front
+    from dualview.training.accuracy import accuracy
     from dualview.training.feeding import transform_of
     from dualview.training.teacher import Teacher
 
@@ -156,7 +156,7 @@ def distil(
 
     own = taken_apart("dnn")
     student = taken_apart(kind, gate=SoftGate(beta), weights="copied", seed=seed)
-    copied = _accuracy(student, data)
+    copied = accuracy(student, data)
     teacher = Teacher(own.without_input_transform(), teaching, beta)
     settings = settings or TrainSettings()
     result = train(student, data, settings, Path(folder), watcher=watcher, teacher=teacher)
@@ -168,26 +168,9 @@ def distil(
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not
     return Distilled(
         network=(hardened if hard else student).eval(),
-        teacher_accuracy=_accuracy(own, data),
+        teacher_accuracy=accuracy(own, data),
         copied_accuracy=copied,
-        soft_accuracy=_accuracy(student, data),
-        hard_accuracy=_accuracy(hardened, data),
+        soft_accuracy=accuracy(student, data),
+        hard_accuracy=accuracy(hardened, data),
         result=result,
     )
-
-
-def _accuracy(net: GatedNetwork, data: Dataset) -> float:
-    """Share of the test split that it classifies rightly, in evaluation mode."""
-    import torch
-
-    from dualview.training.feeding import batches_for
-
-    was = net.training
-    net.eval()
-    with torch.no_grad():
-        hits = [
-            (net(images).argmax(1) == labels).sum()
-            for images, labels in batches_for(net, data, data.test, 512)
-        ]
-    net.train(was)
-    return int(torch.stack(hits).sum()) / len(data.test)

@@ -46,14 +46,14 @@ METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
 
 
-def _module(value: Any) -> Any:
+def module_value(value: Any) -> Any:
     """A check as `dualview.arguments` has them: a network. PyTorch is imported when it is asked."""
     from torch import nn
 
     return instance_of(nn.Module)(value)
 
 
-def _dataset(value: Any) -> Any:
+def dataset_value(value: Any) -> Any:
     """Likewise: a data set."""
     from dualview.datasets import Dataset
 
@@ -62,8 +62,8 @@ def _dataset(value: Any) -> Any:
 
 @takes(
     SettingsError,
-    net=_module,
-    data=_dataset,
+    net=module_value,
+    data=dataset_value,
     settings=instance_of(TrainSettings),
     folder=file_path,
     watcher=optional(offering("started", "stepped", "epoch_done")),
@@ -164,7 +164,9 @@ def train(
         settings_alone_decide(),
     ):
         module, status, message = _fit(
-            _classifier(net, fed, data, settings, measure, validate, teacher), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate, teacher),
+            folder,
+            watcher or Unwatched(),
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

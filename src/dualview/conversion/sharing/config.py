@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
 from dualview.conversion.example_outline import is_description
-from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
+from dualview.conversion.promises import Kind, MaxPooling, WeightsInput, WeightsStart
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError
@@ -142,6 +142,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         mode=value.get("mode"),
         output=value.get("output"),
         example_inputs=value.get("example_inputs"),
+        weights=value.get("weights"),
     )
     return SavedConfig(
         recipe,
@@ -262,7 +263,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
-_CHOICES = ("mode", "output", "example_inputs")
+_CHOICES = ("mode", "output", "example_inputs", "weights")
 """Options of `disentangle` that are written only where they say something."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -275,6 +276,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         is_description,
         "a tensor's type and shape, or a tuple, list or dict of such, or plain values",
     ),
+    "weights": _one_of(*get_args(WeightsStart)),
     "input_transform": (
         _is_transform,
         "mean and std, lists of as many finite numbers, those of std above 0",
