@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import fx, nn
+from torch import fx
 
 from dualview.arguments import (
     UnfitError,
@@ -29,8 +29,8 @@ from dualview.errors import (
 )
 
 Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
+Weights = Literal["copied", "fresh"]
 WeightsInput = Literal["data", "ones"]
-WeightsStart = Literal["copied", "fresh"]
 MaxPooling = Literal["average", "switch"]
 GateChoice = Literal["hard", "soft", "own"]
 
@@ -116,7 +116,6 @@ def check_own_dual_form(
     weights_input: WeightsInput,
     order: tuple[int, ...],
     max_pool: MaxPooling | None,
-    weights: WeightsStart | None,
     traced: TracedNetwork,
 ) -> None:
     """kind="dnn" promises the model's own output, so nothing may change it."""
@@ -131,32 +130,12 @@ def check_own_dual_form(
         wrong = f"gate_order={order}"
     elif max_pool == "average" and traced.max_pools:
         wrong = "max_pool='average'"
-    elif weights == "fresh":
-        wrong = "weights='fresh'"
     else:
         return
     raise ConversionError(
         f"kind='dnn' is the model's own dual form, whose output equals the model's; {wrong} would "
         f"change it. Repair: leave the option out, or use kind='dgn'"
     )
-
-
-def warn_of_lost_training(model: nn.Module, kind: Kind) -> None:
-    """Drawing the weights afresh drops what a trained model has learnt in them."""
-    trained = any(parameter.grad is not None for parameter in model.parameters()) or any(
-        name.rpartition(".")[2] == "num_batches_tracked" and bool(buffer > 0)
-        for name, buffer in model.named_buffers()
-        if not buffer.is_meta
-    )
-    if trained:
-        warnings.warn(
-            f"the model shows that it was trained, and of what it has learnt kind={kind!r} keeps "
-            f"the gating parameters alone: its weights network is drawn afresh. Repair: "
-            f"weights='copied' to start from the trained weights, or weights='fresh' if this is "
-            f"meant",
-            DualviewWarning,
-            stacklevel=4,
-        )
 
 
 def warn_about_dropout(traced: TracedNetwork, gating: fx.Graph) -> None:

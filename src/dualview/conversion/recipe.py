@@ -53,7 +53,7 @@ class Recipe:
         seed: of the freshly drawn parameters, if one was given.
         mode: "evaluation", or None.
         output: which of the model's outputs was taken, if one was named.
-        weights: where the weights network started, if it was said.
+        weights: "copied", where the weights network started from the model's own; else None.
         example_inputs: the example input where that was not one tensor of floating-point numbers,
             as `example_outline.described` gives it; empty: it held what only code makes again.
     """

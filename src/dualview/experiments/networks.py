@@ -62,7 +62,13 @@ def build_network(
         if kind == "dnn":
             return model
         base, weights_input = split_kind(kind)
-        options: dict[str, Any] = {"weights_input": weights_input, "max_pool": settings.max_pool}
+        # Of what the user's own factory makes it is not known whether it is trained.
+        fresh = None if maker is None and is_place(settings.arch) else "fresh"
+        options: dict[str, Any] = {
+            "weights": settings.weights or fresh,
+            "weights_input": weights_input,
+            "max_pool": settings.max_pool,
+        }
         return disentangle(
             model.eval(),
             cast(Any, base),

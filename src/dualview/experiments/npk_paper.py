@@ -142,8 +142,8 @@ def frozen_gates(model: nn.Module, seed: int, example_input: Tensor | None = Non
         model.eval(),
         "dgn",
         gate=HardGate(),
-        example_input=example_input,
         weights="fresh",
+        example_input=example_input,
         seed=seed,
     )
     return FrozenGates(net).train()

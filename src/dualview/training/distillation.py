@@ -14,7 +14,6 @@ from dualview.arguments import (
     offering,
     one_of,
     optional,
-    seed_number,
     takes,
 )
 from dualview.errors import DivergenceError
@@ -70,6 +69,13 @@ class Distilled:
         )
 
 
+def _transform(value: Any) -> Any:
+    """A check as `dualview.arguments` has them; PyTorch is imported when it is asked."""
+    from dualview.conversion.input_transform import InputTransform
+
+    return instance_of(InputTransform, repair="dualview.InputTransform(mean, std)")(value)
+
+
 @takes(
     SettingsError,
     model=module_value,
@@ -80,7 +86,7 @@ class Distilled:
     teaching=optional(instance_of(DistilSettings)),
     beta=number(above=0),
     hard=flag,
-    seed=optional(seed_number),
+    input_transform=optional(_transform),
     watcher=optional(offering("started", "stepped", "epoch_done")),
 )
 def distil(
@@ -94,7 +100,6 @@ def distil(
     beta: float = 4.0,
     hard: bool = True,
     input_transform: InputTransform | None = None,
-    seed: int | None = 0,
     watcher: Watcher | None = None,
     **conversion: Any,
 ) -> Distilled:
@@ -117,7 +122,6 @@ def distil(
             paths and kernels of gates is exact; else those it was trained with.
         input_transform: what the model expects to be done to images; default: one at its front, or
             that they are standardised by the statistics of the data, as `train` does it.
-        seed: of what is drawn; with copied weights nothing is.
         watcher: told of every step and epoch.
         conversion: options of `disentangle`: `mode`, `output`, `max_pool`, `example_input`.
 
@@ -155,14 +159,14 @@ def distil(
         return disentangle(model, kind, input_transform=transform, **conversion, **options)
 
     own = taken_apart("dnn")
-    student = taken_apart(kind, gate=SoftGate(beta), weights="copied", seed=seed)
+    student = taken_apart(kind, gate=SoftGate(beta), weights="copied")
     copied = accuracy(student, data)
     teacher = Teacher(own.without_input_transform(), teaching, beta)
     settings = settings or TrainSettings()
     result = train(student, data, settings, Path(folder), watcher=watcher, teacher=teacher)
     if result.status != "finished":
         raise DivergenceError(result.message)
-    hardened = taken_apart(kind, gate="hard", weights="copied", seed=seed)
+    hardened = taken_apart(kind, gate="hard", weights="copied")
     hardened.load_state_dict(student.state_dict())
     epochs = len(result.curve)
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not

@@ -18,6 +18,14 @@ KINDS = {
 }
 """Kind -> what it is, in words."""
 
+_BEGAN = {
+    (True, None): "the model's own",
+    (False, None): "a fresh draw",
+    (False, "copied"): "a copy of the model's",
+    (True, "copied"): "the model's own",
+}
+"""Whether it is a DNN, `Recipe.weights` -> in words."""
+
 
 def card_text(config: SavedConfig, parameters: int) -> str:
     """The card's text, in Markdown, without metadata; `parameters` is their number."""
@@ -29,6 +37,7 @@ def card_text(config: SavedConfig, parameters: int) -> str:
         "Model": f"`{made.name}`, {_options(made.options)}" if made else f"`{config.recipe.model}`",
         "Gates": _options(config.recipe.gate or {}),
         "Weights network reads": "the data" if config.weights_input == "data" else "the constant 1",
+        "Weights network began as": _BEGAN[config.kind == "dnn", config.recipe.weights],
         "Gate order": _order(config.gate_order),
         "In place of max pooling": config.recipe.max_pool,
         "One example": "×".join(map(str, shape)) if shape else "as the model takes it",

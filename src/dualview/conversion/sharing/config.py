@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
 from dualview.conversion.example_outline import is_description
-from dualview.conversion.promises import Kind, MaxPooling, WeightsInput, WeightsStart
+from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
 from dualview.errors import SavedNetworkError
@@ -272,11 +272,11 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
         "the name or number of an output",
     ),
+    "weights": _one_of("copied"),
     "example_inputs": (
         is_description,
         "a tensor's type and shape, or a tuple, list or dict of such, or plain values",
     ),
-    "weights": _one_of(*get_args(WeightsStart)),
     "input_transform": (
         _is_transform,
         "mean and std, lists of as many finite numbers, those of std above 0",

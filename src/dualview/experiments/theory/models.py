@@ -29,7 +29,8 @@ def normal(*shape: int) -> Tensor:
 
 def gated(model: nn.Module, kind: str = "dlgn", **options: Any) -> GatedNetwork:
     """`model` taken apart, in float64 and evaluation mode."""
-    return disentangle(model.double().eval(), kind, **options)  # type: ignore[arg-type]
+    drawn = {} if kind == "dnn" else {"weights": "fresh"}
+    return disentangle(model.double().eval(), kind, **drawn, **options)  # type: ignore[arg-type]
 
 
 def chain(widths: Sequence[int]) -> nn.Sequential:
