@@ -31,7 +31,7 @@ Draw = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
-class Setting:
+class RegimeSetting:
     """An architecture, trained with one optimiser on some data, in every regime."""
 
     experiment: str

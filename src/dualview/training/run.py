@@ -250,7 +250,6 @@ def _trainer(
     import pytorch_lightning as lightning
 
     from dualview.training.keeping import KeepEpochs, OwnCheckpoints
-    from dualview.training.watching import TellWatcher
 
     return lightning.Trainer(
         **_machine(settings, OwnCheckpoints(job)),
@@ -258,10 +257,7 @@ def _trainer(
         # Nothing is there, and nothing comes there: Lightning would go on from what it finds.
         default_root_dir=folder / "lightning",
         logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
-        callbacks=[
-            TellWatcher(watcher),
-            KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher),
-        ],
+        callbacks=[KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher)],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
