@@ -154,9 +154,11 @@ def test_a_public_room_has_what_it_says(room):
 TYPES = ("explorer/explanations/records", "path_enumeration/edges", "path_kernel/fast/plan")
 TESTED_ELSEWHERE = {
     **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
+    "conversion/affine_pass": "path_attribution/test_affine_run",
     "path_kernel/setting": "path_kernel/test_rules",
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
+    "training/distil_settings": "training/test_teacher",
     "training/lightning": "training/test_run",  # names of the library
     "training/watcher": "training/test_keeping",  # the protocol, as it is told
 }
