@@ -31,9 +31,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 
 MATRIX = torch.tensor([[1.0, -2.0, 0.5], [0.3, 1.5, -1.0], [2.0, 0.7, 1.1]], dtype=torch.float64)
 
+NORMS = (F.layer_norm, F.group_norm)
+"""Written out by conversion: their multipliers have no step."""
+
 # Operations on (n, 4, 3, 3); the keys are those of the table.
 FUNCTIONS = {
-    **{key: SIMPLE[key] for key in SIMPLE if key_of(key) in RULES},
+    **{key: SIMPLE[key] for key in SIMPLE if key not in NORMS and key_of(key) in RULES},
     operator.pos: lambda x: +x,
     operator.matmul: lambda x: x @ MATRIX,
     torch.matmul: lambda x: torch.matmul(MATRIX, x),
@@ -86,7 +89,7 @@ IN_OTHER_TESTS = {
     "t",
     torch.chunk,  # a tuple, read through by the rule of what picks from it
 }
-OF_FUNCTIONS = {"linear", "convolution", "transposed convolution", "einsum", "ones"}
+OF_FUNCTIONS = {"linear", "convolution", "transposed convolution", "einsum", "ones", "spread"}
 """Keys whose functions are tried in `test_weight_rules`, and what conversion makes."""
 MODULES = [kind for key in RULES for kind in spellings_of(key) if isinstance(kind, type)]
 
