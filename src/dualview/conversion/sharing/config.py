@@ -142,6 +142,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         mode=value.get("mode"),
         output=value.get("output"),
         example_inputs=value.get("example_inputs"),
+        weights=value.get("weights"),
     )
     return SavedConfig(
         recipe,
@@ -262,7 +263,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
-_CHOICES = ("mode", "output", "example_inputs")
+_CHOICES = ("mode", "output", "example_inputs", "weights")
 """Options of `disentangle` that are written only where they say something."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -271,6 +272,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
         "the name or number of an output",
     ),
+    "weights": _one_of("copied"),
     "example_inputs": (
         is_description,
         "a tensor's type and shape, or a tuple, list or dict of such, or plain values",
