@@ -42,7 +42,8 @@ def by_rows(value: Value, module: Any) -> tuple[Tensor, LogScale]:
     n1, n2 = _examples(value)
     row = n1 * n2 * module.groups * math.prod(value.positions) ** 2 // height
     step = max(1, (ENTRIES // row - reach) // stride)
-    out, log_scale = None, 0.0
+    out: Tensor | None = None
+    log_scale: LogScale = 0.0
     for first in range(0, count, step):
         last = min(first + step, count)
         start, stop = first * stride - before, (last - 1) * stride - before + reach + 1
