@@ -168,7 +168,7 @@ def entries_term(
 
     Axes along which the number changes are of channels, the others of positions.
     """
-    spread = constant_of(node, like, index.double())[0].long().cpu()  # (*shape)
+    spread = constant_of(node, like, index.double(), "cpu")[0].long()  # (*shape)
     axes = [k for k in range(spread.dim()) if bool((spread != spread.narrow(k, 0, 1)).any())]
     layout = Layout.of(like.shape, axes)
     ids = layout.arranged(spread[None])[0].reshape(layout.channels, -1)[:, 0]

@@ -103,11 +103,14 @@ def _one_row(value: Value, tensor: Tensor) -> Tensor:
     return tensor[:1] if made and bool((tensor == tensor[:1]).all()) else tensor
 
 
-def constant_of(node: fx.Node, value: Value, constant: Tensor | float) -> Tensor:
+def constant_of(
+    node: fx.Node, value: Value, constant: Tensor | float, device: str | None = None
+) -> Tensor:
     """A constant spread over the entries of a value: (1, *shape)."""
     like = value.like
-    tensor = torch.as_tensor(constant, dtype=like.dtype, device=like.device).detach()
-    tensor = _one_row(value, tensor)
+    if isinstance(constant, Tensor):  # while it has numbers: `like` may be a shape alone
+        constant = _one_row(value, constant)
+    tensor = torch.as_tensor(constant, dtype=like.dtype, device=device or like.device).detach()
     shape = broadcast_shape(node, value, tensor)
     if shape != value.shape:
         refuse(

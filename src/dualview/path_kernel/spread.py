@@ -129,6 +129,7 @@ def _has_copies(ids: Tensor) -> bool:
 def _spread_kernel(term: Term, grid: Tensor, ids: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """(s, n1, n2, r, *e, *p, *e', *q)."""
     mask = same_channel(ids, ids)  # (r, e, e')
+    alike = bool((mask == mask[:1]).all())
     positions = term.layout.positions
     dims = len(positions)
     if term.kernel is None:
@@ -139,7 +140,7 @@ def _spread_kernel(term: Term, grid: Tensor, ids: Tensor, sizes: tuple[int, ...]
     else:
         kernel = with_groups(term)
     mask = mask.to(kernel)
-    if kernel.shape[3] == 1 and bool((mask == mask[:1]).all()):
+    if kernel.shape[3] == 1 and alike:
         mask = mask[:1]
     if kernel.shape[3] == 1:
         kernel = kernel.unsqueeze(4)
@@ -206,18 +207,6 @@ def _are_apart(one: Term, other: Term) -> bool:
 def _channels_in(layout: Layout) -> tuple[object, ...]:
     atoms = tuple(layout.channel_atoms(axis) for axis in range(len(layout.axes)))
     return layout.channel_sizes, atoms
-
-
-def shared_elements(terms: Sequence[Term]) -> int:
-    """About how many numbers `shared` will hold at once."""
-    most = 0
-    for one, other in correlated(terms):
-        base = one.base or one
-        pairs = 1 if base.kernel is None else base.kernel.shape[1] * base.kernel.shape[2]
-        entries = max(math.prod(one.layout.sizes), math.prod(base.layout.sizes))
-        sides = entries * math.prod(one.layout.positions) if _stays(one, other) else entries**2
-        most = max(most, sides * pairs)
-    return most
 
 
 def _stays(one: Term, other: Term) -> bool:

@@ -25,7 +25,6 @@ the channels and positions are, says each term's `Layout`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -345,14 +344,3 @@ def scaled(term: Term, number: float) -> Term:
 def times_square(kernel: Tensor, coefficient: float) -> Tensor:
     """A kernel of values that are multiplied by a number."""
     return kernel if coefficient in (1, -1) else kernel * coefficient**2
-
-
-def elements_of(term: Term) -> dict[int, int]:
-    """Sizes of the kernels that a term holds, by identity."""
-    kernels = [term.kernel, term.base.kernel if term.base is not None else None]
-    return {id(kernel): kernel.numel() for kernel in kernels if kernel is not None}
-
-
-def channel_count(term: Term, axis: int) -> int:
-    """Number of channels in an axis."""
-    return math.prod(term.layout.sizes[a] for a in term.layout.channel_atoms(axis))

@@ -27,6 +27,7 @@ from dualview.path_kernel.contraction import mean_along
 from dualview.path_kernel.layout import Layout
 from dualview.path_kernel.position_rules import attention
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
+from dualview.path_kernel.rows import Windows, by_rows, may_go_by_rows
 from dualview.path_kernel.scale import LogScale, balanced, summed
 from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, one_term, own_channels
@@ -155,19 +156,23 @@ def convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
         refuse(node, f"it reads a value of shape (n, {', '.join(map(str, value.shape))})")
     if not _is_drawn(node, call):
         return _fixed_convolution(node, call, setting)
-    total, log_scale = mean_along(value, 0, call["groups"])
     sizes, strides, dilations = (
         _each(option, dims) for option in (weight.shape[2:], call["stride"], call["dilation"])
     )
     margins, mode = _margins(call, sizes, dilations)
-    if any(margins):
+    if may_go_by_rows(value, call["groups"], mode):
+        windows = Windows(sizes, strides, dilations, margins, call["groups"])
+        kernel, log_scale = by_rows(value, windows)
+    else:
+        total, log_scale = mean_along(value, 0, call["groups"])
+        if any(margins):
 
-        def pad(array: Tensor) -> Tensor:
-            return F.pad(array.unsqueeze(1), margins, mode).squeeze(1)
+            def pad(array: Tensor) -> Tensor:
+                return F.pad(array.unsqueeze(1), margins, mode).squeeze(1)
 
-        total = apply_map(total, pad, dims)
-    total = window_sum(total, sizes, strides, dilations)
-    kernel = total / math.prod(sizes)
+            total = apply_map(total, pad, dims)
+        total = window_sum(total, sizes, strides, dilations)
+        kernel = total / math.prod(sizes)
     shape = [len(weight), *kernel.shape[LEADING : LEADING + dims]]
     inputs = math.prod(weight.shape[1:])
     made = _weight_term(node, kernel, log_scale, shape, 0, inputs, call["bias"], setting)
