@@ -148,8 +148,9 @@ def _chosen(
         return before.after(
             Step(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
         )
-    first, second = (new.arranged(side).flatten(2) for side in (pair.left, pair.right))
-    n1, n2, c = len(first), len(second), old.channels
+    n1, n2, c = len(pair.left), len(pair.right), old.channels
+    sides = (new.arranged(side) for side in (pair.left, pair.right))
+    first, second = (side.reshape(len(side), c, -1) for side in sides)
     count, places = math.prod(old.positions), math.prod(new.positions)
     check_size(places, places, c)
     fine = with_groups(term)
