@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any, Literal
 
 import torch
@@ -28,6 +29,10 @@ from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
+from dualview.conversion.rewriting.functional_batch_norm import (
+    has_functional_batch_norm,
+    use_batch_norm_layers,
+)
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
@@ -122,6 +127,8 @@ def trace(
     if output is not None:
         select_output(module, output)
         expected = None if expected is None else selected(expected, output)
+    if mode == "evaluation" and example is not None and has_functional_batch_norm(module.graph):
+        use_batch_norm_layers(module, shapes_in(module, example))
     squash = _normalised(module, example)
     verify(module.graph)
     traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
@@ -202,13 +209,26 @@ def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.
             module = trace_both_modes(own, evaluation_only=evaluation_only)
             if example is None:  # else the two are compared
                 refuse_identity(own, module.graph)
-            return module
+            if example is None or not _has_closed_function(module.graph):
+                return module
         except UnfollowedError:
             if example is None:
                 raise
     from dualview.conversion.capture import captured
 
     return captured(own, example, evaluation_only=evaluation_only)
+
+
+def _has_closed_function(graph: fx.Graph) -> bool:
+    """Whether a function of a library is called as one operation, as torch.fx.wrap has it.
+
+    Symbolic tracing looks into it where it can; `torch.export` looks into every one.
+    """
+    return any(
+        isinstance(node.target, FunctionType)
+        and node.target.__module__.partition(".")[0] not in ("torch", "dualview")
+        for node in graph.nodes
+    )
 
 
 def drop_dead_code(graph: fx.Graph) -> None:
