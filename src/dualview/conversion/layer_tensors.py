@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,10 +17,28 @@ BATCH_NORM_OF_RANK: dict[int, type[Any]] = {
 """Number of axes of a value -> the batch norm that takes it."""
 
 
-def empty_batch_norm(rank: int, features: int, eps: float, momentum: float, affine: bool) -> Any:
-    """A batch norm for values of `rank` axes that waits for its tensors."""
-    layer = BATCH_NORM_OF_RANK[rank](features, eps, momentum, affine, device="meta")
-    layer.num_batches_tracked = torch.zeros((), dtype=torch.long)
+def batch_norm(
+    rank: int, eps: float, momentum: float, tensors: Mapping[str, Tensor | None]
+) -> nn.Module:
+    """A batch norm for values of `rank` axes with these tensors.
+
+    Args:
+        rank: number of axes.
+        eps: added to the variance.
+        momentum: of the running statistics.
+        tensors: "running_mean" and "running_var", "weight" and "bias" where there are any; one of
+            the last two alone stands beside a constant.
+    """
+    mean = tensors["running_mean"]
+    assert mean is not None
+    affine = tensors.get("weight") is not None or tensors.get("bias") is not None
+    layer = BATCH_NORM_OF_RANK[rank](len(mean), eps, momentum, affine, device="meta")
+    layer.num_batches_tracked = torch.zeros((), dtype=torch.long, device=mean.device)
+    for name in ("running_mean", "running_var", *(("weight", "bias") if affine else ())):
+        tensor = tensors.get(name)
+        if tensor is None:
+            tensor = torch.ones_like(mean) if name == "weight" else torch.zeros_like(mean)
+        give_tensor(layer, name, tensor)
     return layer
 
 

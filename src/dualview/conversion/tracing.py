@@ -29,10 +29,7 @@ from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
-from dualview.conversion.rewriting.functional_batch_norm import (
-    has_functional_batch_norm,
-    use_batch_norm_layers,
-)
+from dualview.conversion.rewriting.evaluation_form import write_evaluation_form
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
@@ -127,8 +124,8 @@ def trace(
     if output is not None:
         select_output(module, output)
         expected = None if expected is None else selected(expected, output)
-    if mode == "evaluation" and example is not None and has_functional_batch_norm(module.graph):
-        use_batch_norm_layers(module, shapes_in(module, example))
+    if mode == "evaluation":
+        write_evaluation_form(module, example)
     squash = _normalised(module, example)
     verify(module.graph)
     traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))

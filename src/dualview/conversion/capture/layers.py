@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 
 from dualview.conversion.capture.calls import Call
-from dualview.conversion.layer_tensors import empty_batch_norm, give_tensor
+from dualview.conversion.layer_tensors import batch_norm, give_tensor
 from dualview.conversion.multipliers import dot_product_weights
 
 Key = tuple[Any, ...]
@@ -51,6 +51,7 @@ class Layers:
             "dropout": self._dropout,
             "dropout_": self._dropout,
             "feature_dropout": self._dropout,
+            "feature_dropout_": self._dropout,
             "scaled_dot_product_attention": self._attention,
         }
 
@@ -107,9 +108,8 @@ class Layers:
         eps, momentum = call.arguments["eps"], call.arguments["momentum"]
 
         def make() -> nn.Module:
-            features = len(self._tensor(tensors["running_mean"]))
-            affine = tensors["weight"] is not None
-            return empty_batch_norm(call.rank(), features, eps, momentum, affine)
+            own = {n: self._tensor(path) for n, path in tensors.items() if path is not None}
+            return batch_norm(call.rank(), eps, momentum, own)
 
         return self._layer(call, ("batch_norm", call.rank(), eps), tensors, make)
 

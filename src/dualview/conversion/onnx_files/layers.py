@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview.conversion.layer_tensors import empty_batch_norm, give_tensor
+from dualview.conversion.layer_tensors import batch_norm, give_tensor
 from dualview.conversion.onnx_files.calls import OnnxCall
 
 Rule = Callable[[OnnxCall], Any]
@@ -163,8 +163,7 @@ def _batch_norm(call: OnnxCall) -> Any:
         tensors[name] = tensors[name].detach()
     eps = call.options.get("epsilon", 1e-5)
     momentum = 1 - call.options.get("momentum", 0.9)
-    layer = empty_batch_norm(call.rank(), len(tensors["weight"]), eps, momentum, True)
-    return call.layer(_with(layer, **tensors))
+    return call.layer(batch_norm(call.rank(), eps, momentum, tensors))
 
 
 def _instance_norm(call: OnnxCall) -> Any:

@@ -106,10 +106,9 @@ def _upgraded(proto: Any) -> Any:
     Raises:
         ConversionError: the model is damaged, or of a version that `onnx` cannot bring there.
     """
-    from onnx import checker, inliner, version_converter
+    from onnx import inliner, version_converter
 
     try:
-        checker.check_model(proto)
         plain = inliner.inline_local_functions(proto)
         own = {entry.domain: entry.version for entry in plain.opset_import}.get("", VERSION)
         return plain if own == VERSION else version_converter.convert_version(plain, VERSION)
@@ -156,6 +155,12 @@ def _add(
     builder: Builder, node: Any, values: dict[str, Value], sizes: dict[str, Dims], name: str
 ) -> None:
     """Add what `node` is to the graph, and its outputs to `values`."""
+    missing = [key for key in node.input if key and key not in values]
+    if missing:
+        raise ConversionError(
+            f"{node.op_type} {name!r}: it reads {missing[0]!r}, which nothing in the file gives "
+            f"before it. Repair: onnx.checker.check_model tells what is wrong with the file"
+        )
     inputs = tuple(values[key] if key else None for key in node.input)
     call = OnnxCall(
         node.op_type,
