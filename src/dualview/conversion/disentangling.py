@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import Tensor, fx, nn
 
@@ -47,7 +47,11 @@ from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, trace
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
+from dualview.conversion.wrappers import plain_model
 from dualview.errors import ConversionError
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 TRANSFORM = "dualview.InputTransform(mean, std)"
 
@@ -85,7 +89,7 @@ def _output(value: Any) -> str | int:
     input_transform=optional(instance_of(InputTransform, repair=TRANSFORM)),
 )
 def disentangle(
-    model: nn.Module,
+    model: nn.Module | ExportedProgram,
     kind: Kind = "dlgn",
     *,
     gate: Gate | GateChoice | None = None,
@@ -113,7 +117,9 @@ def disentangle(
             operations, activations, max pools and products with a multiplier. Every call site of an
             activation is one gated layer. Attention weights, squashed branches and the scales of
             normalisations are multipliers that the gating network supplies (the documentation's
-            pages "Beyond ReLU" and "Attention and LayerNorm" say which spellings).
+            pages "Beyond ReLU" and "Attention and LayerNorm" say which spellings). A compiled
+            model, one in `nn.DataParallel` or its like, and a program of `torch.export` are taken
+            for the model in them; `from_onnx` reads ONNX files.
         kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
             average in place of max pooling); "dlgn-sf" (every gated layer reads the input
             directly; plain chains of layers only).
@@ -163,6 +169,7 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     refuse_switch(kind, max_pool)
+    model, example_input = plain_model(model, example_input)
     model, transform = without_front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)

@@ -219,11 +219,15 @@ def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.
 def _has_closed_function(graph: fx.Graph) -> bool:
     """Whether a function of a library is called as one operation, as torch.fx.wrap has it.
 
-    Symbolic tracing looks into it where it can; `torch.export` looks into every one.
+    Symbolic tracing looks into it where it can; `torch.export` looks into every one. ATen's own
+    operations, of which the modules of exported programs are made, are written as users would too.
     """
     return any(
-        isinstance(node.target, FunctionType)
-        and node.target.__module__.partition(".")[0] not in ("torch", "dualview")
+        isinstance(node.target, torch._ops.OpOverload)
+        or (
+            isinstance(node.target, FunctionType)
+            and node.target.__module__.partition(".")[0] not in ("torch", "dualview")
+        )
         for node in graph.nodes
     )
 

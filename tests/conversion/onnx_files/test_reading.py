@@ -4,8 +4,8 @@
   gives, for other numbers of examples than the file was written for, in float64.
 - What cannot be read is refused by name: an option, an operation, another domain, a file that is
   none, a path that is not there, a missing library.
-- A network that PyTorch's exporter wrote, and what this package's own networks are exported as, come
-  back as the function that they were, with the number of examples free; `disentangle` takes them.
+- A network that PyTorch's exporter wrote, and a taken-apart network that was exported, come back as
+  the function that they were, with the number of examples free; `disentangle` takes them.
 - Weights are the file's: shared ones stay shared, and gradients reach them.
 """
 
@@ -32,9 +32,7 @@ RANDOM = np.random.default_rng(0)
 def one(op, *inputs, shape=(2, 4, 5, 6), outputs=1, low=None, domain="", **options):
     """A model of one operation on x and constants, None left out; and an x of three examples."""
     names = ["x" if k is X else "" if k is None else f"c{j}" for j, k in enumerate(inputs)]
-    constants = {
-        n: np.asarray(v) for n, v in zip(names, inputs, strict=True) if n.startswith("c")
-    }
+    constants = {n: np.asarray(v) for n, v in zip(names, inputs, strict=True) if n.startswith("c")}
     ys = [f"y{k}" for k in range(outputs)]
     given = TensorProto.FLOAT if op == "LRN" else TensorProto.DOUBLE  # as the runtime has it
     kind = options.get("to", given) if op == "Cast" else given
@@ -46,7 +44,9 @@ def one(op, *inputs, shape=(2, 4, 5, 6), outputs=1, low=None, domain="", **optio
         [helper.make_tensor_value_info(y, kind, None) for y in ys],
         [numpy_helper.from_array(value, n) for n, value in constants.items()],
     )
-    opsets = [helper.make_opsetid("", VERSION)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+    opsets = [helper.make_opsetid("", VERSION)] + (
+        [helper.make_opsetid(domain, 1)] if domain else []
+    )
     x = RANDOM.standard_normal((3, *shape[1:])).astype(helper.tensor_dtype_to_np_dtype(given))
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return model, abs(x) + low if low is not None else x
@@ -63,9 +63,40 @@ def whole(*numbers):
     return np.array(numbers, dtype=np.int64)
 
 
-PLAIN = ("Abs Atan Cos Cosh Erf Exp HardSwish Identity Mish Neg Reciprocal Relu Sigmoid Sin Sinh "
-         "Softplus Softsign Tan Tanh Selu Celu Elu LeakyRelu HardSigmoid ThresholdedRelu Gelu "
-         "Softmax LogSoftmax GlobalAveragePool GlobalMaxPool Dropout Flatten").split()  # fmt: skip
+PLAIN = [
+    "Abs",
+    "Atan",
+    "Cos",
+    "Cosh",
+    "Erf",
+    "Exp",
+    "HardSwish",
+    "Identity",
+    "Mish",
+    "Neg",
+    "Reciprocal",
+    "Relu",
+    "Sigmoid",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Tan",
+    "Tanh",
+    "Selu",
+    "Celu",
+    "Elu",
+    "LeakyRelu",
+    "HardSigmoid",
+    "ThresholdedRelu",
+    "Gelu",
+    "Softmax",
+    "LogSoftmax",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Dropout",
+    "Flatten",
+]
 REDUCED = [name for name in RULES if name.startswith("Reduce")]
 PAIRS = ("Add", "Sub", "Mul", "Div")
 STEPS = {
@@ -219,7 +250,7 @@ def test_refused_by_name(reason):
 
 
 def test_what_is_no_model_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ConversionError, match="expected the path of an ONNX file.*got int"):
+    with pytest.raises(ConversionError, match=r"expected the path of an ONNX file.*got int"):
         dv.from_onnx(3)
     with pytest.raises(ConversionError, match=r"cannot read .*none\.onnx"):
         dv.from_onnx(tmp_path / "none.onnx")

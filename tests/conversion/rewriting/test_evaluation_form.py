@@ -71,7 +71,9 @@ def test_a_functional_batch_norm_is_a_layer(layer, mode):
     assert all(not tensor.is_meta for tensor in net.state_dict().values())
     before = {k: v.clone() for k, v in net.weights_network.state_dict().items()}
     net.train()(x + 3)
-    moved = {k for k, v in net.weights_network.state_dict().items() if not torch.equal(v, before[k])}
+    moved = {
+        k for k, v in net.weights_network.state_dict().items() if not torch.equal(v, before[k])
+    }
     assert any("running_mean" in name for name in moved)
 
 
@@ -79,7 +81,7 @@ def test_a_functional_batch_norm_is_a_layer(layer, mode):
 @pytest.mark.parametrize("layer", [Fused, Own])
 def test_without_a_shape_it_is_refused(layer, options):
     model, _ = alive(layer(3))
-    with pytest.raises(ConversionError, match="functional batch norm.*example_input"):
+    with pytest.raises(ConversionError, match=r"functional batch norm.*example_input"):
         dv.disentangle(model, "dnn", **options)
 
 
@@ -128,7 +130,7 @@ def test_random_ones_are_what_evaluation_mode_makes_of_them(name, asks):
     example = x[:2] if asks else None
     net = dv.disentangle(model, "dnn", example_input=example, mode="evaluation")
     torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
-    with pytest.raises(ConversionError, match="random|training mode|slope|table"):
+    with pytest.raises(ConversionError, match=r"random|training mode|slope|table"):
         dv.disentangle(model, "dnn", example_input=example)
 
 

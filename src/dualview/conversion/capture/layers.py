@@ -103,7 +103,7 @@ class Layers:
         tensors = {name: _parameter(call.arguments[name]) for name in names}
         if any(tensors[n] is None for n in names if call.arguments[n] is not None):
             return None
-        if tensors["running_mean"] is None:
+        if tensors["running_mean"] is None or call.arguments["training"]:
             return None
         eps, momentum = call.arguments["eps"], call.arguments["momentum"]
 

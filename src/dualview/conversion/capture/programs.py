@@ -45,7 +45,7 @@ def captured(own: nn.Module, example: Example, *, evaluation_only: bool = False)
             program = _program(own, batch)
         if reads and not evaluation_only:
             following = _dropouts_that_follow(program, own, batch)
-    return _network(own, program, following)
+    return network_of(own, program, following)
 
 
 def _program(own: nn.Module, batch: Example) -> ExportedProgram:
@@ -193,10 +193,18 @@ def _without_mode(node: fx.Node, nodes: dict[str, fx.Node]) -> str:
     return f"{name} {args} {kwargs}"
 
 
-def _network(
-    own: nn.Module, program: ExportedProgram, following: Mapping[str, float]
+def network_of(
+    own: nn.Module, program: ExportedProgram, following: Mapping[str, float], name: str = ""
 ) -> fx.GraphModule:
-    """The program as a graph over the parts of `own`."""
+    """The program as a graph over the parts of `own`.
+
+    Args:
+        own: has the parameters and buffers of the program; layers are added to it.
+        program: in evaluation mode.
+        following: name of a captured node -> the probability with which it drops entries in
+            training mode alone.
+        name: what to call it. Default: as `own`.
+    """
     graph = fx.Graph()
     layers = Layers(own, following)
     inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
@@ -210,7 +218,7 @@ def _network(
             graph.output(_outputs(program, node, values))
     root = root_of(own, graph)
     rename(graph)
-    module = GraphNetwork(root, graph, class_name=type(own).__name__)
+    module = GraphNetwork(root, graph, class_name=name or type(own).__name__)
     module.training = own.training
     return module
 

@@ -79,7 +79,9 @@ def _convolution(call: OnnxCall) -> Any:
         bias=bias is not None,
         device="meta",
     )
-    return call.layer(_with(layer, weight=weight, bias=bias), call.x if even else _padded(call, pads))
+    return call.layer(
+        _with(layer, weight=weight, bias=bias), call.x if even else _padded(call, pads)
+    )
 
 
 def _transposed_convolution(call: OnnxCall) -> Any:
@@ -113,9 +115,10 @@ def _transposed_convolution(call: OnnxCall) -> Any:
 
 
 def _dense(call: OnnxCall) -> Any:
-    """alpha A B + beta C: a layer where B and C are weights."""
+    """`alpha A B + beta C`: a layer where B and C are weights."""
     alpha, beta = call.options.get("alpha", 1.0), call.options.get("beta", 1.0)
-    second, third = call.inputs[1], call.inputs[2] if call.given(2) else None
+    second: Any = call.inputs[1]
+    third: Any = call.inputs[2] if call.given(2) else None
     fits = third is None or (isinstance(third, Tensor) and third.squeeze().dim() < 2)
     if isinstance(second, Tensor) and fits and not call.options.get("transA"):
         turned = bool(call.options.get("transB"))
@@ -268,9 +271,7 @@ LAYERS: dict[str, Rule] = {
     "GlobalAveragePool": _whole_map(
         (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
     ),
-    "GlobalMaxPool": _whole_map(
-        (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
-    ),
+    "GlobalMaxPool": _whole_map((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)),
     "GroupNormalization": _group_norm,
     "InstanceNormalization": _instance_norm,
     "LRN": _local_response_norm,

@@ -151,7 +151,9 @@ def _reshape(call: OnnxCall) -> Any:
 def _keeps_examples(call: OnnxCall, entries: list[Any]) -> bool:
     """Whether the first size is the number of examples that the file was written for."""
     dims = call.dims[0]
-    return bool(entries) and entries[0] == call.builder.examples and bool(dims) and dims[0] is None
+    if not entries or not dims:
+        return False
+    return bool(entries[0] == call.builder.examples) and dims[0] is None
 
 
 def _flatten(call: OnnxCall) -> Any:
@@ -231,7 +233,8 @@ def _gather(call: OnnxCall) -> Any:
     if isinstance(table, Tensor) and isinstance(index, fx.Node) and axis == 0:
         if table.dim() != 2:
             raise call.refused("it looks up values in a table that is no matrix")
-        embedding = nn.Embedding(*table.shape, device="meta")
+        rows, width = table.shape
+        embedding = nn.Embedding(rows, width, device="meta")
         embedding.weight = call.parameter(0)  # type: ignore[assignment]
         return call.layer(embedding, index)
     found = call.constant(1)
@@ -249,7 +252,7 @@ def _gather(call: OnnxCall) -> Any:
 
 
 def _expand(call: OnnxCall) -> Any:
-    entries = [-1 if entry == 1 else entry for entry in call.sizes(1)]
+    entries: list[Any] = [-1 if entry == 1 else entry for entry in call.sizes(1)]
     rank = call.rank()
     if len(entries) < rank:
         entries = [-1] * (rank - len(entries)) + entries
@@ -269,9 +272,7 @@ def _pad(call: OnnxCall) -> Any:
     rank = call.rank()
     axes = [axis % rank for axis in call.numbers(3, list(range(rank)))]
     given = call.numbers(1)
-    widths = {
-        axis: (given[k], given[k + len(axes)]) for k, axis in enumerate(axes)
-    }
+    widths = {axis: (given[k], given[k + len(axes)]) for k, axis in enumerate(axes)}
     pairs = [widths.get(axis, (0, 0)) for axis in range(rank)]
     while pairs and pairs[0] == (0, 0):
         pairs.pop(0)
@@ -291,7 +292,11 @@ def _pad(call: OnnxCall) -> Any:
 def _resize(call: OnnxCall) -> Any:
     mode = call.options.get("mode", "nearest")
     how = call.options.get("coordinate_transformation_mode", "half_pixel")
-    if call.options.get("antialias") or call.options.get("axes") or call.options.get("exclude_outside"):
+    if (
+        call.options.get("antialias")
+        or call.options.get("axes")
+        or call.options.get("exclude_outside")
+    ):
         raise call.refused("it resizes with antialiasing, along named axes or without the outside")
     options: dict[str, Any] = _new_size(call)
     if mode == "nearest":
@@ -386,9 +391,7 @@ OPERATIONS: dict[str, Rule] = {
     "Softplus": _layer(nn.Softplus),
     "Softsign": _layer(nn.Softsign),
     "Tanh": _layer(nn.Tanh),
-    "ThresholdedRelu": lambda call: call.layer(
-        nn.Threshold(call.options.get("alpha", 1.0), 0.0)
-    ),
+    "ThresholdedRelu": lambda call: call.layer(nn.Threshold(call.options.get("alpha", 1.0), 0.0)),
     # entry by entry
     "Abs": _function(torch.abs),
     "Add": _function(operator.add),
@@ -439,9 +442,7 @@ OPERATIONS: dict[str, Rule] = {
     "Reshape": _reshape,
     "Resize": _resize,
     "Slice": _slice,
-    "SpaceToDepth": lambda call: call.function(
-        _spaces_first, call.x, call.options["blocksize"]
-    ),
+    "SpaceToDepth": lambda call: call.function(_spaces_first, call.x, call.options["blocksize"]),
     "Split": _split,
     "Squeeze": _squeeze,
     "Tile": _tile,

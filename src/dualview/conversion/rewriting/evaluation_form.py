@@ -1,4 +1,4 @@
-"""What draws random numbers or takes statistics in training mode alone, as it is in evaluation mode.
+"""What is random or takes statistics in training mode alone, as it is in evaluation mode.
 
 `F.batch_norm(x, mean, variance, gamma, beta, False, momentum, eps)` is what a layer with these
 tensors does, and becomes one. Alpha dropout is nothing, and a randomised leaky ReLU has its mean
@@ -70,9 +70,9 @@ def _use_batch_norm_layers(module: fx.GraphModule, shapes: Mapping[fx.Node, torc
             continue
         options = _DEFAULTS | dict(zip(_NAMES, node.args, strict=False)) | node.kwargs
         tensors = {name: options[name] for name in _TENSORS if options[name] is not None}
-        own = all(isinstance(t, fx.Node) and t.op == "get_attr" for t in tensors.values())
+        read = all(isinstance(t, fx.Node) and t.op == "get_attr" for t in tensors.values())
         rank = len(shapes.get(options["input"], ()))
-        if options["training"] or not own or rank not in BATCH_NORM_OF_RANK:
+        if options["training"] or not read or rank not in BATCH_NORM_OF_RANK:
             continue
         own = {name: _tensor(module, source) for name, source in tensors.items()}
         layer = batch_norm(rank, options["eps"], options["momentum"], own)
