@@ -15,6 +15,7 @@ from dualview.arguments import (
     one_of,
     optional,
     seed_number,
+    several,
     takes,
     text_value,
     whole,
@@ -83,6 +84,7 @@ def _output(value: Any) -> str | int:
     weights_input=one_of(*get_args(WeightsInput)),
     mode=optional(one_of(*get_args(Mode))),
     output=optional(_output),
+    multipliers=several(text_value, "names of layers", empty=True),
     max_pool=optional(one_of(*get_args(MaxPooling))),
     initialise=optional(calling(1)),
     seed=optional(seed_number),
@@ -99,6 +101,7 @@ def disentangle(
     example_input: Any = None,
     mode: Mode | None = None,
     output: str | int | None = None,
+    multipliers: Sequence[str] = (),
     initialise: Initialiser | None = None,
     seed: int | None = None,
     input_transform: InputTransform | None = None,
@@ -141,6 +144,9 @@ def disentangle(
             same, dropout and batch norm aside, which follow the mode.
         output: the name or number of the one output to take, of a model that gives several.
             Default: all of them; kernels, paths and contributions need one.
+        multipliers: names of layers, `*` for any text, whose output is the multiplier of the
+            product it goes into: for bilinear products, which are refused since nothing else says
+            which of the two factors is the gate.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too. Default: the modules' own
             `reset_parameters`.
@@ -173,7 +179,7 @@ def disentangle(
     model, transform = without_front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
-    traced = trace(model, example_input, mode=mode, output=output)
+    traced = trace(model, example_input, mode=mode, output=output, multipliers=multipliers)
     order = checked_order(gate_order, traced)
     if kind == "dnn":
         check_own_dual_form(gate, weights_input, order, max_pool, traced)
@@ -197,6 +203,7 @@ def disentangle(
         seed=seed,
         mode=mode,
         output=output,
+        multipliers=tuple(multipliers),
     )
     return GatedNetwork(
         _gating_network(traced, kind, switches, initialise, seed),

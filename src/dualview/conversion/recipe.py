@@ -53,6 +53,7 @@ class Recipe:
         seed: of the freshly drawn parameters, if one was given.
         mode: "evaluation", or None.
         output: which of the model's outputs was taken, if one was named.
+        multipliers: names of layers that give a multiplier.
     """
 
     model: str
@@ -63,6 +64,7 @@ class Recipe:
     seed: int | None
     mode: str | None = None
     output: str | int | None = None
+    multipliers: tuple[str, ...] = ()
 
 
 def describe_gate(gate: Gate | str) -> dict[str, Any] | None:

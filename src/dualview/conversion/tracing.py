@@ -8,7 +8,7 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any, Literal
@@ -26,6 +26,7 @@ from dualview.conversion.example_input import Example, compare, outputs_of, shap
 from dualview.conversion.gates import Gate
 from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
+from dualview.conversion.products import mark_multipliers, refuse_idle_marks
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
@@ -95,6 +96,7 @@ def trace(
     *,
     mode: Mode | None = None,
     output: str | int | None = None,
+    multipliers: Sequence[str] = (),
 ) -> TracedNetwork:
     """Trace a copy of `model`.
 
@@ -105,6 +107,7 @@ def trace(
         mode: "evaluation" takes the model as it is in evaluation mode. Default: training mode must
             do the same, dropout and batch norm aside.
         output: which of the model's outputs to take, by name or number. Default: all.
+        multipliers: names of layers that give the multiplier of a product, `*` for any text.
 
     Raises:
         TracingError: the forward cannot be traced.
@@ -126,7 +129,9 @@ def trace(
         expected = None if expected is None else selected(expected, output)
     if mode == "evaluation":
         write_evaluation_form(module, example)
+    mark_multipliers(module, multipliers)
     squash = _normalised(module, example)
+    refuse_idle_marks(module.graph, value_kinds(module.graph), multipliers)
     verify(module.graph)
     traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
     if example is None:

@@ -77,6 +77,7 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "example_shape": recipe.example_shape and list(recipe.example_shape),
         "seed": recipe.seed,
         **{name: value for name in _CHOICES if (value := getattr(recipe, name)) is not None},
+        **({"multipliers": list(recipe.multipliers)} if recipe.multipliers else {}),
         "dtype": config.dtype,
         "versions": dict(config.versions),
         "sha256": config.sha256,
@@ -140,6 +141,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         seed=value["seed"],
         mode=value.get("mode"),
         output=value.get("output"),
+        multipliers=tuple(value.get("multipliers", ())),
     )
     return SavedConfig(
         recipe,
@@ -269,6 +271,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
         "the name or number of an output",
     ),
+    "multipliers": (_is_list(_is_short), "a list of names of layers"),
     "input_transform": (
         _is_transform,
         "mean and std, lists of as many finite numbers, those of std above 0",

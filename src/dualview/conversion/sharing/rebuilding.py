@@ -60,6 +60,7 @@ def rebuilt(
                 example_input=_example(model, recipe.example_shape),
                 mode=cast(Any, recipe.mode),
                 output=recipe.output,
+                multipliers=recipe.multipliers,
                 initialise=_draw,
                 seed=0,
             )
