@@ -60,9 +60,7 @@ def measured(rounds: int) -> Iterator[Measurement]:
         model, x = make()
         model.eval()
         taken = [seconds_of(model, x, times) for _ in range(rounds + 1)][1:]
-        yield Measurement(
-            name, "processor time, median", median(taken), "s", rounds, at_most=bound
-        )
+        yield Measurement(name, "processor time, median", median(taken), "s", rounds, at_most=bound)
 
 
 def main() -> None:

@@ -85,13 +85,16 @@ def test_measured_anew_it_is_as_recorded(name):
     got = zoo.measure(model)
     assert zoo.holds(got)
     assert got.spread == pytest.approx(recorded.spread, rel=1e-2)
-    assert replace(
-        got,
-        errors=recorded.errors,
-        provenance=recorded.provenance,
-        spread=recorded.spread,
-        distribution=recorded.distribution,
-    ) == recorded
+    assert (
+        replace(
+            got,
+            errors=recorded.errors,
+            provenance=recorded.provenance,
+            spread=recorded.spread,
+            distribution=recorded.distribution,
+        )
+        == recorded
+    )
 
 
 def test_an_error_is_relative_to_the_largest_output():

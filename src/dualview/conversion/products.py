@@ -99,7 +99,9 @@ def mark_multipliers(module: fx.GraphModule, patterns: Sequence[str]) -> None:
             with module.graph.inserting_after(node):
                 marked = module.graph.call_function(as_multiplier, (node,))
             marked.stack_trace, marked.meta = node.stack_trace, dict(node.meta)
-            node.replace_all_uses_with(marked, delete_user_cb=lambda user, own=marked: user is not own)
+            node.replace_all_uses_with(
+                marked, delete_user_cb=lambda user, own=marked: user is not own
+            )
 
 
 def refuse_idle_marks(graph: fx.Graph, kinds: Any, patterns: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils import _pytree as pytree
 
 from dualview.conversion.capture.calls import call_of, written
+from dualview.conversion.capture.constants import constants_of
 from dualview.conversion.capture.layers import Layers
 from dualview.conversion.example_input import Example
 from dualview.conversion.graph_network import GraphNetwork
@@ -209,9 +210,14 @@ def network_of(
     layers = Layers(own, following)
     inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     values: dict[fx.Node, Any] = {}
+    constants, computed = constants_of(program)
     for node in program.graph.nodes:
+        if node in computed:
+            continue
+        for source in (source for source in node.all_input_nodes if source in computed):
+            values[source] = _constant(graph, own, source, constants[node, source])
         if node.op == "placeholder":
-            values[node] = _input(graph, own, program, node, inputs[node.name])
+            values[node] = _input(graph, node, inputs[node.name])
         elif node.op == "call_function":
             values[node] = _operation(graph, layers, node, values)
         elif node.op == "output":
@@ -223,32 +229,23 @@ def network_of(
     return module
 
 
-def _input(
-    graph: fx.Graph, own: nn.Module, program: ExportedProgram, node: fx.Node, spec: InputSpec
-) -> fx.Node | None:
-    if spec.kind is InputKind.USER_INPUT:
-        return graph.placeholder(node.name) if isinstance(node.meta["val"], Tensor) else None
-    if spec.target is None or spec.kind not in (
-        InputKind.PARAMETER,
-        InputKind.BUFFER,
-        InputKind.CONSTANT_TENSOR,
-    ):
-        return None
-    name = spec.target
-    if spec.kind is InputKind.CONSTANT_TENSOR and not _has(own, name):
-        name = name.replace(".", "_")
-        constant: Any = program.constants[spec.target]
-        own.register_buffer(name, constant, persistent=False)
+def _constant(graph: fx.Graph, own: nn.Module, node: fx.Node, value: Any) -> Any:
+    """A node that reads `value`, which the program computes at `node`."""
+    if not isinstance(value, Tensor):
+        return value
+    number, name = 0, f"constant_{node.name}"
+    while hasattr(own, name):
+        number, name = number + 1, f"constant_{node.name}_{number + 1}"
+    own.register_buffer(name, value, persistent=False)
     return graph.get_attr(name)
 
 
-def _has(own: nn.Module, path: str) -> bool:
-    value: Any = own
-    for name in path.split("."):
-        if not hasattr(value, name):
-            return False
-        value = getattr(value, name)
-    return True
+def _input(graph: fx.Graph, node: fx.Node, spec: InputSpec) -> fx.Node | None:
+    if spec.kind is InputKind.USER_INPUT:
+        return graph.placeholder(node.name) if isinstance(node.meta["val"], Tensor) else None
+    if spec.target is None or spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER):
+        return None
+    return graph.get_attr(spec.target)
 
 
 def _operation(graph: fx.Graph, layers: Layers, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
