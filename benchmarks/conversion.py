@@ -35,13 +35,16 @@ def of_transformers() -> tuple[nn.Module, Tensor]:
     return ResNetForImageClassification(ResNetConfig()), torch.randn(2, 3, 224, 224)
 
 
-NETWORKS: dict[str, tuple[Callable[[], tuple[nn.Module, Tensor | None]], float, int]] = {
+Made = tuple[nn.Module, Tensor | None]
+"""A model, and an example input if any."""
+
+NETWORKS: dict[str, tuple[Callable[[], Made], float, int]] = {
     "FC 784-1000x5-10": (lambda: (fc(10, (1, 28, 28)), None), 0.05, 10),
     "C4GAP 4x128": (lambda: (c4gap(10, (3, 32, 32)), None), 0.05, 10),
     "ResNet-50, traced": (of_pytorchcv, 5.0, 1),
     "ResNet-50, exported": (of_transformers, 5.0, 1),
 }
-"""Name -> model and example input if any, bound on the time, conversions that one round is the mean of."""
+"""Name -> model and example, bound on the time, conversions that a round is the mean of."""
 
 
 def seconds_of(model: nn.Module, x: Tensor | None, times: int) -> float:

@@ -4,8 +4,8 @@
   and so many models of each library convert.
 - Measured anew, models of every kind of outcome give what is recorded (of the libraries that are
   installed).
-- An error is seen where there is one, and the claim fails of it, of one that is no number, of outputs
-  that are trivially equal, and of a model that is neither converted nor refused.
+- An error is seen where there is one, and the claim fails of it, of one that is no number, of
+  outputs that are trivially equal, and of a model that is neither converted nor refused.
 - Parameters that are one number throughout are drawn anew, and others are not.
 - Batch norm takes the statistics of the inputs; records survive writing and reading.
 """

@@ -9,7 +9,7 @@ import types
 
 import pytest
 
-from dualview.cli.explaining import TerminalWatcher, load_run, write_page
+from dualview.cli.explaining import TerminalWatcher, load_network, write_page
 from dualview.training import SettingsError
 
 from .explored import train
@@ -23,6 +23,7 @@ def runs(tmp_path_factory):
 def options(folder, **changes):
     chosen = {
         "run_folder": str(folder),
+        "model": None,
         "data": "digits",
         "validation": 0.1,
         "test": 0.2,
@@ -40,12 +41,12 @@ def options(folder, **changes):
 
 def test_negative_train(runs):
     with pytest.raises(SettingsError, match="train"):
-        load_run(options(runs / "dlgn-seed0", train=-1))
+        load_network(options(runs / "dlgn-seed0", train=-1))
 
 
 def test_what_is_said(runs, tmp_path, capsys):
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "page.html"))
-    assert write_page(chosen, load_run(chosen), [1, 4], "dualview explain …") == 0
+    assert write_page(chosen, load_network(chosen), [1, 4], "dualview explain …") == 0
     out, err = capsys.readouterr()
     assert re.fullmatch(r"Page: .*/page.html \(0\.\d MB\)\n", out)
     assert err.count("dualview: note: ") == 2
@@ -55,7 +56,7 @@ def test_what_is_said(runs, tmp_path, capsys):
 def test_too_large_a_page_is_named(runs, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dualview.cli.explaining.MOST_BYTES", 10)
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "a.html"))
-    write_page(chosen, load_run(chosen), [1], "")
+    write_page(chosen, load_network(chosen), [1], "")
     assert "slow to open" in capsys.readouterr().err
 
 

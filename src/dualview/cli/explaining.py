@@ -11,7 +11,7 @@ from dualview.cli.options import add_data_options, data_settings
 from dualview.training import at_least
 
 if TYPE_CHECKING:
-    from dualview.experiments.finished import FinishedRun
+    from dualview.experiments.finished import TrainedNetwork
 
 Item = TypeVar("Item")
 
@@ -22,12 +22,21 @@ MOST_BYTES = 15e6
 
 
 def add_run_options(parser: Any, out: str) -> None:
-    """The run, its data, the kernel machine, and the page."""
+    """The run, its model and data, the kernel machine, and the page."""
     parser.add_argument(
         "run_folder",
         metavar="RUN",
         type=str,
-        help="the folder of one finished run, as in demo/dlgn-seed0",
+        help="the folder of one finished run, as in demo/dlgn-seed0, or one that save_pretrained "
+        "or train wrote",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="WHERE",
+        type=str | None,
+        help="of a network of your own, what made its model: module:Class, ./mine.py:Class or a "
+        "factory, called with those of num_classes and input_shape that it takes; files never "
+        "bring code",
     )
     add_data_options(parser)
     group = parser.add_argument_group("page")
@@ -50,19 +59,20 @@ def add_run_options(parser: Any, out: str) -> None:
     )
 
 
-def load_run(options: Any) -> FinishedRun:
-    """The run that the options name, as a network, with its data.
+def load_network(options: Any) -> TrainedNetwork:
+    """The network that the options name, with its data.
 
     Raises:
-        RunError: it is no finished run, it diverged, or it was trained on other data.
+        RunError: there is none in the folder, it diverged, was trained on other data, or needs a
+            model.
     """
     from dualview.experiments import finished
 
     at_least("train", options.train, 0)
-    return finished.load_run(options.run_folder, data_settings(options))
+    return finished.load_network(options.run_folder, data_settings(options), model=options.model)
 
 
-def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) -> int:
+def write_page(options: Any, found: TrainedNetwork, rows: Sequence[int], again: str) -> int:
     """Explain the rows, with progress in a terminal; write the page, and say what is missing.
 
     Returns:
@@ -71,19 +81,19 @@ def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) 
     from dualview.explorer.writing import explain_page
 
     path = Path(options.out)
-    found = explain_page(
-        run.net,
-        run.data,
+    shown = explain_page(
+        found.net,
+        found.data,
         rows,
         path,
         split=options.split,
         n_train=options.train,
         machine_gates=options.machine_gates,
-        run=run,
+        run=found.run,
         command=again,
         watcher=TerminalWatcher(),
     )
-    for note in found.notes:
+    for note in shown.notes:
         print(f"dualview: note: {note}", file=sys.stderr)
     size = path.stat().st_size
     if size > MOST_BYTES:

@@ -21,6 +21,7 @@ from dualview.arguments import (
     whole,
 )
 from dualview.conversion.example_input import Example
+from dualview.conversion.example_outline import described
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
@@ -194,16 +195,18 @@ def disentangle(
         switches=switches,
         at_zero=[function.at_zero for function in functions],
     )
+    example = None if example_input is None else Example.of(example_input)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else Example.of(example_input).shape,
+        example_shape=None if example is None else example.shape,
         seed=seed,
         mode=mode,
         output=output,
         multipliers=tuple(multipliers),
+        example_inputs=None if example is None else described(example),
     )
     return GatedNetwork(
         _gating_network(traced, kind, switches, initialise, seed),

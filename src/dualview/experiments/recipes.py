@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.experiments.data import enlarged
 from dualview.experiments.experiment import Request, is_small
-from dualview.experiments.settings import ComparisonSettings
+from dualview.experiments.settings import ENLARGED, ComparisonSettings
+from dualview.files.user_code import is_place
 from dualview.training import TrainSettings, choose
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ LARGE: Mapping[str, Recipe] = {
 }
 
 
+def _own(table: Mapping[str, Recipe]) -> Recipe:
+    """For architectures that are not ours: as C4GAP is trained, of their own width and norms."""
+    return replace(table["c4gap"], width=None, batch_norm=None)
+
+
 @dataclass(frozen=True)
 class Setting:
     """An architecture as it is trained on some data."""
@@ -118,6 +124,16 @@ class Setting:
     enlarged: int = 1
     """How often each pixel is repeated in both directions."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its runs' configs say of it, beside the comparison: all that makes the data again.
+
+        >>> from dualview.datasets import load
+        >>> setting("mine", "vgg16", Request(), load("digits")).options
+        {'enlarged': 2}
+        """
+        return {ENLARGED: self.enlarged} if self.enlarged > 1 else {}
+
 
 def setting(
     experiment: str, arch: str, request: Request, data: Dataset, *, epochs: int | None = None
@@ -126,7 +142,8 @@ def setting(
 
     Args:
         experiment: its name, for the records.
-        arch: one of those that have a recipe in the preset.
+        arch: one of those that have a recipe in the preset, or the user's own, which is trained
+            as C4GAP is.
         request: preset, and what was asked for.
         data: decides which size of the cpu preset.
         epochs: in place of the recipe's, where none were asked for.
@@ -135,8 +152,7 @@ def setting(
         SettingsError: the architecture has no recipe in this preset, on data of this size.
     """
     table = PAPER if request.preset == "paper" else SMALL if is_small(data) else LARGE
-    choose("arch", arch, table)
-    recipe = table[arch]
+    recipe = _own(table) if is_place(arch) else table[choose("arch", arch, table)]
     training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
     if recipe.augmented and data.input_shape[0] == 3:
         training = replace(training, flip=True, crop=recipe.shift)

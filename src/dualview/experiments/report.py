@@ -216,7 +216,7 @@ def _summary_row(row: SummaryRow) -> Row:
         cells=(
             kind_name(row.kind),
             percent(row.accuracy_mean, row.accuracy_sd),
-            percent(row.recovered_mean, row.recovered_sd),
+            row.recovered,
             percent(row.max_accuracy_mean, None),
             f"{row.parameters:,}",
             _number(row.seconds_mean),

@@ -28,6 +28,9 @@ ONES = "-ones"
 KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf", "dgn-ones", "dlgn-ones", "dlgn-sf-ones")
 """What can be compared; "dnn" is the architecture itself, as it is."""
 
+ENLARGED = "enlarged"
+"""Of a run's config: how often each pixel of the data was repeated in both directions."""
+
 MAX_POOLING = ("average", "switch")
 
 MOST_SEEDS = 10_000
@@ -89,7 +92,9 @@ class ComparisonSettings:
 
     Attributes:
         data: which data.
-        arch: one of `dualview.architectures.NAMES`.
+        arch: one of `dualview.architectures.NAMES`; or your own: module:factory or
+            ./mine.py:factory, called with those of num_classes, input_shape, width and batch_norm
+            that it takes.
         width: units or channels of the first layer; others scale with it. Default: as in the
             papers.
         batch_norm: batch norm before convolutional activations. Default: as in the papers.

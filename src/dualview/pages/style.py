@@ -69,6 +69,8 @@ _RC: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": FONT_SIZE,
     "text.color": LIGHT["ink"],
+    # Names of data, classes and layers are from elsewhere, and a $ in them is a $.
+    "text.parse_math": False,
     "axes.edgecolor": LIGHT["muted"],
     "axes.facecolor": "none",
     "axes.grid": True,

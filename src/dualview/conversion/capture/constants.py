@@ -30,7 +30,7 @@ Constants = dict[tuple[fx.Node, fx.Node], Any]
 
 
 def constants_of(program: ExportedProgram) -> tuple[Constants, frozenset[fx.Node]]:
-    """The constants that the program computes, and the nodes which compute them and nothing else."""
+    """The constants that the program computes, and the nodes that compute them and no more."""
     lifted = {
         spec.arg.name: program.constants[spec.target]
         for spec in program.graph_signature.input_specs
@@ -91,11 +91,12 @@ class _Run:
 
     def _fresh(self, node: fx.Node) -> Tensor:
         name, like = _name(node), node.meta["val"]
-        options = {"dtype": like.dtype, "device": like.device}
+        options: Any = {"dtype": like.dtype, "device": like.device}
         if name == "arange":
-            return torch.arange(*node.args, **options)  # type: ignore[call-overload]
-        number = _FRESH[name] if name in _FRESH else node.args[1 if name == "full" else -1]
-        return torch.full(tuple(like.shape), number, **options)  # type: ignore[arg-type]
+            bounds: Any = node.args
+            return torch.arange(*bounds, **options)
+        number: Any = _FRESH[name] if name in _FRESH else node.args[1 if name == "full" else -1]
+        return torch.full(tuple(like.shape), number, **options)
 
     def _reads_constants_alone(self, node: fx.Node) -> bool:
         sources = node.all_input_nodes
@@ -104,7 +105,7 @@ class _Run:
 
     def _reads(self, node: fx.Node) -> None:
         """Note what `node`, which depends on the input, reads, and what it writes over."""
-        schema = getattr(node.target, "_schema", None)
+        schema: Any = getattr(node.target, "_schema", None)
         for number, source in enumerate(node.args if schema else ()):
             written = schema.arguments[number].alias_info
             value = self.values.get(source) if isinstance(source, fx.Node) else None

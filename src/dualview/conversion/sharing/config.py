@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
+from dualview.conversion.example_outline import is_description
 from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
@@ -142,6 +143,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         mode=value.get("mode"),
         output=value.get("output"),
         multipliers=tuple(value.get("multipliers", ())),
+        example_inputs=value.get("example_inputs"),
     )
     return SavedConfig(
         recipe,
@@ -262,7 +264,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
-_CHOICES = ("mode", "output")
+_CHOICES = ("mode", "output", "example_inputs")
 """Options of `disentangle` that are written only where they say something."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -272,6 +274,10 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         "the name or number of an output",
     ),
     "multipliers": (_is_list(_is_short), "a list of names of layers"),
+    "example_inputs": (
+        is_description,
+        "a tensor's type and shape, or a tuple, list or dict of such, or plain values",
+    ),
     "input_transform": (
         _is_transform,
         "mean and std, lists of as many finite numbers, those of std above 0",

@@ -54,7 +54,7 @@ def _at_the_end(records: Sequence[RunRecord], kinds: Sequence[str]) -> Table:
     for kind in kinds:
         runs = [run for run in records if run.kind == kind]
         scores = [run.test_accuracy for run in runs if run.test_accuracy is not None]
-        ratios = [_ratio(run) for run in runs]
+        ratios = [complexity_ratio(run) for run in runs]
         known = [ratio for ratio in ratios if ratio is not None]
         rows.append(
             (
@@ -89,7 +89,7 @@ def _at_the_end(records: Sequence[RunRecord], kinds: Sequence[str]) -> Table:
     )
 
 
-def _ratio(run: RunRecord) -> float | None:
+def complexity_ratio(run: RunRecord) -> float | None:
     """The complexity after training over that before, where both are finite."""
     values = run.measurements["complexity"]
     first, last = values[0], values[-1]

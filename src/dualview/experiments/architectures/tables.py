@@ -9,6 +9,7 @@ from statistics import median
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.published import DLGN_RECOVERY
 from dualview.experiments.records import RunRecord
+from dualview.experiments.settings import ENLARGED
 from dualview.experiments.summary import SummaryRow, kind_name, mean_sd, percent, summarise
 from dualview.experiments.tables import Table
 
@@ -41,7 +42,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
         (
             f"{architecture_name(arch)}, {kind_name(row.kind)}",
             percent(row.accuracy_mean, row.accuracy_sd),
-            percent(row.recovered_mean, row.recovered_sd),
+            row.recovered,
             f"> {100 * DLGN_RECOVERY.at_least:g}" if row.kind in CLAIMED else "–",
             percent(*mean_sd(of_wide(runs, row.kind))),
             percent(row.max_accuracy_mean, None),
@@ -92,10 +93,10 @@ def of_wide(runs: Sequence[RunRecord], kind: str) -> list[float]:
 def _enlarged_note(groups: Sequence[tuple[str, list[RunRecord]]]) -> tuple[str, ...]:
     """Which architectures saw enlarged images."""
     factors = {
-        architecture_name(arch): run.config["enlarged"]
+        architecture_name(arch): run.config[ENLARGED]
         for arch, runs in groups
         for run in runs
-        if "enlarged" in run.config
+        if ENLARGED in run.config
     }
     return tuple(
         f"{arch} halves its images more often than these allow, so each pixel is repeated "
@@ -152,7 +153,8 @@ def _cost_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
 
 def _width(runs: Sequence[RunRecord], row: SummaryRow) -> str:
     first = next(run for run in runs if run.kind == row.kind)
-    return str(first.config.get("own_width", row.width))
+    width = first.config.get("own_width", row.width)
+    return "own" if width is None else str(width)
 
 
 def _seconds_per_epoch(runs: Sequence[RunRecord], kind: str) -> float | None:

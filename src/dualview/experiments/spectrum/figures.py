@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualview.experiments.records import RunRecord
 from dualview.experiments.spectrum.scores import (
@@ -16,7 +16,7 @@ from dualview.experiments.spectrum.scores import (
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import heading, panel, spread
+from dualview.pages.axes import heading, panel, plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -129,15 +129,6 @@ def _frequency_ticks(axes: Axes, frequencies: Sequence[int]) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _plain_log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written as plain decimals."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
-
-
 def over_epochs(runs: Sequence[RunRecord]) -> Figure:
     """R2 over the epochs of one kind of network: a line for each frequency, named at its end."""
     style = kind_style(runs[0].kind)
@@ -151,7 +142,7 @@ def over_epochs(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xscale("log")
         for curve in curves:  # the untrained network, epoch 0, has no place on the scale
             axes.plot(epochs[1:], curve[1:], color=style.light, lw=1.5)
-        _plain_log_ticks(axes.xaxis)
+        plain_log_ticks(axes.xaxis)
         axes.set_ylim(-0.12, 1.05)
         _label_ends(axes, [f"k = {k}" for k in frequencies], [curve[-1] for curve in curves])
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
@@ -225,7 +216,7 @@ def filter_spectra(runs: Sequence[RunRecord]) -> Figure:
     with house_style():
         figure, axes = panel(5.2, HEIGHT, left=0.56, right=0.85, bottom=BOTTOM, top=TOP)
         axes.set_yscale("log")
-        _plain_log_ticks(axes.yaxis)
+        plain_log_ticks(axes.yaxis)
         for layer, (old, new) in enumerate(zip(before, after, strict=True)):
             weight = 0.9 + 0.4 * layer
             axes.plot(range(len(old)), old, color=LIGHT["muted"], lw=weight, ls=":")

@@ -25,7 +25,7 @@ from dualview.arguments import (
     words,
 )
 from dualview.errors import RunError
-from dualview.pages.axes import spread
+from dualview.pages.axes import plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style
 
 if TYPE_CHECKING:
@@ -295,13 +295,9 @@ def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _ticks(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     axes.set_xlim(left=0)
     axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_log_ticks(axes.yaxis)
     axes.tick_params(length=3, width=0.7)
 
 

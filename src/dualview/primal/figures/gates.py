@@ -13,7 +13,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
-from dualview.pages.axes import heading, panel
+from dualview.pages.axes import heading, panel, plain_log_ticks
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
 from dualview.primal.figures.filters import DASHES, label_ends, line_colour
 
@@ -83,6 +83,7 @@ def _draw_eigenvalues(figure: Figure, eigenvalues: np.ndarray) -> None:
     ranks = np.arange(1, len(eigenvalues) + 1)[positive]
     axes.plot(ranks, eigenvalues[positive], color=KIND_STYLES["dlgn"].light, lw=1.4, marker=".")
     axes.set_yscale("log")
+    plain_log_ticks(axes.yaxis)
     axes.set_xlabel("rank", color=LIGHT["muted"], fontsize=SMALL)
     axes.set_title("eigenvalues", loc="left", fontsize=SMALL, color=LIGHT["muted"])
     axes.tick_params(length=3, width=0.7, labelsize=SMALL)
