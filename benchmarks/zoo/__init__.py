@@ -9,8 +9,9 @@ Each model of `MODELS` either has a dual form,
     python -m benchmarks.zoo pytorchcv/nin_cifar10 # this one anew
     python -m benchmarks.zoo --page                # the page alone, from the record
 
-The libraries are those of the extra `zoo`, and are imported where a model of theirs is built. A
-library has a file of its own here, with the table of its models.
+The libraries are those of the extra `zoo`, and are imported where a model of theirs is built. Two
+more are installed by `pip install --no-deps facenet-pytorch==2.6.0 torchcrepe==0.0.24`. A library
+has a file of its own here, with the table of its models.
 """
 
 from .measuring import (
