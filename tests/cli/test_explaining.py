@@ -1,7 +1,6 @@
-"""What `explain` and `explore` share: options, progress, and what is said.
+"""What `explain` and `explore` share: options, and what is said.
 
 - The page's place and size, and what is missing on it, are said; a negative number is refused.
-- Progress is a bar in a terminal, a line elsewhere.
 """
 
 import re
@@ -9,7 +8,7 @@ import types
 
 import pytest
 
-from dualview.cli.explaining import TerminalWatcher, load_network, write_page
+from dualview.cli.explaining import load_network, write_page
 from dualview.training import SettingsError
 
 from .explored import train
@@ -54,14 +53,7 @@ def test_what_is_said(runs, tmp_path, capsys):
 
 
 def test_too_large_a_page_is_named(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dualview.cli.explaining.MOST_BYTES", 10)
+    monkeypatch.setattr("dualview.cli.explaining.SLOW_PAGE_BYTES", 10)
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "a.html"))
     write_page(chosen, load_network(chosen), [1], "")
     assert "slow to open" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_watcher(terminal, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
-    assert list(TerminalWatcher().over([1, 2, 3], "examples")) == [1, 2, 3]
-    assert "examples" in capsys.readouterr().err

@@ -4,7 +4,8 @@
   a last squash, pre-activations are affine in the input, and `affine_layers` says so. Behind an
   embedding they are in one-hot vectors, and not in the numbers of tokens.
 - Behind a multiplier they are not, and it says so, too; its own ReLU is no gated layer.
-- A multiplier before the first gate leaves nothing affine and is refused.
+- A multiplier before the first gate leaves nothing affine and is refused. In a DGN the first layer
+  alone is affine.
 """
 
 from __future__ import annotations
@@ -217,3 +218,13 @@ def test_a_multiplier_before_the_first_gate_is_refused(front):
     x, _ = inputs()
     with pytest.raises(ConversionError, match="affine"):
         dlgn(Between(nn.Identity(), front=front), x)
+
+
+def test_of_a_dgn_the_first_layer_alone_is_affine():
+    x, y = inputs()
+    model = Between(nn.Identity()).to(D).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dv.DualviewWarning)
+        net = dv.disentangle(model, "dgn", seed=0)
+    assert net.affine_layers == (True, False)
+    assert [is_affine(net, layer, x, y) for layer in range(2)] == [True, False]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dualview.cli.options import add_data_options, data_settings
+from dualview.progress import Terminal
 from dualview.training import at_least
 
 if TYPE_CHECKING:
     from dualview.experiments.finished import TrainedNetwork
 
-Item = TypeVar("Item")
-
 SPLITS = ("train", "validation", "test")
 GATES = ("model", "hard")
-MOST_BYTES = 15e6
+SLOW_PAGE_BYTES = 15e6
 """A page that is larger is slow to open; the command says so."""
 
 
@@ -91,12 +90,12 @@ def write_page(options: Any, found: TrainedNetwork, rows: Sequence[int], again: 
         machine_gates=options.machine_gates,
         run=found.run,
         command=again,
-        watcher=TerminalWatcher(),
+        watcher=Terminal(),
     )
     for note in shown.notes:
         print(f"dualview: note: {note}", file=sys.stderr)
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > SLOW_PAGE_BYTES:
         print(
             f"dualview: note: the page has {size / 1e6:.0f} MB and will be slow to open; fewer "
             f"examples make it smaller",
@@ -104,24 +103,3 @@ def write_page(options: Any, found: TrainedNetwork, rows: Sequence[int], again: 
         )
     print(f"Page: {path} ({size / 1e6:.1f} MB)")
     return 0
-
-
-class TerminalWatcher:
-    """A bar in a terminal, on standard error; elsewhere a line at the start of each step."""
-
-    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
-        """The items, with a bar that goes away at its end."""
-        from tqdm import tqdm
-
-        if not sys.stderr.isatty():
-            if items:
-                self.note(title)
-            return items
-        return self._bar(tqdm(items, title, leave=False, dynamic_ncols=True))
-
-    def _bar(self, bar: Any) -> Iterator[Any]:
-        yield from bar
-
-    def note(self, text: str) -> None:
-        """A line on standard error."""
-        print(text, file=sys.stderr, flush=True)

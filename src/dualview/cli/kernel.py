@@ -44,7 +44,7 @@ examples:
 
 Interrupted, by Ctrl-C or otherwise? The same command computes only what is missing."""
 
-EXAMPLES = 500
+DEFAULT_EXAMPLES = 500
 """Of the kernel, unless asked otherwise."""
 
 _OF_COMPARE = ("arch", "width", "batch_norm", "beta", "max_pool")
@@ -98,7 +98,8 @@ def _add_kernel_options(parser: Any) -> None:
         "--n",
         metavar="N",
         type=int | None,
-        help=f"examples, the first of the split (default: {EXAMPLES}, or all if there are fewer)",
+        help="examples, the first of the split (default: "
+        f"{DEFAULT_EXAMPLES}, or all if there are fewer)",
     )
     group.add_argument(
         "--split", choices=["train", "validation", "test"], default="train", help="of the data"
@@ -240,7 +241,7 @@ def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
 def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     """The first `n` examples of a split as they are, pixels from 0 to 1: (n, c, h, w) float32.
 
-    None: `EXAMPLES` of them, or all.
+    None: `DEFAULT_EXAMPLES` of them, or all.
 
     Raises:
         SettingsError: the split has fewer.
@@ -248,7 +249,7 @@ def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     from dualview.datasets import Batches
 
     part = getattr(data, split)
-    n = min(EXAMPLES, len(part)) if n is None else n
+    n = min(DEFAULT_EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
     images, _ = next(iter(Batches(part, n, normalise=False)))

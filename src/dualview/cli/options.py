@@ -107,7 +107,7 @@ def add_data_options(parser: Any, unset: Mapping[str, str] | None = None) -> Non
 
 def add_network_options(parser: Any) -> None:
     """Which networks are compared."""
-    names = ("arch", "width", "batch_norm", "kinds", "beta", "max_pool")
+    names = ("arch", "width", "batch_norm", "kinds", "beta", "max_pool", "weights")
     add_fields(parser.add_argument_group("networks"), ComparisonSettings, *names)
 
 

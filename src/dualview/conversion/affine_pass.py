@@ -25,7 +25,7 @@ from dualview.conversion.gates import apply_gate
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import module_of
 
-Call = Callable[[fx.Node, Any, Any], Any]
+AffineCall = Callable[[fx.Node, Any, Any], Any]
 """Calls what a node calls, with arguments and options."""
 
 _CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
@@ -66,7 +66,7 @@ class AffinePass:
         arguments: tuple[Any, ...],
         first: fx.Node,
         *,
-        call: Call | None = None,
+        call: AffineCall | None = None,
         keep: Collection[fx.Node] = (),
         start: Tensor | None = None,
     ) -> None:

@@ -54,6 +54,7 @@ class Recipe:
         mode: "evaluation", or None.
         output: which of the model's outputs was taken, if one was named.
         multipliers: names of layers that give a multiplier.
+        weights: "copied", where the weights network started from the model's own; else None.
         example_inputs: the example input where that was not one tensor of floating-point numbers,
             as `example_outline.described` gives it; empty: it held what only code makes again.
     """
@@ -68,6 +69,7 @@ class Recipe:
     output: str | int | None = None
     multipliers: tuple[str, ...] = ()
     example_inputs: Mapping[str, Any] | None = None
+    weights: str | None = None
 
 
 def describe_gate(gate: Gate | str) -> dict[str, Any] | None:

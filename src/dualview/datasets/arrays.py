@@ -24,7 +24,7 @@ from dualview.datasets.npz import checked_images
 from dualview.datasets.splits import completed
 from dualview.errors import DataError
 
-Pair = tuple[Any, Any]
+ImagesAndLabels = tuple[Any, Any]
 """Images and labels, tensors or arrays."""
 
 
@@ -67,8 +67,8 @@ def from_arrays(
     x: Any,
     y: Any,
     *,
-    validation: float | Pair = 0.1,
-    test: float | Pair = 0.2,
+    validation: float | ImagesAndLabels = 0.1,
+    test: float | ImagesAndLabels = 0.2,
     class_names: Sequence[str] | None = None,
     name: str = "own data",
     seed: int = 0,

@@ -17,13 +17,14 @@ from dualview.datasets.dataset import (
     channel_statistics,
 )
 from dualview.datasets.digits import read_digits
-from dualview.datasets.hub import is_hub_name, read_hub
+from dualview.datasets.hub import read_hub
 from dualview.datasets.image_folder import read_image_folder
 from dualview.datasets.npz import read_npz
 from dualview.datasets.parquet import has_parquet, read_parquet
 from dualview.datasets.splits import completed
 from dualview.datasets.tables import Columns
 from dualview.errors import DataError
+from dualview.hub import is_hub_name
 
 ACCEPTED = (
     "'digits', a folder of Parquet files (train-*.parquet), a Parquet or .npz file, a folder of "
@@ -124,11 +125,11 @@ def load(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        description=describe(name, source.formats, own_split=_own_split(name, source)),
+        description=description(name, source.formats, own_split=_own_split(name, source)),
     )
 
 
-def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
+def description(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
     """How reports name the data; a loss by JPEG is always said.
 
     Args:
@@ -136,13 +137,13 @@ def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> 
         formats: encodings of the images.
         own_split: the test split is not that of the original, which matters where it is well known.
 
-    >>> describe("cifar10", frozenset({"PNG"}))
+    >>> description("cifar10", frozenset({"PNG"}))
     'CIFAR-10'
-    >>> describe("cifar100", frozenset({"WEBP"}), own_split=True)
+    >>> description("cifar100", frozenset({"WEBP"}), own_split=True)
     'CIFAR-100, own split'
-    >>> describe("cifar10", frozenset({"JPEG"}))
+    >>> description("cifar10", frozenset({"JPEG"}))
     'CIFAR-10, JPEG re-encoding'
-    >>> describe("holidays", frozenset({"JPEG"}))
+    >>> description("holidays", frozenset({"JPEG"}))
     'holidays (JPEG images)'
     """
     known = LOSSLESS_ORIGINALS.get(_plain(name))

@@ -130,6 +130,8 @@ def _config(
         "kind": variant.kind,
         "beta": settings.beta if gated else None,
         "max_pool": settings.max_pool if gated else None,
+        # Without it there is no entry, as before there was the choice: earlier runs go on.
+        **({"weights": "copied"} if gated and settings.weights == "copied" else {}),
         **variant.options,
         **training_config(training),
     }

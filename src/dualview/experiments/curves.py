@@ -22,7 +22,7 @@ from dualview.experiments.summary import (
     kind_name,
     summarise,
 )
-from dualview.pages.axes import heading, panel, plain_log_ticks, spread
+from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, KindStyle, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -343,7 +343,7 @@ def _value_axis(axes: Axes, metric: str, curves: _Curves) -> None:
     elif is_stretched(metric, records):
         label += " (stretched towards 100)"
         _stretched_scale(axes, half_an_example(metric, records))
-    heading(axes, label)
+    panel_heading(axes, label)
 
 
 def is_stretched(metric: str, records: Iterable[RunRecord]) -> bool:

@@ -134,11 +134,11 @@ class Request:
         return on_this_machine(settings)
 
 
-Plan = Callable[[Request, Any, Path], list[Job]]
+PlanFunction = Callable[[Request, Any, Path], list[Job]]
 """(request, data or None, folder of the experiment) -> its jobs."""
 
 
-def plan_in(module: str) -> Plan:
+def plan_in(module: str) -> PlanFunction:
     """The function `plan` of a module that is imported when it is called, since it needs torch."""
 
     def plan(request: Request, data: Any, out: Path) -> list[Job]:
@@ -185,7 +185,7 @@ class Experiment:
     source: str
     duration: str
     default_data: str
-    plan: Plan
+    plan: PlanFunction
     tables: Callable[[Sequence[RunRecord]], list[Table]]
     figures: Figures = no_figures
     captions: Mapping[str, str] = field(default_factory=dict)

@@ -130,16 +130,7 @@ def load_run(
     given = {name: config[name] for name in NETWORK if config[name] is not None}
     kind, seed = given.pop("kind"), given.pop("seed")
     choose("kind", kind, KINDS)
-    loaded = _loaded(data)
-    factor = config.get(ENLARGED, 1)
-    if factor != 1:
-        name = f"{folder / CONFIG}: {ENLARGED}"
-        loaded = enlarged(loaded, require(name, factor, whole(1, 64), RunError))
-    if data_fingerprint(loaded) != config["data_fingerprint"]:
-        raise RunError(
-            f"{folder}: was trained on other data ({config['data']}) than {loaded.description}. "
-            "Repair: give the run's own --data, --validation and --test"
-        )
+    loaded = _data_of(folder, config, _loaded(data))
     settings = ComparisonSettings(kinds=(kind,), **given)
     maker = _own_maker(folder, settings, loaded, model)
     order = config.get("gate_order")
@@ -152,6 +143,20 @@ def load_run(
         )
     _load(net, folder)
     return FinishedRun(folder, as_gated(net, loaded).eval(), loaded, record)
+
+
+def _data_of(folder: Path, config: Mapping[str, Any], loaded: Dataset) -> Dataset:
+    """The data as the run saw it, enlarged where that was; other data is refused."""
+    factor = config.get(ENLARGED, 1)
+    if factor != 1:
+        name = f"{folder / CONFIG}: {ENLARGED}"
+        loaded = enlarged(loaded, require(name, factor, whole(1, 64), RunError))
+    if data_fingerprint(loaded) != config["data_fingerprint"]:
+        raise RunError(
+            f"{folder}: was trained on other data ({config['data']}) than {loaded.description}. "
+            "Repair: give the run's own --data, --validation and --test"
+        )
+    return loaded
 
 
 @takes(RunError, folder=file_path, data=optional(_data), model=optional(_model))

@@ -32,6 +32,7 @@ ENLARGED = "enlarged"
 """Of a run's config: how often each pixel of the data was repeated in both directions."""
 
 MAX_POOLING = ("average", "switch")
+WEIGHTS = ("fresh", "copied")
 
 MOST_SEEDS = 10_000
 """All runs are listed before the first one is trained."""
@@ -104,6 +105,8 @@ class ComparisonSettings:
         max_pool: what takes the place of max pooling in the weights network: "average" of the same
             window, or "switch", the gating network's choice of position. Default: switch for dgn,
             average for dlgn.
+        weights: what the weights networks start from: "fresh", a draw of their own, or "copied",
+            the architecture's own parameters, for one of yours that comes trained. Default: fresh.
         training: how each network is trained; its seed is replaced by the run's.
         experiment: name of the comparison in records and reports.
     """
@@ -116,6 +119,7 @@ class ComparisonSettings:
     seeds: int = 3
     beta: float = 4.0
     max_pool: str | None = field(default=None, metadata={CHOICES: MAX_POOLING})
+    weights: str | None = field(default=None, metadata={CHOICES: WEIGHTS})
     training: TrainSettings = field(default_factory=TrainSettings)
     experiment: str = "compare"
 
@@ -142,6 +146,8 @@ class ComparisonSettings:
             raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
         if self.max_pool is not None:
             choose("max_pool", self.max_pool, MAX_POOLING)
+        if self.weights is not None:
+            choose("weights", self.weights, WEIGHTS)
 
     def seeded(self, seed: int) -> TrainSettings:
         """The training settings of the runs with this seed."""

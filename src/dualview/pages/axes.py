@@ -31,7 +31,7 @@ def panel(
     return figure, axes
 
 
-def heading(axes: Axes, text: str) -> None:
+def panel_heading(axes: Axes, text: str) -> None:
     """The quantity on the y axis, written level above the panel where it is easy to read."""
     axes.annotate(
         text,

@@ -144,6 +144,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         output=value.get("output"),
         multipliers=tuple(value.get("multipliers", ())),
         example_inputs=value.get("example_inputs"),
+        weights=value.get("weights"),
     )
     return SavedConfig(
         recipe,
@@ -264,7 +265,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
-_CHOICES = ("mode", "output", "example_inputs")
+_CHOICES = ("mode", "output", "example_inputs", "weights")
 """Options of `disentangle` that are written only where they say something."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -274,6 +275,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         "the name or number of an output",
     ),
     "multipliers": (_is_list(_is_short), "a list of names of layers"),
+    "weights": _one_of("copied"),
     "example_inputs": (
         is_description,
         "a tensor's type and shape, or a tuple, list or dict of such, or plain values",

@@ -26,7 +26,7 @@ from dualview.conversion.sharing.rebuilding import network_outline, rebuilt, tra
 from dualview.errors import SavedNetworkError
 
 
-def describe(net: GatedNetwork) -> SavedConfig:
+def saved_config(net: GatedNetwork) -> SavedConfig:
     """The config of a network, without the checksum of a file that is still to be written.
 
     A reference architecture is named only if making it again gives this very network; where its

@@ -10,7 +10,7 @@ from torch import nn
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.conversion.sharing.config import CONFIG, SavedConfig, config_to_json, read_config
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.self_description import own_config, save_described, structure
 from dualview.errors import SavedNetworkError
 from dualview.files.writing import write_json
@@ -54,7 +54,7 @@ def save_network(net: nn.Module, path: Path) -> None:
     A plain module, and a network that no config describes, is its numbers alone.
     """
     try:
-        config = describe(net) if isinstance(net, GatedNetwork) else None
+        config = saved_config(net) if isinstance(net, GatedNetwork) else None
     except SavedNetworkError:
         config = None
     if config is None:

@@ -10,9 +10,9 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name, percent
 from dualview.experiments.tables import Table
 
-KINDS = ("dnn", "dgn", "dlgn")
+COMPARED_KINDS = ("dnn", "dgn", "dlgn")
 """Whose gates can be followed; the paper's is the first."""
-NAMES = ("complexity", "alignment", "rank", "condition")
+MEASURE_NAMES = ("complexity", "alignment", "rank", "condition")
 TABLE_ROWS = 8
 """Of the epochs measured, so many stand in the table."""
 
@@ -20,7 +20,7 @@ TABLE_ROWS = 8
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Complexity and alignment at some epochs, kind by kind, and what else was measured."""
     finished = [run for run in records if run.status == "finished"]
-    kinds = [kind for kind in KINDS if any(run.kind == kind for run in finished)]
+    kinds = [kind for kind in COMPARED_KINDS if any(run.kind == kind for run in finished)]
     return [_over_training(finished, kinds), _at_the_end(finished, kinds)]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from dualview.architectures import WITHOUT_DLGN
-from dualview.experiments.architectures.tables import KINDS, OF_ALL, WIDE
+from dualview.experiments.architectures.tables import COMPARED_KINDS, OF_ALL, WIDE
 from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
@@ -59,7 +59,7 @@ def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
 
 def _kinds(request: Request, one: Setting) -> tuple[str, ...]:
     """The kinds asked for, else all there are of the architecture."""
-    kinds = chosen_kinds(request, KINDS)
+    kinds = chosen_kinds(request, COMPARED_KINDS)
     arch, sized = one.comparison.arch, has_width(one.comparison)
     if request.kinds is None:
         kinds = tuple(kind for kind in kinds if kind in OF_ALL or arch not in WITHOUT_DLGN)

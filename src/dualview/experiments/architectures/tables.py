@@ -14,7 +14,7 @@ from dualview.experiments.summary import SummaryRow, kind_name, mean_sd, percent
 from dualview.experiments.tables import Table
 
 WIDE = "dnn-wide"
-KINDS = ("dnn", WIDE, "dgn", "dlgn", "dlgn-ones")
+COMPARED_KINDS = ("dnn", WIDE, "dgn", "dlgn", "dlgn-ones")
 OF_ALL = ("dnn", "dgn")
 """Kinds that any architecture has; the widened DNN is as large as a DLGN."""
 CLAIMED = ("dlgn", "dlgn-ones")
@@ -31,7 +31,11 @@ def by_architecture(records: Iterable[RunRecord]) -> list[tuple[str, list[RunRec
     """Records of one architecture together, architectures and kinds in the experiment's order."""
 
     def place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-        return architecture_place(record.architecture), KINDS.index(record.kind), record.seed
+        return (
+            architecture_place(record.architecture),
+            COMPARED_KINDS.index(record.kind),
+            record.seed,
+        )
 
     ordered = sorted(records, key=place)
     return [(arch, list(runs)) for arch, runs in groupby(ordered, lambda run: run.architecture)]

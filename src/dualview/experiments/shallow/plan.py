@@ -11,7 +11,7 @@ from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.recipes import setting
-from dualview.experiments.shallow.tables import KINDS
+from dualview.experiments.shallow.tables import COMPARED_KINDS
 from dualview.files.user_code import own_name
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
                 title=f"{architecture_name(arch)}, {variant.title}",
                 options={**variant.options, **one.options},
             )
-            for kind in chosen_kinds(request, KINDS)
+            for kind in chosen_kinds(request, COMPARED_KINDS)
             for variant in (of_kind(one.comparison, kind, one.data),)
         ]
         jobs += classifier_jobs(

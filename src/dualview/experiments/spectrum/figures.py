@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from dualview.experiments.records import RunRecord
 from dualview.experiments.spectrum.scores import (
     BAND_NAMES,
-    KINDS,
+    COMPARED_KINDS,
     explained,
     kinds_of,
     of_dimension,
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import heading, panel, plain_log_ticks, spread
+from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ CAPTIONS: Mapping[str, str] = {
     **{
         f"functions-{d}d-{kind}": f"{d}-D functions, {kind_name(kind)}. {_COURSE}"
         for d in (1, 2)
-        for kind in KINDS
+        for kind in COMPARED_KINDS
     },
     "image-bands": "Test accuracy on the images as they are, on their low and on their high "
     "frequencies. A marker is one seed, a bar their mean.",
@@ -68,7 +68,7 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     for band in BAND_NAMES:
         own = [r for r in images if r.measurements["band"] == band and "spectra" in r.measurements]
         if own:
-            found[f"filters-{band}"] = filter_spectra(own)
+            found[f"filters-{band}"] = filter_spectra_figure(own)
     return found
 
 
@@ -82,7 +82,7 @@ def by_frequency(runs: Sequence[RunRecord]) -> Figure:
             _draw_kind(axes, kind, frequencies, [run for run in runs if run.kind == kind])
         _frequency_ticks(axes, frequencies)
         axes.set_xlabel("periods on the unit interval, k", color=LIGHT["muted"])
-        heading(axes, f"R² of {runs[0].data}")
+        panel_heading(axes, f"R² of {runs[0].data}")
         axes.legend(frameon=False, fontsize="small")
     return figure
 
@@ -146,7 +146,7 @@ def over_epochs(runs: Sequence[RunRecord]) -> Figure:
         axes.set_ylim(-0.12, 1.05)
         _label_ends(axes, [f"k = {k}" for k in frequencies], [curve[-1] for curve in curves])
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
-        heading(axes, f"R² of {runs[0].data}, {kind_name(runs[0].kind)}")
+        panel_heading(axes, f"R² of {runs[0].data}, {kind_name(runs[0].kind)}")
     return figure
 
 
@@ -187,7 +187,7 @@ def by_band(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xlim(-0.6, len(bands) - 0.4)
         axes.tick_params(axis="x", length=0, labelcolor=LIGHT["ink"])
         axes.grid(axis="x", visible=False)
-        heading(axes, "Test accuracy, %")
+        panel_heading(axes, "Test accuracy, %")
         axes.legend(frameon=False, fontsize="small")
     return figure
 
@@ -209,7 +209,7 @@ def _draw_scores(axes: Axes, kind: str, x: float, scores: Sequence[float], *, na
     )
 
 
-def filter_spectra(runs: Sequence[RunRecord]) -> Figure:
+def filter_spectra_figure(runs: Sequence[RunRecord]) -> Figure:
     """Radially averaged power of each layer's composed filter, before and after training."""
     style = kind_style(runs[0].kind)
     after, before = (_mean_spectra(runs, name) for name in ("spectra", "spectra_initial"))
@@ -222,7 +222,7 @@ def filter_spectra(runs: Sequence[RunRecord]) -> Figure:
             axes.plot(range(len(old)), old, color=LIGHT["muted"], lw=weight, ls=":")
             axes.plot(range(len(new)), new, color=style.light, lw=weight)
         axes.set_xlabel("radius, cycles an image", color=LIGHT["muted"])
-        heading(axes, "Power of the composed filters, relative (log scale)")
+        panel_heading(axes, "Power of the composed filters, relative (log scale)")
         axes.grid(axis="x", visible=False)
         axes.margins(x=0.02)
         axes.autoscale_view()
