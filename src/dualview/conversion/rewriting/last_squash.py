@@ -78,7 +78,7 @@ def _logits(
         return None, {}
     logits = pytree.tree_unflatten([found[0] for found in sources], structure)
     places = {
-        found[0]: tuple(key.idx if hasattr(key, "idx") else key.key for key in path)
+        found[0]: tuple(map(_key, path))
         for (path, _), found in zip(leaves, sources, strict=True)
         if isinstance(found[0], fx.Node)
     }
@@ -91,6 +91,11 @@ def _sources(leaf: fx.Node, tail: set[fx.Node], kinds: Mapping[fx.Node, str]) ->
         return [leaf]
     inner = (_sources(s, tail, kinds) for s in leaf.all_input_nodes if kinds[s] == "data")
     return list(dict.fromkeys(source for found in inner for source in found))
+
+
+def _key(entry: Any) -> Any:
+    """The index or key of one step into a tuple, list or dictionary."""
+    return entry.idx if hasattr(entry, "idx") else entry.key
 
 
 def _at(graph: fx.Graph, value: fx.Node, path: Path) -> fx.Node:
