@@ -6,7 +6,9 @@
   modes is refused, and taken as in evaluation mode on request.
 - Several inputs, tokens, several outputs and data classes convert; `output=` picks one. They are
   saved, loaded again to the last bit, and exported to ONNX for any number of examples.
-- Without an example, and where export cannot follow, the message says so.
+- What no input changes, computed step by step and in place, is a constant.
+- Without an example, and where export cannot follow, the message says so. An autograd function of
+  the user's, whose backward would be lost, is refused.
 """
 
 import io
@@ -395,3 +397,23 @@ def test_what_no_input_changes_is_a_constant():
     torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
     with pytest.raises(ConversionError, match=r"in place|examples"):
         dv.disentangle(Checked(written_over).to(D).eval(), "dnn", example_input=x[:2])
+
+
+class Steep(torch.autograd.Function):
+    """Twice its input, and a slope that is none of that."""
+
+    @staticmethod
+    def forward(ctx, h):
+        return h * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 100
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_backward_of_its_own_is_not_lost(frozen):
+    model = Checked(lambda m, h: torch.relu(Steep.apply(h) - 1)).requires_grad_(not frozen)
+    with pytest.raises(TracingError, match=r"calls Steep, a torch\.autograd\.Function"):
+        dv.disentangle(model, "dnn", example_input=torch.randn(2, 3, 4, 4))
+    assert all(p.requires_grad is not frozen for p in model.parameters())

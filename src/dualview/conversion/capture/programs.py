@@ -42,6 +42,7 @@ def captured(own: nn.Module, example: Example, *, evaluation_only: bool = False)
     following: dict[str, float] = {}
     with _modes_kept(own):
         own.eval()
+        _refuse_own_backwards(own, batch)
         with _reads_of_the_mode(own) as reads:
             program = _program(own, batch)
         if reads and not evaluation_only:
@@ -70,6 +71,41 @@ def _program(own: nn.Module, batch: Example) -> ExportedProgram:
             f"is not needed (use_cache=False of a language model); or convert the part of the "
             f"model before or after that line"
         ) from error
+
+
+def _refuse_own_backwards(own: nn.Module, batch: Example) -> None:
+    """Refuse an autograd function of the user's: of it the capture keeps the forward alone.
+
+    Raises:
+        TracingError: the outputs come from one.
+    """
+    frozen = [p for p in own.parameters() if p.is_floating_point() and not p.requires_grad]
+    inputs = batch.copied().followed()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            outputs = own(*inputs.args, **inputs.kwargs)
+    except Exception:  # that is told where the operation that fails is known
+        return
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    waiting, seen = [leaf.grad_fn for leaf in leaves], set()
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        if isinstance(step, torch.autograd.function.BackwardCFunction):
+            name = type(step).__name__.removesuffix("Backward")
+            raise TracingError(
+                f"{type(own).__name__}: forward calls {name}, a torch.autograd.Function with a "
+                f"backward of its own, which no graph keeps. Repair: write it with PyTorch's own "
+                f"operations (checkpoint: use_reentrant=False)"
+            )
+        waiting += [following for following, _ in step.next_functions]
 
 
 @contextmanager
