@@ -6,7 +6,6 @@
   modes is refused, and taken as in evaluation mode on request.
 - Several inputs, tokens, several outputs and data classes convert; `output=` picks one. They are
   saved, loaded again to the last bit, and exported to ONNX for any number of examples.
-- What no input changes, computed step by step and in place, is a constant.
 - Without an example, and where export cannot follow, the message says so. An autograd function of
   the user's, whose backward would be lost, is refused.
 """
@@ -364,39 +363,6 @@ def test_save_and_load(tmp_path):
     again = dv.GatedNetwork.from_pretrained(tmp_path, model=MODELS["layers"]().double())
     torch.testing.assert_close(again(x), net(x))
     assert again.recipe.mode == "evaluation"
-
-
-def windows_shifted(m, h):
-    """A mask of windows, filled in place as Swin's is, for scores between places."""
-    regions = h.new_zeros((4, 4))
-    for number, rows in enumerate((slice(0, -2), slice(-2, None))):
-        for columns in (slice(0, -1), slice(-1, None)):
-            regions[rows, columns] = float(number) + (columns.start or 0)
-    flat = regions.view(1, 16)
-    mask = (flat.unsqueeze(1) - flat.unsqueeze(2)).masked_fill(flat.unsqueeze(1) != 0, -9.0)
-    tokens = h.flatten(2).transpose(1, 2)
-    scores = torch.softmax(tokens @ tokens.transpose(1, 2) + mask, -1)
-    regions.fill_(2.0)  # what was read before stays as it was
-    return torch.relu(m.norm(scores @ tokens) * regions[0, :1]).transpose(1, 2)
-
-
-def written_over(m, h):
-    """A fresh tensor that values of the input are written into is no constant."""
-    fresh = h.new_zeros((4,))
-    part = fresh[1:]
-    part += 3.0
-    fresh.mul_(h.mean((0, 2, 3)))
-    return torch.relu(h.mean((2, 3)) + fresh + part.sum())
-
-
-def test_what_no_input_changes_is_a_constant():
-    torch.manual_seed(0)
-    model = Checked(windows_shifted, norm=nn.LayerNorm(4)).to(D).eval()
-    x = torch.randn(5, 3, 4, 4, dtype=D)
-    net = dv.disentangle(model, "dnn", example_input=x[:2])
-    torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
-    with pytest.raises(ConversionError, match=r"in place|examples"):
-        dv.disentangle(Checked(written_over).to(D).eval(), "dnn", example_input=x[:2])
 
 
 class Steep(torch.autograd.Function):

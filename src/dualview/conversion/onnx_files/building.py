@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from dualview.conversion.onnx_files.calls import Sizes, Value, scalar_of
+from dualview.conversion.onnx_files.calls import OnnxValue, Sizes, scalar_of
 
 
 class Builder:
@@ -40,7 +40,7 @@ class Builder:
         self.root.add_module(path, module)
         return self.graph.call_module(path, args)
 
-    def operand(self, value: Value | None, rank: int) -> Any:
+    def operand(self, value: OnnxValue | None, rank: int) -> Any:
         """`value` as an argument: a node, or a number where broadcasting is the same with it."""
         if isinstance(value, Sizes):
             return value.entries[0] if value.scalar else list(value.entries)

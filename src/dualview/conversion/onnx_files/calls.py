@@ -24,7 +24,7 @@ class Sizes:
     scalar: bool = False
 
 
-Value = fx.Node | Tensor | Sizes
+OnnxValue = fx.Node | Tensor | Sizes
 Dims = tuple[int | None, ...]
 """The sizes of a value; None where a size is free."""
 
@@ -46,7 +46,7 @@ class OnnxCall:
 
     op: str
     name: str
-    inputs: tuple[Value | None, ...]
+    inputs: tuple[OnnxValue | None, ...]
     options: dict[str, Any]
     outputs: int
     dims: tuple[Dims | None, ...]
@@ -120,6 +120,10 @@ class OnnxCall:
         return UnsupportedOperationError(f"{self.op} {self.name!r}: {reason}. Repair: {repair}")
 
 
+OnnxRule = Callable[[OnnxCall], Any]
+"""What stands for an operation: a node, or a tuple of nodes where it has several outputs."""
+
+
 def scalar_of(value: Tensor) -> float | int | bool:
     """The one number of a tensor."""
     number: float | int | bool = value.reshape(()).item()
@@ -131,7 +135,7 @@ def is_known(entries: tuple[int | fx.Node, ...]) -> bool:
     return all(isinstance(entry, int) for entry in entries)
 
 
-def known_or_sizes(entries: tuple[int | fx.Node, ...], scalar: bool = False) -> Value:
+def known_or_sizes(entries: tuple[int | fx.Node, ...], scalar: bool = False) -> OnnxValue:
     """A constant where every entry is known."""
     if not is_known(entries):
         return Sizes(entries, scalar)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,9 +14,8 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.layer_tensors import batch_norm, give_tensor
-from dualview.conversion.onnx_files.calls import OnnxCall
+from dualview.conversion.onnx_files.calls import OnnxCall, OnnxRule
 
-Rule = Callable[[OnnxCall], Any]
 Pads = tuple[list[int], list[int]]
 
 
@@ -258,11 +256,11 @@ def _average_pool(call: OnnxCall) -> Any:
     return call.layer(layer, call.x if even else _padded(call, pads))
 
 
-def _whole_map(kinds: tuple[Any, ...]) -> Rule:
+def _whole_map(kinds: tuple[Any, ...]) -> OnnxRule:
     return lambda call: call.layer(kinds[call.rank() - 3](1))
 
 
-LAYERS: dict[str, Rule] = {
+LAYERS: dict[str, OnnxRule] = {
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Conv": _convolution,

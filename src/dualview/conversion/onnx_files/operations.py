@@ -15,17 +15,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
-from dualview.conversion.onnx_files.calls import OnnxCall, Sizes, scalar_of
-
-Rule = Callable[[OnnxCall], Any]
+from dualview.conversion.onnx_files.calls import OnnxCall, OnnxRule, Sizes, scalar_of
 
 
-def _function(target: Callable[..., Any]) -> Rule:
+def _function(target: Callable[..., Any]) -> OnnxRule:
     """All inputs, in their order."""
     return lambda call: call.function(target, *map(call.operand, range(len(call.inputs))))
 
 
-def _layer(make: Callable[..., nn.Module], **options: tuple[str, Any]) -> Rule:
+def _layer(make: Callable[..., nn.Module], **options: tuple[str, Any]) -> OnnxRule:
     """A layer; of each of its options the name that ONNX has for it, and the default."""
 
     def rule(call: OnnxCall) -> fx.Node:
@@ -35,7 +33,7 @@ def _layer(make: Callable[..., nn.Module], **options: tuple[str, Any]) -> Rule:
     return rule
 
 
-def _folding(target: Callable[[Any, Any], Any]) -> Rule:
+def _folding(target: Callable[[Any, Any], Any]) -> OnnxRule:
     """A function of two, over any number of inputs."""
 
     def rule(call: OnnxCall) -> Any:
@@ -51,7 +49,7 @@ def _mean_of_inputs(call: OnnxCall) -> fx.Node:
     return call.function(operator.truediv, _folding(operator.add)(call), len(call.inputs))
 
 
-def _bounded(name: str, both: Callable[..., Any]) -> Rule:
+def _bounded(name: str, both: Callable[..., Any]) -> OnnxRule:
     """The larger or the smaller one; a clip from one side where one is a number."""
 
     def rule(call: OnnxCall) -> fx.Node:
@@ -93,7 +91,7 @@ def _selu(call: OnnxCall) -> fx.Node:
     return call.layer(nn.SELU())
 
 
-def _softmax(make: Callable[[int], nn.Module]) -> Rule:
+def _softmax(make: Callable[[int], nn.Module]) -> OnnxRule:
     return lambda call: call.layer(make(call.axis(-1)))
 
 
@@ -113,7 +111,7 @@ _TYPES = {
 """ONNX's numbers of types."""
 
 
-def _reduced(target: Callable[..., Any], **options: Any) -> Rule:
+def _reduced(target: Callable[..., Any], **options: Any) -> OnnxRule:
     def rule(call: OnnxCall) -> Any:
         axes = call.numbers(1, call.options.get("axes"))
         if not axes:
@@ -373,7 +371,7 @@ def _range(call: OnnxCall) -> Any:
     raise call.refused("it counts to a number that is computed from the network's input")
 
 
-OPERATIONS: dict[str, Rule] = {
+OPERATIONS: dict[str, OnnxRule] = {
     # activations
     "Celu": _layer(nn.CELU, alpha=("alpha", 1.0)),
     "Clip": _clip,

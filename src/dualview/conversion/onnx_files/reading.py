@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion.onnx_files.building import Builder, identifier
-from dualview.conversion.onnx_files.calls import Dims, OnnxCall, Value
+from dualview.conversion.onnx_files.calls import Dims, OnnxCall, OnnxValue
 from dualview.conversion.onnx_files.layers import LAYERS
 from dualview.conversion.onnx_files.operations import OPERATIONS
 from dualview.conversion.onnx_files.sizes import of_sizes
@@ -67,7 +67,7 @@ def from_onnx(model: Any) -> fx.GraphModule:
     examples = _free_examples(graph)
     weights = {tensor.name: _tensor(tensor) for tensor in graph.initializer}
     builder = Builder({id(tensor): name for name, tensor in weights.items()}, examples)
-    values: dict[str, Value] = dict(weights)
+    values: dict[str, OnnxValue] = dict(weights)
     for given in graph.input:
         if given.name not in values:
             values[given.name] = builder.graph.placeholder(identifier(given.name))
@@ -152,7 +152,7 @@ def _inferred_sizes(proto: Any) -> dict[str, Dims]:
 
 
 def _add(
-    builder: Builder, node: Any, values: dict[str, Value], sizes: dict[str, Dims], name: str
+    builder: Builder, node: Any, values: dict[str, OnnxValue], sizes: dict[str, Dims], name: str
 ) -> None:
     """Add what `node` is to the graph, and its outputs to `values`."""
     missing = [key for key in node.input if key and key not in values]

@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import fx
 
-from dualview.conversion.onnx_files.calls import OnnxCall, Sizes, Value, known_or_sizes
+from dualview.conversion.onnx_files.calls import OnnxCall, OnnxValue, Sizes, known_or_sizes
 
 Entries = tuple[int | fx.Node, ...]
 
 
-def of_sizes(call: OnnxCall) -> Value | None:
+def of_sizes(call: OnnxCall) -> OnnxValue | None:
     """What `call` makes of `Sizes`; None where it is no operation of sizes."""
     if call.op == "Shape":
         return _shape(call)
@@ -24,7 +24,7 @@ def of_sizes(call: OnnxCall) -> Value | None:
     return rule(call)
 
 
-def _shape(call: OnnxCall) -> Value:
+def _shape(call: OnnxCall) -> OnnxValue:
     dims = call.dims[0]
     if dims is None:
         raise call.refused("the number of axes of its input cannot be inferred from the file")
@@ -36,40 +36,40 @@ def _shape(call: OnnxCall) -> Value:
     return known_or_sizes(entries[start:end])
 
 
-def _same(call: OnnxCall) -> Value:
+def _same(call: OnnxCall) -> OnnxValue:
     value = call.inputs[0]
     assert value is not None
     return value
 
 
-def _vector(call: OnnxCall) -> Value:
+def _vector(call: OnnxCall) -> OnnxValue:
     """Of one number, or of a vector, a vector: what Unsqueeze and Reshape to (-1,) make."""
     return known_or_sizes(call.sizes(0))
 
 
-def _number(call: OnnxCall) -> Value:
+def _number(call: OnnxCall) -> OnnxValue:
     """Of a vector of one number the number."""
     return known_or_sizes(call.sizes(0), scalar=True)
 
 
-def _gather(call: OnnxCall) -> Value:
+def _gather(call: OnnxCall) -> OnnxValue:
     entries, index = call.sizes(0), call.constant(1)
     found = tuple(entries[int(k)] for k in index.flatten())
     return known_or_sizes(found, scalar=index.dim() == 0)
 
 
-def _slice(call: OnnxCall) -> Value:
+def _slice(call: OnnxCall) -> OnnxValue:
     (start,), (end,) = call.numbers(1), call.numbers(2)
     (step,) = call.numbers(4, [1])
     return known_or_sizes(call.sizes(0)[start:end:step])
 
 
-def _concat(call: OnnxCall) -> Value:
+def _concat(call: OnnxCall) -> OnnxValue:
     return known_or_sizes(tuple(e for k in range(len(call.inputs)) for e in call.sizes(k)))
 
 
-def _elementwise(function: Callable[[Any, Any], Any]) -> Callable[[OnnxCall], Value]:
-    def rule(call: OnnxCall) -> Value:
+def _elementwise(function: Callable[[Any, Any], Any]) -> Callable[[OnnxCall], OnnxValue]:
+    def rule(call: OnnxCall) -> OnnxValue:
         left, right = call.sizes(0), call.sizes(1)
         length = max(len(left), len(right))
         pairs = zip(left * (length // len(left)), right * (length // len(right)), strict=True)
@@ -88,7 +88,7 @@ def _is_scalar(value: Any) -> bool:
     return value.scalar if isinstance(value, Sizes) else value.dim() == 0
 
 
-_RULES: dict[str, Callable[[OnnxCall], Value]] = {
+_RULES: dict[str, Callable[[OnnxCall], OnnxValue]] = {
     "Add": _elementwise(operator.add),
     "Sub": _elementwise(operator.sub),
     "Mul": _elementwise(operator.mul),

@@ -55,13 +55,13 @@ def cut_off_squash(module: fx.GraphModule, kinds: Mapping[fx.Node, str]) -> fx.G
     return squash
 
 
-Path = tuple[Any, ...]
+_Path = tuple[Any, ...]
 """Keys, from the outside in, that lead to a value in tuples, lists and dictionaries."""
 
 
 def _logits(
     given: Any, tail: set[fx.Node], kinds: Mapping[fx.Node, str]
-) -> tuple[Any, dict[fx.Node, Path]]:
+) -> tuple[Any, dict[fx.Node, _Path]]:
     """What the graph gives instead, and where each value that `tail` reads stands in it.
 
     None instead where an output is made of several values.
@@ -98,7 +98,7 @@ def _key(entry: Any) -> Any:
     return entry.idx if hasattr(entry, "idx") else entry.key
 
 
-def _at(graph: fx.Graph, value: fx.Node, path: Path) -> fx.Node:
+def _at(graph: fx.Graph, value: fx.Node, path: _Path) -> fx.Node:
     for key in path:
         value = graph.call_function(operator.getitem, (value, key))
     return value
