@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
+from dualview.experiments.records import Provenance
 from dualview.experiments.tables import Table, to_markdown
 
 from .measuring import BOUNDS, WORKS, Outcome
@@ -133,10 +133,13 @@ def _as_text(message: str) -> str:
 
 
 def _where(outcomes: list[Outcome]) -> str:
-    kept = Counter((o.distribution, replace(o.provenance, finished="")) for o in outcomes)
+    kept: dict[tuple[str, Provenance], list[str]] = {}
+    for o in outcomes:
+        machine = replace(o.provenance, finished="", commit="")
+        kept.setdefault((o.distribution, machine), []).append(o.provenance.commit or "unknown")
     lines = [
-        f"- {n} of {distribution} at commit {at.commit or 'unknown'}, PyTorch {at.torch}, "
-        f"Python {at.python}, {at.machine}, {at.device}."
-        for (distribution, at), n in kept.items()
+        f"- {len(commits)} of {distribution} at {', '.join(dict.fromkeys(commits))}; PyTorch "
+        f"{at.torch}, Python {at.python}, {at.machine}, {at.device}."
+        for (distribution, at), commits in kept.items()
     ]
-    return "\n".join(["## Measured", "", *lines])
+    return "\n".join(["## Measured", "", "At these commits:", "", *lines])

