@@ -14,6 +14,8 @@ as `[..., lane]` with `LANES`, and a block as `[..., row, lane]`.
     load(f, k)          f[k + r * LANES + l]
     store(f, k, v)      the reverse
     store_rows(f, k, pitch, v)  f[k + r * pitch + l] = v
+    gathered(f, at, i, k)       f[at[i + r] + k + l]
+    scatter(f, at, i, k, v)     the reverse
     accumulate(f, k, v) f[k + r * LANES + l] += v, f in float64
     fill(s)             the float32 s everywhere
     u + v, u * v        elementwise, float32
@@ -175,6 +177,42 @@ def store_rows(typing_context, array, index, pitch, block):
         return ctx.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, block), generate
+
+
+def _row_pointers(ctx: Any, builder: Any, sig: Any, args: Any, element: ir.Type) -> list[Any]:
+    """One pointer a row, from (array, starts of the rows, index of the first start, offset)."""
+    array, places, first, offset = args[:4]
+    data = ctx.make_array(sig.args[0])(ctx, builder, array).data
+    starts = ctx.make_array(sig.args[1])(ctx, builder, places).data
+    pointers = []
+    for row in range(ROWS):
+        number = builder.add(first, ir.Constant(_I64, row))
+        start = builder.load(builder.gep(starts, [number], inbounds=True))
+        pointer = builder.gep(data, [builder.add(start, offset)], inbounds=True)
+        pointers.append(builder.bitcast(pointer, element.as_pointer()))
+    return pointers
+
+
+@intrinsic
+def gathered(typing_context, array, places, first, offset):
+    kind = _block_of(array)
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _row_pointers(ctx, builder, sig, args, _vector(kind.element))
+        return _join(builder, [builder.load(p, align=4) for p in pointers])
+
+    return kind(array, places, types.intp, types.intp), generate
+
+
+@intrinsic
+def scatter(typing_context, array, places, first, offset, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _row_pointers(ctx, builder, sig, args, _vector(block.element))
+        for pointer, vector in zip(pointers, _split(builder, args[4]), strict=True):
+            builder.store(vector, pointer, align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(array, places, types.intp, types.intp, block), generate
 
 
 @intrinsic
