@@ -214,17 +214,21 @@ def packed(factor: Factor, inputs: Inputs, groups: int, lanes: int) -> np.ndarra
     """A factor on some examples, as the compiled loops read it.
 
     Returns:
-        (n, windows, groups, words, positions): uint32 with one bit a channel, or float32 with one
-        word a channel. Positions are filled up with zeros to a multiple of `lanes`.
+        (n, windows, groups, blocks, words, lanes): uint32 with one bit a channel, or float32 with
+        one word a channel. Positions are filled up with zeros, one at least, to blocks of `lanes`.
     """
     value = factor.evaluate(inputs).expand(len(inputs[0]), -1, -1, -1, -1)
     n, windows, c, *size = value.shape
     positions = math.prod(size)
+    blocks = positions // lanes + 1
     value = value.reshape(n, windows, groups, c // groups, positions)
-    value = F.pad(value, (0, (positions // lanes + 1) * lanes - positions))
-    if not factor.hard:
-        return np.ascontiguousarray(value.float().numpy())
-    words = -(-c // groups // 32)
-    bits = F.pad(value, (0, 0, 0, words * 32 - c // groups)).numpy()
-    last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little").view("<u4")
-    return np.ascontiguousarray(np.moveaxis(last.astype(np.uint32, copy=False), -1, 3))
+    value = F.pad(value, (0, blocks * lanes - positions))
+    if factor.hard:
+        words = -(-c // groups // 32)
+        bits = F.pad(value, (0, 0, 0, words * 32 - c // groups)).numpy()
+        last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little").view("<u4")
+        numbers = np.moveaxis(last.astype(np.uint32, copy=False), -1, 3)
+    else:
+        numbers = value.float().numpy()
+    numbers = numbers.reshape(*numbers.shape[:4], blocks, lanes)
+    return np.ascontiguousarray(numbers.swapaxes(3, 4))

@@ -5,7 +5,7 @@ times its groups) `lines` lines of `pitch` numbers, one for each position held o
 Its entries are those of the second example's positions, with zeros behind. The last line but one
 holds zeros only, the last one takes what nobody reads. `at` arrays name the starts of lines within
 a sub-plane, for each position of the rows in work, with as many spare ones behind as a block has
-rows. Masks are those of `factors.packed`, flat. A thread makes the positions `start` to `stop`.
+rows. Masks are those of `factors.packed`, flat. A thread makes what is between `start` and `stop`.
 
 numba infers all types, so the functions here carry no annotations.
 """
@@ -33,90 +33,153 @@ from dualview.path_kernel.fast.simd_block import (
 
 @compiled
 def overlap_rows(
-    shape, scales, groups, first, second, left, right, source, target, at_in, at_out, weights
+    shape, scales, groups, first, second, left, right, source, target, at_in, at_out, weights, taken
 ):
     """One part of an `Overlap`: kernel times overlap of two masks, into the target's rows.
 
+    The second example's positions `start` to `stop` are gone through in pieces, whose masks and
+    lines stay in the cache while all positions of the first one pass.
+
     Args:
-        shape: (start, stop, pitch, copies, whether to add, windows, words of the mask, whether the
-            source is a constant, size of the source's sub-planes, their groups, the same of the
-            target, numbers from one window of the source to the next, first position in work).
+        shape: (start, stop, length of a piece, copies, whether to add, windows, words of the mask,
+            whether the source is a constant, size of the source's sub-planes, their groups, the
+            same of the target, numbers of a mask's window and group, first position in work, pitch
+            of the source, whether windows have weights).
         scales: scale, slope of the NTK, constants (NPK, NTK), bias (NPK, NTK).
         groups: (mask's groups, 3): group of the source, group of the target, whether it is the
             first one for its target.
         first, second: the examples of each pair.
         left, right: masks.
         source, target: planes.
-        at_in: lines of the source, windows after windows; `at_out`: lines of the target.
+        at_in: lines of the source, or numbers of lines of `taken[0]`, windows after windows.
+        at_out: lines of the target.
         weights: of the windows of the first example, (windows, positions).
+        taken: of windows: the lines that are read, for each tap and position of the second example
+            what it reads of a line, and its weight; else empty.
     """
-    start, stop, pitch, copies, add, windows, words, constant = shape[:8]
-    in_size, in_groups, out_size, out_groups, window_size, offset = shape[8:14]
-    count = len(at_out)
-    live = np.zeros(windows, np.int64)
-    bias0, bias1 = fill(scales[4]), fill(scales[5])
-    scale, slope = fill(scales[0]), fill(scales[1])
-    constant0, constant1 = fill(scales[2]), fill(scales[3])
+    start, stop, piece, copies, add, windows, words, constant = shape[:8]
+    in_size, in_groups, out_size, out_groups, mask_size, offset, pitch, weighted = shape[8:16]
+    lines, tables, table_weights = taken
+    joins_all = add != 0
     parts = len(groups)
+    live = np.zeros(windows, np.int64)
+    windowed = len(lines) > 0
+    many = copies * len(lines) * windows * piece
+    scratch = np.zeros(many + LANES if windowed else LANES, np.float32)
+    counts = (len(at_out), copies, windows, words, constant, mask_size, offset, weighted)
     for b in range(len(first)):
         for g in range(parts):
             origin = (b * copies * in_groups + groups[g, 0]) * in_size
-            origin2 = origin + in_groups * in_size
             goal = (b * copies * out_groups + groups[g, 1]) * out_size
-            goal2 = goal + out_groups * out_size
-            joins = add != 0 or groups[g, 2] == 0
-            mask_a = (first[b] * windows * parts + g) * words * pitch
-            mask_b = (second[b] * windows * parts + g) * words * pitch
-            step_a, step_b = parts * words * pitch, parts * words * pitch
-            for p in range(start, stop, ROWS):
-                alive = _live_windows(left, mask_a + offset + p, step_a, pitch, words, live)
-                for q in range(0, pitch, LANES):
-                    value, extra = fill(np.float32(0)), fill(np.float32(0))
-                    for n in range(alive):
-                        u = live[n]
-                        i = mask_a + u * step_a + offset + p
-                        weight = scale * rows(weights, u * count + p)
-                        for v in range(windows):
-                            overlap = weight
-                            if words > 0:
-                                j = mask_b + v * step_b + q
-                                overlap = weight * _overlap(left, i, right, j, pitch, words)
-                            if constant:
-                                value = value + overlap * constant0
-                                extra = extra + overlap * constant1
-                            else:
-                                k = origin + v * window_size + q
-                                value = value + overlap * gathered(source, at_in, u * count + p, k)
-                                if copies == 2:
-                                    k = origin2 + v * window_size + q
-                                    extra = extra + overlap * gathered(
-                                        source, at_in, u * count + p, k
-                                    )
-                    if copies == 2:
-                        extra = extra + slope * value
-                        if joins:
-                            extra = extra + gathered(target, at_out, p, goal2 + q)
+            mask_a = (first[b] * windows * parts + g) * mask_size
+            mask_b = (second[b] * windows * parts + g) * mask_size
+            joins = joins_all or groups[g, 2] == 0
+            for low in range(start, stop, piece):
+                high = min(low + piece, stop)
+                if windowed:
+                    for copy in range(copies):
+                        begin = origin + copy * in_groups * in_size
+                        _take(
+                            source, begin, pitch, lines, tables, table_weights, low, high, piece,
+                            scratch, copy * len(lines) * windows * piece,
+                        )
+                    place = (-low, len(lines) * windows * piece, piece, goal, out_groups * out_size)
+                    _overlap_piece(
+                        counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right,
+                        scratch, target, at_in, at_out, weights, live,
+                    )
+                else:
+                    place = (origin, in_groups * in_size, 0, goal, out_groups * out_size)
+                    _overlap_piece(
+                        counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right,
+                        source, target, at_in, at_out, weights, live,
+                    )
+
+
+@compiled
+def _take(source, origin, pitch, lines, tables, weights, low, high, piece, scratch, at):
+    """Columns `low` to `high` of each line, for every tap: [line, tap, position]."""
+    for n in range(len(lines)):
+        read = source[origin + lines[n] : origin + lines[n] + pitch]
+        for v in range(len(tables)):
+            out = scratch[at : at + high - low]
+            table, weight = tables[v, low:high], weights[v, low:high]
+            for q in range(high - low):
+                out[q] = weight[q] * read[table[q]]
+            at += piece
+
+
+@compiled
+def _overlap_piece(
+    counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right, source, target,
+    at_in, at_out, weights, live,
+):
+    """Positions `low` to `high` of the second example, against all in work of the first one."""
+    count, copies, windows, words, constant, mask_size, offset, weighted = counts
+    origin, in_copy, tap, goal, out_copy = place
+    scale, slope = fill(scales[0]), fill(scales[1])
+    constant0, constant1 = fill(scales[2]), fill(scales[3])
+    bias0, bias1 = fill(scales[4]), fill(scales[5])
+    step = parts * mask_size
+    for p in range(0, count, ROWS):
+        inside = (offset + p) // LANES * words * LANES + (offset + p) % LANES
+        alive = _live_windows(left, mask_a + inside, step, words, live)
+        for q in range(low, high, LANES):
+            value, extra = fill(np.float32(0)), fill(np.float32(0))
+            for n in range(alive):
+                u = live[n]
+                i, j = mask_a + u * step + inside, mask_b + q * words
+                at = u * count + p
+                part, more = fill(np.float32(0)), fill(np.float32(0))
+                for v in range(windows):
+                    k = origin + v * tap + q
+                    if words > 0:
+                        overlap = _overlap(left, i, right, j + v * step, words)
+                        if constant:
+                            part = part + overlap
                         else:
-                            extra = extra + bias1
-                        scatter(target, at_out, p, goal2 + q, extra)
-                    if joins:
-                        value = value + gathered(target, at_out, p, goal + q)
+                            part = part + overlap * gathered(source, at_in, at, k)
+                            if copies == 2:
+                                more = more + overlap * gathered(source, at_in, at, k + in_copy)
+                    elif constant:
+                        part = fill(np.float32(1))
                     else:
-                        value = value + bias0
-                    scatter(target, at_out, p, goal + q, value)
+                        part = gathered(source, at_in, at, k)
+                        if copies == 2:
+                            more = gathered(source, at_in, at, k + in_copy)
+                if weighted:
+                    weight = rows(weights, at)
+                    part, more = part * weight, more * weight
+                value, extra = value + part, extra + more
+            if constant:
+                extra = value * constant1
+                value = value * constant0
+            value = value * scale
+            if copies == 2:
+                extra = extra * scale + slope * value
+                if joins:
+                    extra = extra + gathered(target, at_out, p, goal + out_copy + q)
+                else:
+                    extra = extra + bias1
+                scatter(target, at_out, p, goal + out_copy + q, extra)
+            if joins:
+                value = value + gathered(target, at_out, p, goal + q)
+            else:
+                value = value + bias0
+            scatter(target, at_out, p, goal + q, value)
 
 
 @inlined
-def _overlap(left, i, right, j, pitch, words):
+def _overlap(left, i, right, j, words):
     """Channels on in both, of a block of positions."""
     count = overlap_of(rows(left, i), lanes(right, j))
     for k in range(1, words):
-        count = count + overlap_of(rows(left, i + k * pitch), lanes(right, j + k * pitch))
+        count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
     return to_float(count)
 
 
 @inlined
-def _live_windows(mask, at, step, pitch, words, live):
+def _live_windows(mask, at, step, words, live):
     """Those windows in which some channel of some row of the block is on; returns how many."""
     if len(live) == 1:
         live[0] = 0
@@ -126,7 +189,7 @@ def _live_windows(mask, at, step, pitch, words, live):
         found = words == 0
         for k in range(words):
             for r in range(ROWS):
-                if mask[at + u * step + k * pitch + r] != 0:
+                if mask[at + u * step + k * LANES + r] != 0:
                     found = True
         if found:
             live[alive] = u
@@ -217,21 +280,21 @@ def _finish(target, b, start, stop, size, copies, groups, out_size, at_out, scal
 
 
 @compiled
-def moved_columns(shape, tables, weights, source, target, lines_in, lines_out):
-    """`target[v][line, q] = weights[v, q] source[line, tables[v, q]]`, or their sum over v.
+def mapped_columns(shape, tables, weights, source, target, lines_in, lines_out):
+    """`target[line, q] = sum_v weights[v, q] source[line, tables[v, q]]`.
 
-    `shape`: (start, stop, source's pitch, sub-planes, its size, target's pitch, target's sub-plane,
-    numbers from one v to the next, or 0 to sum).
+    `shape`: (start, stop, source's pitch, sub-planes, size of a source's sub-plane, of a target's).
     """
-    start, stop, pitch, planes, in_size, out_pitch, out_size, apart = shape
+    start, stop, pitch, planes, in_size, out_size = shape
     size = tables.shape[1]
     for g in range(planes):
         for n in range(start, stop):
             read = source[g * in_size + lines_in[n] : g * in_size + lines_in[n] + pitch]
+            to = g * out_size + lines_out[n]
+            out = target[to : to + size]
             for v in range(len(tables)):
-                to = g * out_size + v * apart + lines_out[n]
-                out, table, weight = target[to : to + size], tables[v], weights[v]
-                if v == 0 or apart:
+                table, weight = tables[v], weights[v]
+                if v == 0:
                     for q in range(size):
                         out[q] = weight[q] * read[table[q]]
                 else:

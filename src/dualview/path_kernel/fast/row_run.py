@@ -18,7 +18,7 @@ from dualview.path_kernel.fast.position_maps import NONE, PositionMap
 from dualview.path_kernel.fast.row_kernel import (
     diagonal,
     mapped_rows,
-    moved_columns,
+    mapped_columns,
     overlap_rows,
     shifted_windows,
     tabled_windows,
@@ -40,6 +40,9 @@ from dualview.path_kernel.fast.simd_block import LANES, ROWS
 
 BLOCKS = (1 << 18, 1 << 16, 1 << 14, 1)
 """Numbers of a plane to make at once: about what a core's cache holds, or less to save memory."""
+
+PIECE = 1 << 12
+"""Words of a mask's windows to go through at once, for all positions of the first example."""
 
 BATCH = 1 << 19
 """Numbers of a batch's largest plane at most: more pairs at once save calls, and leave the cache."""
@@ -113,7 +116,7 @@ def _alone(make: Callable[[int, int], None], n: int) -> None:
 
 def _over(pool: ThreadPoolExecutor, threads: int) -> Spread:
     def spread(make: Callable[[int, int], None], n: int) -> None:
-        size = -(-n // threads // ROWS) * ROWS
+        size = -(-n // threads // LANES) * LANES
         starts = range(0, n, size)
         list(pool.map(lambda start: make(start, min(start + size, n)), starts))
 
@@ -169,13 +172,18 @@ class _Batch:
         lines = (y % held) * width + x
         return np.where(positions == NONE, held * width, lines) * self.pitches[plane]
 
-    def _out(self, plane: int, entry: Entry) -> tuple[np.ndarray, np.ndarray]:
-        """The positions in work, and the starts of their lines with spare ones behind."""
+    def _out(self, plane: int, entry: Entry, lead: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The positions in work, and the starts of their lines: `lead` spare ones before them.
+
+        Behind them is one spare line at least, and as many as blocks of rows need.
+        """
         width = self.program.planes[plane].size[1]
         positions = np.arange(entry.start * width, entry.stop * width)
         spare = self.sizes[plane] - self.pitches[plane]
-        at = np.concatenate([self._lines(plane, positions), np.full(ROWS, spare)])
-        return positions, at.astype(np.int64)
+        count = -(-(lead + len(positions)) // ROWS) * ROWS
+        at = np.full(count, spare)
+        at[lead : lead + len(positions)] = self._lines(plane, positions)
+        return positions, at
 
     # Operations
 
@@ -186,41 +194,44 @@ class _Batch:
 
     def _part(self, it: Overlap, part: Part, entry: Entry, add: bool) -> None:
         target, step = self.program.planes[it.target], self.pitches[it.target]
-        positions, at_out = self._out(it.target, entry)
+        lead = entry.start * target.size[1] % ROWS  # blocks of masks start at multiples of ROWS
+        positions, at_out = self._out(it.target, entry, lead)
+        within = slice(lead, lead + len(positions))
         words, windows = 0, 1
         left = right = _NO_MASK
         if part.mask is not None:
             words, windows = self.left.words[part.mask], self.left.windows[part.mask]
             left, right = self.left.masks[part.mask], self.right.masks[part.mask]
-        weights = np.ones((windows, len(at_out)), np.float32)
-        source, in_size, in_groups, apart = _NO_PLANE, 0, 1, 0
+        source, in_size, in_groups, in_pitch = _NO_PLANE, 0, 1, 0
         at_in = np.zeros((windows, len(at_out)), np.int64)
+        weights, taken, piece = _NO_PLANE, _NOTHING_TAKEN, PIECE // max(words, 1)
         if part.source is not None:
-            in_groups = self.program.planes[part.source].groups
+            in_groups, in_pitch = self.program.planes[part.source].groups, self.pitches[part.source]
             source, in_size = self.planes[part.source], self.sizes[part.source]
-            spare = in_size - 2 * self.pitches[part.source]
-            at_in[:] = spare
+            at_in[:] = in_size - 2 * in_pitch
             if part.window is None:
-                at_in[0, : len(positions)] = self._lines(part.source, positions)
+                at_in[0, within] = self._lines(part.source, positions)
             else:
-                source, in_size, apart = self._columns(part.source, part.window, entry, step, True)
-                at_in[:] = apart - step
-                found = self._scratch_lines(part.window, entry, positions, step)
-                at_in[:, : len(positions)] = np.where(found == NONE, apart - step, found).T
-                weights[:, : len(positions)] = part.window.flat()[1][positions].T
-        groups, met = np.zeros((len(part.groups), 3), np.int64), set()
-        for row, (of_source, of_target) in zip(groups, part.groups, strict=True):
-            row[:] = of_source, of_target, of_target not in met
-            met.add(of_target)
+                taken, places = self._taken(part.source, part.window, entry, positions)
+                piece = _whole(PIECE // max(words * windows, len(taken[0]) // 8), step)
+                at_in[:] = (len(taken[0]) - 1) * windows * piece
+                at_in[:, within] = places.T * windows * piece
+                weight = part.window.flat()[1][positions].T
+                if not np.isin(weight, (0, 1)).all():
+                    weights = np.ones(at_in.shape, np.float32)
+                    weights[:, within] = weight
+        piece = _whole(piece, step)
         scales = np.array(
             [part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32
         )
-        fixed = (step, self.copies, int(add), windows, words, int(part.source is None))
-        rest = (in_size, in_groups, self.sizes[it.target], target.groups, apart, positions[0])
+        fixed = (piece, self.copies, int(add), windows, words, int(part.source is None))
+        planes = (in_size, in_groups, self.sizes[it.target], target.groups)
+        rest = (words * step, int(positions[0]) - lead, in_pitch, int(len(weights) > 1))
+        groups = _groups(part)
 
         def make(start: int, stop: int) -> None:
             overlap_rows(
-                tuple(int(n) for n in (start, stop, *fixed, *rest)),
+                (start, stop, *fixed, *planes, *rest),
                 scales,
                 groups,
                 self.first,
@@ -232,9 +243,30 @@ class _Batch:
                 at_in.reshape(-1),
                 at_out,
                 weights.reshape(-1),
+                taken,
             )
 
-        self.spread(make, len(positions))
+        self.spread(make, step)
+
+    def _taken(
+        self, plane: int, over: PositionMap, entry: Entry, positions: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """What `overlap_rows` takes of a plane seen through windows; lines that positions read.
+
+        The last line is one of zeros, for what is outside.
+        """
+        it = self.program.planes[plane]
+        low, high = _rows_read(over, entry)
+        table, weight = over.flat()
+        read = np.append(np.arange(low * it.size[1], high * it.size[1]), NONE)
+        padded = _filled(np.where(table == NONE, math.prod(it.size), table), math.prod(it.size))
+        taken = (
+            self._lines(plane, read),
+            np.ascontiguousarray(padded.T, np.int32),
+            np.ascontiguousarray(_filled(weight, 0.0).T, np.float32),
+        )
+        places = table[positions]
+        return taken, np.where(places == NONE, len(read) - 1, places - low * it.size[1])
 
     def windows(self, it: Windows, entry: Entry) -> None:
         """A convolution, by shifts of whole lines where its stride and padding allow it."""
@@ -278,10 +310,9 @@ class _Batch:
         target = self.program.planes[it.target]
         positions, at_out = self._out(it.target, entry)
         step = self.pitches[it.target]
-        scratch, in_size, apart = self._columns(it.source, it.map, entry, step, False)
-        found = self._scratch_lines(it.map, entry, positions, step)
-        at_in = np.full((it.map.taps, len(at_out)), apart - step)
-        at_in[:, : len(positions)] = np.where(found == NONE, apart - step, found).T
+        scratch, in_size, places = self._columns(it.source, it.map, entry, positions, step)
+        at_in = np.full((it.map.taps, len(at_out)), in_size - step)
+        at_in[:, : len(positions)] = places.T
         weights = np.zeros((it.map.taps, len(at_out)), np.float32)
         weights[:, : len(positions)] = it.map.flat()[1][positions].T
         planes = self._subplanes(target.groups)
@@ -311,38 +342,29 @@ class _Batch:
     # Columns of the second example's positions
 
     def _columns(
-        self, plane: int, over: PositionMap, entry: Entry, step: int, apart: bool
-    ) -> tuple[np.ndarray, int, int]:
-        """The rows a map reads with their columns mapped: one copy a tap, or the sum of all.
+        self, plane: int, over: PositionMap, entry: Entry, positions: np.ndarray, step: int
+    ) -> tuple[np.ndarray, int, np.ndarray]:
+        """The rows that a map reads, with their columns mapped.
 
-        Returns the scratch memory, the length of a sub-plane, and that of a copy; each copy ends in
-        a line of zeros.
+        Returns the scratch memory, the length of a sub-plane (a line of zeros is its last one), and
+        the starts of the lines that each position reads.
         """
         it = self.program.planes[plane]
         low, high = _rows_read(over, entry)
         count = (high - low) * it.size[1]
-        copies = over.taps if apart else 1
-        one = (count + 1) * step
-        planes = self._subplanes(it.groups)
-        if len(self.scratch) < planes * copies * one + LANES:
-            self.scratch = np.zeros(planes * copies * one + LANES, np.float32)
-        scratch = self.scratch
-        whole = scratch[: planes * copies * one].reshape(planes, copies, count + 1, step)
+        one, planes = (count + 1) * step, self._subplanes(it.groups)
+        scratch = np.zeros(planes * one, np.float32)
         table, weight = over.flat()
-        size = math.prod(it.size)
-        whole[:, :, -1] = 0
-        whole[:, :, :, len(table) :] = 0
-        columns = np.ascontiguousarray(np.where(table == NONE, size, table).T, np.int32)
-        factors = np.ascontiguousarray(weight.T, np.float32)
+        columns = np.where(table == NONE, math.prod(it.size), table)
         lines_in = self._lines(plane, np.arange(low * it.size[1], high * it.size[1]))
         lines_out = np.arange(count, dtype=np.int64) * step
-        shape = self.pitches[plane], planes, self.sizes[plane], step, copies * one
+        shape = self.pitches[plane], planes, self.sizes[plane], one
 
         def make(start: int, stop: int) -> None:
-            moved_columns(
-                (start, stop, *shape, one if apart else 0),
-                columns,
-                factors,
+            mapped_columns(
+                (start, stop, *shape),
+                np.ascontiguousarray(columns.T, np.int32),
+                np.ascontiguousarray(weight.T, np.float32),
                 self.planes[plane],
                 scratch,
                 lines_in,
@@ -350,15 +372,9 @@ class _Batch:
             )
 
         self.spread(make, count)
-        return scratch, copies * one, one
-
-    def _scratch_lines(
-        self, over: PositionMap, entry: Entry, positions: np.ndarray, step: int
-    ) -> np.ndarray:
-        """Starts of the scratch lines that each position reads, or `NONE`: (positions, taps)."""
-        low, _ = _rows_read(over, entry)
-        places = over.flat()[0][positions]
-        return np.where(places == NONE, NONE, (places - low * over.before[1]) * step)
+        places = table[positions]
+        lines = np.where(places == NONE, count, places - low * it.size[1])
+        return scratch, one, lines * step
 
 
 _MAKERS: dict[type, Any] = {
@@ -369,6 +385,29 @@ _MAKERS: dict[type, Any] = {
 }
 _NO_MASK = np.zeros(1, np.uint32)
 _NO_PLANE = np.zeros(1, np.float32)
+_NOTHING_TAKEN = (
+    np.zeros(0, np.int64),
+    np.zeros((0, 0), np.int32),
+    np.zeros((0, 0), np.float32),
+)
+
+
+def _whole(piece: int, most: int) -> int:
+    """The length of a piece as a multiple of LANES, within 1 and `most`."""
+    return min(max(piece // LANES, 1) * LANES, most)
+
+
+def _groups(part: Part) -> np.ndarray:
+    """Group of the source, group of the target, whether it is the first one for that."""
+    targets = [of_target for _, of_target in part.groups]
+    first = [target not in targets[:at] for at, target in enumerate(targets)]
+    return np.array([(*pair, new) for pair, new in zip(part.groups, first, strict=True)], np.int64)
+
+
+def _filled(table: np.ndarray, value: float) -> np.ndarray:
+    """Rows (positions, taps) with more of `value`, one at least, up to blocks of lanes."""
+    more = (len(table) // LANES + 1) * LANES - len(table)
+    return np.pad(table, ((0, more), (0, 0)), constant_values=value)
 
 
 def _scales(scale: float, layer: Layer) -> np.ndarray:
@@ -419,18 +458,10 @@ def _scratch_numbers(program: RowProgram, order: Schedule) -> int:
     most = 0
     for entry in order.entries:
         operation = program.operations[entry.operation]
-        step = pitch(program.planes[operation.target], LANES)
-        if isinstance(operation, Overlap):
-            maps = [(p.source, p.window, p.window.taps) for p in operation.parts if p.window]
-        elif isinstance(operation, Mapping):
-            maps = [(operation.source, operation.map, 1)]
-        else:
-            continue
-        for plane, over, copies in maps:
-            low, high = _rows_read(over, entry)
-            it = program.planes[plane]
+        if isinstance(operation, Mapping):
+            low, high = _rows_read(operation.map, entry)
+            it = program.planes[operation.source]
             lines = (high - low) * it.size[1] + 1
-            most = max(most, program.copies * it.groups * copies * lines * step)
+            step = pitch(program.planes[operation.target], LANES)
+            most = max(most, program.copies * it.groups * lines * step)
     return most
-
-

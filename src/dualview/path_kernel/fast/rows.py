@@ -87,7 +87,7 @@ def _joined(made: Sequence[list[np.ndarray] | None]) -> Packed:
             windows.append(0)
             continue
         windows.append(parts[0].shape[1])
-        words.append(parts[0].shape[3])
+        words.append(parts[0].shape[4])
         spare = np.zeros(LANES, parts[0].dtype)  # the last block of rows may read behind
         masks.append(np.concatenate([*(part.reshape(-1) for part in parts), spare]))
     return Packed(masks, words, windows)
