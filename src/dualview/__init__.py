@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from dualview.errors import DualviewError, DualviewWarning
 
 if TYPE_CHECKING:
-    from dualview.conversion.gated_network import GatedNetwork, disentangle
+    from dualview.conversion.disentangling import disentangle
+    from dualview.conversion.gated_network import GatedNetwork
     from dualview.conversion.gates import Gate, HardGate, SoftGate
     from dualview.conversion.input_transform import InputTransform
     from dualview.conversion.products import as_multiplier
@@ -91,7 +92,7 @@ _ROOMS = {
     "SoftGate": "conversion.gates",
     "InputTransform": "conversion.input_transform",
     "GatedNetwork": "conversion.gated_network",
-    "disentangle": "conversion.gated_network",
+    "disentangle": "conversion.disentangling",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "needed_width": "path_kernel.concentration",

@@ -3,9 +3,12 @@
 1. The defaults of the command line are those of the settings, so both faces do the same.
 2. Every field of the settings can be set from the command line, and reaches its place.
 3. The help lists every architecture, kind, loss, optimizer and schedule.
+4. It says what the settings' docstring says of the field, with the default that is taken, or what
+   takes its place where the option, not given, is None.
 """
 
 import dataclasses
+import re
 
 import pytest
 
@@ -14,6 +17,7 @@ from dualview.cli import options as cli
 from dualview.cli.parser import Parser
 from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
 from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
+from dualview.training.settings import CHOICES
 
 NOT_OPTIONS = {"seed", "split_seed", "tensorboard"}
 """Set by the comparison, or from Python only."""
@@ -103,5 +107,41 @@ def test_help_lists_every_choice():
     parser = Parser(prog="tool")
     cli.add_network_options(parser)
     cli.add_training_options(parser)
-    words = parser.format_help().replace(",", " ").replace("{", " ").replace("}", " ").split()
+    words = re.sub(r'[,;{}"]', " ", parser.format_help()).split()
     assert {*ARCHITECTURES, *KINDS, *LOSSES, *OPTIMIZERS, *SCHEDULES, *DECAYED} <= set(words)
+
+
+@dataclasses.dataclass
+class Baking:
+    """How to bake.
+
+    Attributes:
+        heat: of the oven, 100 % to 0 %.
+        minutes: until it is done. Default: 40,
+            or 50 for bread.
+        shelf: "low" or "high".
+        fan: let it blow.
+    """
+
+    heat: float = 0.5
+    minutes: int | None = None
+    shelf: str = dataclasses.field(default="low", metadata={CHOICES: ("low", "high")})
+    fan: bool = True
+
+
+def test_help_is_the_docstrings():
+    parser = Parser(prog="tool")
+    cli.add_fields(parser, Baking, "heat", "minutes", "shelf", "fan")
+    help_ = " ".join(parser.format_help().split())
+    assert "--heat N of the oven, 100 % to 0 % (default: 0.5)" in help_
+    assert "--minutes N until it is done (default: 40, or 50 for bread)" in help_
+    assert '--shelf {low,high} "low" or "high" (default: low)' in help_
+    assert "--fan, --no-fan let it blow (on)" in help_
+
+
+def test_what_is_taken_where_an_option_is_not_given():
+    parser = Parser(prog="tool")
+    cli.add_fields(parser, Baking, "heat", "shelf", unset={"heat": "the cook's"})
+    assert "of the oven, 100 % to 0 % (default: the cook's)" in parser.format_help()
+    assert (parser.parse_args([]).heat, parser.parse_args([]).shelf) == (None, "low")
+    assert parser.parse_args(["--heat", "0.25"]).heat == 0.25

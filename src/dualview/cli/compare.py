@@ -9,6 +9,7 @@ from typing import Any
 from dualview.cli.comparison import run_comparison
 from dualview.cli.options import (
     add_data_options,
+    add_fields,
     add_machine_options,
     add_network_options,
     add_training_options,
@@ -54,9 +55,7 @@ def add_options(parser: Any) -> None:
     add_training_options(parser)
     add_machine_options(parser)
     group = parser.add_argument_group("runs")
-    group.add_argument(
-        "--seeds", metavar="N", type=int, default=3, help="runs of each kind, seeds 0 to N - 1"
-    )
+    add_fields(group, ComparisonSettings, "seeds")
     group.add_argument(
         "--out",
         metavar="FOLDER",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import time
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
-from dualview.cli.options import ARCHITECTURE_NAMES, add_data_options, data_settings
-from dualview.experiments.settings import KINDS, MAX_POOLING, ComparisonSettings
+from dualview.cli.options import add_data_options, add_fields, data_settings
+from dualview.experiments.settings import KINDS, ComparisonSettings
 from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
@@ -45,13 +44,11 @@ Interrupted, by Ctrl-C or otherwise? The same command computes only what is miss
 EXAMPLES = 500
 """Of the kernel, unless asked otherwise."""
 
+_OF_COMPARE = ("arch", "width", "batch_norm", "beta", "max_pool")
+
 NETWORK: dict[str, Any] = {
-    "arch": "fc",
-    "width": None,
-    "batch_norm": None,
+    **{name: getattr(ComparisonSettings(), name) for name in _OF_COMPARE},
     "kind": "dlgn",
-    "beta": 4.0,
-    "max_pool": None,
     "seed": 0,
 }
 """Options of a fresh network; a run has its own."""
@@ -62,6 +59,7 @@ def add_options(parser: Any) -> None:
     add_data_options(parser)
     _add_network_options(parser)
     _add_kernel_options(parser)
+    _add_work_options(parser)
 
 
 def _add_network_options(parser: Any) -> None:
@@ -74,37 +72,13 @@ def _add_network_options(parser: Any) -> None:
         help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data; the "
         "options that follow are then its own",
     )
-    group.add_argument(
-        "--arch",
-        metavar="NAME",
-        type=str | None,
-        help=f"one of {ARCHITECTURE_NAMES} (default: {NETWORK['arch']})",
-    )
-    group.add_argument(
-        "--width",
-        metavar="N",
-        type=int | None,
-        help="units or channels of the first layer (default: as in the papers)",
-    )
-    group.add_argument(
-        "--batch-norm",
-        action=argparse.BooleanOptionalAction,
-        help="batch norm before convolutional activations (default: as in the papers)",
-    )
+    unset = {name: str(NETWORK[name] or "") for name in _OF_COMPARE}
+    add_fields(group, ComparisonSettings, *_OF_COMPARE, unset=unset)
     group.add_argument(
         "--kind",
         metavar="KIND",
         type=str | None,
         help=f"one of {', '.join(KINDS)} (default: {NETWORK['kind']})",
-    )
-    group.add_argument(
-        "--beta",
-        metavar="B",
-        type=float | None,
-        help=f"steepness of the soft gate sigmoid(B q) (default: {NETWORK['beta']})",
-    )
-    group.add_argument(
-        "--max-pool", choices=list(MAX_POOLING), help="as in compare (default: the kind's own)"
     )
     group.add_argument(
         "--seed",
@@ -152,6 +126,10 @@ def _add_kernel_options(parser: Any) -> None:
         choices=["float32", "float64"],
         help="to compute in and to store (default: the network's own)",
     )
+
+
+def _add_work_options(parser: Any) -> None:
+    group = parser.add_argument_group("work")
     group.add_argument(
         "--block",
         metavar="N",

@@ -1,213 +1,129 @@
-"""Options that several commands share, and the settings they stand for."""
+"""Options that several commands share: fields of settings, which say what the options do."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from dualview.architectures import NAMES
 from dualview.cli.parser import switch
-from dualview.experiments.settings import KINDS, MAX_POOLING, DataSettings
-from dualview.training import DECAYED, LOSSES, OPTIMIZERS, SCHEDULES, TrainSettings
-
-ARCHITECTURE_NAMES = (
-    "fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit"
-)
+from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
+from dualview.training import TrainSettings
+from dualview.training.settings import CHOICES
 
 Settings = TypeVar("Settings")
 
-DATA = DataSettings()
-TRAINING = TrainSettings()
+FLAGS = {"source": ("--data",), "accelerator": ("--device", "--accelerator")}
+"""Of fields whose option is not their name."""
+
+METAVARS = {
+    "source": "NAME_OR_PATH",
+    "kinds": "KIND",
+    "validation": "SHARE",
+    "test": "SHARE",
+    "label_smoothing": "SHARE",
+    "learning_rate": "RATE",
+    "momentum": "M",
+    "weight_decay": "W",
+    "beta": "B",
+    "crop": "PIXELS",
+}
+"""What values are called, where they are neither numbers (N) nor names (NAME)."""
+
+LISTED = {"`dualview.architectures.NAMES`": NAMES, "`KINDS`": KINDS}
+"""What help spells out; what is not among them is refused by the settings, with the nearest."""
 
 
-def add_data_options(parser: Any, source: str | None = DATA.source) -> None:
-    """Which data, and how it is read; `source` is what is read where nothing is named."""
-    group = parser.add_argument_group("data")
-    group.add_argument(
-        "--data",
-        metavar="NAME_OR_PATH",
-        type=str | None if source is None else str,
-        default=source,
-        help="'digits' (built in), a folder of Parquet files as the Hugging Face hub has them, "
-        "a folder of images (class/*.png or train/class/*.png), an .npz file with x and y, or the "
-        "name of a data set of the hub",
-    )
-    group.add_argument(
-        "--validation",
-        metavar="SHARE",
-        type=float,
-        default=DATA.validation,
-        help="share of the train split to validate on, where the data has no validation split",
-    )
-    group.add_argument(
-        "--test",
-        metavar="SHARE",
-        type=float,
-        default=DATA.test,
-        help="share of the train split to test on, where the data has no test split",
-    )
-    group.add_argument(
-        "--image-column", metavar="NAME", type=str | None, help="column of images, if not found"
-    )
-    group.add_argument(
-        "--label-column", metavar="NAME", type=str | None, help="column of labels, if not found"
-    )
-    group.add_argument(
-        "--subset", metavar="NAME", type=str | None, help="configuration of data that has several"
-    )
-    switch(group, "cache", "keep decoded images on disk for the next time (on)", default=True)
+def add_fields(group: Any, kind: type, *names: str, unset: Mapping[str, str] | None = None) -> None:
+    """Add the option of each named field: name, type, default, choices and help are the field's.
+
+    Args:
+        group: of a parser.
+        kind: a dataclass that describes its fields under `Attributes:`; what follows "Default:"
+            there is shown as the default where the field's is None.
+        names: of the fields.
+        unset: what is taken where the option is not given, by field; the option is then None.
+    """
+    said, hints = _described(kind), get_type_hints(kind)
+    by_name = {field.name: field for field in fields(kind)}
+    for name in names:
+        _add_field(group, by_name[name], hints[name], said.get(name, ""), (unset or {}).get(name))
+
+
+def _add_field(group: Any, field: Field[Any], hint: Any, said: str, unset: str | None) -> None:
+    name = field.name
+    flags = FLAGS.get(name, ("--" + name.replace("_", "-"),))
+    text, _, otherwise = said.partition(" Default: ")
+    text, otherwise = _without_stop(text), _without_stop(unset or otherwise)
+    default = None if unset or field.default is MISSING else field.default
+    if hint is bool and not unset:
+        text += " (on)" if default else ""
+        return switch(group, flags[0][2:], text, default=bool(default))
+    if otherwise:
+        text += f" (default: {otherwise})"
+    more: dict[str, Any] = {"help": text, "default": default}
+    if name in FLAGS:
+        more["dest"] = "data" if name == "source" else name
+    if CHOICES in field.metadata:
+        more["choices"] = list(field.metadata[CHOICES])
+    elif bool in get_args(hint):
+        more["action"] = argparse.BooleanOptionalAction
+    else:
+        is_list = any(get_origin(part) is tuple for part in (hint, *get_args(hint)))
+        number = {int, float} & {hint, *get_args(hint)}
+        more["metavar"] = METAVARS.get(name, "N" if number else "NAME")
+        more["type"] = str if is_list else hint | None if unset else hint
+        if is_list:
+            more.update(nargs="+", default=None if default is None else list(default))
+    return group.add_argument(*flags, **more)
+
+
+def _described(kind: type) -> dict[str, str]:
+    """What the docstring says of each attribute, in one line each."""
+    from docstring_parser import parse
+
+    said = {}
+    for param in parse(kind.__doc__ or "").params:
+        text = " ".join((param.description or "").split())
+        for name, values in LISTED.items():
+            text = text.replace(name, ", ".join(values))
+        said[param.arg_name] = text
+    return said
+
+
+def _without_stop(text: str) -> str:
+    return text if text.endswith("...") else text.removesuffix(".")
+
+
+def add_data_options(parser: Any, unset: Mapping[str, str] | None = None) -> None:
+    """Which data, and how it is read."""
+    names = [field.name for field in fields(DataSettings) if field.name != "split_seed"]
+    add_fields(parser.add_argument_group("data"), DataSettings, *names, unset=unset)
 
 
 def add_network_options(parser: Any) -> None:
     """Which networks are compared."""
-    group = parser.add_argument_group("networks")
-    group.add_argument(
-        "--arch", metavar="NAME", type=str, default="fc", help=f"one of {ARCHITECTURE_NAMES}"
-    )
-    group.add_argument(
-        "--width",
-        metavar="N",
-        type=int | None,
-        help="units or channels of the first layer, others scale with it "
-        "(default: as in the papers)",
-    )
-    group.add_argument(
-        "--batch-norm",
-        action=argparse.BooleanOptionalAction,
-        help="batch norm before convolutional activations (default: as in the papers)",
-    )
-    group.add_argument(
-        "--kinds",
-        metavar="KIND",
-        nargs="+",
-        type=str,
-        default=["dnn", "dgn", "dlgn", "dlgn-ones"],
-        help=f"any of {', '.join(KINDS)}",
-    )
-    group.add_argument(
-        "--beta",
-        metavar="B",
-        type=float,
-        default=4.0,
-        help="steepness of the soft gate sigmoid(B q), where gates are learnt",
-    )
-    group.add_argument(
-        "--max-pool",
-        choices=list(MAX_POOLING),
-        help="what takes the place of max pooling in the weights network "
-        "(default: switch for dgn, average for dlgn)",
-    )
+    names = ("arch", "width", "batch_norm", "kinds", "beta", "max_pool")
+    add_fields(parser.add_argument_group("networks"), ComparisonSettings, *names)
+
+
+MACHINE = ("accelerator", "devices", "precision", "compile", "threads")
+"""Fields of the settings of a training run that say where it runs."""
 
 
 def add_training_options(parser: Any) -> None:
     """How each network is trained."""
-    group = parser.add_argument_group("training")
-    group.add_argument(
-        "--epochs",
-        metavar="N",
-        type=int | None,
-        help="passes over the train split (default: 40 below 5,000 examples, 20 below 20,000, "
-        "else 10)",
-    )
-    group.add_argument(
-        "--batch-size",
-        metavar="N",
-        type=int | None,
-        help="examples in a step (default: 64 below 20,000 examples, else 128)",
-    )
-    group.add_argument(
-        "--loss",
-        choices=list(LOSSES),
-        default=TRAINING.loss,
-        help="what training makes small; squared: the mean squared difference from 1 at the label "
-        "and 0 elsewhere",
-    )
-    group.add_argument(
-        "--optimizer", choices=list(OPTIMIZERS), default=TRAINING.optimizer, help="how to descend"
-    )
-    group.add_argument(
-        "--learning-rate",
-        metavar="RATE",
-        type=float | None,
-        help="the schedule's highest (default: 0.002 for adam, 0.05 for sgd, 0.001 for rmsprop)",
-    )
-    group.add_argument(
-        "--momentum", metavar="M", type=float, default=TRAINING.momentum, help="of sgd"
-    )
-    switch(group, "nesterov", "let sgd look ahead along its momentum")
-    group.add_argument(
-        "--weight-decay",
-        metavar="W",
-        type=float,
-        default=TRAINING.weight_decay,
-        help="L2 penalty",
-    )
-    group.add_argument(
-        "--decayed",
-        choices=list(DECAYED),
-        default=TRAINING.decayed,
-        help="what is penalised: all parameters, or weights alone (no biases, no factors of "
-        "normalisation layers)",
-    )
-    group.add_argument(
-        "--label-smoothing",
-        metavar="SHARE",
-        type=float,
-        default=TRAINING.label_smoothing,
-        help="share of each label that all classes get in equal parts while training",
-    )
-    group.add_argument(
-        "--schedule",
-        choices=list(SCHEDULES),
-        default=TRAINING.schedule,
-        help="how the learning rate changes over the run; 'steps' is the recipe of the residual "
-        "networks: warm up, then a tenth after half the run and again after three quarters",
-    )
-    switch(group, "flip", "mirror train images left to right at random")
-    group.add_argument(
-        "--crop",
-        metavar="PIXELS",
-        type=int,
-        default=TRAINING.crop,
-        help="pad train images so far with zeros and cut the original size at random",
-    )
+    others = {*MACHINE, "seed", "tensorboard"}
+    names = [field.name for field in fields(TrainSettings) if field.name not in others]
+    add_fields(parser.add_argument_group("training"), TrainSettings, *names)
 
 
-def add_machine_options(parser: Any, default_precision: str | None = TRAINING.precision) -> None:
+def add_machine_options(parser: Any, unset: Mapping[str, str] | None = None) -> None:
     """Where it runs: PyTorch Lightning's own options."""
     group = parser.add_argument_group("machine (as PyTorch Lightning takes them)")
-    group.add_argument(
-        "--device",
-        "--accelerator",
-        metavar="NAME",
-        dest="accelerator",
-        type=str,
-        default=TRAINING.accelerator,
-        help="cpu, gpu, mps, ...; auto takes a GPU if there is one",
-    )
-    group.add_argument(
-        "--devices",
-        metavar="N",
-        type=int | str,
-        default=TRAINING.devices,
-        help="how many of them train together, or which, as in 0,1; the batch is shared out",
-    )
-    group.add_argument(
-        "--precision",
-        metavar="NAME",
-        type=str | None if default_precision is None else str,
-        default=default_precision,
-        help="32-true, 64-true, bf16-mixed, 16-mixed, ..., or auto: bf16-mixed where the machine "
-        "is faster with it, else 32-true"
-        + (" (default: the preset's)" if default_precision is None else ""),
-    )
-    switch(group, "compile", "let torch.compile make kernels first; pays on a GPU in long runs")
-    group.add_argument(
-        "--threads",
-        metavar="N",
-        type=int | None,
-        help="CPU threads of PyTorch; small networks train fastest with 1 (default: PyTorch's)",
-    )
+    add_fields(group, TrainSettings, *MACHINE, unset=unset)
 
 
 def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
@@ -225,4 +141,4 @@ def data_settings(options: Any) -> DataSettings:
 
 def train_settings(options: Any) -> TrainSettings:
     """What `add_training_options` and `add_machine_options` gathered; seeds are the runs'."""
-    return gathered(TrainSettings, options, seed=TRAINING.seed)
+    return gathered(TrainSettings, options)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
-    ARCHITECTURE_NAMES,
     add_data_options,
+    add_fields,
     add_machine_options,
     data_settings,
     gathered,
 )
-from dualview.experiments.experiment import PRESETS, Machine, Request
+from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.registry import EXPERIMENTS, find
-from dualview.training import OPTIMIZERS, is_main_process
+from dualview.training import is_main_process
 
 if TYPE_CHECKING:
     from dualview.experiments.experiment import Experiment
@@ -64,22 +64,13 @@ def add_options(parser: Any) -> None:
     )
     parser.add_argument("--list", action="store_true", help="say what each experiment asks")
     group = parser.add_argument_group("size")
-    group.add_argument(
-        "--preset",
-        choices=list(PRESETS),
-        default="cpu",
-        help="cpu: sized for two cores, by the size of the data; paper: the papers' sizes and "
-        "settings, for a GPU",
+    add_fields(group, Request, "preset", "seeds", "epochs")
+    group = parser.add_argument_group(
+        "choices (not every experiment has each; one that has not says so)"
     )
-    group.add_argument(
-        "--seeds", metavar="N", type=int | None, help="runs of each (default: the preset's)"
-    )
-    group.add_argument(
-        "--epochs", metavar="N", type=int | None, help="of each run (default: the preset's)"
-    )
-    _add_choices(parser)
-    add_data_options(parser, None)
-    add_machine_options(parser, None)
+    add_fields(group, Request, "arch", "width", "optimizer", "kinds")
+    add_data_options(parser, {"source": "the experiment's"})
+    add_machine_options(parser, {"precision": "the preset's"})
     group = parser.add_argument_group("runs")
     group.add_argument(
         "--out",
@@ -90,34 +81,6 @@ def add_options(parser: Any) -> None:
     )
     group.add_argument(
         "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
-    )
-
-
-def _add_choices(parser: Any) -> None:
-    group = parser.add_argument_group(
-        "choices (not every experiment has each; one that has not says so)"
-    )
-    group.add_argument(
-        "--arch",
-        metavar="NAME",
-        type=str | None,
-        help=f"one architecture: {ARCHITECTURE_NAMES} (default: the experiment's)",
-    )
-    group.add_argument(
-        "--width",
-        metavar="N",
-        type=int | None,
-        help="units or channels of the first layer (default: the preset's)",
-    )
-    group.add_argument(
-        "--optimizer", choices=list(OPTIMIZERS), help="one optimiser (default: the experiment's)"
-    )
-    group.add_argument(
-        "--kinds",
-        metavar="KIND",
-        nargs="+",
-        type=str,
-        help="some kinds of network, or regimes (default: the experiment's)",
     )
 
 

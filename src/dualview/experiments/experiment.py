@@ -32,11 +32,13 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import MOST_SEEDS, DataSettings
 from dualview.experiments.tables import Table
 from dualview.training import (
+    OPTIMIZERS,
     SettingsError,
     TrainSettings,
     choose,
     on_this_machine,
 )
+from dualview.training.settings import CHOICES
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -72,23 +74,23 @@ class Request:
     """What `dualview reproduce NAME` was asked for; None stands for the preset's own choice.
 
     Attributes:
-        preset: "cpu" (sized for two cores, by the size of the data) or "paper" (the papers' sizes
-            and settings).
-        data: None: the experiment's `default_data`.
-        arch: one architecture in place of all of the experiment's.
-        width: of the first layer, for all architectures.
-        optimizer: one optimiser in place of all of the experiment's.
-        kinds: some of the experiment's kinds of network, or regimes.
-        seeds: runs of each, with the seeds 0, 1, ...
-        epochs: of each run.
+        preset: "cpu", sized for two cores, by the size of the data; or "paper", the papers' sizes
+            and settings, for a GPU.
+        data: which data. Default: the experiment's `default_data`.
+        arch: one of `dualview.architectures.NAMES`. Default: all of the experiment's.
+        width: units or channels of the first layer, for all architectures. Default: the preset's.
+        optimizer: one optimiser. Default: all of the experiment's.
+        kinds: some kinds of network, or regimes. Default: all of the experiment's.
+        seeds: runs of each, with the seeds 0, 1, ... Default: the preset's.
+        epochs: of each run. Default: the preset's.
         machine: where it is trained.
     """
 
-    preset: str = "cpu"
+    preset: str = field(default="cpu", metadata={CHOICES: PRESETS})
     data: DataSettings | None = None
     arch: str | None = None
     width: int | None = None
-    optimizer: str | None = None
+    optimizer: str | None = field(default=None, metadata={CHOICES: OPTIMIZERS})
     kinds: tuple[str, ...] | None = None
     seeds: int | None = None
     epochs: int | None = None

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from dualview.architectures import build
 from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import SoftGate
 from dualview.datasets import Batches, Dataset, Split
 from dualview.errors import ArchitectureError

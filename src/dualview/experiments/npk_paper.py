@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split

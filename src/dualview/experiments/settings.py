@@ -20,6 +20,7 @@ from dualview.arguments import (
     whole,
 )
 from dualview.training import SettingsError, TrainSettings, choose
+from dualview.training.settings import CHOICES
 
 ONES = "-ones"
 """Ending of a kind whose weights network reads the constant 1."""
@@ -44,14 +45,16 @@ class DataSettings:
     """Which data, and how it is read; see `dualview.datasets.load`.
 
     Attributes:
-        source: a name ("digits", or a data set of the hub) or a path.
-        validation: share of the train split that becomes the validation split where there is none.
-        test: the same for the test split.
+        source: "digits" (built in), a folder of Parquet files as the Hugging Face hub has them, a
+            folder of images (class/*.png or train/class/*.png), an .npz file with x and y, or the
+            name of a data set of the hub.
+        validation: share of the train split to validate on, where the data has no validation split.
+        test: share of the train split to test on, where the data has no test split.
         split_seed: of those cuts; all runs of a comparison share them.
-        image_column: column of images in Parquet and hub data; None: found by type.
-        label_column: column of labels; None: found by name and metadata.
-        subset: which configuration of data that has several.
-        cache: keep decoded images on disk.
+        image_column: column of images in Parquet and hub data. Default: found by type.
+        label_column: column of labels. Default: found by name and metadata.
+        subset: configuration of data that has several.
+        cache: keep decoded images on disk for the next time.
     """
 
     source: str = "digits"
@@ -86,13 +89,16 @@ class ComparisonSettings:
 
     Attributes:
         data: which data.
-        arch: a name from `dualview.architectures.ARCHITECTURES`.
-        width: of the first layer; None: the architecture's own.
-        batch_norm: batch norm before convolutional activations; None: the architecture's own.
-        kinds: from `KINDS`; recovered accuracy needs "dnn" among them.
-        seeds: number of runs of each kind, with the seeds 0, 1, ...
+        arch: one of `dualview.architectures.NAMES`.
+        width: units or channels of the first layer; others scale with it. Default: as in the
+            papers.
+        batch_norm: batch norm before convolutional activations. Default: as in the papers.
+        kinds: any of `KINDS`; recovered accuracy needs "dnn" among them.
+        seeds: runs of each kind, with the seeds 0, 1, ...
         beta: steepness of the soft gate, sigmoid(beta q), where gates are learnt.
-        max_pool: "average" or "switch" in place of max pooling; None: the kind's own.
+        max_pool: what takes the place of max pooling in the weights network: "average" of the same
+            window, or "switch", the gating network's choice of position. Default: switch for dgn,
+            average for dlgn.
         training: how each network is trained; its seed is replaced by the run's.
         experiment: name of the comparison in records and reports.
     """
@@ -104,7 +110,7 @@ class ComparisonSettings:
     kinds: tuple[str, ...] = ("dnn", "dgn", "dlgn", "dlgn-ones")
     seeds: int = 3
     beta: float = 4.0
-    max_pool: str | None = None
+    max_pool: str | None = field(default=None, metadata={CHOICES: MAX_POOLING})
     training: TrainSettings = field(default_factory=TrainSettings)
     experiment: str = "compare"
 

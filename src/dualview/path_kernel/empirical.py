@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -72,23 +72,9 @@ def empirical_ntk(
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     if weights is not None:
         _check_weights(net.weights_network, weights)
-    role = roles(network)
-    counted = {"weight", "bias"} if biases else {"weight"}
-    taken = {"constant", *counted}  # of `weights`: biases that are left out stay so
-    parameters = {
-        name: ((weights or {}).get(name, own) if role[name] in taken else own).detach()
-        for name, own in network.named_parameters()
-    }
-    wanted = {name: value for name, value in parameters.items() if role[name] in counted}
+    parameters, wanted = _parameters(network, weights or {}, biases)
     size = sum(p.numel() * p.element_size() for p in wanted.values())
-    if not size:
-        raise PathKernelError(
-            "net: expected a weights network with weights to differentiate by, got none"
-        )
     at_once = max(1, int(memory / (3 * size)))
-    second = x1 if x2 is None else x2
-    reader = Reader(x1.dtype, "smaller examples or weights", "larger examples or weights")
-    out = x1.new_empty(len(x1), len(second))
     with evaluation_mode(net):
         _check_output(net, x1, output)
 
@@ -97,16 +83,47 @@ def empirical_ntk(
             examples = side(net, x[rows], gates, name, numbers)
             return _gradients_near_1(network, parameters, wanted, examples, output)
 
-        for rows in slices(len(x1), at_once):
-            left, left_log = gradients(x1, "x1", rows)
-            for columns in slices(len(second), at_once):
-                right, right_log = gradients(second, "x2", columns)
-                dtype = torch.promote_types(left.dtype, right.dtype)
-                block = left.to(dtype) @ right.to(dtype).mT
-                scale = left_log[:, None] + right_log
-                numbers = [range(s.start, s.stop) for s in (rows, columns)]
-                out[rows, columns] = reader(block, scale, *numbers)
+        return _inner_products(gradients, x1, x1 if x2 is None else x2, at_once)
+
+
+def _inner_products(
+    gradients: Callable[[Tensor, str, slice], tuple[Tensor, Tensor]],
+    x1: Tensor,
+    x2: Tensor,
+    at_once: int,
+) -> Tensor:
+    """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales."""
+    reader = Reader(x1.dtype, "smaller examples or weights", "larger examples or weights")
+    out = x1.new_empty(len(x1), len(x2))
+    for rows in slices(len(x1), at_once):
+        left, left_log = gradients(x1, "x1", rows)
+        for columns in slices(len(x2), at_once):
+            right, right_log = gradients(x2, "x2", columns)
+            dtype = torch.promote_types(left.dtype, right.dtype)
+            block = left.to(dtype) @ right.to(dtype).mT
+            scale = left_log[:, None] + right_log
+            numbers = [range(s.start, s.stop) for s in (rows, columns)]
+            out[rows, columns] = reader(block, scale, *numbers)
     return out
+
+
+def _parameters(
+    network: nn.Module, weights: Mapping[str, Tensor], biases: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All parameters, those of `weights` in place of its own; and the ones differentiated by."""
+    role = roles(network)
+    counted = {"weight", "bias"} if biases else {"weight"}
+    taken = {"constant", *counted}  # of `weights`: biases that are left out stay so
+    parameters = {
+        name: (weights.get(name, own) if role[name] in taken else own).detach()
+        for name, own in network.named_parameters()
+    }
+    wanted = {name: value for name, value in parameters.items() if role[name] in counted}
+    if not any(value.numel() for value in wanted.values()):
+        raise PathKernelError(
+            "net: expected a weights network with weights to differentiate by, got none"
+        )
+    return parameters, wanted
 
 
 def _gradients_near_1(

@@ -35,8 +35,9 @@ from dualview.arguments import (
     whole,
 )
 from dualview.arguments import shape as shape_of
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.examples import gated
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import DualviewError, ExampleInputError, PathKernelError, needs
 from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law

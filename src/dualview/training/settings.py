@@ -82,25 +82,37 @@ _CHECKS: dict[str, Check] = {
 }
 
 
+CHOICES = "choices"
+"""In the metadata of a field: all values that it can take."""
+
+
+def _one_of(default: str, choices: Collection[str]) -> Any:
+    """A field that takes one of the choices."""
+    return dataclasses.field(default=default, metadata={CHOICES: choices})
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """How to train one network.
 
     None stands for a default that depends on the number of train examples; `resolved` fills it in.
 
+    The command line has an option for each but the seed and TensorBoard, which says what is said
+    here.
+
     Attributes:
         epochs: passes over the train split. Default: 40 below 5,000 examples, 20 below 20,000,
             else 10.
         batch_size: examples in a step, over all devices together. Default: 64 below 20,000
             examples, else 128.
-        loss: "cross-entropy", or "squared": the mean over examples and outputs of the squared
-            difference from 1 at the label and 0 elsewhere; of a network with a single output, from
-            -1 for the first of two classes and +1 for the second.
-        optimizer: "adam", "sgd" or "rmsprop".
-        learning_rate: the schedule's highest. Default: 2e-3 for Adam, 5e-2 for SGD, 1e-3 for
-            RMSprop.
-        momentum: of SGD; the others do not use it.
-        nesterov: let SGD look ahead along its momentum (Sutskever et al. 2013).
+        loss: what training makes small: "cross-entropy", or "squared", the mean over examples and
+            outputs of the squared difference from 1 at the label and 0 elsewhere; of a network with
+            a single output, from -1 for the first of two classes and +1 for the second.
+        optimizer: how to descend: "adam", "sgd" or "rmsprop".
+        learning_rate: the schedule's highest. Default: 0.002 for adam, 0.05 for sgd, 0.001 for
+            rmsprop.
+        momentum: of sgd; the others do not use it.
+        nesterov: let sgd look ahead along its momentum (Sutskever et al. 2013).
         weight_decay: L2 penalty, added to the gradients.
         decayed: what is penalised: "all" parameters, or "weights" alone, those of two or more axes:
             no biases and no factors of normalisation layers.
@@ -113,31 +125,32 @@ class TrainSettings:
         flip: mirror train images left to right at random.
         crop: zero pixels around train images before a random cut of the original size.
         seed: of order, augmentation and dropout.
-        accelerator: Lightning's: "auto", "cpu", "gpu", "mps", ...
-        devices: Lightning's: a number of devices, or indices as in "0,1".
-        precision: Lightning's: "32-true", "64-true", "bf16-mixed", "16-mixed", ...; or "auto":
-            "bf16-mixed" where the machine multiplies bfloat16 numbers (GPUs, and processors with
-            avx512_bf16 or AMX), which takes about half the time there, else "32-true". Parameters
-            are float32 either way, and what is asked of a trained network (kernels, paths, filters,
-            explanations) is computed in float32.
+        accelerator: "cpu", "gpu", "mps", ..., as Lightning takes it; "auto" takes a GPU if there is
+            one.
+        devices: how many of them train together, or which, as in "0,1"; they share the batch out.
+        precision: "32-true", "64-true", "bf16-mixed", "16-mixed", ..., as Lightning takes it; or
+            "auto": "bf16-mixed" where the machine multiplies bfloat16 numbers (GPUs, and processors
+            with avx512_bf16 or AMX), which takes about half the time there, else "32-true".
+            Parameters are float32 either way, and what is asked of a trained network (kernels,
+            paths, filters, explanations) is computed in float32.
         compile: let torch.compile make kernels for the network: minutes at first, which pay on a
             GPU in long runs.
-        threads: CPU threads of PyTorch; None: as they are. Small networks train fastest with 1, and
-            more are slow where other processes want the cores.
+        threads: CPU threads of PyTorch; small networks train fastest with 1, and more are slow
+            where other processes want the cores. Default: as they are.
         tensorboard: also log to TensorBoard, where it is installed.
     """
 
     epochs: int | None = None
     batch_size: int | None = None
-    loss: str = "cross-entropy"
-    optimizer: str = "adam"
+    loss: str = _one_of("cross-entropy", LOSSES)
+    optimizer: str = _one_of("adam", OPTIMIZERS)
     learning_rate: float | None = None
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 0.0
-    decayed: str = "all"
+    decayed: str = _one_of("all", DECAYED)
     label_smoothing: float = 0.0
-    schedule: str = "one-cycle"
+    schedule: str = _one_of("one-cycle", SCHEDULES)
     flip: bool = False
     crop: int = 0
     seed: int = 0
@@ -151,10 +164,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         require_fields(self, SettingsError, **_CHECKS)
-        choose("loss", self.loss, LOSSES)
-        choose("optimizer", self.optimizer, OPTIMIZERS)
-        choose("schedule", self.schedule, SCHEDULES)
-        choose("decayed", self.decayed, DECAYED)
+        for field in dataclasses.fields(self):
+            if CHOICES in field.metadata:
+                choose(field.name, getattr(self, field.name), field.metadata[CHOICES])
         if isinstance(self.devices, int):
             at_least("devices", self.devices, -1)  # all of them
             at_most("devices", self.devices, 1024)

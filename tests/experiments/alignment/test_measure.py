@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from dualview.conversion.gated_network import disentangle
+from dualview.conversion.disentangling import disentangle
 from dualview.experiments.alignment.measure import (
     alignment_measure,
     build_network,

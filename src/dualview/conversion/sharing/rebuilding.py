@@ -9,7 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import gate_from

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import Shape, fc
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import SoftGate
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.path_kernel.kernel import npk

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dualview.conversion.gated_network import disentangle
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gates import SoftGate
 from dualview.experiments.npk_paper import Draw, drawn, frozen_gates, load_trained
 from dualview.experiments.regimes.tables import REGIME_NAMES

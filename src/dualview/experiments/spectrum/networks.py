@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import Sequential, Shape
-from dualview.conversion.gated_network import disentangle
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gates import SoftGate
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dualview.conversion.gated_network import GatedNetwork, disentangle
+from dualview.conversion.disentangling import disentangle
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.path_kernel.kernel import weight_layers
 

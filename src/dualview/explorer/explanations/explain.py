@@ -108,13 +108,51 @@ def explain(
     watcher = watcher or Unwatched()
     part: Split = getattr(data, split)
     _check_rows(rows, len(part), split)
-    exact = copy.deepcopy(net).cpu().double().eval()
     x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
+    exact = copy.deepcopy(net).cpu().double().eval()
     _check_outputs(exact, x[:1].double())
+    first = _examined(net, exact, data, split, rows, x, watcher)
+    is_dense = all(layer.is_dense for layer in first.layers)
+    plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
+    rated = _rated(first, net, data, watcher)
+    machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
+    examples = rated.examples
+    if machine is not None:
+        pairs = zip(examples, found, strict=True)
+        examples = tuple(_joined(example, one, data.n_classes) for example, one in pairs)
+    notes = tuple(filter(None, (*rated.notes, why_no_machine)))
+    return replace(rated, examples=examples, machine=_compared(machine, examples), notes=notes)
+
+
+def _rated(first: Explanations, net: GatedNetwork, data: Dataset, watcher: Watcher) -> Explanations:
+    """The explanations with how often the gates of the channels they show are on."""
+    watcher.note(f"how often gates are on, by class, of the {first.split} split")
+    rates = rates_of(net, data, getattr(data, first.split))
+    shown = tuple(
+        channel_rates(rates, source, channels_shown(first.examples, layer), data.n_classes)
+        for layer, source in enumerate(net.gate_order)
+    )
+    return replace(first, rates=shown, n_rates=int(rates.counts.sum()))
+
+
+def _examined(
+    net: GatedNetwork,
+    exact: GatedNetwork,
+    data: Dataset,
+    split: str,
+    rows: Sequence[int],
+    x: Tensor,
+    watcher: Watcher,
+) -> Explanations:
+    """Layers, filters and examples, without the kernel machine and the rates over the split.
+
+    `exact` is the network in float64 on the CPU.
+    """
+    part: Split = getattr(data, split)
     layers = layers_of(exact, x[:1].double())
-    found_filters, why_none = filters_by_layer(exact, data.input_shape)
-    interiors = [interior_of(found) for found in found_filters] or [()] * len(layers)
-    norms, why_no_distances = norms_by_layer(watcher.over(found_filters, "norms of filters"))
+    found, why_none = filters_by_layer(exact, data.input_shape)
+    interiors = [interior_of(one) for one in found] or [()] * len(layers)
+    norms, why_no_distances = norms_by_layer(watcher.over(found, "norms of filters"))
     explainer = _Explainer(
         exact,
         without_biases(exact),
@@ -127,18 +165,9 @@ def explain(
         for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "predictions")
     ]
     filters: list[LayerFilters | None] = [
-        layer_filters(found, channels_shown(examples, layer))
-        for layer, found in enumerate(watcher.over(found_filters, "filters shown"))
+        layer_filters(one, channels_shown(examples, layer))
+        for layer, one in enumerate(watcher.over(found, "filters shown"))
     ]
-    watcher.note(f"how often gates are on, by class, of the {split} split")
-    rates = rates_of(net, data, part)
-    is_dense = all(layer.is_dense for layer in layers)
-    plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
-    machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
-    if machine is not None:
-        pairs = zip(examples, found, strict=True)
-        examples = [_joined(example, one, data.n_classes) for example, one in pairs]
-    notes = (why_none, why_no_distances, explainer.why_no_paths, why_no_machine)
     return Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
@@ -150,13 +179,10 @@ def explain(
         layers=layers,
         filters=tuple(filters or [None] * len(layers)),
         examples=tuple(examples),
-        machine=_compared(machine, examples),
-        rates=tuple(
-            channel_rates(rates, source, channels_shown(examples, layer), data.n_classes)
-            for layer, source in enumerate(net.gate_order)
-        ),
-        n_rates=int(rates.counts.sum()),
-        notes=tuple(filter(None, notes)),
+        machine=None,
+        rates=(),
+        n_rates=0,
+        notes=(why_none, why_no_distances, explainer.why_no_paths),
     )
 
 
