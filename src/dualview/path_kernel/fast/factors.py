@@ -26,7 +26,10 @@ Inputs = Sequence[Tensor]
 class Factor(Protocol):
     """One number per example, window, channel and position; `hard`: 0 or 1, as booleans."""
 
-    hard: bool
+    @property
+    def hard(self) -> bool:
+        """Whether it is 0 or 1."""
+        ...
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n or 1, windows, channels, height, width)."""
@@ -48,7 +51,9 @@ class Given:
         full = (self.channels, *self.size)
         if value[0].numel() != math.prod(full):
             axes = value.dim() - 1
-            value = value.reshape(len(value), *value.shape[1:], *(1,) * (3 - axes)).expand(-1, *full)
+            value = value.reshape(len(value), *value.shape[1:], *(1,) * (3 - axes)).expand(
+                -1, *full
+            )
         value = value.reshape(len(value), 1, *full)
         return value.bool() if self.hard else value.float()
 
@@ -73,7 +78,7 @@ class Product:
     right: Factor
 
     @property
-    def hard(self) -> bool:  # type: ignore[override]
+    def hard(self) -> bool:
         """Whether both are."""
         return self.left.hard and self.right.hard
 
@@ -104,7 +109,7 @@ class Selected:
     index: Tensor
 
     @property
-    def hard(self) -> bool:  # type: ignore[override]
+    def hard(self) -> bool:
         """Whether the factor is."""
         return self.factor.hard
 
@@ -147,7 +152,7 @@ class Moved:
     inner: Size = (1, 1)
 
     @property
-    def hard(self) -> bool:  # type: ignore[override]
+    def hard(self) -> bool:
         """Whether the factor is."""
         return self.factor.hard
 
@@ -179,7 +184,7 @@ class Summed:
     factor: Factor
 
     @property
-    def hard(self) -> bool:  # type: ignore[override]
+    def hard(self) -> bool:
         """Whether the factor is."""
         return self.factor.hard
 
@@ -187,6 +192,22 @@ class Summed:
         """(n, 1, channels, height, width)."""
         value = self.factor.evaluate(inputs)
         return value.any(1, keepdim=True) if self.hard else value.sum(1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Flattened:
+    """The channels of all positions as channels of one."""
+
+    factor: Factor
+
+    @property
+    def hard(self) -> bool:
+        """Whether the factor is."""
+        return self.factor.hard
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """(n, 1, channels * height * width, 1, 1)."""
+        return self.factor.evaluate(inputs).flatten(2)[..., None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +219,7 @@ class Patches:
     groups: int
 
     @property
-    def hard(self) -> bool:  # type: ignore[override]
+    def hard(self) -> bool:
         """Whether the factor is."""
         return self.factor.hard
 
@@ -226,7 +247,8 @@ def packed(factor: Factor, inputs: Inputs, groups: int, lanes: int) -> np.ndarra
     if factor.hard:
         words = -(-c // groups // 32)
         bits = F.pad(value, (0, 0, 0, words * 32 - c // groups)).numpy()
-        last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little").view("<u4")
+        last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little")
+        last = np.ascontiguousarray(last).view("<u4")
         numbers = np.moveaxis(last.astype(np.uint32, copy=False), -1, 3)
     else:
         numbers = value.float().numpy()

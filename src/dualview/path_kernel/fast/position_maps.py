@@ -104,7 +104,7 @@ def window(
         starts = stride[axis] * np.arange(max(count, 0))
         source = padded[starts[:, None] + dilation[axis] * np.arange(kernel[axis])]
         axes.append(Axis(source, (source != NONE).astype(float)))
-    return PositionMap(*axes, size)
+    return PositionMap(axes[0], axes[1], size)
 
 
 def pool_windows(
@@ -116,7 +116,7 @@ def pool_windows(
         starts = stride[axis] * np.arange(pooled[axis]) - padding[axis]
         source = starts[:, None] + dilation[axis] * np.arange(kernel[axis])
         axes.append(_inside(source, size[axis]))
-    return PositionMap(*axes, size)
+    return PositionMap(axes[0], axes[1], size)
 
 
 def adaptive_windows(size: Size, pooled: Size) -> PositionMap:
@@ -127,7 +127,7 @@ def adaptive_windows(size: Size, pooled: Size) -> PositionMap:
         start, stop = at * old // new, -(-(at + 1) * old // new)
         source = start[:, None] + np.arange(int((stop - start).max()))
         axes.append(_inside(np.where(source < stop[:, None], source, NONE), old))
-    return PositionMap(*axes, size)
+    return PositionMap(axes[0], axes[1], size)
 
 
 def _inside(source: np.ndarray, size: int) -> Axis:

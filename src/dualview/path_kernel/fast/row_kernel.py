@@ -19,7 +19,9 @@ import numpy as np
 from dualview.path_kernel.fast.simd_block import (
     LANES,
     ROWS,
+    TALLIES,
     compiled,
+    counted,
     fill,
     gathered,
     inlined,
@@ -40,7 +42,7 @@ def overlap_rows(
     The second example's positions `start` to `stop` are gone through in pieces, whose masks and
     lines stay in the cache while all positions of the first one pass.
 
-    Args:
+    Arguments, in order:
         shape: (start, stop, length of a piece, copies, whether to add, windows, words of the mask,
             whether the source is a constant, size of the source's sub-planes, their groups, the
             same of the target, numbers of a mask's window and group, first position in work, pitch
@@ -80,19 +82,58 @@ def overlap_rows(
                     for copy in range(copies):
                         begin = origin + copy * in_groups * in_size
                         _take(
-                            source, begin, pitch, lines, tables, table_weights, low, high, piece,
-                            scratch, copy * len(lines) * windows * piece,
+                            source,
+                            begin,
+                            pitch,
+                            lines,
+                            tables,
+                            table_weights,
+                            low,
+                            high,
+                            piece,
+                            scratch,
+                            copy * len(lines) * windows * piece,
                         )
                     place = (-low, len(lines) * windows * piece, piece, goal, out_groups * out_size)
                     _overlap_piece(
-                        counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right,
-                        scratch, target, at_in, at_out, weights, live,
+                        counts,
+                        place,
+                        scales,
+                        low,
+                        high,
+                        joins,
+                        mask_a,
+                        mask_b,
+                        parts,
+                        left,
+                        right,
+                        scratch,
+                        target,
+                        at_in,
+                        at_out,
+                        weights,
+                        live,
                     )
                 else:
                     place = (origin, in_groups * in_size, 0, goal, out_groups * out_size)
                     _overlap_piece(
-                        counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right,
-                        source, target, at_in, at_out, weights, live,
+                        counts,
+                        place,
+                        scales,
+                        low,
+                        high,
+                        joins,
+                        mask_a,
+                        mask_b,
+                        parts,
+                        left,
+                        right,
+                        source,
+                        target,
+                        at_in,
+                        at_out,
+                        weights,
+                        live,
                     )
 
 
@@ -111,8 +152,23 @@ def _take(source, origin, pitch, lines, tables, weights, low, high, piece, scrat
 
 @compiled
 def _overlap_piece(
-    counts, place, scales, low, high, joins, mask_a, mask_b, parts, left, right, source, target,
-    at_in, at_out, weights, live,
+    counts,
+    place,
+    scales,
+    low,
+    high,
+    joins,
+    mask_a,
+    mask_b,
+    parts,
+    left,
+    right,
+    source,
+    target,
+    at_in,
+    at_out,
+    weights,
+    live,
 ):
     """Positions `low` to `high` of the second example, against all in work of the first one."""
     count, copies, windows, words, constant, mask_size, offset, weighted = counts
@@ -162,10 +218,7 @@ def _overlap_piece(
                 else:
                     extra = extra + bias1
                 scatter(target, at_out, p, goal + out_copy + q, extra)
-            if joins:
-                value = value + gathered(target, at_out, p, goal + q)
-            else:
-                value = value + bias0
+            value = value + gathered(target, at_out, p, goal + q) if joins else value + bias0
             scatter(target, at_out, p, goal + q, value)
 
 
@@ -173,9 +226,15 @@ def _overlap_piece(
 def _overlap(left, i, right, j, words):
     """Channels on in both, of a block of positions."""
     count = overlap_of(rows(left, i), lanes(right, j))
-    for k in range(1, words):
+    for k in range(1, min(words, TALLIES)):
         count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
-    return to_float(count)
+    total = to_float(counted(count))
+    for start in range(TALLIES, words, TALLIES):
+        count = overlap_of(rows(left, i + start * LANES), lanes(right, j + start * LANES))
+        for k in range(start + 1, min(words, start + TALLIES)):
+            count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
+        total = total + to_float(counted(count))
+    return total
 
 
 @inlined

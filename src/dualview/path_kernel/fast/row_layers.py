@@ -15,7 +15,7 @@ from torch import fx
 
 from dualview.conversion.source_lines import describe, module_of
 from dualview.path_kernel.addition_rules import origin_of
-from dualview.path_kernel.fast.factors import Constant, Factor, Patches, Selected
+from dualview.path_kernel.fast.factors import Constant, Factor, Flattened, Patches, Selected
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.position_maps import PositionMap, Size, window
 from dualview.path_kernel.fast.row_program import (
@@ -29,7 +29,7 @@ from dualview.path_kernel.fast.row_program import (
     RowProgram,
     Windows,
 )
-from dualview.path_kernel.fast.row_terms import NOWHERE, Term, Value, added, ones, times
+from dualview.path_kernel.fast.row_terms import NOWHERE, Term, Value, added, mapped, ones, times
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 
@@ -48,11 +48,10 @@ class Layers:
     """The program so far."""
 
     setting: Setting
+    boost: float = BOOST
     program: RowProgram = field(init=False)
     logs: list[float] = field(default_factory=list)
     """Logarithm of each plane's scale."""
-    smallest: float = 0.0
-    """Logarithm of the least that one open path contributes."""
     seen: set[int] = field(default_factory=set)
     """Weights that were used."""
     sums: dict[tuple[int, int], tuple[Value, int]] = field(default_factory=dict)
@@ -69,21 +68,23 @@ class Layers:
         over = _windows(module, value)
         if min(over.size) < 1:
             raise NotApplicableError(f"{describe(node)} has a window larger than its image")
-        if over.taps == 1 and over.selects and over.size != value.size:
-            over, value = _at_once(value, over)
+        one = over.taps == 1 and over.selects and module.padding_mode == "zeros"
+        if one and over.size != value.size:
+            value = _at_once(value, over)
+        if one and over.size == value.size:
+            return self._layer(node, value, module.groups, None, value.dims)
         numbers = value.channels // module.groups * over.taps
-        patches = all(t.plane is None for t in value.terms) and numbers <= PATCH
-        if patches and over.taps > 1:
-            terms = tuple(_patch(term, value, over, module.groups) for term in value.terms)
-            value = replace(value, terms=terms, channels=value.channels * over.taps, size=over.size)
-            over = None
-        elif over.taps == 1 and over.size == value.size and over.selects:
-            over = None
-        return self._layer(node, value, module.groups, over, value.dims)
+        if numbers > PATCH or any(t.plane is not None for t in value.terms):
+            return self._layer(node, value, module.groups, over, value.dims)
+        terms = tuple(_patch(term, value, over, module.groups) for term in value.terms)
+        value = replace(value, terms=terms, channels=value.channels * over.taps, size=over.size)
+        return self._layer(node, value, module.groups, None, value.dims)
 
     def dense(self, node: fx.Node, value: Value) -> Value:
         """The sum over channels and equal positions."""
-        if value.positions > 1:
+        if value.positions > 1 and all(term.plane is None for term in value.terms):
+            value = _flattened(value)
+        elif value.positions > 1:
             value = self._diagonal(value)
         return self._layer(node, value, 1, None, 0)
 
@@ -108,7 +109,6 @@ class Layers:
             over = over or _identity(value.size)
             scale = 1 / (over.taps if over.taps > 1 else 1)
             self.program.operations.append(Windows(plane, source, over, scale, law))
-            self.smallest += math.log(scale)
         self.logs[plane] += grown
         count = module.weight.shape[0]
         term = Term(plane, None, node, np.arange(count), np.arange(count) * groups // count)
@@ -194,11 +194,10 @@ class Layers:
             terms.append(Term(plane, None, object(), channels, group))
         logs = [self.logs[t.plane] for t in terms if t.plane is not None]
         boosted = any(term.factor is not None and term.factor.hard for term in terms)
-        log = (max(logs) if logs else 0.0) - (math.log(BOOST) if boosted else 0.0)
+        log = (max(logs) if logs else 0.0) - (math.log(self.boost) if boosted else 0.0)
         parts = tuple(self._part(term, value, groups, log) for term in terms)
         plane = self._plane(Plane(value.size, groups), log)
         self.program.operations.append(Overlap(plane, parts, law(log)))
-        self.smallest += min(math.log(max(part.scale, 1e-300)) for part in parts)
         return plane
 
     def _part(self, term: Term, value: Value, groups: int, log: float) -> Part:
@@ -231,12 +230,11 @@ class Layers:
         return Part(term.plane, mask, scale, lanes, term.window, constant)
 
     def _diagonal(self, value: Value) -> Value:
-        """A flattened image as one position: the mean over equal positions of the mean over channels."""
+        """A flattened image as one position: the mean over channels and equal positions."""
         source = self.sum(replace(value, flat=False), 1)
         plane = self._plane(Plane((1, 1)), self.logs[source])
         scale = 1 / value.positions
         self.program.operations.append(Diagonal(plane, source, scale))
-        self.smallest += math.log(scale)
         nothing = np.zeros(1, int)
         return Value((Term(plane, None, object(), nothing, nothing),), 1, (1, 1), 0)
 
@@ -273,10 +271,8 @@ def _windows(module: Any, value: Value) -> PositionMap:
     return window(value.size, kernel, stride, dilation, tuple(padding), module.padding_mode)
 
 
-def _at_once(value: Value, over: PositionMap) -> tuple[PositionMap, Value]:
-    """Take the positions that a 1 x 1 convolution of a stride reads before its channels are summed."""
-    from dualview.path_kernel.fast.row_terms import mapped
-
+def _at_once(value: Value, over: PositionMap) -> Value:
+    """The value at the positions that a 1 x 1 convolution of a stride reads."""
     rows = torch.from_numpy(over.rows.source[:, 0])
     columns = torch.from_numpy(over.columns.source[:, 0])
 
@@ -284,7 +280,7 @@ def _at_once(value: Value, over: PositionMap) -> tuple[PositionMap, Value]:
         return image[:, :, rows][:, :, :, columns]
 
     terms = mapped(value, over, taken)
-    return _identity(over.size), replace(value, terms=terms, size=over.size)
+    return replace(value, terms=terms, size=over.size)
 
 
 def _patch(term: Term, value: Value, over: PositionMap, groups: int) -> Term:
@@ -293,6 +289,21 @@ def _patch(term: Term, value: Value, over: PositionMap, groups: int) -> Term:
     many = np.repeat(term.channels.reshape(groups, -1), over.taps, 1)
     count = value.channels * over.taps
     return replace(term, factor=factor, channels=many.flatten(), groups=np.zeros(count, int))
+
+
+def _flattened(value: Value) -> Value:
+    """What no weight layer has met, with all its entries as channels."""
+    count = value.channels * value.positions
+    terms = tuple(
+        replace(
+            term,
+            factor=Flattened(term.factor or ones(value.channels, value.size)),
+            channels=np.repeat(term.channels, value.positions),
+            groups=np.zeros(count, int),
+        )
+        for term in value.terms
+    )
+    return Value(terms, count, (1, 1), 0)
 
 
 def _identity(size: Size) -> PositionMap:

@@ -220,7 +220,9 @@ def schedule(program: RowProgram, block: int, lanes: int) -> Schedule:
             continue
         number = makers[plane]
         start = made[plane]
-        stop = min(start + _rows_at_once(program, plane, block, lanes), program.planes[plane].size[0])
+        stop = min(
+            start + _rows_at_once(program, plane, block, lanes), program.planes[plane].size[0]
+        )
         wanted = [(p, int(r.last[stop - 1])) for p, r in reads[number]]
         missing = [(p, last) for p, last in wanted if made[p] < last]
         if missing:
@@ -269,4 +271,3 @@ def estimated_work(program: RowProgram) -> float:
 def _words(mask: Mask, part: Part) -> float:
     words = mask.channels / 32 if mask.factor.hard else mask.channels
     return max(words, mask.groups) * (1 if part.window is None else part.window.taps**2)
-

@@ -7,7 +7,6 @@ positions (pools, slices, padding, rolls) is read off what it makes of numbers.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,8 +31,8 @@ from dualview.path_kernel.fast.position_maps import (
     pool_windows,
     read_off,
 )
-from dualview.path_kernel.fast.row_layers import Layers
-from dualview.path_kernel.fast.row_program import RowProgram
+from dualview.path_kernel.fast.row_layers import BOOST, Layers
+from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.fast.row_terms import (
     NOWHERE,
     ONE,
@@ -47,27 +46,6 @@ from dualview.path_kernel.fast.row_terms import (
 )
 from dualview.path_kernel.rules import RULES
 from dualview.path_kernel.setting import Setting
-
-
-@dataclass(frozen=True)
-class RowPlan:
-    """What the row kernel is asked for.
-
-    Attributes:
-        program: the network.
-        log_scale: natural logarithm of what the result is multiplied by.
-        log_smallest: logarithm of the least that one open path may contribute, before `log_scale`
-            and but for the input.
-        ntk: the factor to the expected NTK, which the program makes itself.
-    """
-
-    program: RowProgram
-    log_scale: float
-    log_smallest: float
-    ntk: float = 1.0
-
-    def __str__(self) -> str:
-        return f"{len(self.program.operations)} operations on rows of planes"
 
 
 @dataclass(frozen=True)
@@ -88,7 +66,12 @@ class _Pieces:
 
 
 def read_rows(
-    graph: fx.Graph, shape: tuple[int, ...], setting: Setting, pools: dict[str, MaxPool], hard: bool
+    graph: fx.Graph,
+    shape: tuple[int, ...],
+    setting: Setting,
+    pools: dict[str, MaxPool],
+    hard: bool,
+    boost: float = BOOST,
 ) -> RowPlan:
     """The program for inputs of `shape`, without the examples' axis.
 
@@ -98,11 +81,12 @@ def read_rows(
         setting: what the weights are drawn from.
         pools: the max pool of each switch, by its placeholder's name.
         hard: whether gates are 0 or 1.
+        boost: what every sum of gated channels is multiplied by, so that float32 holds it.
 
     Raises:
         NotApplicableError: the torch rules must run; says why.
     """
-    reader = _Reader(Layers(setting), pools, hard)
+    reader = _Reader(Layers(setting, boost), pools, hard)
     env: dict[fx.Node, Any] = {}
     count = 0
     for node in graph.nodes:
@@ -113,8 +97,7 @@ def read_rows(
             result = env.get(node.args[0])
             if not isinstance(result, Value):
                 raise NotApplicableError("the output is not one tensor")
-            program, log_scale = reader.layers.finish(result)
-            return RowPlan(program, log_scale, reader.layers.smallest)
+            return RowPlan(*reader.layers.finish(result))
         else:
             env[node] = reader.take(node, env)
     raise AssertionError("a graph ends in an output")
@@ -299,7 +282,8 @@ class _Reader:
         moves = first.flat and first.positions > 1
         if axis % rank != 1 or moves or any(p.size != first.size for p in parts):
             raise NotApplicableError(f"{describe(node)} joins another axis than the channels")
-        total, at, terms = sum(part.channels for part in parts), 0, []
+        total, at = sum(part.channels for part in parts), 0
+        terms: list[Term] = []
         for part in parts:
             index = torch.full((total,), NOWHERE)
             index[at : at + part.channels] = torch.arange(part.channels)
@@ -346,9 +330,12 @@ class _Reader:
             stride = pool.options.get("stride") or kernel
             others = (pool.options.get(name, n) for name, n in (("dilation", 1), ("padding", 0)))
             windows = pool_windows(
-                value.size, pooled, *(_both(o, d, pool.dims) for o, d in zip(
-                    (kernel, stride, *others), (1, 1, 1, 0), strict=True
-                ))
+                value.size,
+                pooled,
+                *(
+                    _both(o, d, pool.dims)
+                    for o, d in zip((kernel, stride, *others), (1, 1, 1, 0), strict=True)
+                ),
             )
         return chosen(value, windows, switch.number)
 

@@ -17,8 +17,8 @@ import numpy as np
 from dualview.path_kernel.fast.position_maps import NONE, PositionMap
 from dualview.path_kernel.fast.row_kernel import (
     diagonal,
-    mapped_rows,
     mapped_columns,
+    mapped_rows,
     overlap_rows,
     shifted_windows,
     tabled_windows,
@@ -45,7 +45,7 @@ PIECE = 1 << 12
 """Words of a mask's windows to go through at once, for all positions of the first example."""
 
 BATCH = 1 << 19
-"""Numbers of a batch's largest plane at most: more pairs at once save calls, and leave the cache."""
+"""Numbers of a batch's largest plane at most: more pairs save calls, and leave the cache."""
 
 Spread = Callable[[Callable[[int, int], None], int], None]
 """`spread(make, n)` calls make(start, stop) for pieces of range(n), each a multiple of ROWS."""
@@ -53,9 +53,9 @@ Spread = Callable[[Callable[[int, int], None], int], None]
 
 @dataclass(frozen=True)
 class Packed:
-    """Masks of some examples, flat, and the words of each: None where no operation reads one."""
+    """Masks of some examples, flat, with the words and windows of each: empty if none reads it."""
 
-    masks: list[np.ndarray | None]
+    masks: list[np.ndarray]
     words: list[int]
     windows: list[int]
 
@@ -152,7 +152,7 @@ class _Batch:
         self.scratch = np.zeros(0, np.float32)
 
     def run(self) -> np.ndarray:
-        """(pairs,)"""
+        """The kernel (pairs,)."""
         for entry in self.order.entries:
             operation = self.program.operations[entry.operation]
             _MAKERS[type(operation)](self, operation, entry)
@@ -198,13 +198,15 @@ class _Batch:
         positions, at_out = self._out(it.target, entry, lead)
         within = slice(lead, lead + len(positions))
         words, windows = 0, 1
-        left = right = _NO_MASK
+        left: np.ndarray = _NO_MASK
+        right: np.ndarray = _NO_MASK
         if part.mask is not None:
             words, windows = self.left.words[part.mask], self.left.windows[part.mask]
             left, right = self.left.masks[part.mask], self.right.masks[part.mask]
         source, in_size, in_groups, in_pitch = _NO_PLANE, 0, 1, 0
         at_in = np.zeros((windows, len(at_out)), np.int64)
-        weights, taken, piece = _NO_PLANE, _NOTHING_TAKEN, PIECE // max(words, 1)
+        weights: np.ndarray = _NO_PLANE
+        taken, piece = _NOTHING_TAKEN, PIECE // max(words, 1)
         if part.source is not None:
             in_groups, in_pitch = self.program.planes[part.source].groups, self.pitches[part.source]
             source, in_size = self.planes[part.source], self.sizes[part.source]
@@ -221,9 +223,7 @@ class _Batch:
                     weights = np.ones(at_in.shape, np.float32)
                     weights[:, within] = weight
         piece = _whole(piece, step)
-        scales = np.array(
-            [part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32
-        )
+        scales = np.array([part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32)
         fixed = (piece, self.copies, int(add), windows, words, int(part.source is None))
         planes = (in_size, in_groups, self.sizes[it.target], target.groups)
         rest = (words * step, int(positions[0]) - lead, in_pitch, int(len(weights) > 1))
@@ -273,7 +273,9 @@ class _Batch:
         target, source = self.program.planes[it.target], self.program.planes[it.source]
         positions, at_out = self._out(it.target, entry)
         table, _ = it.map.flat()
-        at_in = np.full((table.shape[1], len(at_out)), self.sizes[it.source] - 2 * self.pitches[it.source])
+        at_in = np.full(
+            (table.shape[1], len(at_out)), self.sizes[it.source] - 2 * self.pitches[it.source]
+        )
         at_in[:, : len(positions)] = self._lines(it.source, table[positions].T)
         shape = (
             self.pitches[it.source],
@@ -335,9 +337,7 @@ class _Batch:
         source = self.program.planes[it.source]
         at_in = self._lines(it.source, np.arange(math.prod(source.size)))
         shape = self._subplanes(source.groups), self.sizes[it.source], self.sizes[it.target]
-        diagonal(
-            shape, float(it.scale), self.planes[it.source], self.planes[it.target], at_in, 0
-        )
+        diagonal(shape, float(it.scale), self.planes[it.source], self.planes[it.target], at_in, 0)
 
     # Columns of the second example's positions
 
@@ -385,7 +385,7 @@ _MAKERS: dict[type, Any] = {
 }
 _NO_MASK = np.zeros(1, np.uint32)
 _NO_PLANE = np.zeros(1, np.float32)
-_NOTHING_TAKEN = (
+_NOTHING_TAKEN: tuple[np.ndarray, ...] = (
     np.zeros(0, np.int64),
     np.zeros((0, 0), np.int32),
     np.zeros((0, 0), np.float32),
@@ -426,7 +426,7 @@ def _shifts(over: PositionMap) -> tuple[np.ndarray, np.ndarray] | None:
     height, width = over.before
     axes = []
     for axis, size in ((over.rows, height), (over.columns, width)):
-        steps = []
+        steps: list[int | None] = []
         for tap in axis.source.T:
             inside = np.flatnonzero(tap != NONE)
             moved = tap[inside] - inside

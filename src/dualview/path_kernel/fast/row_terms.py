@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualview.path_kernel.fast.factors import Constant, Factor, Mapped, Moved, Product, Selected, Summed
+from dualview.path_kernel.fast.factors import (
+    Constant,
+    Factor,
+    Mapped,
+    Moved,
+    Product,
+    Selected,
+    Summed,
+)
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.position_maps import PositionMap, Size
 
@@ -23,6 +31,7 @@ ONE = "one"
 """Origin of what is not random: the input, and constants."""
 NOWHERE = -1
 """The channel of an origin that a channel of zeros has."""
+
 
 @dataclass(frozen=True, eq=False)
 class Term:
@@ -71,7 +80,6 @@ class Value:
         if self.flat or not self.dims:
             return (1, self.channels * self.positions)
         return (1, self.channels, *self.size[2 - self.dims :])
-
 
 
 def ones(channels: int, size: Size) -> Factor:
