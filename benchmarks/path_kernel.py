@@ -94,6 +94,7 @@ def chain_by_torch(x: Tensor, gates: list[Tensor]) -> Tensor:
 def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     """Time the dense Gram with its gates given, against the chains of matrix products."""
     from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
+    from dualview.path_kernel.fast.plan import FastPlan
     from dualview.path_kernel.fast.reader import fast_plan
     from dualview.path_kernel.setting import Setting
 
@@ -102,7 +103,7 @@ def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     with torch.no_grad():
         gates = [torch.cat(g) for g in zip(*(net.gates(b) for b in x.split(500)), strict=True)]
         plan = fast_plan(net, x, Setting(), "model")
-        assert plan is not None
+        assert isinstance(plan, FastPlan)
         start = time.perf_counter()
         packed = pack(net, x, plan)
         packing = time.perf_counter() - start

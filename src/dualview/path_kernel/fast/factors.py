@@ -139,6 +139,22 @@ class Mapped:
 
 
 @dataclass(frozen=True, eq=False)
+class Called:
+    """The factor after a linear map that mixes its channels; `dims` axes of positions."""
+
+    factor: Factor
+    function: ImageMap
+    dims: int
+    hard: bool = False
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """What the function makes of the factor's images."""
+        value = self.factor.evaluate(inputs).float()[:, 0]
+        made = self.function(value.reshape(*value.shape[:2], *value.shape[4 - self.dims :]))
+        return made.reshape(len(made), 1, made.shape[1], *(1, 1, *made.shape[2:])[-2:])
+
+
+@dataclass(frozen=True, eq=False)
 class Moved:
     """The factor seen at every place of a map's windows; 0 in the padding.
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx
 
@@ -41,6 +42,7 @@ from dualview.path_kernel.fast.row_terms import (
     added,
     chosen,
     mapped,
+    ones,
     selected,
     times,
 )
@@ -110,7 +112,7 @@ def _input(shape: tuple[int, ...]) -> Value:
         raise NotApplicableError(f"inputs have shape {shape}")
     size: Any = (1, 1, *shape[1:])[-2:]
     factor = recipes.Given(0, shape[0], size, False)
-    nothing = torch.zeros(shape[0], dtype=torch.long).numpy()
+    nothing = np.zeros(shape[0], int)
     return Value((Term(None, factor, ONE, nothing, nothing),), shape[0], size, dims)
 
 
@@ -141,6 +143,7 @@ class _Reader:
         self.steps = {
             weights.dense: self.dense,
             weights.convolution: self.convolution,
+            weights.fixed_convolution: self.fixed_convolution,
             weights.batch_norm: self.batch_norm,
             factors.identity: self.identity,
             factors.gate: self.gate,
@@ -169,13 +172,22 @@ class _Reader:
         if not _holds((args, kwargs), (Value, _Pieces, _Input)):
             return _called(node, args, kwargs)
         if isinstance(args[0], _Pieces):
-            pieces, at = args[0], args[1]
-            return self._moved(node, pieces.value, lambda t: pieces.call(t)[at])
+            return self._piece(node, args[0], args[1])
+        if isinstance(args[0], tuple) and node.target is operator.getitem:
+            return args[0][args[1]]
         key: Any = type(module_of(node)) if node.op == "call_module" else node.target
         step = self.steps.get(RULES.get(key))
         if step is None or not _holds((args, kwargs), Value):
             raise NotApplicableError(f"{describe(node)} has no step in the fast kernel")
         return step(node, args, kwargs)
+
+    def _piece(self, node: fx.Node, pieces: _Pieces, at: Any) -> Any:
+        """One of several tensors, or some of them."""
+        value, call = pieces.value, pieces.call
+        numbers = range(len(call(torch.zeros(value.shape, dtype=torch.float64))))[at]
+        if isinstance(numbers, int):
+            return self._moved(node, value, lambda t: call(t)[numbers])
+        return tuple(self._piece(node, pieces, number) for number in numbers)
 
     # Nothing new
 
@@ -307,6 +319,26 @@ class _Reader:
         if value.flat or value.dims != len(module.kernel_size):
             raise NotApplicableError(f"{describe(node)} reads a value of {value.dims} axes")
         return self.layers.convolution(node, value)
+
+    def fixed_convolution(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+        """A convolution with constant weights, of the input."""
+        value, *rest = args
+        constants = [n for n in node.all_input_nodes if n is not node.all_input_nodes[0]]
+        parameter = any(additions.reads_parameter(n) for n in constants)
+        of_input = len(value.terms) == 1 and value.terms[0].origin == ONE and not value.flat
+        if _holds((rest, kwargs), (Value, _Input)) or parameter or not of_input:
+            raise NotApplicableError(f"{describe(node)} has fixed weights behind a weight layer")
+
+        def call(image: Tensor) -> Tensor:
+            return _called(node, (image, *rest), kwargs)
+
+        made = call(torch.zeros(value.shape))
+        (term,) = value.terms
+        factor = recipes.Called(term.factor or ones(value.channels, value.size), call, value.dims)
+        nothing = np.zeros(made.shape[1], int)
+        size: Any = (1, 1, *made.shape[2:])[-2:]
+        term = replace(term, factor=factor, channels=nothing, groups=nothing)
+        return Value((term,), made.shape[1], size, value.dims)
 
     def batch_norm(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
         """Its scale if asked for, and its bias if biases are."""

@@ -76,7 +76,7 @@ _FEATURES = _features()
 _WIDE = "avx512f" in _FEATURES
 """Whether there are 32 registers of 512 bits, and not 16 or 32 smaller ones."""
 
-ROWS, LANES = (4, 16) if _WIDE else (2, 8)
+ROWS, LANES = (4, 16) if _WIDE else (4, 8) if "avx2" in _FEATURES else (2, 8)
 _BY_BYTES = "avx512vpopcntdq" not in _FEATURES and ("avx512bw" if _WIDE else "avx2") in _FEATURES
 TALLIES = 31 if _BY_BYTES else 1 << 24
 """How many tallies may be added up: a byte holds 31 times 8."""
