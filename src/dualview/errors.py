@@ -82,6 +82,10 @@ class DualviewWarning(UserWarning):
     """Something that works as asked, and that is probably not what was meant."""
 
 
+class DroppedWeightsWarning(DualviewWarning):
+    """A model that looks trained is taken apart, and its weights are not kept."""
+
+
 ALIKE = 0.5
 """Names that are less alike (difflib's ratio) are not worth a hint."""
 

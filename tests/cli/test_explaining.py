@@ -1,7 +1,6 @@
-"""What `explain` and `explore` share: options, progress, and what is said.
+"""What `explain` and `explore` share: options, and what is said.
 
 - The page's place and size, and what is missing on it, are said; a negative number is refused.
-- Progress is a bar in a terminal, a line elsewhere.
 """
 
 import re
@@ -9,7 +8,7 @@ import types
 
 import pytest
 
-from dualview.cli.explaining import TerminalWatcher, load_run, write_page
+from dualview.cli.explaining import load_network, write_page
 from dualview.training import SettingsError
 
 from .explored import train
@@ -23,6 +22,7 @@ def runs(tmp_path_factory):
 def options(folder, **changes):
     chosen = {
         "run_folder": str(folder),
+        "model": None,
         "data": "digits",
         "validation": 0.1,
         "test": 0.2,
@@ -40,12 +40,12 @@ def options(folder, **changes):
 
 def test_negative_train(runs):
     with pytest.raises(SettingsError, match="train"):
-        load_run(options(runs / "dlgn-seed0", train=-1))
+        load_network(options(runs / "dlgn-seed0", train=-1))
 
 
 def test_what_is_said(runs, tmp_path, capsys):
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "page.html"))
-    assert write_page(chosen, load_run(chosen), [1, 4], "dualview explain …") == 0
+    assert write_page(chosen, load_network(chosen), [1, 4], "dualview explain …") == 0
     out, err = capsys.readouterr()
     assert re.fullmatch(r"Page: .*/page.html \(0\.\d MB\)\n", out)
     assert err.count("dualview: note: ") == 2
@@ -53,14 +53,7 @@ def test_what_is_said(runs, tmp_path, capsys):
 
 
 def test_too_large_a_page_is_named(runs, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dualview.cli.explaining.MOST_BYTES", 10)
+    monkeypatch.setattr("dualview.cli.explaining.SLOW_PAGE_BYTES", 10)
     chosen = options(runs / "dgn-seed0", out=str(tmp_path / "a.html"))
-    write_page(chosen, load_run(chosen), [1], "")
+    write_page(chosen, load_network(chosen), [1], "")
     assert "slow to open" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_watcher(terminal, capsys, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal, raising=False)
-    assert list(TerminalWatcher().over([1, 2, 3], "examples")) == [1, 2, 3]
-    assert "examples" in capsys.readouterr().err

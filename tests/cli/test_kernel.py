@@ -226,5 +226,5 @@ def test_examples_are_the_first_in_order():
 def test_all_examples_where_there_are_fewer_than_the_default(monkeypatch):
     data = tiny_data()
     assert len(examples(data, "validation", None)) == len(data.validation)
-    monkeypatch.setattr("dualview.cli.kernel.EXAMPLES", 3)
+    monkeypatch.setattr("dualview.cli.kernel.DEFAULT_EXAMPLES", 3)
     assert len(examples(data, "train", None)) == 3

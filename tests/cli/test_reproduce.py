@@ -84,10 +84,10 @@ def test_what_is_left(tmp_path, capsys):
 
 
 def test_nothing_finished_is_a_failure(tmp_path, capsys, monkeypatch):
-    recipe = recipes.SMALL["fc"]
+    recipe = recipes.SMALL_RECIPES["fc"]
     wild = replace(recipe.training, optimizer="sgd", learning_rate=1e30, schedule="constant")
-    hopeless = {**recipes.SMALL, "fc": replace(recipe, training=wild)}
-    monkeypatch.setattr(recipes, "SMALL", hopeless)
+    hopeless = {**recipes.SMALL_RECIPES, "fc": replace(recipe, training=wild)}
+    monkeypatch.setattr(recipes, "SMALL_RECIPES", hopeless)
     assert cli.main(["reproduce", "shallow", *FAST]) == 1
     out = capsys.readouterr().out
     assert "(1 diverged)" in out

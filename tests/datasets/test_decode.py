@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dualview.datasets import decode
-from dualview.datasets.decode import CHUNK, Encoded, decode_images
+from dualview.datasets.decode import IMAGES_AT_ONCE, Encoded, decode_images
 from dualview.errors import DataError
 
 from .files import encode, encode_image, pixels
@@ -33,7 +33,7 @@ def decode_one(image, kind="PNG", **options):
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 @pytest.mark.parametrize("shape", [(1, 6, 5), (3, 6, 5)])
 def test_lossless_formats(kind, shape):
-    images = pixels(2 * CHUNK + 3, shape)
+    images = pixels(2 * IMAGES_AT_ONCE + 3, shape)
     decoded, formats = decode_all([encode(a, kind) for a in images])
     np.testing.assert_array_equal(decoded, images)
     assert formats == {kind}
@@ -168,17 +168,19 @@ def test_more_than_the_memory():
     [((3, 6, 6), "an RGB image of height 6 and width 6"), ((1, 6, 5), "a grey image of height 6")],
 )
 def test_unlike_images(other, message):
-    contents = [encode(a) for a in [*pixels(CHUNK + 5), *pixels(1, other), *pixels(3)]]
-    where = rf"image {CHUNK + 5}: expected an RGB image of height 6 and width 5 as in image 0"
+    contents = [encode(a) for a in [*pixels(IMAGES_AT_ONCE + 5), *pixels(1, other), *pixels(3)]]
+    where = (
+        rf"image {IMAGES_AT_ONCE + 5}: expected an RGB image of height 6 and width 5 as in image 0"
+    )
     with pytest.raises(DataError, match=f"{where}, got {message}"):
         decode_all(contents)
 
 
 def test_first_error_in_order():
-    contents = [encode(a) for a in pixels(5 * CHUNK)]
-    for row in (4 * CHUNK, CHUNK + 1, 2 * CHUNK):
+    contents = [encode(a) for a in pixels(5 * IMAGES_AT_ONCE)]
+    for row in (4 * IMAGES_AT_ONCE, IMAGES_AT_ONCE + 1, 2 * IMAGES_AT_ONCE):
         contents[row] = b"damaged"
-    with pytest.raises(DataError, match=re.escape(f"image {CHUNK + 1}:")):
+    with pytest.raises(DataError, match=re.escape(f"image {IMAGES_AT_ONCE + 1}:")):
         decode_all(contents)
 
 

@@ -18,7 +18,7 @@ import torch
 
 from dualview.datasets import load
 from dualview.datasets.dataset import Examples, Source, channel_statistics
-from dualview.datasets.sources import LOSSLESS_ORIGINALS, OWN_SPLITS, _own_split, describe
+from dualview.datasets.sources import LOSSLESS_ORIGINALS, OWN_SPLITS, _own_split, description
 from dualview.errors import DataError
 
 from .files import SHARED, pixels, write_images, write_parquet
@@ -202,15 +202,17 @@ def test_description_of_relative_paths(tmp_path, monkeypatch):
 def test_jpeg_copies_of_exact_originals(name):
     display = LOSSLESS_ORIGINALS[name]
     for spelling in (name, name.upper(), display, f"someone/{display}", display.replace("-", "_")):
-        assert describe(spelling, frozenset({"JPEG"})) == f"{display}, JPEG re-encoding"
+        assert description(spelling, frozenset({"JPEG"})) == f"{display}, JPEG re-encoding"
         for exact in ("PNG", "WEBP"):
-            assert describe(spelling, frozenset({exact})) == display
-            assert describe(spelling, frozenset({exact}), own_split=True) == f"{display}, own split"
+            assert description(spelling, frozenset({exact})) == display
+            assert (
+                description(spelling, frozenset({exact}), own_split=True) == f"{display}, own split"
+            )
 
 
 def test_other_jpeg_images():
-    assert describe("birds", frozenset({"PNG", "JPEG"})) == "birds (JPEG and PNG images)"
-    assert describe("birds", frozenset({"PNG"}), own_split=True) == "birds"
+    assert description("birds", frozenset({"PNG", "JPEG"})) == "birds (JPEG and PNG images)"
+    assert description("birds", frozenset({"PNG"}), own_split=True) == "birds"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from dualview.datasets.tables import Columns, Table, image_column, label_column, read_tables
+from dualview.datasets.tables import Columns, RawTable, image_column, label_column, read_tables
 from dualview.errors import DataError
 
 from .files import pixels, table_of, with_features
@@ -23,7 +23,7 @@ def as_table(table, where="t", **options):
     def chunks(column):
         return iter(table.column(column).chunks)
 
-    return Table(where, table.schema, table.num_rows, chunks, **options)
+    return RawTable(where, table.schema, table.num_rows, chunks, **options)
 
 
 def read(*tables, image=None, label=None, **options):

@@ -1,6 +1,7 @@
 """Properties proved here, of the README, CONTRIBUTING.md and every page of docs/.
 
-1. Their Python blocks run as they stand, in order, those of one page one after the other.
+1. Their Python blocks run as they stand, in order, those of one page one after the other; those
+   that are titled with a file are that file, too.
 2. Their `dualview` commands are understood by the command line, `make` targets exist, and other
    commands that name a file of the repository name one that is there.
 3. Every file of the repository that they name exists.
@@ -10,6 +11,7 @@
 
 import re
 import shlex
+import sys
 from fnmatch import fnmatch
 
 import pytest
@@ -21,8 +23,12 @@ from tests.docs.pages import PAGES, ROOT, blocks_of, name_of, with_blocks
 @pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
 def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     names = {"__name__": "page"}
     for block in blocks_of(page, "python"):
+        if block.title:
+            (tmp_path / block.title).write_text(block.text)
+            monkeypatch.delitem(sys.modules, block.title.removesuffix(".py"), raising=False)
         # Empty lines put the block where it is in the page, so that a traceback names its line.
         exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
 
@@ -75,6 +81,13 @@ def test_every_room_has_its_place():
     rooms.remove("py")  # the mark that the package has types
     assert {room for room in rooms if not any(fnmatch(room, place) for place in places)} == set()
     assert {place for place in places if not any(fnmatch(room, place) for room in rooms)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_fences_are_those_of_the_site(page):
+    # Of any other words behind the language the site makes no block, and swallows what follows.
+    openings = re.findall(r"^```(\w.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [o for o in openings if not re.fullmatch(r'\w+( title="[^"]+")?', o)] == []
 
 
 def test_there_are_blocks():

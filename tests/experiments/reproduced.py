@@ -57,11 +57,11 @@ def tiny_reproduce(name: str, folder: Path, **changes: object) -> list[RunRecord
 @contextmanager
 def smaller() -> Iterator[None]:
     """What a request cannot make smaller: the number of gate orders, of stages, of points."""
-    kernel = replace(gate_learning.SMALL.kernel, n_train=60, n_test=40)
-    recipe = replace(gate_learning.SMALL, stages=2, kernel=kernel)
+    kernel = replace(gate_learning.SMALL_PRESET.kernel, n_train=60, n_test=40)
+    recipe = replace(gate_learning.SMALL_PRESET, stages=2, kernel=kernel)
     with (
         mock.patch.object(invariances, "is_small", return_value=False),
-        mock.patch.object(gate_learning, "SMALL", recipe),
+        mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
     ):
         yield
 

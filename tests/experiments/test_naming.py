@@ -14,9 +14,12 @@ from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS
 
 
 def test_every_recipe_has_a_name():
-    assert {*recipes.SMALL, *recipes.LARGE, *recipes.PAPER, *NPK_ARCHITECTURES} <= set(
-        ARCHITECTURE_NAMES
-    )
+    assert {
+        *recipes.SMALL_RECIPES,
+        *recipes.LARGE_RECIPES,
+        *recipes.PAPER_RECIPES,
+        *NPK_ARCHITECTURES,
+    } <= set(ARCHITECTURE_NAMES)
     assert set(ARCHITECTURE_NAMES) <= set(NAMES)
     assert len(set(ARCHITECTURE_NAMES.values())) == len(ARCHITECTURE_NAMES)
 

@@ -21,7 +21,7 @@ from dualview.conversion.parameters import save_parameters
 from dualview.datasets import Batches
 from dualview.errors import RunError
 from dualview.experiments.npk_paper import (
-    Setting,
+    RegimeSetting,
     all_for_training,
     drawn,
     frozen_gates,
@@ -32,7 +32,7 @@ from dualview.training import SettingsError, TrainSettings
 from tests.training.tiny import tiny_data
 
 DATA = unnormalised(tiny_data())
-SETTING = Setting(
+SETTING = RegimeSetting(
     experiment="regimes",
     arch="fc",
     width=4,

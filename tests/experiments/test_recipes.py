@@ -29,7 +29,9 @@ def colour(n: int = 6) -> Dataset:
     return Dataset(split, split, split, ("a", "b"), (0.5,) * 3, (0.5,) * 3, "black")
 
 
-RECIPES = [("cpu", arch) for arch in recipes.SMALL] + [("paper", arch) for arch in recipes.PAPER]
+RECIPES = [("cpu", arch) for arch in recipes.SMALL_RECIPES] + [
+    ("paper", arch) for arch in recipes.PAPER_RECIPES
+]
 
 
 @pytest.mark.parametrize(("preset", "arch"), RECIPES)
@@ -42,7 +44,7 @@ def test_every_recipe_is_built(preset, arch, monkeypatch):
     assert one.enlarged == (2 if halves_often else 1)
 
 
-@pytest.mark.parametrize("arch", recipes.LARGE)
+@pytest.mark.parametrize("arch", recipes.LARGE_RECIPES)
 def test_every_recipe_on_large_data(arch, monkeypatch):
     monkeypatch.setattr(recipes, "is_small", lambda data: False)
     assert setting("trial", arch, Request(width=2), DIGITS).scale > 0
@@ -50,7 +52,7 @@ def test_every_recipe_on_large_data(arch, monkeypatch):
 
 def test_precision_on_large_data(monkeypatch):
     monkeypatch.setattr(recipes, "is_small", lambda data: False)
-    for arch in recipes.LARGE:
+    for arch in recipes.LARGE_RECIPES:
         assert setting("trial", arch, Request(), DIGITS).comparison.training.precision == "auto"
     asked = Request(machine=Machine(precision="32-true"))
     assert setting("trial", "c4gap", asked, DIGITS).comparison.training.precision == "32-true"
@@ -64,8 +66,8 @@ def test_no_recipe_in_this_preset(request_, monkeypatch):
 
 
 def test_names():
-    assert set(ARCHITECTURE_NAMES) >= set(recipes.SMALL)
-    assert set(ARCHITECTURE_NAMES) >= {*recipes.LARGE, *recipes.PAPER}
+    assert set(ARCHITECTURE_NAMES) >= set(recipes.SMALL_RECIPES)
+    assert set(ARCHITECTURE_NAMES) >= {*recipes.LARGE_RECIPES, *recipes.PAPER_RECIPES}
 
 
 def test_the_papers_settings():

@@ -27,6 +27,7 @@ from dualview.experiments.results_page import (
     PAGE,
     _data_name,
     provenance_line,
+    read_theory,
     results_text,
     write_results,
 )
@@ -38,7 +39,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_committed_page_is_what_the_records_give():
     committed = ROOT / "docs" / PAGE
-    text = results_text(read_collected(ROOT / "results"), ROOT / "docs")
+    theory = read_theory(ROOT / "results")
+    text = results_text(read_collected(ROOT / "results"), ROOT / "docs", theory=theory)
     if not committed.exists():
         assert EMPTY in text, "there are records, and no page: run `dualview results`"
     else:
@@ -82,7 +84,7 @@ def test_comments(results, tmp_path):
     (tmp_path / "discussion").mkdir()
     (tmp_path / "discussion" / "architectures.md").write_text("It **agrees**.\n")
     text = results_text(read_collected(results), tmp_path)
-    before, after = text.split("### Discussion\n\nIt **agrees**.\n")
+    before, after = text.split("\n\nIt **agrees**.\n")
     assert EXPERIMENTS["architectures"].title in before
     assert EXPERIMENTS["shallow"].title not in before
     assert EXPERIMENTS["shallow"].title in after

@@ -15,7 +15,14 @@ import pytest
 
 from dualview.errors import RunError
 from dualview.experiments.settings import KINDS
-from dualview.experiments.summary import format_summary, kind_name, percent, summarise
+from dualview.experiments.summary import (
+    format_summary,
+    kind_name,
+    percent,
+    summarise,
+    summary_table,
+)
+from dualview.experiments.tables import to_markdown
 from tests.record_cases import diverged, run_record
 
 
@@ -100,6 +107,25 @@ def test_settings_are_apart():
         ("mnist", "fc", 256, "dgn"),
     ]
     assert [row.n_pairs for row in rows] == [1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "accuracy", "marked"),
+    [
+        (10, 0.19, True),
+        (10, 0.21, False),
+        (100, 0.019, True),
+        (100, 0.021, False),
+        (None, 0.1, False),
+    ],
+)
+def test_recovered_near_chance_is_marked(classes, accuracy, marked):
+    config = {} if classes is None else {"classes": classes}
+    runs = [_run(kind, 0, accuracy, config=config) for kind in ("dnn", "dlgn")]
+    dnn, dlgn = summarise(runs)
+    mark = " (near chance)" if marked else ""
+    assert (dnn.recovered, dlgn.recovered) == (f"100.00{mark}", f"100.00{mark}")
+    assert f"| 100.00{mark} |" in to_markdown(summary_table(runs))
 
 
 def test_order_of_seeds_does_not_matter():

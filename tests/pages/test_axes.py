@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualview.pages.axes import heading, panel, spread
+from dualview.pages.axes import panel, panel_heading, spread
 
 
 @given(
@@ -44,7 +44,7 @@ def test_panel(width, height):
 
 def test_heading():
     figure, axes = panel(4.0, 3.0, left=0.6, right=0.2, bottom=0.4, top=0.5)
-    heading(axes, "what is measured")
+    panel_heading(axes, "what is measured")
     (text,) = axes.texts
     figure.canvas.draw()
     assert text.get_text() == "what is measured"

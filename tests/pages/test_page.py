@@ -1,6 +1,6 @@
 """Properties proved here.
 
-1. Every kind of block is drawn by its template; a new one in `Block` must be tried here.
+1. Every kind of block is drawn by its template; a new one in `PageBlock` must be tried here.
 2. All text is escaped, wherever it stands; only the SVG of a panel goes in as it is.
 3. The page is balanced HTML, refers to nothing outside itself and runs no script; the contents list
    reaches every section, also when titles repeat or hold no letters.
@@ -19,37 +19,37 @@ import pytest
 
 from dualview.pages import page as page_module
 from dualview.pages.page import (
-    Block,
+    DefinedTerm,
+    DefinedTerms,
     Facts,
     Figures,
     Fold,
     Notice,
     Page,
+    PageBlock,
     Panel,
     Prose,
     Row,
     Section,
     Table,
-    Term,
-    Terms,
     drawing,
     render,
     write_page,
 )
 from tests.html_reading import ReadPage
 
-BLOCKS: tuple[Block, ...] = (
+BLOCKS: tuple[PageBlock, ...] = (
     Prose(("one prose", "two prose")),
     Notice("a notice", ("first item", "second item")),
     Table(("Name", "Value"), (Row(("row", "1.5"), "dlgn-ones"), Row(("plain", "2"))), ("a note",)),
     Figures((Panel("<svg><path d='M0 0'/></svg>", "a caption"),)),
     Facts((("a fact", "its value"),)),
-    Terms((Term("a term", "its meaning", "dnn"), Term("another", "its own"))),
+    DefinedTerms((DefinedTerm("a term", "its meaning", "dnn"), DefinedTerm("another", "its own"))),
     Fold("a fold", Facts((("inside", "the fold"),))),
 )
 
 
-def _page(*blocks: Block, title: str = "Section") -> Page:
+def _page(*blocks: PageBlock, title: str = "Section") -> Page:
     return Page("A title", ("A headline",), "A standfirst", (Section(title, blocks),))
 
 
@@ -64,7 +64,7 @@ def _strings(value: object) -> list[str]:
 
 
 def test_every_kind_of_block_is_tried():
-    assert {type(block) for block in BLOCKS} == set(get_args(Block))
+    assert {type(block) for block in BLOCKS} == set(get_args(PageBlock))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: type(block).__name__)
@@ -91,10 +91,10 @@ def test_text_is_escaped_everywhere():
         Table((bad, bad), (Row((bad, bad), bad),), (bad,), stacks=True),
         Figures((Panel("<svg></svg>", bad),)),
         Facts(((bad, bad),)),
-        Terms((Term(bad, bad, bad),)),
+        DefinedTerms((DefinedTerm(bad, bad, bad),)),
         Fold(bad, Prose((bad,))),
     )
-    assert {type(block) for block in blocks} == set(get_args(Block))
+    assert {type(block) for block in blocks} == set(get_args(PageBlock))
     read = ReadPage(render(Page(bad, (bad, bad), bad, (Section(bad, blocks),), bad)))
     assert "script" not in read.tags
     assert not any(name.startswith("on") for name, _ in read.attributes)

@@ -8,7 +8,8 @@
 5. SVG for a page: the same bytes each time; no id is used twice when two figures meet in a page;
    all references resolve inside the figure; no colour is left fixed; text stays text; a hostile
    label is escaped; the user's matplotlib settings change nothing, nor are they changed.
-6. A saved PNG holds the page's light ground and is the same each time.
+6. A dollar sign in a name from elsewhere is drawn as one, in every figure that shows names.
+7. A saved PNG holds the page's light ground and is the same each time.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
 
 from dualview.errors import RunError
@@ -30,6 +32,8 @@ from dualview.pages.style import (
     kind_style,
     save_figure,
 )
+from dualview.primal.figures.filters import SpectrumCurve, filter_grid, spectrum_curves
+from dualview.primal.figures.gates import gate_overlap, kernel_map
 from tests.record_cases import comparison
 
 
@@ -124,6 +128,38 @@ def test_user_settings_neither_matter_nor_change(figure):
         assert figure_svg(learning_curves(comparison()), "a", "x") == expected
         assert matplotlib.rcParams["font.size"] == 30
         assert matplotlib.rcParams["svg.hashsalt"] != "dualview"
+
+
+FOREIGN = ("$x^2$ $\\frac{1}{2}$", "a$", "$\\nosuch$")
+"""Names that mathtext would draw as formulas, or fail on."""
+
+
+def _named_figures():
+    points = np.ones((3, 4))
+    kernel = np.eye(3)
+    curves = [SpectrumCurve(name, np.arange(1, 5), points) for name in FOREIGN]
+    return {
+        "kernel_map": kernel_map(kernel, FOREIGN),
+        "gate_overlap": gate_overlap([kernel], FOREIGN),
+        "filter_grid": filter_grid(np.ones((3, 1, 2, 2)), titles=FOREIGN),
+        "spectrum_curves": spectrum_curves(curves),
+    }
+
+
+@pytest.mark.parametrize("name", ["kernel_map", "gate_overlap", "filter_grid", "spectrum_curves"])
+def test_a_dollar_is_a_dollar(name):
+    figure = _named_figures()[name]
+    texts = [e.text for e in ElementTree.fromstring(figure_svg(figure, "a", "x")).iter() if e.text]
+    for foreign in FOREIGN:
+        assert foreign in texts, texts
+
+
+def test_logarithmic_axes_need_no_formulas():
+    values = np.diag(10.0 ** -np.arange(5))
+    svg = figure_svg(kernel_map(values, ["a", "b", "c", "d", "e"]), "a", "x")
+    texts = [e.text for e in ElementTree.fromstring(svg).iter() if e.text]
+    assert {"1", "0.01"} <= set(texts)
+    assert not [text for text in texts if "$" in text or "mathdefault" in text]
 
 
 def test_png_has_the_page_ground(figure, tmp_path):

@@ -11,7 +11,9 @@
 6. float32 agrees.
 7. The input's shape is that of the example input, or the reference architecture's, or a first dense
    layer's; copies, saved networks and those that state dicts are loaded into know it too.
-8. What cannot be served is refused with the repair.
+8. What cannot be served is refused with the repair; kernels that take more than the memory bound
+   are refused before any is composed, and so are those that are larger than the image.
+9. Norms and distances of chosen gates are entries of those of all, border included.
 """
 
 import copy
@@ -25,6 +27,8 @@ from torch import nn
 import dualview as dv
 from dualview.architectures import c4gap
 from dualview.errors import PrimalFilterError
+from dualview.primal import composition
+from dualview.primal import filters as filters_module
 from dualview.primal.filters import gate_distances, primal_filters
 from tests.cases import DLGN_CASES, SMALL, small_architecture
 from tests.primal.oracle import assert_close, assert_exact, gated, jacobian, stack
@@ -216,6 +220,28 @@ def test_distances_of_an_example_without_its_axis_say_so():
         gate_distances(net, torch.randn(5, 2, 8, 8), 0)
 
 
+def test_distances_and_norms_of_chosen_gates():
+    net = gated(copy.deepcopy(CHAIN))
+    x = torch.randn(3, 2, 9, 8, dtype=torch.float64)
+    found = primal_filters(net, 0, x.shape[1:])
+    assert found.has_channel_kernels
+    channels, places = [3, 0, 3], [(0, 0), (4, 2), (1, 1), (4, 2)]
+    norms = torch.stack([found.norms[channels, i, j] for i, j in places], 1)
+    torch.testing.assert_close(found.norms_of(iter(channels), iter(places)), norms)
+    torch.testing.assert_close(found.norms_of(), found.norms.flatten(1))
+    distances = gate_distances(net, x, 0)
+    expected = torch.stack([distances[:, channels, i, j] for i, j in places], 2)
+    got = gate_distances(net, x, 0, channels=iter(channels), positions=iter(places))
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(gate_distances(net, x, 0, channels=2), distances[:, [2]].flatten(2))
+
+
+def test_distances_of_chosen_units():
+    net, x = gated(stack(nn.Linear(3, 5))), torch.randn(2, 3, dtype=torch.float64)
+    found = gate_distances(net, x, 0, channels=[4, 1])
+    torch.testing.assert_close(found, gate_distances(net, x, 0)[:, [4, 1]])
+
+
 # Snapshots, modes, types
 
 
@@ -302,6 +328,43 @@ def test_results_larger_than_the_memory_bound_are_refused():
     with pytest.raises(PrimalFilterError, match=r"36 gates take 0 MB.*channel_kernels"):
         found.filters()
     assert found.filters(0).shape == (1, 9, 2, 6, 5)
+
+
+def test_kernels_that_take_more_than_the_memory_bound_are_refused(monkeypatch):
+    model = stack(*(nn.Conv2d(n, 8, 5) for n in (1, 8)))
+    net = gated(model)
+    found, wide = (primal_filters(net, 0, (1, 40, 40), memory=size) for size in (9e3, 2e4))
+    assert found.has_channel_kernels
+    refused = r"\(8, 1, 9, 9\), take \d+ MB and about \d+ s .*Repair: filters\(.*memory="
+    monkeypatch.setattr(filters_module, "walk", None)  # nothing is composed
+    with pytest.raises(PrimalFilterError, match=refused):
+        found.channel_kernels
+    with pytest.raises(PrimalFilterError, match=r"one gate of layer 0 takes"):
+        wide.filters(0, [(0, 0)])
+
+
+def test_kernels_larger_than_the_image_are_not_composed(monkeypatch):
+    composed = []
+    rule = composition.RULES[nn.Conv2d]
+
+    def watched(call):
+        composed.append(call.args[0].kernels.is_meta)
+        return rule(call)
+
+    monkeypatch.setitem(composition.RULES, nn.Conv2d, watched)
+    model = stack(*(nn.Conv2d(1, 1, 5, padding=2) for _ in range(4)))
+    found = primal_filters(gated(model), 0, (1, 12, 30))
+    with pytest.raises(PrimalFilterError, match=r"larger than the image: .*13 x 13 .*of 12 x 30"):
+        found.channel_kernels
+    assert composed == [True, True, True]
+    assert found.filters(0, [(6, 15)]).shape == (1, 1, 1, 12, 30)
+
+
+def test_long_work_is_said_beforehand(monkeypatch):
+    monkeypatch.setattr(filters_module, "OPERATIONS_A_SECOND", 10.0)
+    found = primal_filters(gated(copy.deepcopy(CHAIN)), 0, (2, 9, 8))
+    with pytest.warns(dv.DualviewWarning, match=r"layer 0: the norms of all \d+ .*norms_of"):
+        found.norms
 
 
 @pytest.mark.parametrize(

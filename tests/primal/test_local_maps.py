@@ -6,7 +6,7 @@
 2. An axis tells exactly which positions read no padding, and where in the input they read.
 3. Sums and concatenations align kernels of different size and place.
 4. Long circular kernels are folded without losing an entry.
-5. Values that cannot be joined, and windows without an interior, give None.
+5. Values that cannot be joined give None; windows without an interior raise, with their lengths.
 """
 
 import pytest
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from dualview.primal.local_maps import (
     Axis,
     LocalMap,
+    NoInteriorError,
     Window,
     concatenated,
     convolved,
@@ -191,9 +192,14 @@ def test_what_cannot_be_joined():
 
 def test_no_interior_no_kernel():
     window = Window(2 * SIZE + 1, before=SIZE, after=SIZE)
-    assert convolve(start(), draw(2, 2, window.taps), window) is None
-    assert pooled(start(), 1.0, [window], [SIZE]) is None
-    assert moved(start(), [Window(before=-SIZE)], [0]) is None
+    with pytest.raises(NoInteriorError) as caught:
+        convolve(start(), draw(2, 2, window.taps), window)
+    assert caught.value.lengths == (2 * SIZE + 1,)
+    with pytest.raises(NoInteriorError):
+        pooled(start(), 1.0, [window], [SIZE])
+    with pytest.raises(NoInteriorError):
+        moved(start(), [Window(before=-SIZE)], [0])
     left = convolve(start(), draw(2, 2, SIZE), Window(SIZE, before=SIZE - 1))
     right = convolve(start(), draw(2, 2, SIZE), Window(SIZE, after=SIZE - 1))
-    assert summed(left, right) is None
+    with pytest.raises(NoInteriorError):
+        summed(left, right)

@@ -15,7 +15,7 @@ import sys
 import pytest
 
 from dualview.training import OPTIMIZERS, SCHEDULES, SettingsError, TrainSettings, choose
-from dualview.training.settings import differences
+from dualview.training.settings import changed_settings
 
 
 @pytest.mark.parametrize(
@@ -103,5 +103,5 @@ def test_settings_need_no_torch():
 
 
 def test_differences():
-    assert differences({"epochs": 3, "seed": 0}, {"seed": 0, "epochs": 3}) == []
-    assert differences({"a": None}, {}) == ["a was the default, is now not set"]
+    assert changed_settings({"epochs": 3, "seed": 0}, {"seed": 0, "epochs": 3}) == []
+    assert changed_settings({"a": None}, {}) == ["a was the default, is now not set"]

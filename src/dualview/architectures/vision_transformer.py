@@ -43,7 +43,7 @@ class SelfAttention(nn.Module):
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (n, heads, tokens, width / heads)
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention and a dense network of one hidden layer, each added to what it reads."""
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
@@ -75,7 +75,9 @@ class VisionTransformer(nn.Module):
         self.class_token = nn.Parameter(torch.empty(1, 1, width))
         tokens = 1 + (height // patch) * (rows // patch)
         self.positions = nn.Parameter(torch.empty(1, tokens, width))
-        self.blocks = nn.Sequential(*[Block(width, HEADS, 4 * width) for _ in range(depth)])
+        self.blocks = nn.Sequential(
+            *[TransformerBlock(width, HEADS, 4 * width) for _ in range(depth)]
+        )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_classes)
         self.reset_parameters()

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 from dualview.errors import MissingExtraError
 
-FAILED = 1
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -29,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from dualview.cli.commands import run_command
     except MissingExtraError as error:
         print(f"dualview: error: {error}", file=sys.stderr)
-        return FAILED
+        return 1
     return run_command(arguments)
 
 

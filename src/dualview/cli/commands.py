@@ -15,11 +15,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import FAILED, compare, demo, explain, explore, kernel, reproduce, results, theory
+from dualview.cli import compare, demo, explain, explore, kernel, reproduce, results, theory
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
 
+FAILED = 1
 INTERRUPTED = 130
 
 DESCRIPTION = """\

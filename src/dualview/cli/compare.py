@@ -13,11 +13,14 @@ from dualview.cli.options import (
     add_machine_options,
     add_network_options,
     add_training_options,
+    check_named_here,
     data_settings,
     gathered,
     train_settings,
 )
 from dualview.experiments.settings import ComparisonSettings
+from dualview.files.foreign_text import file_name
+from dualview.files.user_code import own_name
 
 NAME = "compare"
 HELP = "train DNN, DGN and DLGN on any data and compare them"
@@ -40,6 +43,9 @@ examples:
       a small convolutional network on a folder of Parquet files
   dualview compare --kinds dnn dlgn --seeds 5 --optimizer sgd --schedule cosine
       two kinds, five seeds each
+  dualview compare --arch mine.py:make --data data/cifar10
+      your own architecture: in mine.py, def make(num_classes, input_shape): ... returns a
+      torch.nn.Module from images (n, channels, height, width) to logits (n, classes)
   dualview compare --print_config > mine.yaml
   dualview compare --config mine.yaml --epochs 20
       options from a file; those on the command line win
@@ -69,6 +75,7 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Compare, and report; `again` is the command that goes on after an interruption."""
+    check_named_here(options.arch, again)
     settings = gathered(
         ComparisonSettings,
         options,
@@ -85,7 +92,10 @@ def default_folder(settings: ComparisonSettings) -> Path:
 
     >>> default_folder(ComparisonSettings(arch="c4gap", width=16)).as_posix()
     'runs/digits-c4gap-16'
+    >>> default_folder(ComparisonSettings(arch="./models/mine.py:make")).as_posix()
+    'runs/digits-mine-make'
     """
     source = re.sub(r"[^\w.]+", "-", Path(settings.data.source).absolute().name)
+    arch = file_name(own_name(settings.arch).replace(".py:", "-"))
     width = [] if settings.width is None else [str(settings.width)]
-    return Path("runs") / "-".join([source, settings.arch, *width])
+    return Path("runs") / "-".join([source, arch, *width])

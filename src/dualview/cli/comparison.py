@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from dualview.experiments.records import RunRecord
 
 REPORT = "report.html"
-TITLE = "DNN, DGN and DLGN compared"
+REPORT_TITLE = "DNN, DGN and DLGN compared"
 
 
 def run_comparison(
-    settings: ComparisonSettings, out: Path, *, overwrite: bool, again: str, title: str = TITLE
+    settings: ComparisonSettings,
+    out: Path,
+    *,
+    overwrite: bool,
+    again: str,
+    title: str = REPORT_TITLE,
 ) -> int:
     """Compare, print one table, write the report.
 

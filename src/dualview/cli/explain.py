@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualview.cli.explaining import add_run_options, load_run, write_page
+from dualview.cli.explaining import add_run_options, load_network, write_page
 from dualview.cli.interruption import told_if_interrupted
 from dualview.training import SettingsError
 
@@ -20,7 +20,10 @@ examples:
   dualview explain demo/dlgn-seed0 --index 17
       one of the digits that `dualview demo` tests on
   dualview explain runs/cifar10-c4gap/dlgn-seed0 --data data/cifar10 --index 3 8 12
-      some test images of CIFAR-10"""
+      some test images of CIFAR-10
+  dualview explain runs/mine --model mine.py:Net --data data/cifar10 --index 3
+      a network of your own, in a folder that save_pretrained or train wrote, or a run of
+      `dualview compare --arch mine.py:Net`"""
 
 
 def add_options(parser: Any) -> None:
@@ -44,4 +47,4 @@ def run(options: Any, again: str) -> int:
         raise SettingsError("--index: expected the row of an example or more, as in --index 17")
     with told_if_interrupted("no page was written"):
         rows = list(dict.fromkeys(options.index))
-        return write_page(options, load_run(options), rows, again)
+        return write_page(options, load_network(options), rows, again)

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from dualview.cli.options import add_data_options, data_settings
+from dualview.progress import Terminal
 from dualview.training import at_least
 
 if TYPE_CHECKING:
-    from dualview.experiments.finished import FinishedRun
-
-Item = TypeVar("Item")
+    from dualview.experiments.finished import TrainedNetwork
 
 SPLITS = ("train", "validation", "test")
 GATES = ("model", "hard")
-MOST_BYTES = 15e6
+SLOW_PAGE_BYTES = 15e6
 """A page that is larger is slow to open; the command says so."""
 
 
 def add_run_options(parser: Any, out: str) -> None:
-    """The run, its data, the kernel machine, and the page."""
+    """The run, its model and data, the kernel machine, and the page."""
     parser.add_argument(
         "run_folder",
         metavar="RUN",
         type=str,
-        help="the folder of one finished run, as in demo/dlgn-seed0",
+        help="the folder of one finished run, as in demo/dlgn-seed0, or one that save_pretrained "
+        "or train wrote",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="WHERE",
+        type=str | None,
+        help="of a network of your own, what made its model: module:Class, ./mine.py:Class or a "
+        "factory, called with those of num_classes and input_shape that it takes; files never "
+        "bring code",
     )
     add_data_options(parser)
     group = parser.add_argument_group("page")
@@ -50,19 +58,20 @@ def add_run_options(parser: Any, out: str) -> None:
     )
 
 
-def load_run(options: Any) -> FinishedRun:
-    """The run that the options name, as a network, with its data.
+def load_network(options: Any) -> TrainedNetwork:
+    """The network that the options name, with its data.
 
     Raises:
-        RunError: it is no finished run, it diverged, or it was trained on other data.
+        RunError: there is none in the folder, it diverged, was trained on other data, or needs a
+            model.
     """
     from dualview.experiments import finished
 
     at_least("train", options.train, 0)
-    return finished.load_run(options.run_folder, data_settings(options))
+    return finished.load_network(options.run_folder, data_settings(options), model=options.model)
 
 
-def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) -> int:
+def write_page(options: Any, found: TrainedNetwork, rows: Sequence[int], again: str) -> int:
     """Explain the rows, with progress in a terminal; write the page, and say what is missing.
 
     Returns:
@@ -71,22 +80,22 @@ def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) 
     from dualview.explorer.writing import explain_page
 
     path = Path(options.out)
-    found = explain_page(
-        run.net,
-        run.data,
+    shown = explain_page(
+        found.net,
+        found.data,
         rows,
         path,
         split=options.split,
         n_train=options.train,
         machine_gates=options.machine_gates,
-        run=run,
+        run=found.run,
         command=again,
-        watcher=TerminalWatcher(),
+        watcher=Terminal(),
     )
-    for note in found.notes:
+    for note in shown.notes:
         print(f"dualview: note: {note}", file=sys.stderr)
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > SLOW_PAGE_BYTES:
         print(
             f"dualview: note: the page has {size / 1e6:.0f} MB and will be slow to open; fewer "
             f"examples make it smaller",
@@ -94,24 +103,3 @@ def write_page(options: Any, run: FinishedRun, rows: Sequence[int], again: str) 
         )
     print(f"Page: {path} ({size / 1e6:.1f} MB)")
     return 0
-
-
-class TerminalWatcher:
-    """A bar in a terminal, on standard error; elsewhere a line at the start of each step."""
-
-    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
-        """The items, with a bar that goes away at its end."""
-        from tqdm import tqdm
-
-        if not sys.stderr.isatty():
-            if items:
-                self.note(title)
-            return items
-        return self._bar(tqdm(items, title, leave=False, dynamic_ncols=True))
-
-    def _bar(self, bar: Any) -> Iterator[Any]:
-        yield from bar
-
-    def note(self, text: str) -> None:
-        """A line on standard error."""
-        print(text, file=sys.stderr, flush=True)

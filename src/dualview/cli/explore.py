@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualview.cli.explaining import add_run_options, load_run, write_page
+from dualview.cli.explaining import add_run_options, load_network, write_page
 from dualview.cli.interruption import told_if_interrupted
 from dualview.training import at_least
 
@@ -20,7 +20,10 @@ examples:
   dualview explore demo/dlgn-seed0
       200 of the digits that `dualview demo` tests on
   dualview explore runs/cifar10-c4gap/dlgn-seed0 --data data/cifar10 --examples 50
-      test images of CIFAR-10, spread evenly over the split"""
+      test images of CIFAR-10, spread evenly over the split
+  dualview explore runs/mine --model mine.py:Net --data data/cifar10
+      a network of your own, in a folder that save_pretrained or train wrote, or a run of
+      `dualview compare --arch mine.py:Net`"""
 
 
 def add_options(parser: Any) -> None:
@@ -43,6 +46,6 @@ def run(options: Any, again: str) -> int:
     page_path(options.out)
     at_least("examples", options.examples, 1)
     with told_if_interrupted("no page was written"):
-        loaded = load_run(options)
+        loaded = load_network(options)
         rows = spread_rows(options.examples, len(getattr(loaded.data, options.split)))
         return write_page(options, loaded, rows, again)

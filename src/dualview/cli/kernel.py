@@ -14,6 +14,7 @@ from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import add_data_options, add_fields, data_settings
 from dualview.experiments.settings import KINDS, ComparisonSettings
+from dualview.files.user_code import is_place
 from dualview.training import SettingsError, at_least, at_most
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ examples:
       a convolutional network on a folder of Parquet files
   dualview kernel --run runs/digits-fc/dlgn-seed0
       the trained gates of one run of `dualview compare`
+  dualview kernel --arch mine.py:make --kind dnn
+      your own architecture, as `dualview compare --help` says
   dualview kernel --scheduler tcp://host:8786
       on a dask cluster
 
 Interrupted, by Ctrl-C or otherwise? The same command computes only what is missing."""
 
-EXAMPLES = 500
+DEFAULT_EXAMPLES = 500
 """Of the kernel, unless asked otherwise."""
 
 _OF_COMPARE = ("arch", "width", "batch_norm", "beta", "max_pool")
@@ -69,8 +72,9 @@ def _add_network_options(parser: Any) -> None:
         metavar="FOLDER",
         dest="run_folder",
         type=str | None,
-        help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data; the "
-        "options that follow are then its own",
+        help="a run of `dualview compare`, as in runs/digits-fc/dlgn-seed0, on the same data, or "
+        "what save_pretrained or train wrote; the options that follow are then its own, but for "
+        "--arch, which names your own again",
     )
     unset = {name: str(NETWORK[name] or "") for name in _OF_COMPARE}
     add_fields(group, ComparisonSettings, *_OF_COMPARE, unset=unset)
@@ -94,7 +98,8 @@ def _add_kernel_options(parser: Any) -> None:
         "--n",
         metavar="N",
         type=int | None,
-        help=f"examples, the first of the split (default: {EXAMPLES}, or all if there are fewer)",
+        help="examples, the first of the split (default: "
+        f"{DEFAULT_EXAMPLES}, or all if there are fewer)",
     )
     group.add_argument(
         "--split", choices=["train", "validation", "test"], default="train", help="of the data"
@@ -209,17 +214,20 @@ def result_text(n: int, seconds: float, out: Path) -> str:
 def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
     """The network, of a run or as it is drawn, and its data."""
     from dualview.experiments.data import load_settings
-    from dualview.experiments.finished import load_run
+    from dualview.experiments.finished import load_network
     from dualview.experiments.networks import as_gated, build_network
 
     given = {name: options[name] for name in NETWORK if options[name] is not None}
     if options.run_folder is not None:
+        own = options.arch if options.arch is not None and is_place(options.arch) else None
+        if own:
+            del given["arch"]
         if given:
             raise SettingsError(
                 f"--{next(iter(given)).replace('_', '-')}: expected no option of a network beside "
                 "--run, which has its own"
             )
-        run = load_run(options.run_folder, data_settings(options))
+        run = load_network(options.run_folder, data_settings(options), model=own)
         return run.net, run.data
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")
@@ -233,7 +241,7 @@ def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
 def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     """The first `n` examples of a split as they are, pixels from 0 to 1: (n, c, h, w) float32.
 
-    None: `EXAMPLES` of them, or all.
+    None: `DEFAULT_EXAMPLES` of them, or all.
 
     Raises:
         SettingsError: the split has fewer.
@@ -241,7 +249,7 @@ def examples(data: Dataset, split: str, n: int | None) -> Tensor:
     from dualview.datasets import Batches
 
     part = getattr(data, split)
-    n = min(EXAMPLES, len(part)) if n is None else n
+    n = min(DEFAULT_EXAMPLES, len(part)) if n is None else n
     if n > len(part):
         raise SettingsError(f"--n: expected at most {len(part)}, the {split} split's size, got {n}")
     images, _ = next(iter(Batches(part, n, normalise=False)))

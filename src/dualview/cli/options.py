@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -10,7 +11,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from dualview.architectures import NAMES
 from dualview.cli.parser import switch
 from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
-from dualview.training import TrainSettings
+from dualview.files.user_code import is_place
+from dualview.training import SettingsError, TrainSettings
 from dualview.training.settings import CHOICES
 
 Settings = TypeVar("Settings")
@@ -105,7 +107,7 @@ def add_data_options(parser: Any, unset: Mapping[str, str] | None = None) -> Non
 
 def add_network_options(parser: Any) -> None:
     """Which networks are compared."""
-    names = ("arch", "width", "batch_norm", "kinds", "beta", "max_pool")
+    names = ("arch", "width", "batch_norm", "kinds", "beta", "max_pool", "weights")
     add_fields(parser.add_argument_group("networks"), ComparisonSettings, *names)
 
 
@@ -132,6 +134,21 @@ def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
     named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
     own = {name: getattr(options, name) for name in named if hasattr(options, name)}
     return kind(**own, **given)
+
+
+def check_named_here(arch: str | None, command: str) -> None:
+    """See that code of the user's own is named on the command line, not by a file of options.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    words = shlex.split(command)
+    if arch is None or not is_place(arch) or arch in words or f"--arch={arch}" in words:
+        return
+    raise SettingsError(
+        f"arch: expected your own architecture on the command line, got {arch!r} from a file, and "
+        f"files never bring code. Repair: take it out of the file, and give --arch {arch}"
+    )
 
 
 def data_settings(options: Any) -> DataSettings:

@@ -47,6 +47,8 @@ examples:
       the papers' sizes and settings, for a GPU
   dualview reproduce shallow --arch c4gap --seeds 5 --epochs 30
       the preset, with some choices of your own
+  dualview reproduce architectures --arch mine.py:make
+      your own architecture, as `dualview compare --help` says
   dualview reproduce mine.py
       an experiment of your own: the documentation has one, "Write an experiment"
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
+from dualview.progress import Terminal
 from dualview.training import SettingsError, at_least, at_most
 
 NAME = "theory"
@@ -46,33 +46,28 @@ def run(options: Any, again: str) -> int:
     page = _page_path(options.out)
     at_least("seed", options.seed, 0)
     at_most("seed", options.seed, LARGEST_SEED)
-    section = ""
+    section, terminal = "", Terminal()
 
     def show(record: StatementRecord) -> None:
         nonlocal section
-        _show_progress("")
+        terminal.status("")
         if record.section != section:
             section = record.section
-            print(text.heading(section))
+            print(text.section_heading(section))
         print(text.line(record), flush=True)
 
     print(text.header(), flush=True)
     settings = Settings(options.seed, options.quick)
     with told_if_interrupted("no page was written"):
-        record = run_theory(settings, started=_show_progress, done=show)
+        record = run_theory(settings, started=terminal.status, done=show)
+        from dualview.experiments.theory.report import write_theory_report  # figures take a moment
+
         print(text.summary(record))
         numbers = page.with_suffix(".json")
-        write_page(record, page)
+        write_theory_report(record, page)
         save_theory(record, numbers)
     print(f"\nPage:    {page}\nNumbers: {numbers}")
     return 1 if record.failed else 0
-
-
-def write_page(record: Any, path: Path) -> None:
-    """Write the page; imported here, since figures take a moment to load."""
-    from dualview.experiments.theory.report import write_theory_report
-
-    write_theory_report(record, path)
 
 
 def _page_path(out: str) -> Path:
@@ -86,9 +81,3 @@ def _page_path(out: str) -> Path:
         raise SettingsError(f"--out: expected a file such as theory.html, got {out}")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _show_progress(what: str) -> None:
-    """Name what is going on, on a terminal only; nothing clears the line."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what[:98]}\r", end="", file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
@@ -20,20 +21,24 @@ from dualview.arguments import (
     whole,
 )
 from dualview.conversion.example_input import Example
+from dualview.conversion.example_outline import described
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import Gate, HardGate, SoftGate
 from dualview.conversion.gating_graph import gating_graph, gating_network
 from dualview.conversion.initialisation import (
     Initialiser,
+    copied_modules,
     derived_seed,
     redrawn_modules,
     shared_modules,
+    sign_of_training,
 )
 from dualview.conversion.input_transform import InputTransform, without_front
 from dualview.conversion.promises import (
     GateChoice,
     Kind,
     MaxPooling,
+    Weights,
     WeightsInput,
     check_own_dual_form,
     checked_order,
@@ -47,7 +52,7 @@ from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, trace
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
-from dualview.errors import ConversionError
+from dualview.errors import ConversionError, DroppedWeightsWarning
 
 TRANSFORM = "dualview.InputTransform(mean, std)"
 
@@ -76,6 +81,7 @@ def _output(value: Any) -> str | int:
     ConversionError,
     kind=one_of(*get_args(Kind)),
     gate=optional(_gate),
+    weights=optional(one_of(*get_args(Weights))),
     weights_input=one_of(*get_args(WeightsInput)),
     mode=optional(one_of(*get_args(Mode))),
     output=optional(_output),
@@ -89,6 +95,7 @@ def disentangle(
     kind: Kind = "dlgn",
     *,
     gate: Gate | GateChoice | None = None,
+    weights: Weights | None = None,
     weights_input: WeightsInput = "data",
     gate_order: Sequence[int] | None = None,
     max_pool: MaxPooling | None = None,
@@ -102,11 +109,12 @@ def disentangle(
     """Take a ReLU network apart into a gating network and a weights network.
 
     The model is copied and never changed. In a DGN or DLGN the gating network starts from the
-    model's own parameters, and the weights network is drawn afresh. So a DGN of a trained model
-    keeps its gates, to the number with gate="hard"; a DLGN keeps those of the first layer, since
-    what follows has lost its activations. In "dnn", the model's own dual form, both share one copy
-    of the parameters and the output equals the model's (in evaluation mode; with dropout only
-    there, and where no pre-activation is infinite).
+    model's own parameters, and the weights network is drawn afresh, or starts from them too
+    (`weights="copied"`: what a trained model has learnt is kept). So a DGN of a trained model keeps
+    its gates, to the number with gate="hard"; a DLGN keeps those of the first layer, since what
+    follows has lost its activations. In "dnn", the model's own dual form, both share one copy of
+    the parameters and the output equals the model's (in evaluation mode; with dropout only there,
+    and where no pre-activation is infinite).
 
     Args:
         model: any module that can be traced (with `example_input`, exported), made of affine
@@ -119,6 +127,11 @@ def disentangle(
             directly; plain chains of layers only).
         gate: a `Gate`, or "hard" (1{q > 0}), "soft" (sigmoid(4 q)), "own" (each activation's own).
             Default: "own" for "dnn", "soft" elsewhere.
+        weights: what the weights network of a DGN or DLGN starts from: "fresh", a draw of its own,
+            or "copied", the model's parameters and statistics, as for a trained model that is to be
+            made readable (a hard DGN of it is the model, to the number). Default: "fresh", since
+            all statements on kernels are about weights that are independent of the gates, which
+            copies of an untrained model are not; a model that looks trained is warned of.
         weights_input: what the weights network reads: "data", or "ones" (the constant 1).
         gate_order: a permutation of 0 ... L - 1; layer l gets the gates of gating layer
             gate_order[l], which must have its shape.
@@ -136,8 +149,8 @@ def disentangle(
         output: the name or number of the one output to take, of a model that gives several.
             Default: all of them; kernels, paths and contributions need one.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
-            network) to draw all parameters anew, biases too. Default: the modules' own
-            `reset_parameters`.
+            network) to draw all parameters anew, biases too; nothing of a "dgn" or "dlgn" with
+            copied weights. Default: the modules' own `reset_parameters`.
         seed: for the freshly drawn parameters: the weights network's, and those of a "dlgn-sf"
             gating network, from different seeds derived from it. The model's own parameters are
             the caller's to seed. Default: from PyTorch's global random state.
@@ -171,8 +184,7 @@ def disentangle(
     if kind == "dnn":
         check_own_dual_form(gate, weights_input, order, max_pool, traced)
     switches = (max_pool or _DEFAULT_MAX_POOL[kind]) == "switch"
-    make_twin = shared_modules if kind == "dnn" else redrawn_modules
-    twin = make_twin(model, traced, initialise, seed)
+    twin = _twin(kind, weights, model, traced, initialise, seed)
     choice = _gate_choice(gate, kind)
     functions = _gate_functions(choice, traced)
     builder = WeightsGraphBuilder(
@@ -181,15 +193,18 @@ def disentangle(
         switches=switches,
         at_zero=[function.at_zero for function in functions],
     )
+    example = None if example_input is None else Example.of(example_input)
     recipe = Recipe(
         model=type(model).__name__,
         architecture=architecture_of(model),
         gate=describe_gate(choice),
         max_pool="switch" if switches else "average",
-        example_shape=None if example_input is None else Example.of(example_input).shape,
+        example_shape=None if example is None else example.shape,
         seed=seed,
         mode=mode,
         output=output,
+        example_inputs=None if example is None else described(example),
+        weights=weights if weights == "copied" else None,
     )
     return GatedNetwork(
         _gating_network(traced, kind, switches, initialise, seed),
@@ -202,6 +217,47 @@ def disentangle(
         traced.squash,
         transform,
     )
+
+
+def _twin(
+    kind: Kind,
+    weights: Weights | None,
+    model: nn.Module,
+    traced: TracedNetwork,
+    initialise: Initialiser | None,
+    seed: int | None,
+) -> nn.Module:
+    """The modules of the weights network.
+
+    Raises:
+        ConversionError: `weights` has no meaning beside the other options.
+    """
+    if kind == "dnn":
+        if weights is not None:
+            raise ConversionError(
+                f"weights: expected none for kind='dnn', whose networks share the model's own, got "
+                f"{weights!r}. Repair: leave it out, or kind='dgn' with gate='hard'"
+            )
+        return shared_modules(model, traced, initialise, seed)
+    if weights == "copied":
+        if initialise is not None and kind != "dlgn-sf":
+            raise ConversionError(
+                "initialise: expected none beside weights='copied', which draws nothing, got "
+                "one. Repair: leave one of them out"
+            )
+        return copied_modules(model, traced, initialise, seed)
+    twin = redrawn_modules(model, traced, initialise, seed)
+    if weights is None and initialise is None:
+        sign = sign_of_training(model, traced, twin)
+        if sign is not None:
+            warnings.warn(
+                f"{type(model).__name__} looks trained ({sign}), and kind={kind!r} drops its "
+                f"weights: the weights network is drawn afresh. weights='copied' starts from the "
+                f"model's own; weights='fresh' says that the draw is meant",
+                DroppedWeightsWarning,
+                stacklevel=4,
+            )
+    return twin
 
 
 def _gating_network(

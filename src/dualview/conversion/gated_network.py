@@ -310,9 +310,9 @@ class GatedNetwork(nn.Module):
         >>> torch.equal(again(x), net(x))
         True
         """
-        from dualview.conversion.sharing.hub import save
+        from dualview.conversion.sharing.hub import save_shared
 
-        return save(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
+        return save_shared(self, folder, repo_id=repo_id, push_to_hub=push_to_hub, **push_options)
 
     @classmethod
     @takes(
@@ -369,9 +369,9 @@ class GatedNetwork(nn.Module):
         >>> net.kind
         'dgn'
         """
-        from dualview.conversion.sharing.hub import load
+        from dualview.conversion.sharing.hub import load_shared
 
-        return load(
+        return load_shared(
             name,
             model,
             revision=revision,

@@ -43,20 +43,23 @@ def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.G
     chosen: list[fx.Node] = []
     multipliers: list[fx.Node] = []
     kinds = value_kinds(traced.graph)
+    activations, max_pools, others = map(
+        frozenset, (traced.activations, traced.max_pools, traced.multipliers)
+    )
     for node in traced.graph.nodes:
         if node.op == "output":
             break
-        if node in traced.activations:
+        if node in activations:
             q = env[data_argument(node)]
             pre_activations.append(q)
             env[node] = q if linear else graph.node_copy(node, env.__getitem__)
-        elif node in traced.max_pools:
+        elif node in max_pools:
             source = env[data_argument(node)]
             if switches:
                 chosen.append(add_switch(graph, node, source, env.__getitem__))
             pool = add_average(graph, node, source, env.__getitem__) if linear else None
             env[node] = pool or graph.node_copy(node, env.__getitem__)
-        elif node in traced.multipliers:
+        elif node in others:
             multipliers.append(add_multiplier(graph, node, kinds, env))
             env[node] = add_multiplied(graph, node, multipliers[-1], env)
         else:

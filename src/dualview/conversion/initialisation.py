@@ -209,6 +209,13 @@ def shared_modules(
     return copy.deepcopy(traced.module, shared)
 
 
+def copied_modules(
+    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
+) -> nn.Module:
+    """A second set of the traced network's modules, which starts from the same numbers."""
+    return _to_be_learned(copy.deepcopy(traced.module))
+
+
 def redrawn_modules(
     model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
 ) -> nn.Module:
@@ -224,7 +231,50 @@ def redrawn_modules(
         for name, tensor in named_tensors(fresh):
             if name in traced.origins:
                 tensor.copy_(sources[traced.origins[name]])
-    for parameter in fresh.parameters():
+    return _to_be_learned(fresh)
+
+
+def _to_be_learned(modules: nn.Module) -> nn.Module:
+    """The modules, whose parameters are to be learned, also where they are a frozen model's."""
+    for parameter in modules.parameters():
         if parameter.is_floating_point() or parameter.is_complex():
-            parameter.requires_grad_(True)  # drawn afresh, so a frozen model's are to be learned
-    return fresh
+            parameter.requires_grad_(True)
+    return modules
+
+
+BEYOND, FEWEST = 0.01, 4000
+"""Share of a tensor's numbers beyond the range of a fresh draw of as many, and how many there must
+be. Of one law about two numbers are beyond, and so many by a chance of less than one in 10^11."""
+
+
+def sign_of_training(model: nn.Module, traced: TracedNetwork, fresh: nn.Module) -> str | None:
+    """What shows that a model was trained, in words; None if nothing does.
+
+    Args:
+        model: as its user has it.
+        traced: the model.
+        fresh: its `redrawn_modules`.
+    """
+    for name, module in model.named_modules():
+        counted = getattr(module, "num_batches_tracked", None)
+        if isinstance(counted, Tensor) and not counted.is_meta and int(counted) > 0:
+            return f"the batch norm {name!r} has seen {int(counted):,} batches"
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            return f"the parameter {name!r} has a gradient"
+    own = dict(traced.module.named_parameters())
+    for name, drawn in fresh.named_parameters():
+        if name in own and _differs(own[name].detach(), drawn.detach()):
+            return f"the parameter {traced.origins.get(name, name)!r} is no fresh draw of its layer"
+    return None
+
+
+def _differs(found: Tensor, drawn: Tensor) -> bool:
+    """Whether numbers cannot come from the law of a fresh draw of as many."""
+    if not found.is_floating_point() or not found.numel():
+        return False
+    low, high = drawn.min(), drawn.max()
+    if low == high:  # biases of 0, factors of 1
+        return bool((found != low).any())
+    beyond = ((found < low) | (found > high)).sum()
+    return found.numel() >= FEWEST and bool(beyond > BEYOND * found.numel())

@@ -29,6 +29,7 @@ from dualview.errors import (
 )
 
 Kind = Literal["dnn", "dgn", "dlgn", "dlgn-sf"]
+Weights = Literal["copied", "fresh"]
 WeightsInput = Literal["data", "ones"]
 MaxPooling = Literal["average", "switch"]
 GateChoice = Literal["hard", "soft", "own"]

@@ -53,6 +53,9 @@ class Recipe:
         seed: of the freshly drawn parameters, if one was given.
         mode: "evaluation", or None.
         output: which of the model's outputs was taken, if one was named.
+        weights: "copied", where the weights network started from the model's own; else None.
+        example_inputs: the example input where that was not one tensor of floating-point numbers,
+            as `example_outline.described` gives it; empty: it held what only code makes again.
     """
 
     model: str
@@ -63,6 +66,8 @@ class Recipe:
     seed: int | None
     mode: str | None = None
     output: str | int | None = None
+    example_inputs: Mapping[str, Any] | None = None
+    weights: str | None = None
 
 
 def describe_gate(gate: Gate | str) -> dict[str, Any] | None:

@@ -56,16 +56,17 @@ def _segments(traced: TracedNetwork) -> list[list[fx.Node]]:
     kinds = value_kinds(traced.graph)
     segments: list[list[fx.Node]] = []
     current: list[fx.Node] = []
-    previous = traced.input
+    start = previous = traced.input
+    activations = frozenset(traced.activations)
     for node in traced.graph.nodes:
-        if len(segments) == len(traced.activations):
+        if len(segments) == len(activations):
             break
-        if kinds[node] != "data" or node is traced.input:
+        if kinds[node] != "data" or node is start:
             continue
         sources = [n for n in node.all_input_nodes if kinds[n] == "data"]
         if sources != [previous]:
             _refuse(node, "the layers are not one chain (a skip, a branch or a concatenation)")
-        if node in traced.activations:
+        if node in activations:
             segments.append(current)
             current = []
         else:
@@ -103,8 +104,7 @@ def _dense_from_input(traced: TracedNetwork, module: nn.Linear) -> list[nn.Modul
     if traced.shapes:
         inputs = math.prod(traced.shapes[traced.input][1:])
     else:
-        calls = [n for n in traced.graph.nodes if _is(n, ops.WEIGHT_MODULES)]
-        first = module_of(calls[0])
+        first = module_of(next(n for n in traced.graph.nodes if _is(n, ops.WEIGHT_MODULES)))
         if not isinstance(first, nn.Linear):
             _need_shapes()
         inputs = first.in_features

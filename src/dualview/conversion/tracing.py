@@ -84,7 +84,7 @@ class TracedNetwork:
     @property
     def input(self) -> fx.Node:
         """The first of the inputs, which tells the number of examples."""
-        return self.inputs[0]
+        return next(node for node in self.graph.nodes if node.op == "placeholder")
 
 
 def trace(

@@ -88,16 +88,19 @@ class WeightsGraphBuilder:
         """The finished graph."""
         gates, switches = iter(self.gates), iter(self.switches)
         multipliers = iter(self.multipliers)
+        activations, max_pools, others = map(
+            frozenset, (self.traced.activations, self.traced.max_pools, self.traced.multipliers)
+        )
         for node in self.traced.graph.nodes:
             if node not in self.traced.signal_path:
                 continue
             if node.op == "placeholder":
                 self._start(node)
-            elif node in self.traced.activations:
+            elif node in activations:
                 self._gate(node, next(gates))
-            elif node in self.traced.max_pools:
+            elif node in max_pools:
                 self._pool(node, next(switches, None))
-            elif node in self.traced.multipliers:
+            elif node in others:
                 self._multiply(node, next(multipliers))
             elif self._needs_no_example(node):
                 self.row[node] = self.graph.node_copy(node, self._row_or_constant)

@@ -28,6 +28,7 @@ import numpy as np
 from dualview.errors import DataError, need
 from dualview.files.opening import opened
 from dualview.files.room import room, said
+from dualview.progress import Terminal
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 """What Pillow may open: plain pictures, and nothing that starts another program."""
@@ -35,7 +36,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MOST_ENCODED = 2**28
 """Bytes of one encoded image; Pillow refuses what is larger decoded."""
 
-CHUNK = 128
+IMAGES_AT_ONCE = 128
 """Images that one thread decodes at a time."""
 
 
@@ -87,7 +88,8 @@ def decode_images(
                 met.add(name)
             return len(members), met
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool, _progress(count, title) as advance:
+        counting = Terminal().counting(count, title, unit="image")
+        with ThreadPoolExecutor(os.cpu_count()) as pool, counting as advance:
             try:
                 for done, met in pool.map(fill, chunks):
                     formats |= met
@@ -243,9 +245,9 @@ def _expect_memory(shape: tuple[int, ...], where: str) -> None:
 
 
 def _chunks(images: Iterator[Encoded]) -> Iterator[tuple[int, list[Encoded]]]:
-    """Pieces of at most `CHUNK` images, each with the row of its first."""
+    """Pieces of at most `IMAGES_AT_ONCE` images, each with the row of its first."""
     start = 0
-    while chunk := list(islice(images, CHUNK)):
+    while chunk := list(islice(images, IMAGES_AT_ONCE)):
         yield start, chunk
         start += len(chunk)
 
@@ -271,15 +273,3 @@ def _bomb_is_error(pixels: Any) -> Iterator[None]:
         warnings.filterwarnings("ignore", module=r"PIL\.")
         warnings.simplefilter("error", pixels.DecompressionBombWarning)
         yield
-
-
-@contextmanager
-def _progress(count: int, title: str) -> Iterator[Any]:
-    """A function to report finished images to; it draws a bar if tqdm and a terminal are there."""
-    try:
-        from tqdm import tqdm
-    except ModuleNotFoundError:
-        yield lambda done: None
-        return
-    with tqdm(total=count, desc=title, unit="image", disable=None, leave=False) as bar:
-        yield bar.update

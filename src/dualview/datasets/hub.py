@@ -1,38 +1,20 @@
 """Data sets of the Hugging Face hub, through the `datasets` library (extra `hub`).
 
 The library downloads and keeps the files; the images are decoded here, exactly as those of a local
-Parquet folder. Without a connection the answer is a clear error after a few seconds, not a hang;
-`HF_HUB_OFFLINE=1` uses what the library has kept.
+Parquet folder.
 """
 
 from __future__ import annotations
 
-import re
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
-from dualview.datasets.tables import Columns, Table, read_tables
+from dualview.datasets.tables import Columns, RawTable, read_tables
 from dualview.errors import DataError, need
-
-TIMEOUT_SECONDS = 5.0
-"""How long the hub may take to answer at all."""
-
-_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-
-
-def is_hub_name(name: str) -> bool:
-    """Whether a string has the form `organisation/name`.
-
-    >>> is_hub_name("ylecun/mnist"), is_hub_name("../data/mnist")
-    (True, False)
-    """
-    return _NAME.fullmatch(name) is not None
+from dualview.hub import expect_hub
 
 
 def read_hub(name: str, columns: Columns, config: str | None, *, cache: bool) -> Source:
@@ -49,43 +31,8 @@ def read_hub(name: str, columns: Columns, config: str | None, *, cache: bool) ->
         DataError: the hub does not answer, has no such data set, or what `read_tables` refuses.
     """
     need("datasets", "hub")
-    hub = need("huggingface_hub.constants", "hub")
-    if not hub.HF_HUB_OFFLINE:
-        expect_answer(hub.ENDPOINT, name)
+    expect_hub(name, DataError)
     return load_hub(name, columns, config, cache=cache)
-
-
-def expect_answer(endpoint: str, name: str, seconds: float = TIMEOUT_SECONDS) -> None:
-    """Raise unless the hub answers in time.
-
-    The question is asked in a thread, because looking up a host's name knows no time limit.
-
-    Raises:
-        DataError: no answer; the message says what to do.
-    """
-    answers: list[bool] = []
-
-    def ask() -> None:
-        try:
-            request = urllib.request.Request(endpoint, method="HEAD")
-            urllib.request.urlopen(request, timeout=seconds).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code >= 500 or error.code == 407:
-                return  # the words of a gateway; any other refusal is the hub's own answer
-        except (OSError, ValueError):
-            return
-        answers.append(True)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not answers:
-        raise DataError(
-            f"{name}: no such file or folder here, and no answer from the hub {endpoint} (waited "
-            f"at most {seconds:g} seconds). Connect and try again, set HF_HUB_OFFLINE=1 to use "
-            "what was downloaded before, or give the path of a local copy"
-        )
 
 
 def load_hub(name: str, columns: Columns, config: str | None, *, cache: bool) -> Source:
@@ -118,14 +65,14 @@ def load_hub(name: str, columns: Columns, config: str | None, *, cache: bool) ->
     return cached(cache_key(files, options), read)
 
 
-def _table(data: Any, where: str) -> Table:
+def _table(data: Any, where: str) -> RawTable:
     table = data.data.table
 
     def chunks(column: str) -> Iterator[Any]:
         return iter(table.column(column).chunks)
 
     schema = table.schema.with_metadata(data.features.arrow_schema.metadata)
-    return Table(where, schema, table.num_rows, chunks, may_point_to_files=True)
+    return RawTable(where, schema, table.num_rows, chunks, may_point_to_files=True)
 
 
 def _first_lines(error: Exception) -> str:

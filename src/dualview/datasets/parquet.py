@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
 from dualview.datasets.decode import MOST_ENCODED, too_long
-from dualview.datasets.tables import Columns, Table, read_tables
+from dualview.datasets.tables import Columns, RawTable, read_tables
 from dualview.errors import DataError, need
 from dualview.files.opening import expect_file, told_by_system
 from dualview.files.room import room, said
@@ -88,7 +88,7 @@ def split_files(path: Path, config: str | None) -> dict[str, list[Path]]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> RawTable:
     """Read a file's schema; its columns are read when asked for.
 
     Raises:
@@ -100,7 +100,7 @@ def open_table(path: Path) -> Table:
     file = _guard(path, lambda: parquet.ParquetFile(path, page_checksum_verification=True))
     schema = _guard(path, lambda: file.schema_arrow)
     _guard(path, lambda: schema.names)  # not text in a damaged file
-    return Table(
+    return RawTable(
         where=str(path),
         schema=schema,
         rows=file.metadata.num_rows,

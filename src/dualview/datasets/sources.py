@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dualview.arguments import file_path, flag, fraction, optional, seed_number, takes, text_value
 from dualview.datasets.dataset import (
-    SPLIT_NAMES,
     Dataset,
-    Examples,
     Source,
-    Split,
     channel_statistics,
 )
-from dualview.datasets.decode import shape_name
 from dualview.datasets.digits import read_digits
-from dualview.datasets.hub import is_hub_name, read_hub
+from dualview.datasets.hub import read_hub
 from dualview.datasets.image_folder import read_image_folder
 from dualview.datasets.npz import read_npz
 from dualview.datasets.parquet import has_parquet, read_parquet
-from dualview.datasets.splits import stratified_split
+from dualview.datasets.splits import completed
 from dualview.datasets.tables import Columns
 from dualview.errors import DataError
+from dualview.hub import is_hub_name
 
 ACCEPTED = (
     "'digits', a folder of Parquet files (train-*.parquet), a Parquet or .npz file, a folder of "
@@ -122,18 +118,18 @@ def load(
         ) from error
     except OSError as error:  # a folder without permission, a disk that fails
         raise DataError(f"{name_or_path}: cannot be read: {error}") from error
-    splits = _complete(source, {"validation": validation, "test": test}, seed, str(name_or_path))
+    splits = completed(source, {"validation": validation, "test": test}, seed, str(name_or_path))
     mean, std = channel_statistics(splits["train"].images)
     return Dataset(
         **splits,
         class_names=source.class_names,
         mean=mean,
         std=std,
-        description=describe(name, source.formats, own_split=_own_split(name, source)),
+        description=description(name, source.formats, own_split=_own_split(name, source)),
     )
 
 
-def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
+def description(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:
     """How reports name the data; a loss by JPEG is always said.
 
     Args:
@@ -141,13 +137,13 @@ def describe(name: str, formats: frozenset[str], *, own_split: bool = False) -> 
         formats: encodings of the images.
         own_split: the test split is not that of the original, which matters where it is well known.
 
-    >>> describe("cifar10", frozenset({"PNG"}))
+    >>> description("cifar10", frozenset({"PNG"}))
     'CIFAR-10'
-    >>> describe("cifar100", frozenset({"WEBP"}), own_split=True)
+    >>> description("cifar100", frozenset({"WEBP"}), own_split=True)
     'CIFAR-100, own split'
-    >>> describe("cifar10", frozenset({"JPEG"}))
+    >>> description("cifar10", frozenset({"JPEG"}))
     'CIFAR-10, JPEG re-encoding'
-    >>> describe("holidays", frozenset({"JPEG"}))
+    >>> description("holidays", frozenset({"JPEG"}))
     'holidays (JPEG images)'
     """
     known = LOSSLESS_ORIGINALS.get(_plain(name))
@@ -220,34 +216,4 @@ def _expect_no_options(name: str, columns: Columns, config: str | None) -> None:
             raise DataError(
                 f"{name}: {option}={value!r} has no meaning here, only for Parquet files and data "
                 "sets of the hub; leave it out"
-            )
-
-
-def _complete(
-    source: Source, fractions: dict[str, float], seed: int, where: str
-) -> dict[str, Split]:
-    """All three splits as tensors, the missing ones cut from the train split."""
-    splits = dict(source.splits)
-    _expect_one_shape(splits, where)
-    missing = {name: share for name, share in fractions.items() if name not in splits}
-    if missing:
-        train = splits["train"]
-        rows = stratified_split(train.labels, missing, seed, source.class_names, where)
-        for name, chosen in rows.items():
-            splits[name] = Examples(train.images[chosen], train.labels[chosen])
-    return {
-        name: Split(torch.from_numpy(splits[name].images), torch.from_numpy(splits[name].labels))
-        for name in SPLIT_NAMES
-    }
-
-
-def _expect_one_shape(splits: dict[str, Examples], where: str) -> None:
-    expected = splits["train"].images
-    for name, examples in splits.items():
-        found = examples.images
-        if found.shape[1:] != expected.shape[1:] or found.dtype != expected.dtype:
-            raise DataError(
-                f"{where}: the {name} split holds {shape_name(found.shape[1:])} ({found.dtype}), "
-                f"the train split {shape_name(expected.shape[1:])} ({expected.dtype}); "
-                "convert all images to one size and kind"
             )

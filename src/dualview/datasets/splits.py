@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
+from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source, Split
+from dualview.datasets.decode import shape_name
 from dualview.errors import DataError
 
 
@@ -84,3 +87,43 @@ def stratified_split(
             start += count[label]
         rows["train"].append(shuffled[start:])
     return {name: np.sort(np.concatenate(parts)) for name, parts in rows.items()}
+
+
+def completed(
+    source: Source, fractions: Mapping[str, float], seed: int, where: str
+) -> dict[str, Split]:
+    """All three splits as tensors, the missing ones cut from the train split.
+
+    Args:
+        source: what a reader found.
+        fractions: of the train split, for "validation" and "test" where they are missing.
+        seed: of the cuts.
+        where: a file or name, for messages.
+
+    Raises:
+        DataError: the splits' images differ in shape or type, or there are too few examples.
+    """
+    splits = dict(source.splits)
+    _expect_one_shape(splits, where)
+    missing = {name: share for name, share in fractions.items() if name not in splits}
+    if missing:
+        train = splits["train"]
+        rows = stratified_split(train.labels, missing, seed, source.class_names, where)
+        for name, chosen in rows.items():
+            splits[name] = Examples(train.images[chosen], train.labels[chosen])
+    return {
+        name: Split(torch.from_numpy(splits[name].images), torch.from_numpy(splits[name].labels))
+        for name in SPLIT_NAMES
+    }
+
+
+def _expect_one_shape(splits: dict[str, Examples], where: str) -> None:
+    expected = splits["train"].images
+    for name, examples in splits.items():
+        found = examples.images
+        if found.shape[1:] != expected.shape[1:] or found.dtype != expected.dtype:
+            raise DataError(
+                f"{where}: the {name} split holds {shape_name(found.shape[1:])} ({found.dtype}), "
+                f"the train split {shape_name(expected.shape[1:])} ({expected.dtype}); "
+                "convert all images to one size and kind"
+            )

@@ -32,7 +32,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Table:
+class RawTable:
     """One Parquet file, or one split of a data set of the hub."""
 
     where: str
@@ -48,7 +48,7 @@ class Table:
     """Whether an image may be a path without bytes: true only for the hub's own cache."""
 
 
-def read_tables(splits: Mapping[str, Sequence[Table]], columns: Columns, title: str) -> Source:
+def read_tables(splits: Mapping[str, Sequence[RawTable]], columns: Columns, title: str) -> Source:
     """Read every split; labels are checked before any image is decoded.
 
     Args:
@@ -90,7 +90,7 @@ def read_tables(splits: Mapping[str, Sequence[Table]], columns: Columns, title: 
     return Source(examples, names, formats)
 
 
-def _expect_room(group: Sequence[Table], image: str) -> None:
+def _expect_room(group: Sequence[RawTable], image: str) -> None:
     """Refuse a split that would not fit into memory, by its first image and its rows.
 
     Some megabytes of Parquet can hold hundreds of millions of rows.
@@ -102,7 +102,7 @@ def _expect_room(group: Sequence[Table], image: str) -> None:
         expect_room(first, sum(table.rows for table in group), group[0].where)
 
 
-def image_column(table: Table, chosen: str | None) -> str:
+def image_column(table: RawTable, chosen: str | None) -> str:
     """Name of the column of images.
 
     The caller's choice; else the only struct column with a binary field `bytes`, or among several
@@ -122,7 +122,7 @@ def image_column(table: Table, chosen: str | None) -> str:
     return _only(able, IMAGE_NAMES, table, "image", "encoded images (struct with bytes)")
 
 
-def label_column(table: Table, chosen: str | None) -> str:
+def label_column(table: RawTable, chosen: str | None) -> str:
     """Name of the column of labels.
 
     The caller's choice; else the only column called label, labels or fine_label, or the only one
@@ -178,7 +178,9 @@ def class_label_names(schema: Any, where: str) -> dict[str, tuple[str, ...]]:
     return declared
 
 
-def _only(able: list[str], preferred: Sequence[str], table: Table, what: str, meaning: str) -> str:
+def _only(
+    able: list[str], preferred: Sequence[str], table: RawTable, what: str, meaning: str
+) -> str:
     """The one column to take, by name where the type alone leaves a choice."""
     named = [name for name in able if name in preferred]
     for candidates in (named, able):
@@ -195,7 +197,7 @@ def _only(able: list[str], preferred: Sequence[str], table: Table, what: str, me
     )
 
 
-def _listing(table: Table, able: Sequence[str]) -> str:
+def _listing(table: RawTable, able: Sequence[str]) -> str:
     return f"expected one of {', '.join(able) or 'none'} (columns: {', '.join(table.schema.names)})"
 
 
@@ -210,7 +212,7 @@ def _holds_images(kind: Any) -> bool:
     return bool(types.is_binary(content) or types.is_large_binary(content))
 
 
-def _labels(table: Table, column: str, names: Sequence[str] | None) -> np.ndarray:
+def _labels(table: RawTable, column: str, names: Sequence[str] | None) -> np.ndarray:
     where = f"{table.where}, column {column!r}"
     pieces: list[np.ndarray] = []
     for chunk in table.chunks(column):
@@ -224,7 +226,7 @@ def _labels(table: Table, column: str, names: Sequence[str] | None) -> np.ndarra
     return checked_labels(values, names, where)
 
 
-def _encoded(table: Table, column: str, most: int | None = None) -> Iterator[Encoded]:
+def _encoded(table: RawTable, column: str, most: int | None = None) -> Iterator[Encoded]:
     """The images, or the first `most` of them."""
     compute = need("pyarrow.compute", "train")
     field, length = compute.struct_field, compute.binary_length
@@ -246,7 +248,7 @@ def _encoded(table: Table, column: str, most: int | None = None) -> Iterator[Enc
         raise DataError(f"{table.where}: expected {table.rows} rows, found {row}")
 
 
-def _path(value: Mapping[str, Any] | None, table: Table, where: str) -> Path:
+def _path(value: Mapping[str, Any] | None, table: RawTable, where: str) -> Path:
     """File of an image that has no bytes, which only the hub's own cache may ask us to open."""
     path = value and value.get("path")
     if table.may_point_to_files and path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dualview.experiments.comparison import compare
     from dualview.experiments.curves import COMPARISON_CAPTIONS, comparison_figures
     from dualview.experiments.experiment import Experiment, Machine, Request, chosen_kinds, is_small
-    from dualview.experiments.finished import FinishedRun, load_run
+    from dualview.experiments.finished import FinishedRun, TrainedNetwork, load_network, load_run
     from dualview.experiments.jobs import Job, training_job
     from dualview.experiments.recipes import setting
     from dualview.experiments.records import RunRecord, load_records
@@ -40,6 +40,7 @@ __all__ = [
     "Request",
     "RunRecord",
     "Table",
+    "TrainedNetwork",
     "Variant",
     "chosen_kinds",
     "classifier_jobs",
@@ -47,6 +48,7 @@ __all__ = [
     "comparison_figures",
     "find",
     "is_small",
+    "load_network",
     "load_records",
     "load_run",
     "of_kind",
@@ -58,7 +60,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "finished": ("FinishedRun", "load_run"),
+    "finished": ("FinishedRun", "TrainedNetwork", "load_network", "load_run"),
     "classifiers": ("Variant", "classifier_jobs", "of_kind"),
     "comparison": ("compare",),
     "curves": ("COMPARISON_CAPTIONS", "comparison_figures"),

@@ -16,10 +16,15 @@ from torch import nn
 from dualview.datasets import Dataset
 from dualview.experiments.experiment import data_config
 from dualview.experiments.jobs import Job, cost, training_config, training_job
-from dualview.experiments.networks import build_network, count_parameters
+from dualview.experiments.networks import build_network, count_parameters, structure_digest
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import kind_name
+from dualview.files.foreign_text import file_name
+from dualview.files.user_code import is_place, own_name
 from dualview.training import TrainSettings, on_this_machine
+
+STRUCTURE = "structure"
+"""Of a config: what a network of the user's own is, its numbers aside."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,13 @@ def classifier_jobs(
     Raises:
         SettingsError, ConversionError: a network cannot be built so.
     """
-    parameters = [count_parameters(variant.build(0)) for variant in variants]
+    nets = [variant.build(0) for variant in variants]
+    parameters = [count_parameters(net) for net in nets]
+    if is_place(settings.arch):  # whose file may be another one when an interrupted run goes on
+        variants = [
+            replace(variant, options={**variant.options, STRUCTURE: structure_digest(net, data)})
+            for variant, net in zip(variants, nets, strict=True)
+        ]
     of_data = data_config(data)
     here = on_this_machine(settings.training)
     jobs = []
@@ -88,7 +99,7 @@ def classifier_jobs(
                 training_job(
                     variant.kind,
                     seed,
-                    out / f"{prefix}{variant.name}-seed{seed}",
+                    out / f"{prefix and file_name(prefix)}{variant.name}-seed{seed}",
                     _config(settings, variant, training, of_data),
                     title=f"{variant.title}, seed {seed}",
                     cost=variant.cost * scale,
@@ -113,12 +124,14 @@ def _config(
     return {
         "experiment": settings.experiment,
         **of_data,
-        "arch": settings.arch,
+        "arch": own_name(settings.arch),
         "width": settings.width,
         "batch_norm": settings.batch_norm,
         "kind": variant.kind,
         "beta": settings.beta if gated else None,
         "max_pool": settings.max_pool if gated else None,
+        # Without it there is no entry, as before there was the choice: earlier runs go on.
+        **({"weights": "copied"} if gated and settings.weights == "copied" else {}),
         **variant.options,
         **training_config(training),
     }

@@ -20,7 +20,7 @@ from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import DONE
 from dualview.experiments.run_folders import RECORD
 from dualview.files.writing import read_json, write_text
-from dualview.training.settings import SettingsError, differences
+from dualview.training.settings import SettingsError, changed_settings
 
 DIGITS = 6
 """Significant digits of what was measured; scores keep all of theirs."""
@@ -103,7 +103,7 @@ def _expect_no_other(record: RunRecord, target: Path) -> None:
     """Records are kept as evidence: another run of the same name does not replace one unasked."""
     if not target.exists() or target.read_bytes() == _small(record).encode():
         return
-    changes = differences(load_record(target).config, record.config)
+    changes = changed_settings(load_record(target).config, record.config)
     kept = f"with other settings: {'; '.join(changes)}" if changes else "of the same settings"
     raise RunError(
         f"{target}: holds another run, {kept}. Repair: --suffix WORD, to keep both, or --overwrite"

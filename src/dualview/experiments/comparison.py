@@ -14,7 +14,7 @@ from dualview.datasets import Dataset
 from dualview.experiments import disk_space
 from dualview.experiments.classifiers import classifier_jobs, of_kind
 from dualview.experiments.data import load_settings
-from dualview.experiments.jobs import Job, Progress, run_jobs
+from dualview.experiments.jobs import Job, JobsProgress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
@@ -38,7 +38,7 @@ def compare(
     *,
     data: Dataset | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: JobsProgress | None = None,
 ) -> list[RunRecord]:
     """Train every kind with every seed, or what is left of it, and record each run in its folder.
 
@@ -74,7 +74,7 @@ def compare(
     require_lightning()
     check_machine(settings.training)
     out = Path(out)
-    jobs = plan(settings, out, load_data(settings) if data is None else data)
+    jobs = comparison_jobs(settings, out, load_data(settings) if data is None else data)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
     if is_main_process():
         with disk_space.explained(out):
@@ -87,7 +87,7 @@ def load_data(settings: ComparisonSettings) -> Dataset:
     return load_settings(settings.data)
 
 
-def plan(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
+def comparison_jobs(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
     """All runs, seed by seed; what cannot be built is refused here."""
     variants = [of_kind(settings, kind, data) for kind in settings.kinds]
     return classifier_jobs(settings, variants, out, data)

@@ -20,10 +20,9 @@ from dualview.experiments.summary import (
     REFERENCE_KIND,
     SummaryRow,
     kind_name,
-    percent,
     summarise,
 )
-from dualview.pages.axes import heading, panel, spread
+from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, KindStyle, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[fl
         zorder=3,
     )
     axes.annotate(
-        percent(row.recovered_mean, row.recovered_sd),
+        row.recovered,
         xy=(1, place),
         xycoords=("axes fraction", "data"),
         xytext=(10, 0),
@@ -340,11 +339,11 @@ def _value_axis(axes: Axes, metric: str, curves: _Curves) -> None:
     if METRICS[metric].log:
         label += " (log scale)"
         axes.set_yscale("log")
-        _plain_log_ticks(axes)
+        plain_log_ticks(axes.yaxis)
     elif is_stretched(metric, records):
         label += " (stretched towards 100)"
         _stretched_scale(axes, half_an_example(metric, records))
-    heading(axes, label)
+    panel_heading(axes, label)
 
 
 def is_stretched(metric: str, records: Iterable[RunRecord]) -> bool:
@@ -378,15 +377,6 @@ def _stretched_scale(axes: Axes, least_error: float) -> None:
     ticks = [tick for tick in STRETCHED_TICKS if tick <= 100 - 2 * least_error]
     axes.set_yscale("function", functions=(height, percent))
     axes.yaxis.set_major_locator(FixedLocator([*ticks, 100]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _plain_log_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written as plain decimals."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
 

@@ -27,6 +27,7 @@ from dualview.arguments import (
     whole,
     words,
 )
+from dualview.experiments.claims import Claim
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import MOST_SEEDS, DataSettings
@@ -77,7 +78,9 @@ class Request:
         preset: "cpu", sized for two cores, by the size of the data; or "paper", the papers' sizes
             and settings, for a GPU.
         data: which data. Default: the experiment's `default_data`.
-        arch: one of `dualview.architectures.NAMES`. Default: all of the experiment's.
+        arch: one of `dualview.architectures.NAMES`; in architectures and shallow your own, too:
+            module:factory or ./mine.py:factory, called with those of num_classes, input_shape and
+            width that it takes. Default: all of the experiment's.
         width: units or channels of the first layer, for all architectures. Default: the preset's.
         optimizer: one optimiser. Default: all of the experiment's.
         kinds: some kinds of network, or regimes. Default: all of the experiment's.
@@ -131,11 +134,11 @@ class Request:
         return on_this_machine(settings)
 
 
-Plan = Callable[[Request, Any, Path], list[Job]]
+PlanFunction = Callable[[Request, Any, Path], list[Job]]
 """(request, data or None, folder of the experiment) -> its jobs."""
 
 
-def plan_in(module: str) -> Plan:
+def plan_in(module: str) -> PlanFunction:
     """The function `plan` of a module that is imported when it is called, since it needs torch."""
 
     def plan(request: Request, data: Any, out: Path) -> list[Job]:
@@ -173,6 +176,7 @@ class Experiment:
             in "c4gap-curves", the name without it.
         needs_data: False: `plan` takes None for data where none was asked for.
         options: which of "arch", "width", "optimizer" and "kinds" it understands.
+        claims: what the papers say that it tries; the results page gives a verdict on each.
     """
 
     name: str
@@ -181,12 +185,13 @@ class Experiment:
     source: str
     duration: str
     default_data: str
-    plan: Plan
+    plan: PlanFunction
     tables: Callable[[Sequence[RunRecord]], list[Table]]
     figures: Figures = no_figures
     captions: Mapping[str, str] = field(default_factory=dict)
     needs_data: bool = True
     options: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -203,6 +208,7 @@ class Experiment:
             captions=named(text_value, "texts by the names of figures"),
             needs_data=flag,
             options=several(known, "some of 'arch', 'width', 'optimizer', 'kinds'", empty=True),
+            claims=several(instance_of(Claim), "claims", empty=True),
         )
 
 
@@ -246,4 +252,5 @@ def data_config(data: Dataset) -> dict[str, Any]:
         "n_train": len(data.train),
         "n_validation": len(data.validation),
         "n_test": len(data.test),
+        "classes": data.n_classes,
     }

@@ -20,7 +20,17 @@ from dualview.experiments.tables import Table, to_csv, to_markdown
 from dualview.files.foreign_text import file_name, markdown_text
 from dualview.files.locking import make_own_folder
 from dualview.files.writing import write_text
-from dualview.pages.page import Block, Figures, Notice, Page, Panel, Prose, Row, Section, write_page
+from dualview.pages.page import (
+    Figures,
+    Notice,
+    Page,
+    PageBlock,
+    Panel,
+    Prose,
+    Row,
+    Section,
+    write_page,
+)
 from dualview.pages.page import Table as PageTable
 from dualview.pages.style import figure_svg, save_figure
 
@@ -123,7 +133,7 @@ def _place(record: RunRecord) -> tuple[str, str, int, str, str]:
     return record.architecture, record.kind, record.seed, record.data, options
 
 
-def _page_table(table: Table) -> Block:
+def _page_table(table: Table) -> PageBlock:
     return PageTable(table.columns, tuple(Row(row) for row in table.rows), table.notes, stacks=True)
 
 

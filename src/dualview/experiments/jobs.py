@@ -61,7 +61,7 @@ class Job:
         return self.folder.name
 
 
-class Progress(Protocol):
+class JobsProgress(Protocol):
     """Told how the jobs go, one by one, in one context."""
 
     def over(self, jobs: Sequence[Job]) -> Any:
@@ -100,7 +100,7 @@ def run_jobs(
     out: Path,
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: JobsProgress | None = None,
 ) -> list[RunRecord]:
     """Do all jobs, or what is left of them, in their order; each leaves its record in its folder.
 
@@ -135,7 +135,7 @@ def run_jobs(
             return [_finish(job, progress) for job in jobs]
 
 
-def _finish(job: Job, progress: Progress) -> RunRecord:
+def _finish(job: Job, progress: JobsProgress) -> RunRecord:
     """The job's record: read back if it is done, else worked for."""
     path = job.folder / run_folders.RECORD
     if path.exists():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dualview.files.user_code import own_name
+
 ARCHITECTURE_NAMES: Mapping[str, str] = {
     "fc": "FC",
     "c4gap": "C4GAP",
@@ -21,10 +23,10 @@ OPTIMIZER_NAMES: Mapping[str, str] = {"adam": "Adam", "sgd": "SGD"}
 def architecture_name(arch: str) -> str:
     """How tables write an architecture.
 
-    >>> architecture_name("vgg16"), architecture_name("mine")
-    ('VGG-16', 'mine')
+    >>> architecture_name("vgg16"), architecture_name("./models/mine.py:make")
+    ('VGG-16', 'mine.py:make')
     """
-    return ARCHITECTURE_NAMES.get(arch, arch)
+    return ARCHITECTURE_NAMES.get(arch, own_name(arch))
 
 
 def architecture_place(arch: str) -> tuple[int, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,15 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from dualview.architectures import build
+from dualview.architectures.own import options_of, own_factory, own_model
 from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import SoftGate
+from dualview.conversion.sharing.rebuilding import network_outline
+from dualview.conversion.structure import outline
+from dualview.conversion.tracing import trace
 from dualview.datasets import Batches, Dataset, Split
-from dualview.errors import ArchitectureError
+from dualview.errors import ArchitectureError, ConversionError
 from dualview.experiments.settings import ComparisonSettings, split_kind
+from dualview.files.user_code import is_place
 from dualview.training import SettingsError
 from dualview.training.feeding import batches_for, transform_of
+
+Maker = Callable[[], nn.Module]
+"""Makes an architecture."""
 
 
 def build_network(
@@ -29,27 +39,36 @@ def build_network(
     data: Dataset,
     *,
     gate_order: Sequence[int] | None = None,
+    maker: Maker | None = None,
 ) -> nn.Module:
     """The untrained network of a kind; the same seed draws the same one, whatever else is random.
 
     With one seed, the gating network of a DGN starts from the DNN's initial parameters; its weights
     network is drawn independently of them. `gate_order` is as `disentangle` takes it. Gated
     networks carry the data's input transform and take images as they are; a "dnn" is a plain module
-    that takes standardised ones.
+    that takes standardised ones. `maker` makes the architecture in place of what `settings.arch`
+    names.
 
     Raises:
         SettingsError: the architecture cannot be built so.
         ConversionError: it cannot be taken apart so.
     """
-    _check_size(settings, data)
+    if maker is None:
+        _check_size(settings, data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _model(settings, data)
+        model = _model(settings, data) if maker is None else maker()
         _whiten(model, data)
         if kind == "dnn":
             return model
         base, weights_input = split_kind(kind)
-        options: dict[str, Any] = {"weights_input": weights_input, "max_pool": settings.max_pool}
+        # Of what the user's own factory makes it is not known whether it is trained.
+        fresh = None if maker is None and is_place(settings.arch) else "fresh"
+        options: dict[str, Any] = {
+            "weights": settings.weights or fresh,
+            "weights_input": weights_input,
+            "max_pool": settings.max_pool,
+        }
         return disentangle(
             model.eval(),
             cast(Any, base),
@@ -92,7 +111,7 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
     Raises:
         SettingsError: they do not.
     """
-    if settings.width is None:
+    if settings.width is None or is_place(settings.arch):
         return
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
@@ -111,6 +130,8 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
 
 def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
     try:
+        if is_place(settings.arch):
+            return _own_model(settings, data)
         return build(
             settings.arch,
             num_classes=data.n_classes,
@@ -120,6 +141,53 @@ def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
         )
     except ArchitectureError as error:
         raise SettingsError(str(error)) from error
+
+
+def _own_model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
+    own_factory(settings.arch)  # no network itself: each seed draws its own
+    return own_model(
+        settings.arch,
+        data.n_classes,
+        data.input_shape,
+        width=settings.width,
+        batch_norm=settings.batch_norm,
+    )
+
+
+def has_width(settings: ComparisonSettings) -> bool:
+    """Whether the architecture can be made in several widths.
+
+    Raises:
+        SettingsError: it is the user's own, and cannot be imported.
+    """
+    if not is_place(settings.arch):
+        return True
+    try:
+        return "width" in options_of(own_factory(settings.arch))
+    except ArchitectureError as error:
+        raise SettingsError(str(error)) from error
+
+
+def structure_digest(net: nn.Module, data: Dataset) -> str:
+    """What a network of the user's own is, its numbers aside, in 16 hexadecimal digits.
+
+    Operations, options and shapes count, where it can be traced; else its layers alone.
+
+    >>> from dualview.datasets import load
+    >>> acts = (nn.ReLU(), nn.GELU())
+    >>> two = [nn.Sequential(nn.Flatten(), act, nn.Linear(64, 10)) for act in acts]
+    >>> len({structure_digest(net, load("digits")) for net in two})
+    2
+    """
+    if isinstance(net, GatedNetwork):
+        lines = list(network_outline(net))
+    else:
+        lines = [f"{name} {tuple(t.shape)}" for name, t in net.state_dict().items()]
+        try:
+            lines += outline(trace(net, example_input(data)).module)
+        except ConversionError:
+            lines.append(str(net))
+    return hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:16]
 
 
 def example_input(data: Dataset) -> Tensor:
@@ -160,16 +228,31 @@ def measuring_device(accelerator: str) -> torch.device:
 
 
 def parameters_of_width(settings: ComparisonSettings, data: Dataset, width: int) -> int:
-    """Parameters of the setting's architecture at another width; nothing is drawn."""
-    with torch.device("meta"):
-        return count_parameters(_model(replace(settings, width=width), data))
+    """Parameters of the setting's architecture at another width; nothing is drawn.
+
+    Raises:
+        SettingsError: it cannot be built so.
+    """
+    wide = replace(settings, width=width)
+    try:
+        with torch.device("meta"):
+            return count_parameters(_model(wide, data))
+    except SettingsError:
+        if not is_place(settings.arch):
+            raise
+    return count_parameters(_model(wide, data))  # a factory that needs numbers
 
 
 def width_of_size(settings: ComparisonSettings, data: Dataset, parameters: int) -> int:
     """The width at which the setting's architecture has closest to so many parameters."""
-    high = 1
+    high, least = 1, parameters_of_width(settings, data, 1)
     while parameters_of_width(settings, data, high) < parameters:
         high *= 2
+        if parameters_of_width(settings, data, high) <= least:
+            raise SettingsError(
+                f"arch: expected more parameters with more width, got {least:,} from "
+                f"{settings.arch} with the widths 1 and {high}. Repair: leave out the kind dnn-wide"
+            )
     low = max(1, high // 2)
     while high - low > 1:
         middle = (low + high) // 2

@@ -31,7 +31,7 @@ Draw = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
-class Setting:
+class RegimeSetting:
     """An architecture, trained with one optimiser on some data, in every regime."""
 
     experiment: str
@@ -138,7 +138,14 @@ def drawn(draw: Draw, seed: int) -> nn.Module:
 
 def frozen_gates(model: nn.Module, seed: int, example_input: Tensor | None = None) -> FrozenGates:
     """Hard gates of `model`, which do not change any more, and weights drawn afresh by `seed`."""
-    net = disentangle(model.eval(), "dgn", gate=HardGate(), example_input=example_input, seed=seed)
+    net = disentangle(
+        model.eval(),
+        "dgn",
+        gate=HardGate(),
+        weights="fresh",
+        example_input=example_input,
+        seed=seed,
+    )
     return FrozenGates(net).train()
 
 

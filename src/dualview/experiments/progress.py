@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from dualview.experiments.records import RunRecord
+from dualview.progress import Terminal
 from dualview.training import EpochMetrics, Watcher
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class TerminalProgress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stderr
-        self.bars = self.stream.isatty()
+        self._terminal = Terminal(stream)
+        self.bars = self._terminal.draws
         self._all: Any = None
         self._run: Any = None
         self._finished = 0
@@ -47,16 +47,13 @@ class TerminalProgress:
     @contextmanager
     def over(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Around all of them: shows the bars, and takes them away at its end."""
-        from tqdm import tqdm
-
         self._count, self._finished, self._work = len(jobs), 0, 0.0
         if not self.bars:
             yield
             return
-        options: dict[str, Any] = {"file": self.stream, "dynamic_ncols": True, "leave": False}
-        work = sum(job.cost for job in jobs)
-        self._run = tqdm(total=1, position=0, bar_format=RUN_FORMAT, postfix=[""], **options)
-        self._all = tqdm(total=work, position=1, bar_format=ALL_FORMAT, **options)
+        bar, work = self._terminal.bar, sum(job.cost for job in jobs)
+        self._run = bar(1, position=0, bar_format=RUN_FORMAT, postfix=[""])
+        self._all = bar(work, position=1, bar_format=ALL_FORMAT)
         try:
             yield
         finally:
@@ -83,11 +80,8 @@ class TerminalProgress:
 
     def say(self, title: str, text: str) -> None:
         """Write a line about the run that is under way, above the bars where there are any."""
-        from tqdm import tqdm
-
         number = f"[{self._finished + 1:>{len(str(self._count))}}/{self._count}]"
-        tqdm.write(f"{number} {title}: {text}", file=self.stream)
-        self.stream.flush()
+        self._terminal.note(f"{number} {title}: {text}")
 
     def _line(self, job: Job, text: str) -> None:
         self._work += job.cost

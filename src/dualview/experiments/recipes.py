@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.experiments.data import enlarged
 from dualview.experiments.experiment import Request, is_small
-from dualview.experiments.settings import ComparisonSettings
+from dualview.experiments.settings import ENLARGED, ComparisonSettings
+from dualview.files.user_code import is_place
 from dualview.training import TrainSettings, choose
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """One architecture in one preset."""
 
     width: int | None
@@ -52,10 +53,10 @@ _SGD = TrainSettings(
     weight_decay=2.5e-4,
     schedule="steps",
 )
-PAPER: Mapping[str, Recipe] = {
-    "fc": Recipe(128, replace(_ADAM, epochs=100, batch_size=32, learning_rate=1e-4)),
-    "c4gap": Recipe(128, _ADAM, batch_norm=False, seeds=5),
-    "vgg16": Recipe(
+PAPER_RECIPES: Mapping[str, TrainingRecipe] = {
+    "fc": TrainingRecipe(128, replace(_ADAM, epochs=100, batch_size=32, learning_rate=1e-4)),
+    "c4gap": TrainingRecipe(128, _ADAM, batch_norm=False, seeds=5),
+    "vgg16": TrainingRecipe(
         64,
         _SGD,
         batch_norm=True,
@@ -66,19 +67,23 @@ PAPER: Mapping[str, Recipe] = {
         augmented=True,
         shift=4,
     ),
-    "resnet20": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=6.0, augmented=True, shift=4),
-    "resnet110": Recipe(16, _SGD, batch_norm=True, beta=10.0, scale=30.0, augmented=True, shift=4),
+    "resnet20": TrainingRecipe(
+        16, _SGD, batch_norm=True, beta=10.0, scale=6.0, augmented=True, shift=4
+    ),
+    "resnet110": TrainingRecipe(
+        16, _SGD, batch_norm=True, beta=10.0, scale=30.0, augmented=True, shift=4
+    ),
 }
 
 _DIGITS = TrainSettings(epochs=20, batch_size=64, learning_rate=4e-3, threads=1)
-SMALL: Mapping[str, Recipe] = {
-    "fc": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=0.3),
-    "c4gap": Recipe(16, _DIGITS, batch_norm=True),
-    "c6white": Recipe(8, replace(_DIGITS, epochs=15), scale=2.0, least_side=16),
-    "vgg16": Recipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
-    "resnet20": Recipe(4, _DIGITS, scale=3.0),
-    "resnet110": Recipe(4, _DIGITS, scale=16.0),
-    "vit": Recipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=3.0),
+SMALL_RECIPES: Mapping[str, TrainingRecipe] = {
+    "fc": TrainingRecipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=0.3),
+    "c4gap": TrainingRecipe(16, _DIGITS, batch_norm=True),
+    "c6white": TrainingRecipe(8, replace(_DIGITS, epochs=15), scale=2.0, least_side=16),
+    "vgg16": TrainingRecipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
+    "resnet20": TrainingRecipe(4, _DIGITS, scale=3.0),
+    "resnet110": TrainingRecipe(4, _DIGITS, scale=16.0),
+    "vit": TrainingRecipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=3.0),
 }
 
 _CIFAR = TrainSettings(epochs=8, batch_size=128, learning_rate=4e-3, precision="auto")
@@ -94,16 +99,21 @@ _STRONG = TrainSettings(
     label_smoothing=0.1,
     precision="auto",
 )
-LARGE: Mapping[str, Recipe] = {
-    "fc": Recipe(128, replace(_CIFAR, learning_rate=1e-3), scale=0.3, seeds=1),
-    "c4gap": Recipe(16, _CIFAR, batch_norm=True, seeds=2, augmented=True),
-    "c6white": Recipe(
+LARGE_RECIPES: Mapping[str, TrainingRecipe] = {
+    "fc": TrainingRecipe(128, replace(_CIFAR, learning_rate=1e-3), scale=0.3, seeds=1),
+    "c4gap": TrainingRecipe(16, _CIFAR, batch_norm=True, seeds=2, augmented=True),
+    "c6white": TrainingRecipe(
         32, _STRONG, batch_norm=True, seeds=1, scale=3.0, augmented=True, shift=2, least_side=16
     ),
-    "vgg16": Recipe(8, _CIFAR, seeds=1, scale=2.0, augmented=True, least_side=16),
-    "resnet20": Recipe(8, _CIFAR, seeds=1, scale=3.0, augmented=True),
-    "resnet110": Recipe(4, _CIFAR, seeds=1, scale=8.0, augmented=True),
+    "vgg16": TrainingRecipe(8, _CIFAR, seeds=1, scale=2.0, augmented=True, least_side=16),
+    "resnet20": TrainingRecipe(8, _CIFAR, seeds=1, scale=3.0, augmented=True),
+    "resnet110": TrainingRecipe(4, _CIFAR, seeds=1, scale=8.0, augmented=True),
 }
+
+
+def _own(table: Mapping[str, TrainingRecipe]) -> TrainingRecipe:
+    """For architectures that are not ours: as C4GAP is trained, of their own width and norms."""
+    return replace(table["c4gap"], width=None, batch_norm=None)
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,16 @@ class Setting:
     enlarged: int = 1
     """How often each pixel is repeated in both directions."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its runs' configs say of it, beside the comparison: all that makes the data again.
+
+        >>> from dualview.datasets import load
+        >>> setting("mine", "vgg16", Request(), load("digits")).options
+        {'enlarged': 2}
+        """
+        return {ENLARGED: self.enlarged} if self.enlarged > 1 else {}
+
 
 def setting(
     experiment: str, arch: str, request: Request, data: Dataset, *, epochs: int | None = None
@@ -126,7 +146,8 @@ def setting(
 
     Args:
         experiment: its name, for the records.
-        arch: one of those that have a recipe in the preset.
+        arch: one of those that have a recipe in the preset, or the user's own, which is trained
+            as C4GAP is.
         request: preset, and what was asked for.
         data: decides which size of the cpu preset.
         epochs: in place of the recipe's, where none were asked for.
@@ -134,9 +155,14 @@ def setting(
     Raises:
         SettingsError: the architecture has no recipe in this preset, on data of this size.
     """
-    table = PAPER if request.preset == "paper" else SMALL if is_small(data) else LARGE
-    choose("arch", arch, table)
-    recipe = table[arch]
+    table = (
+        PAPER_RECIPES
+        if request.preset == "paper"
+        else SMALL_RECIPES
+        if is_small(data)
+        else LARGE_RECIPES
+    )
+    recipe = _own(table) if is_place(arch) else table[choose("arch", arch, table)]
     training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
     if recipe.augmented and data.input_shape[0] == 3:
         training = replace(training, flip=True, crop=recipe.shift)

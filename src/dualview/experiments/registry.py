@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 
 from dualview.arguments import takes, text_value
 from dualview.errors import did_you_mean
 from dualview.experiments.experiment import Experiment
+from dualview.files.user_code import imported
 from dualview.training import SettingsError
 
 FOLDERS = (
-    "regimes",
     "architectures",
+    "regimes",
     "invariances",
     "gate_learning",
     "alignment",
@@ -61,7 +58,7 @@ def find(where: str) -> Experiment:
             f"or module:NAME, got {where!r}{did_you_mean(where, EXPERIMENTS)}"
         )
     name = name or OWN
-    found = getattr(_imported(place), name, None)
+    found = getattr(imported(place, "an experiment", SettingsError), name, None)
     if not isinstance(found, Experiment):
         raise SettingsError(
             f"{place}: expected {name} to be a dualview.experiments.Experiment, got "
@@ -73,25 +70,3 @@ def find(where: str) -> Experiment:
             f"this package has, got {found.name!r}"
         )
     return found
-
-
-def _imported(place: str) -> ModuleType:
-    """The module, or the file as one; as in a script, what lies beside it can be imported."""
-    path = Path(place)
-    folder = str(path.absolute().parent) if place.endswith(".py") else str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        if not place.endswith(".py"):
-            return import_module(place)
-        spec = importlib.util.spec_from_file_location(f"dualview_own_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise ImportError("no Python file")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise SettingsError(
-            f"{place}: expected a Python file or module with an experiment, got "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    return module

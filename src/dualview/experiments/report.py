@@ -31,19 +31,19 @@ from dualview.experiments.summary import (
     summarise,
 )
 from dualview.pages.page import (
-    Block,
+    DefinedTerm,
+    DefinedTerms,
     Facts,
     Figures,
     Fold,
     Notice,
     Page,
+    PageBlock,
     Panel,
     Prose,
     Row,
     Section,
     Table,
-    Term,
-    Terms,
     drawing,
     write_page,
 )
@@ -216,7 +216,7 @@ def _summary_row(row: SummaryRow) -> Row:
         cells=(
             kind_name(row.kind),
             percent(row.accuracy_mean, row.accuracy_sd),
-            percent(row.recovered_mean, row.recovered_sd),
+            row.recovered,
             percent(row.max_accuracy_mean, None),
             f"{row.parameters:,}",
             _number(row.seconds_mean),
@@ -343,35 +343,35 @@ def _how_to_read_curves(records: Sequence[RunRecord]) -> str:
 # --------------------------------------------------------------------- sections that say what it is
 
 _TERMS = (
-    Term(
+    DefinedTerm(
         "DNN",
         "The network as it was written. A ReLU multiplies its pre-activation q by a gate that is 1 "
         "where q > 0 and 0 elsewhere, so one set of weights decides both which gates open and what "
         "passes through them.",
         "dnn",
     ),
-    Term(
+    DefinedTerm(
         "DGN, deep gated network",
         "Two networks of that architecture. The gating network is a DNN, and its pre-activations "
         "make the gates; the weights network has no activations, and each of its hidden layers is "
         "multiplied by those gates.",
         "dgn",
     ),
-    Term(
+    DefinedTerm(
         "DLGN, deep linearly gated network",
         "A DGN whose gating network is linear: its activations are removed, so every "
         "pre-activation is an affine function of the input (primal linearity). Given the gates, "
         "the output is linear in the products of weights along paths (dual linearity).",
         "dlgn",
     ),
-    Term(
+    DefinedTerm(
         "Constant-1 input, “ones”",
         "The weights network reads 1 in every coordinate in place of the data. All that it learns "
         "of an example then comes through the gates: what accuracy remains, the gates carry.",
         "dlgn-ones",
     ),
 )
-_SHALLOW = Term(
+_SHALLOW = DefinedTerm(
     "DLGN-SF, shallow features",
     "A DLGN in which each gating layer reads the input directly, not the layer before it. Every "
     "gate is then one linear map of the input, learnt on its own.",
@@ -391,7 +391,7 @@ def explanation_section(kinds: Iterable[str] = ()) -> Section:
         "What is compared",
         (
             Figures((Panel(drawing("dual_view"), caption),)),
-            Terms((*_TERMS, _SHALLOW) if shallow else _TERMS),
+            DefinedTerms((*_TERMS, _SHALLOW) if shallow else _TERMS),
         ),
     )
 
@@ -454,7 +454,7 @@ def provenance_section(records: Sequence[RunRecord]) -> Section:
     )
 
 
-def _options(records: Sequence[RunRecord]) -> tuple[Block, ...]:
+def _options(records: Sequence[RunRecord]) -> tuple[PageBlock, ...]:
     """The options of all runs, folded: the shared ones, then those that differ."""
     names = sorted({name for record in records for name in record.config})
     if not names:

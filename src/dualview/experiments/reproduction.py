@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
-from dualview.experiments.jobs import Job, Progress, run_jobs
+from dualview.experiments.jobs import Job, JobsProgress, run_jobs
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import DataSettings
 from dualview.files.writing import write_json
@@ -52,7 +52,7 @@ def reproduce(
     *,
     data: Dataset | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: JobsProgress | None = None,
 ) -> list[RunRecord]:
     """Do the experiment, or what is left of it, in the folder `out`.
 

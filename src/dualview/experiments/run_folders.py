@@ -19,7 +19,7 @@ from dualview.errors import RunError
 from dualview.files import locking
 from dualview.files.writing import is_part, read_json, sweep, write_json
 from dualview.training import CHECKPOINT, METRICS, MODEL, TENSORBOARD
-from dualview.training.settings import differences
+from dualview.training.settings import changed_settings
 
 CONFIG = "config.json"
 RECORD = "record.json"
@@ -54,7 +54,7 @@ def check_folder(folder: Path, config: Config) -> None:
         return
     if not is_begun(folder):
         return
-    changes = differences(_read_config(folder / CONFIG), config)
+    changes = changed_settings(_read_config(folder / CONFIG), config)
     if changes:
         raise RunError(
             f"{folder}: holds a run with other settings: {'; '.join(changes)}. Repair: give the "

@@ -28,7 +28,11 @@ ONES = "-ones"
 KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf", "dgn-ones", "dlgn-ones", "dlgn-sf-ones")
 """What can be compared; "dnn" is the architecture itself, as it is."""
 
+ENLARGED = "enlarged"
+"""Of a run's config: how often each pixel of the data was repeated in both directions."""
+
 MAX_POOLING = ("average", "switch")
+WEIGHTS = ("fresh", "copied")
 
 MOST_SEEDS = 10_000
 """All runs are listed before the first one is trained."""
@@ -89,7 +93,9 @@ class ComparisonSettings:
 
     Attributes:
         data: which data.
-        arch: one of `dualview.architectures.NAMES`.
+        arch: one of `dualview.architectures.NAMES`; or your own: module:factory or
+            ./mine.py:factory, called with those of num_classes, input_shape, width and batch_norm
+            that it takes.
         width: units or channels of the first layer; others scale with it. Default: as in the
             papers.
         batch_norm: batch norm before convolutional activations. Default: as in the papers.
@@ -99,6 +105,8 @@ class ComparisonSettings:
         max_pool: what takes the place of max pooling in the weights network: "average" of the same
             window, or "switch", the gating network's choice of position. Default: switch for dgn,
             average for dlgn.
+        weights: what the weights networks start from: "fresh", a draw of their own, or "copied",
+            the architecture's own parameters, for one of yours that comes trained. Default: fresh.
         training: how each network is trained; its seed is replaced by the run's.
         experiment: name of the comparison in records and reports.
     """
@@ -111,6 +119,7 @@ class ComparisonSettings:
     seeds: int = 3
     beta: float = 4.0
     max_pool: str | None = field(default=None, metadata={CHOICES: MAX_POOLING})
+    weights: str | None = field(default=None, metadata={CHOICES: WEIGHTS})
     training: TrainSettings = field(default_factory=TrainSettings)
     experiment: str = "compare"
 
@@ -137,6 +146,8 @@ class ComparisonSettings:
             raise SettingsError(f"kinds: expected each once, got {' '.join(self.kinds)}")
         if self.max_pool is not None:
             choose("max_pool", self.max_pool, MAX_POOLING)
+        if self.weights is not None:
+            choose("weights", self.weights, WEIGHTS)
 
     def seeded(self, seed: int) -> TrainSettings:
         """The training settings of the runs with this seed."""

@@ -28,6 +28,10 @@ KIND_NAMES = {
 }
 
 
+GUESSES = 2.0
+"""A network that is right less often than so many times a guess is near chance."""
+
+
 @dataclass(frozen=True)
 class SummaryRow:
     """All seeds of one kind of network; accuracies and ratios are fractions, not percent.
@@ -55,6 +59,14 @@ class SummaryRow:
     parameters: int
     seconds_mean: float | None
     """Training time of one run."""
+    near_chance: bool = False
+    """Whether the DNN is right less than twice as often as a guess, so that ratios say little."""
+
+    @property
+    def recovered(self) -> str:
+        """Recovered accuracy in percent, as tables show it; marked where the DNN hardly learnt."""
+        mark = " (near chance)" if self.near_chance and self.recovered_mean is not None else ""
+        return percent(self.recovered_mean, self.recovered_sd) + mark
 
     @property
     def n(self) -> int:
@@ -106,7 +118,14 @@ def _row(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> SummaryRo
         n_pairs=len(recovered),
         parameters=first.parameters,
         seconds_mean=_mean([run.seconds for run in finished]),
+        near_chance=_near_chance(first, list(references.values())),
     )
+
+
+def _near_chance(record: RunRecord, references: Sequence[float]) -> bool:
+    """Records of earlier versions do not tell the number of classes, and are never marked."""
+    classes = record.config.get("classes")
+    return bool(classes and references and fmean(references) * classes < GUESSES)
 
 
 def _accuracies(runs: Sequence[RunRecord]) -> dict[int, float]:
@@ -163,7 +182,7 @@ def network_cells(row: SummaryRow) -> tuple[str, ...]:
     return (
         f"{architecture_name(row.architecture)}, {kind_name(row.kind)}",
         percent(row.accuracy_mean, row.accuracy_sd),
-        percent(row.recovered_mean, row.recovered_sd),
+        row.recovered,
         "–" if row.parameters is None else f"{row.parameters:,}",
         str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
     )
@@ -181,7 +200,7 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
     return (
         kind_name(row.kind),
         percent(row.accuracy_mean, row.accuracy_sd),
-        percent(row.recovered_mean, row.recovered_sd),
+        row.recovered,
         f"{row.parameters:,}",
         seconds,
         runs,

@@ -25,10 +25,11 @@ from dualview.datasets.dataset import SPLIT_NAMES
 from dualview.datasets.fingerprint import data_fingerprint
 from dualview.experiments.records import provenance
 from dualview.experiments.summary import kind_name, percent
-from dualview.explorer.explanations.explain import Watcher, explain
+from dualview.explorer.explanations.explain import explain
 from dualview.explorer.explanations.inputs import spread_rows
 from dualview.explorer.explanations.records import Explanations
 from dualview.explorer.page import PageFacts, write_explorer
+from dualview.progress import Progress
 from dualview.training import SettingsError
 from dualview.training.threads import use_threads
 
@@ -69,7 +70,7 @@ def explain_page(
     machine_gates: Gates | None = None,
     run: FinishedRun | None = None,
     command: str = "",
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
 ) -> Explanations:
     """Take predictions apart, exactly, and write one page that opens in any browser, also offline.
 
@@ -152,7 +153,7 @@ def explorer_page(
     machine_gates: Gates | None = None,
     run: FinishedRun | None = None,
     command: str = "",
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
 ) -> Explanations:
     """As `explain_page`, of many examples: a page to choose them on, by class or by mistake.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -30,7 +31,7 @@ def panel(
     return figure, axes
 
 
-def heading(axes: Axes, text: str) -> None:
+def panel_heading(axes: Axes, text: str) -> None:
     """The quantity on the y axis, written level above the panel where it is easy to read."""
     axes.annotate(
         text,
@@ -40,6 +41,15 @@ def heading(axes: Axes, text: str) -> None:
         textcoords="offset points",
         annotation_clip=False,
     )
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, written as plain decimals."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

@@ -1,9 +1,9 @@
 """Self-contained HTML pages, composed of sections and blocks; a page knows nothing of records.
 
 A `Page` is a headline and a sequence of `Section`s; a section is a title and a sequence of blocks
-(`Prose`, `Notice`, `Table`, `Figures`, `Facts`, `Terms`, `Fold`); every block names the template
-that draws it. Strings are text, not HTML: the templates escape them all. The one exception is
-`Panel.svg`, which `style.figure_svg` makes.
+(`Prose`, `Notice`, `Table`, `Figures`, `Facts`, `DefinedTerms`, `Fold`); every block names the
+template that draws it. Strings are text, not HTML: the templates escape them all. The one exception
+is `Panel.svg`, which `style.figure_svg` makes.
 
 The page needs no network and no script: style and figures are inside it. It follows the reader's
 light or dark scheme, and is laid out for a phone, a screen and paper.
@@ -102,7 +102,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Term:
+class DefinedTerm:
     """A name and what it means."""
 
     name: str
@@ -112,10 +112,10 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Terms:
+class DefinedTerms:
     """A short glossary."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[DefinedTerm, ...]
     template: ClassVar[str] = "terms.html"
 
 
@@ -124,11 +124,11 @@ class Fold:
     """A block that opens when the reader asks for it."""
 
     summary: str
-    inside: Block
+    inside: PageBlock
     template: ClassVar[str] = "fold.html"
 
 
-Block = Prose | Notice | Table | Figures | Facts | Terms | Fold
+PageBlock = Prose | Notice | Table | Figures | Facts | DefinedTerms | Fold
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Section:
     """A titled part of a page, also an entry of its contents list."""
 
     title: str
-    blocks: tuple[Block, ...]
+    blocks: tuple[PageBlock, ...]
 
 
 @dataclass(frozen=True)

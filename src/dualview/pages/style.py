@@ -65,10 +65,13 @@ LIGHT = {name: light for name, (light, _) in PAGE_COLOURS.items()}
 """The page colours of the light scheme, which figures are drawn in."""
 FONT_SIZE = 10.5
 """In points."""
+SMALL_FONT_SIZE = 0.76 * FONT_SIZE
 _RC: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": FONT_SIZE,
     "text.color": LIGHT["ink"],
+    # Names of data, classes and layers are from elsewhere, and a $ in them is a $.
+    "text.parse_math": False,
     "axes.edgecolor": LIGHT["muted"],
     "axes.facecolor": "none",
     "axes.grid": True,

@@ -1,4 +1,4 @@
-"""A weights network run once, with some nodes' values replaced, watched, or taken as variables.
+"""A weights network of one example run forwards and backwards, in float64 throughout.
 
 With gates and switches fixed the network is affine, and so is every operation in it. That holds for
 any operation that a network may consist of, so nothing here depends on which there are.
@@ -6,76 +6,58 @@ any operation that a network may consist of, so nothing here depends on which th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.utils import _pytree as pytree
 
-from dualview.path_attribution.building import ExactRun, data_nodes, run_node
-from dualview.path_attribution.example import OneExample, checked_output, output_node
-
-Change = Callable[[Tensor], Tensor]
+from dualview.conversion.affine_pass import AffinePass
+from dualview.path_attribution.building import SAME_VALUE
+from dualview.path_attribution.example import OneExample, output_node
 
 
-class AffineRun(ExactRun):
-    """One run of an example's weights network.
+def affine_pass(
+    example: OneExample,
+    keep: Collection[fx.Node] = (),
+    *,
+    zero_input: bool = False,
+) -> AffinePass:
+    """One run of an example's weights network, from which derivatives in its input can be taken.
 
     Args:
         example: gates fixed.
-        changes: node -> what to do to its value before others read it.
-
-    Attributes:
-        values: node -> its value, changed.
-        result: the network's output.
+        keep: nodes whose values are kept.
+        zero_input: 0 in place of the example (or of the ones), where only biases speak.
 
     Raises:
         PathKernelError: the network returns several tensors.
     """
-
-    def __init__(self, example: OneExample, changes: Mapping[fx.Node, Change]) -> None:
-        super().__init__(example)
-        self.changes = changes
-        output_node(example.network)
-        self.result: Tensor = super().run(*example.arguments)
-
-    def entry(self, output: int) -> int:
-        """`output` as a flat position in the result, or a PathKernelError."""
-        return checked_output(output, self.result.shape)
-
-    def run_node(self, n: fx.Node) -> Any:
-        """Run one node; called by torch.fx."""
-        value = super().run_node(n)
-        self.values[n] = self.changes[n](value) if n in self.changes else value
-        return self.values[n]
+    output_node(example.network)
+    start = torch.zeros_like(example.x) if zero_input else None
+    call = ExactCall(example.network)
+    with torch.inference_mode(False), torch.no_grad():
+        first = example.input_node
+        return AffinePass(
+            example.network, example.arguments, first, call=call, keep=keep, start=start
+        )
 
 
-def value_with(example: OneExample, output: int, changes: Mapping[fx.Node, Change]) -> float:
-    """One output of the network with some values changed."""
-    with torch.no_grad():
-        return float(AffineRun(example, changes).result.reshape(-1)[output])
+class ExactCall:
+    """Calls what nodes call, except methods that would round."""
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        self._interpreter = fx.Interpreter(network)
+
+    def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
+        """What the node makes of its arguments."""
+        if node.op == "call_method" and node.target in SAME_VALUE:
+            return args[0]
+        return getattr(self._interpreter, node.op)(node.target, args, kwargs)
 
 
-def offsets(example: OneExample, values: Mapping[fx.Node, Any]) -> dict[fx.Node, Tensor]:
-    """What each operation adds to its value on its own, where it adds anything: the biases.
-
-    It is the operation's value when all that depends on the input is 0.
-    """
-    found = {}
-    data = data_nodes(example.network.graph, values)
-
-    def without_data(node: fx.Node) -> Any:
-        if node not in data:
-            return values[node]
-        return pytree.tree_map_only(Tensor, torch.zeros_like, values[node])
-
-    for node in data:
-        if node.op == "placeholder" or node is example.input_node:
-            continue
-        args, kwargs = fx.map_arg((node.args, node.kwargs), without_data)
-        with torch.no_grad():
-            value = run_node(example.network, node, args, kwargs)
-        if isinstance(value, Tensor) and bool(value.any()):
-            found[node] = value
-    return found
+def unit(result: Tensor, output: int) -> Tensor:
+    """The cotangent of one entry of the result, by its flat position."""
+    cotangent = torch.zeros_like(result)
+    cotangent.reshape(-1)[output] = 1
+    return cotangent

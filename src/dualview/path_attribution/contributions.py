@@ -8,8 +8,7 @@ skips around it and biases after it. No path is listed, so any operation will do
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +19,8 @@ from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
-from dualview.path_attribution.affine_run import AffineRun, offsets, value_with
-from dualview.path_attribution.example import OneExample, one_example
+from dualview.path_attribution.affine_run import affine_pass, unit
+from dualview.path_attribution.example import checked_output, one_example
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,30 +138,26 @@ def layer_contributions(
     """
     example = one_example(net, x)
     number = _checked_layer(layer, net.n_gates)
-    node = _gate_node(example, number)
-    values: list[Tensor] = []
-
-    def as_variable(value: Tensor) -> Tensor:
-        values.append(value.detach().requires_grad_())
-        return values[0]
-
-    with _derivatives():
-        run = AffineRun(example, {node: as_variable})
-        entry = run.entry(output)
-        result = run.result.reshape(-1)[entry]
-        gradient = _gradient(result, values)[0]
-    zero = {node: torch.zeros_like}
-    bypass = value_with(example, entry, zero)
-    biases = value_with(example, entry, {**zero, example.input_node: torch.zeros_like})
-    units = values[0].detach() * gradient
+    node = gate_nodes(example.network)[number]
+    run = affine_pass(example, keep=[node, example.input_node])
+    entry = checked_output(output, run.result.shape)
+    value, units, skips, biases = run.kept[node], torch.zeros_like(run.kept[node]), 0.0, 0.0
+    with torch.inference_mode(False), torch.no_grad():
+        for at, gradient in run.pull_back(unit(run.result, entry), barrier=[node]):
+            if at is node:
+                units = value * gradient
+            elif at is run.first:
+                skips = float((run.kept[at] * gradient).sum())
+            else:
+                biases += run.added(at, gradient) or 0.0
     return LayerContributions(
         output=entry,
         layer=number,
         name=f"gate_{number + 1}",
         units=units[0].numpy(),
-        skips=bypass - biases,
+        skips=skips,
         biases=biases,
-        total=float(result.detach()),
+        total=float(run.result.reshape(-1)[entry]),
     )
 
 
@@ -194,43 +189,24 @@ def input_contributions(net: GatedNetwork, x: Tensor, output: int) -> InputContr
     """
     example = one_example(net, x)
     first = example.input_node
-
-    def as_variable(value: Tensor) -> Tensor:
-        return value.detach().requires_grad_()
-
-    with _derivatives():
-        run = AffineRun(example, {first: as_variable})
-        entry = run.entry(output)
-        added = offsets(example, run.values)
-        watched = [run.values[first], *(run.values[node] for node in added)]
-        result = run.result.reshape(-1)[entry]
-        gradients = _gradient(result, watched)
+    run = affine_pass(example, keep=[first])
+    entry = checked_output(output, run.result.shape)
+    coordinates, found = torch.zeros_like(run.kept[first]), []
+    with torch.inference_mode(False), torch.no_grad():
+        for at, gradient in run.pull_back(unit(run.result, entry)):
+            if at is first:
+                coordinates = run.kept[first] * gradient
+            elif (part := run.added(at, gradient)) is not None:
+                found.append((str(at.target) if at.op == "call_module" else at.name, part))
     biases: dict[str, float] = {}
-    for (node, offset), gradient in zip(added.items(), gradients[1:], strict=True):
-        name = str(node.target) if node.op == "call_module" else node.name
-        biases[name] = biases.get(name, 0.0) + float((offset * gradient).sum())
+    for name, part in reversed(found):
+        biases[name] = biases.get(name, 0.0) + part
     return InputContributions(
         output=entry,
-        coordinates=(watched[0].detach() * gradients[0])[0].numpy(),
+        coordinates=coordinates[0].numpy(),
         biases=biases,
-        total=float(result.detach()),
+        total=float(run.result.reshape(-1)[entry]),
     )
-
-
-@contextmanager
-def _derivatives() -> Iterator[None]:
-    """Derivatives are taken here, also where the caller has switched them off."""
-    with torch.inference_mode(False), torch.enable_grad():
-        yield
-
-
-def _gradient(result: Tensor, values: list[Tensor]) -> list[Tensor]:
-    """The gradient in each value, 0 where the result does not depend on it."""
-    if not result.requires_grad:
-        return [torch.zeros_like(value) for value in values]
-    found = torch.autograd.grad(result, values, allow_unused=True)
-    pairs = zip(found, values, strict=True)
-    return [torch.zeros_like(value) if g is None else g for g, value in pairs]
 
 
 def _checked_layer(layer: int, count: int) -> int:
@@ -238,9 +214,12 @@ def _checked_layer(layer: int, count: int) -> int:
     return number % count
 
 
-def _gate_node(example: OneExample, number: int) -> fx.Node:
-    """The multiplication by the gates of one layer."""
-    for node in example.network.graph.nodes:
-        if node.target is apply_gate and node.args[1].target == f"gate_{number + 1}":
-            return node
-    raise AssertionError("every gated layer is one multiplication")
+def gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:
+    """Number of each gated layer -> the multiplication by its gates."""
+    found = {}
+    for node in network.graph.nodes:
+        if node.target is apply_gate:
+            gate = node.args[1]
+            assert isinstance(gate, fx.Node)
+            found[int(str(gate.target).rpartition("_")[2]) - 1] = node
+    return found

@@ -21,6 +21,7 @@ from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import BATCH_NORM_MODULES
+from dualview.conversion.shape_run import ShapeRun, call_on_meta
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import PathKernelError, UnsupportedOperationError
@@ -33,7 +34,8 @@ class OneExample:
     Attributes:
         network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
         x: the example (1, ...), after the network's input transform.
-        given: gates, max-pool switches and multipliers, as the network's placeholders take them.
+        given: gates (of the network's own type), max-pool switches and multipliers, as the
+            network's placeholders take them.
         ones: whether the weights network reads the constant 1 in place of x.
     """
 
@@ -76,11 +78,23 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
         given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
-        network = copy.deepcopy(net.weights_network).cpu().double().eval().requires_grad_(False)
-        gates = [gate.cpu().double() for gate in given[0]]
+        network = _exact_copy(net.weights_network).eval()
+        gates = [gate.cpu() for gate in given[0]]  # times float64 they are float64
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
         x = copy.deepcopy(net.input_transform or nn.Identity()).cpu().double()(batch.cpu().double())
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
+
+
+def _exact_copy(network: fx.GraphModule) -> fx.GraphModule:
+    """A copy in float64 on the CPU, without gradients, and without another one on the way."""
+    memo: dict[int, Any] = {}
+    for tensor in (*network.parameters(), *network.buffers()):
+        kind = torch.float64 if tensor.is_floating_point() else tensor.dtype
+        exact = tensor.detach().to("cpu", kind, copy=True)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = nn.Parameter(exact, requires_grad=False) if is_parameter else exact
+    copied: fx.GraphModule = copy.deepcopy(network, memo)
+    return copied
 
 
 def _checked(net: GatedNetwork, x: Tensor) -> Tensor:
@@ -109,14 +123,26 @@ def _as_batch(net: GatedNetwork, x: Tensor) -> Tensor:
 def _problem(net: GatedNetwork, batch: Tensor) -> str:
     """Why `batch` is no batch of examples; a convolution would take it for one with channels."""
     for examples in (batch, torch.cat([batch, batch])):  # a lone one may pass by accident
-        try:  # not called as a module: torch.fx would print where it fails
-            values = net.gating_network.forward(net.transformed(examples))[: net.n_gates]
+        try:
+            values = _preactivations(net, examples)
         except Exception as error:  # whatever an operation raises for a shape that it cannot take
             return str(error)
         wrong = [tuple(value.shape) for value in values if len(value) != len(examples)]
         if wrong:
             return f"pre-activations of shape {wrong[0]} for {len(examples)} example(s)"
     return ""
+
+
+def _preactivations(net: GatedNetwork, examples: Tensor) -> Sequence[Tensor]:
+    """Their shapes, and only where these cannot be told without numbers the pre-activations."""
+    try:
+        transform = net.input_transform
+        inputs = examples if transform is None else call_on_meta(transform, (examples,), {})
+        values: Sequence[Tensor] = ShapeRun(net.gating_network).run(inputs)
+    except Exception:  # an operation without shapes of its own, or one that does not take these
+        # Not called as a module: torch.fx would print where it fails.
+        values = net.gating_network.forward(net.transformed(examples))
+    return values[: net.n_gates]
 
 
 def refuse_batch_statistics(network: fx.GraphModule) -> None:

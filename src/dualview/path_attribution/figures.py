@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import instance_of, several, takes
 from dualview.errors import RunError
-from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
+from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ PARTS: Mapping[str, str] = {
     "biases": KIND_STYLES["dgn-ones"].light,
 }
 """Part of a layer -> its colour."""
-SMALL = 0.76 * FONT_SIZE
 MOST_COLUMNS = 16
 """Layers beyond which only some are named on the axis of `path_graph`, and no unit is."""
 BESIDE = 0.13
@@ -90,7 +89,7 @@ def path_graph(top: TopPaths) -> Figure:
             0.35 / width,
             0.1 / height,
             "red, full: adds to the output; blue, dashed: takes from it",
-            fontsize=SMALL,
+            fontsize=SMALL_FONT_SIZE,
             color=LIGHT["muted"],
         )
     return figure
@@ -173,7 +172,7 @@ def _draw_units(axes: Axes, layout: _Layout) -> None:
                 xytext=(0, 5),
                 textcoords="offset points",
                 ha="center",
-                fontsize=0.85 * SMALL,
+                fontsize=0.85 * SMALL_FONT_SIZE,
                 color=LIGHT["muted"],
                 bbox={"facecolor": LIGHT["page"], "edgecolor": "none", "pad": 0.4, "alpha": 0.7},
             )
@@ -195,7 +194,7 @@ def _name_columns(axes: Axes, layout: _Layout) -> None:
     names = [
         layout.columns[place].replace("gate_", "gate " if step == 1 else "") for place in shown
     ]
-    axes.set_xticks(shown, names, fontsize=SMALL)
+    axes.set_xticks(shown, names, fontsize=SMALL_FONT_SIZE)
     axes.tick_params(axis="x", length=0)
     axes.set_yticks([])
     axes.set_xlim(-0.4, count - 0.6)
@@ -255,23 +254,23 @@ def layer_bars(layers: Sequence[LayerContributions]) -> Figure:
             )
         axes.set_ylim(len(layers) - 0.45, -0.55)
         names = [layer.name.replace("gate_", "gate ") for layer in layers]
-        axes.set_yticks(range(len(layers)), names, fontsize=SMALL)
+        axes.set_yticks(range(len(layers)), names, fontsize=SMALL_FONT_SIZE)
         axes.tick_params(axis="y", length=0)
-        axes.tick_params(axis="x", labelsize=SMALL)
+        axes.tick_params(axis="x", labelsize=SMALL_FONT_SIZE)
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(
             f"contribution to output {layers[0].output}; dashed: {_number(layers[0].total)}, "
             f"the output",
             color=LIGHT["muted"],
-            fontsize=SMALL,
+            fontsize=SMALL_FONT_SIZE,
         )
         axes.legend(
             ncols=3,
             loc="lower left",
             bbox_to_anchor=(0, 1),
             frameon=False,
-            fontsize=SMALL,
+            fontsize=SMALL_FONT_SIZE,
             borderaxespad=0.2,
             handlelength=1,
             columnspacing=1.2,

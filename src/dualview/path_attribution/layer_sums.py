@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import apply_gate
-from dualview.path_attribution.affine_run import AffineRun, Change
-from dualview.path_attribution.contributions import LayerContributions
-from dualview.path_attribution.example import OneExample, one_example
+from dualview.path_attribution.affine_run import affine_pass, unit
+from dualview.path_attribution.contributions import LayerContributions, gate_nodes
+from dualview.path_attribution.example import one_example
 
 ROUNDING = 1e-13
 """Relative to the largest sum of sizes, what bypasses a layer that nothing bypasses."""
@@ -43,45 +42,25 @@ def contributions_of_layers(
     (True, 0.0)
     """
     example = one_example(net, x)
-    with torch.enable_grad():
-        values, result = _run(example, zero_input=False)
-    with torch.no_grad():
-        of_biases, result_of_biases = _run(example, zero_input=True)
+    nodes = gate_nodes(example.network)
+    number = {node: layer for layer, node in nodes.items()}
+    run = affine_pass(example, keep=list(number))
+    alone = affine_pass(example, keep=list(number), zero_input=True)
+    results = (run.result.reshape(-1), alone.result.reshape(-1))
     found = []
-    for output in outputs:
-        gradients = torch.autograd.grad(
-            result[output], values, retain_graph=True, allow_unused=True
-        )
-        found.append(
-            [
-                _layer(layer, output, value, bias, gradient, (result, result_of_biases))
-                for layer, (value, bias, gradient) in enumerate(
-                    zip(values, of_biases, gradients, strict=True)
-                )
-            ]
-        )
+    with torch.inference_mode(False), torch.no_grad():
+        for output in outputs:
+            layers: dict[int, LayerContributions] = {}
+            for node, gradient in run.pull_back(unit(run.result, output)):
+                if node in number:
+                    pair = (run.kept[node], alone.kept[node])
+                    layers[number[node]] = _layer(number[node], output, *pair, gradient, results)
+            for node, layer in number.items():  # whatever the output does not depend on
+                if layer not in layers:
+                    pair = (run.kept[node], alone.kept[node])
+                    layers[layer] = _layer(layer, output, *pair, torch.zeros(()), results)
+            found.append([layers[layer] for layer in sorted(layers)])
     return found
-
-
-def _run(example: OneExample, zero_input: bool) -> tuple[list[Tensor], Tensor]:
-    """Every gated layer's activations, and the outputs, flat."""
-    kept: dict[int, Tensor] = {}
-
-    def keeper(layer: int) -> Change:
-        def keep(value: Tensor) -> Tensor:
-            kept[layer] = value
-            return value.clone()  # what follows may change it in place
-
-        return keep
-
-    def begin(value: Tensor) -> Tensor:
-        start = torch.zeros_like(value) if zero_input else value.detach()
-        return start.requires_grad_(torch.is_grad_enabled())
-
-    nodes = _gate_nodes(example.network)
-    changes = {node: keeper(layer) for layer, node in nodes.items()}
-    run = AffineRun(example, {**changes, example.input_node: begin})
-    return [kept[layer] for layer in sorted(kept)], run.result.reshape(-1)
 
 
 def _layer(
@@ -89,12 +68,11 @@ def _layer(
     output: int,
     value: Tensor,
     of_biases: Tensor,
-    gradient: Tensor | None,
+    gradient: Tensor,
     results: tuple[Tensor, Tensor],
 ) -> LayerContributions:
-    total, total_of_biases = (float(result[output].detach()) for result in results)
-    gradient = torch.zeros_like(value) if gradient is None else gradient
-    units, from_biases = value.detach() * gradient, of_biases * gradient
+    total, total_of_biases = (float(result[output]) for result in results)
+    units, from_biases = value * gradient, of_biases * gradient
     through, through_from_biases = float(units.sum()), float(from_biases.sum())
     biases = total_of_biases - through_from_biases
     skips = total - total_of_biases - (through - through_from_biases)
@@ -108,14 +86,3 @@ def _layer(
         biases=biases,
         total=total,
     )
-
-
-def _gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:
-    """Number of each gated layer -> the multiplication by its gates."""
-    found = {}
-    for node in network.graph.nodes:
-        if node.target is apply_gate:
-            gate = node.args[1]
-            assert isinstance(gate, fx.Node)
-            found[int(str(gate.target).rpartition("_")[2]) - 1] = node
-    return found

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.arguments import require, whole
+from dualview.conversion.affine_pass import AffinePass
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
@@ -21,6 +22,7 @@ from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.tracing import drop_dead_code
+from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
 
 LINEAR_KINDS = ("dlgn", "dlgn-sf")
@@ -74,9 +76,17 @@ def filter_sums(network: fx.GraphModule, example: Tensor, weights: Tensor) -> Te
 
     `example` (1, *input shape) gives the shape of the input; its values do not matter.
     """
-    pull_back = torch.func.vjp(network, torch.zeros_like(example))[1]
+    first = next(node for node in network.graph.nodes if node.op == "placeholder")
+    sized = "shape" in value_kinds(network.graph).values()  # a size must be that of all rows
+    zeros = torch.zeros_like(example)
+    zeros = zeros.expand(len(weights), *zeros.shape[1:]).clone() if sized else zeros
     with torch.no_grad():
-        return torch.func.vmap(pull_back)(weights.unsqueeze(1))[0].squeeze(1)
+        run = AffinePass(network, (zeros,), first)
+        for node, sums in run.pull_back(weights):
+            if node is first:
+                found: Tensor = sums
+                return found
+    return weights.new_zeros(len(weights), *example.shape[1:])
 
 
 def _check_kind(net: GatedNetwork) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,14 +26,20 @@ from dualview.conversion.finite import check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
-from dualview.errors import PrimalFilterError
+from dualview.errors import DualviewWarning, PrimalFilterError
 from dualview.primal.affine import layer_network
-from dualview.primal.composition import walk
+from dualview.primal.composition import Walk, operations, walk
 from dualview.primal.local_maps import LocalMap
-from dualview.primal.norms import filter_norms, filters_of
+from dualview.primal.norms import canvas_of, filter_norms, filters_of
 
-TEMPORARIES = 2
-"""How often differentiation may hold the values of one example."""
+TEMPORARIES = 3
+"""How often differentiation may hold the values that one example holds at once."""
+
+OPERATIONS_A_SECOND = 2e10
+"""Sums of products of a CPU, roughly: estimates only."""
+
+LONG = 60.0
+"""Seconds from which on a warning says what is being waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +61,7 @@ class PrimalFilters:
     offsets: Tensor
     memory: float
     _network: fx.GraphModule
-    _local: LocalMap | None
-    _elements: int
+    _walked: Walk
 
     @property
     def gate_shape(self) -> tuple[int, ...]:
@@ -68,17 +74,35 @@ class PrimalFilters:
         return self._local is not None
 
     @property
+    def can_compose(self) -> bool:
+        """Whether `channel_kernels` exist and `memory` allows to compose them."""
+        return self._local is not None and self._walked.cost.nbytes <= self.memory
+
+    @functools.cached_property
     def channel_kernels(self) -> Tensor:
         """The filter of each channel as one composed kernel (channels, input channels, sizes...).
 
         At the position p of the interior the filter is this kernel with its first entry at input
-        position `origin(p)`, and 0 elsewhere. Exact, in closed form.
+        position `origin(p)`, and 0 elsewhere. Exact, in closed form; composed when first asked for.
 
         Raises:
-            PrimalFilterError: no position sees one kernel (dense layers; receptive fields as large
-                as the image; upsampling and other operations with no closed form).
+            PrimalFilterError: no position sees one kernel (dense layers; receptive fields larger
+                than the image; upsampling and other operations with no closed form); or composing
+                them would take more than `memory` bytes.
         """
-        return self._map().kernels
+        shape = tuple(self._map().kernels.shape)
+        cost = self._walked.cost
+        if not self.can_compose:
+            raise PrimalFilterError(
+                f"the channel kernels of layer {self.layer}, of shape {shape}, take "
+                f"{cost.nbytes / 1e6:,.0f} MB and about "
+                f"{cost.operations / OPERATIONS_A_SECOND:,.0f} s to compose; expected at most "
+                f"memory={self.memory:g} bytes. Repair: filters(channels, positions), which takes "
+                f"{self._held / 1e6:,.0f} MB, or memory={cost.nbytes:.2g}"
+            )
+        local = walk(self._network, self._example()).local
+        assert local is not None
+        return local.kernels
 
     @property
     def interior(self) -> tuple[range, ...]:
@@ -127,30 +151,68 @@ class PrimalFilters:
             (units, *input shape) for a dense layer, else (channels, positions, *input shape).
 
         Raises:
-            PrimalFilterError: no such channel or position, or a result of more than `memory` bytes.
+            PrimalFilterError: no such channel or position, a result of more than `memory` bytes, or
+                one gate that takes more.
         """
-        chosen = self._channels(channels)
-        spatial = self.gate_shape[1:]
-        places = self._positions(positions)
-        strides = [math.prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
-        inner = [sum(map(operator.mul, place, strides)) for place in places]
-        device = self.offsets.device
-        gates = torch.tensor(chosen, device=device).unsqueeze(1) * math.prod(spatial)
-        gates = (gates + torch.tensor(inner, device=device)).flatten()
-        self._refuse_large(len(gates))
+        chosen, places = self._channels(channels), self._positions(positions)
+        lead = (len(chosen), len(places)) if self.gate_shape[1:] else (len(chosen),)
+        self._refuse_large(math.prod(lead))
         example = self._example()
-        parts = [example[:0]]
-        for part in gates.split(self._block) if len(gates) else ():
-            parts.append(filters_of(self._network, example, self.gate_shape, part))
-        lead = (len(chosen), len(places)) if spatial else (len(chosen),)
-        return torch.cat(parts).reshape(*lead, *self.input_shape)
+        out = example.new_empty(math.prod(lead), *self.input_shape)
+        gates = _flat(chosen, places, self.gate_shape).to(example.device)
+        for part in torch.arange(len(gates)).split(self._block) if len(gates) else ():
+            out[part] = filters_of(self._network, example, self.gate_shape, gates[part])
+        return out.reshape(*lead, *self.input_shape)
 
     @functools.cached_property
     def norms(self) -> Tensor:
-        """Euclidean norm of the filter of every gate, exact at the border too, as `gate_shape`."""
-        return filter_norms(
-            self._network, self._example(), self.gate_shape, self._local, self._block
-        )
+        """Euclidean norm of the filter of every gate, exact at the border too, as `gate_shape`.
+
+        Deep layers of large images take minutes; a warning says so beforehand. `norms_of` gives
+        those of chosen gates.
+
+        Raises:
+            PrimalFilterError: the norm of one gate takes more than `memory` bytes.
+        """
+        local = self._local
+        if local is not None and all(axis.all_interior for axis in local.axes):
+            local = replace(local, kernels=self.channel_kernels)
+        block = self._block
+        self._warn_of_norms()
+        return filter_norms(self._network, self._example(), self.gate_shape, local, block)
+
+    def norms_of(
+        self,
+        channels: int | Iterable[int] | None = None,
+        positions: Iterable[Sequence[int]] | None = None,
+    ) -> Tensor:
+        """Norms of the filters of chosen gates, each by itself: (channels, positions), or (units,).
+
+        Args:
+            channels: as `filters`.
+            positions: as `filters`.
+
+        Raises:
+            PrimalFilterError: as `filters`.
+        """
+        if channels is None and positions is None:
+            return self.norms.flatten(1) if self.gate_shape[1:] else self.norms
+        return self._norms(self._channels(channels), self._positions(positions))
+
+    def _norms(self, chosen: Sequence[int], places: Sequence[tuple[int, ...]]) -> Tensor:
+        canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
+        cut = [
+            tuple(axis[p] for p, axis in zip(place, canvas.places, strict=True)) for place in places
+        ]
+        gates, back = _flat(chosen, cut, canvas.gate_shape).unique(return_inverse=True)
+        example = self._example().new_zeros(1, *canvas.input_shape)
+        blocks = gates.to(example.device).split(self._block) if len(gates) else ()
+        found = [
+            filters_of(self._network, example, canvas.gate_shape, block).flatten(1).norm(dim=1)
+            for block in blocks
+        ]
+        norms = torch.cat([example.new_empty(0), *found])[back.to(example.device)]
+        return norms.reshape(len(chosen), -1) if self.gate_shape[1:] else norms
 
     def preactivations(self, x: Tensor) -> Tensor:
         """The layer's pre-activations <F, x> + c of examples (n, *input shape).
@@ -159,26 +221,45 @@ class PrimalFilters:
             PrimalFilterError: another shape or type, values that are not finite, or overflow.
         """
         self._check_examples(x)
+        values = self.offsets.new_empty(len(x), *self.gate_shape)
         with torch.no_grad():
-            values = torch.cat([self._network(part) for part in x.split(self._block)])
+            for part in torch.arange(len(x)).split(self._block):
+                values[part] = self._network(x[part])
         check_preactivations("x", [values], PrimalFilterError)
         return values
 
-    def distances(self, x: Tensor) -> Tensor:
+    def distances(
+        self,
+        x: Tensor,
+        channels: int | Iterable[int] | None = None,
+        positions: Iterable[Sequence[int]] | None = None,
+    ) -> Tensor:
         """Signed Euclidean distance of examples (n, *input shape) to the hyperplane of every gate.
 
+        Args:
+            x: the examples.
+            channels: as `filters`; with neither, the distances of all gates.
+            positions: as `filters`.
+
         Returns:
-            (n, *gate shape): q / |F|, positive where the gate is on. A gate that does not depend on
-            the input has no hyperplane: infinity with the sign of its offset, or 0 for offset 0.
+            (n, *gate shape), or (n, channels, positions) of chosen gates: q / |F|, positive where
+            the gate is on. A gate that does not depend on the input has no hyperplane: infinity
+            with the sign of its offset, or 0 for offset 0.
 
         Raises:
-            PrimalFilterError: as `preactivations`.
+            PrimalFilterError: as `preactivations` and `filters`.
         """
         values = self.preactivations(x)
-        return torch.where(values == 0, values, values / self.norms)
+        if channels is None and positions is None:
+            return torch.where(values == 0, values, values / self.norms)
+        chosen, places = self._channels(channels), self._positions(positions)
+        gates = _flat(chosen, places, self.gate_shape).to(values.device)
+        norms = self._norms(chosen, places)
+        values = values.flatten(1)[:, gates].reshape(len(x), *norms.shape)
+        return torch.where(values == 0, values, values / norms)
 
     def __repr__(self) -> str:
-        kernels = tuple(self.channel_kernels.shape) if self.has_channel_kernels else None
+        kernels = None if self._local is None else tuple(self._local.kernels.shape)
         return (
             f"PrimalFilters(layer={self.layer}, input_shape={self.input_shape}, "
             f"gate_shape={self.gate_shape}, channel_kernels={kernels})"
@@ -188,18 +269,51 @@ class PrimalFilters:
         return self.offsets.new_zeros(1, *self.input_shape)
 
     @property
+    def _local(self) -> LocalMap | None:
+        """Where kernels lie; the kernels themselves are shapes alone."""
+        return self._walked.local
+
+    @property
+    def _held(self) -> int:
+        """Bytes that differentiation may hold for one example."""
+        return TEMPORARIES * self._walked.live * self.offsets.element_size()
+
+    @property
     def _block(self) -> int:
         """Examples that differentiation may run at once."""
-        held = TEMPORARIES * self._elements * self.offsets.element_size()
-        return max(1, int(self.memory / held))
+        if self._held > self.memory:
+            raise PrimalFilterError(
+                f"one gate of layer {self.layer} takes {self._held / 1e6:,.0f} MB; expected at "
+                f"most memory={self.memory:g} bytes. Repair: memory={self._held:.2g}"
+            )
+        return int(self.memory / self._held)
+
+    def _warn_of_norms(self) -> None:
+        """Say beforehand that the norms of all gates take long."""
+        canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
+        share = math.prod(canvas.input_shape) / math.prod(self.input_shape)
+        passes = share * min(math.prod(canvas.gate_shape), canvas.colours)
+        seconds = passes * operations(self._network, self._example()) / OPERATIONS_A_SECOND
+        if seconds > LONG:
+            warnings.warn(
+                f"layer {self.layer}: the norms of all {math.prod(self.gate_shape):,} gates take "
+                f"about {seconds / 60:,.0f} minutes. Those of chosen ones take a moment each: "
+                f"norms_of(channels, positions)",
+                DualviewWarning,
+                stacklevel=4,
+            )
 
     def _map(self) -> LocalMap:
         if self._local is None:
-            reason = (
-                "it is dense"
-                if len(self.gate_shape) == 1
-                else "no position is free of the border, or an operation has no closed form"
-            )
+            reason = "an operation before it has no closed form"
+            if len(self.gate_shape) == 1:
+                reason = "it is dense"
+            elif reach := self._walked.reach:
+                image, read = (" x ".join(map(str, s)) for s in (self.input_shape[1:], reach))
+                reason = (
+                    f"they would be larger than the image: a gate reads {read} positions or more "
+                    f"of {image}, and no position is free of the border"
+                )
             raise PrimalFilterError(
                 f"layer {self.layer} of gates {self.gate_shape} has no channel kernels: {reason}. "
                 f"Repair: filters(), which gives the filters of chosen gates over the whole input"
@@ -305,31 +419,36 @@ def primal_filters(
     network = layer_network(net, layer)
     shape = _known_shape(net, network) if input_shape is None else _checked_shape(input_shape)
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
-    walked = walk(network, like.new_zeros(1, *shape))
-    return PrimalFilters(
-        int(layer),
-        shape,
-        walked.offsets,
-        memory,
-        network,
-        walked.local,
-        walked.elements,
-    )
+    walked = walk(network, like.new_zeros(1, *shape), kernels=False)
+    return PrimalFilters(int(layer), shape, walked.offsets, memory, network, walked)
 
 
 @takes(PrimalFilterError, net=gated, x=example, memory=byte_count)
-def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 256e6) -> Tensor:
+def gate_distances(
+    net: GatedNetwork,
+    x: Tensor,
+    layer: int,
+    *,
+    channels: int | Iterable[int] | None = None,
+    positions: Iterable[Sequence[int]] | None = None,
+    memory: float = 256e6,
+) -> Tensor:
     """Signed Euclidean distance of every example to the hyperplane {q = 0} of every gate.
+
+    All gates of a deep layer of large images take long: choose some.
 
     Args:
         net: a DLGN, as for `primal_filters`.
         x: examples (n, ...), of the network's type.
         layer: number of the gating network's pre-activation.
+        channels: channels, or units of a dense layer; default: all.
+        positions: such as [(row, column), ...]; default: all. Not for a dense layer.
         memory: bound, in bytes, on one block of work.
 
     Returns:
-        (n, units) or (n, channels, positions...): q / |F|. How far the example would have to move
-        for the gate to switch; positive where it is on.
+        (n, units) or (n, channels, positions...), and (n, channels, positions) of chosen ones:
+        q / |F|. How far the example would have to move for the gate to switch; positive where it is
+        on.
 
     Raises:
         PrimalFilterError: as `primal_filters` and `PrimalFilters.distances`.
@@ -351,7 +470,7 @@ def gate_distances(net: GatedNetwork, x: Tensor, layer: int, *, memory: float = 
             f"x: expected examples (n, {', '.join(map(str, x.shape))}), got one without their "
             f"axis. Repair: x[None] is a batch of one example"
         ) from error
-    return found.distances(x)
+    return found.distances(x, channels, positions)
 
 
 def _takes(net: GatedNetwork, layer: int, input_shape: tuple[int, ...]) -> bool:
@@ -391,6 +510,17 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
 def _index(value: int, count: int, name: str) -> int:
     index: int = require(name, value, whole(0, count - 1), PrimalFilterError)
     return index
+
+
+def _flat(
+    channels: Sequence[int], places: Sequence[tuple[int, ...]], gate_shape: tuple[int, ...]
+) -> Tensor:
+    """Flat positions of gates in `gate_shape`, place after place of one channel after the other."""
+    spatial = gate_shape[1:]
+    strides = [math.prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
+    inner = [sum(map(operator.mul, place, strides)) for place in places]
+    gates = torch.tensor(channels, dtype=torch.long).unsqueeze(1) * math.prod(spatial)
+    return (gates + torch.tensor(inner, dtype=torch.long)).flatten()
 
 
 def _every(sizes: Sequence[int]) -> Iterable[tuple[int, ...]]:

@@ -6,7 +6,8 @@ with input positions modulo the input's size (they leave it under circular paddi
 at the positions of the *interior*; nearer to the border, zero padding has cut off terms. Positions,
 strides and the like have one entry for each position axis, which are kept as one `Axis` each.
 
-Kernels have axes (channels, input channels, positions...).
+Kernels have axes (channels, input channels, positions...). Whatever makes a value without interior
+raises `NoInteriorError`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+class NoInteriorError(Exception):
+    """No position sees its kernel whole, free of the border; `lengths`: of the kernels."""
+
+    def __init__(self, lengths: tuple[int, ...]) -> None:
+        super().__init__(lengths)
+        self.lengths = lengths
+
 
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
@@ -161,7 +171,7 @@ def moved(value: LocalMap, windows: Sequence[Window], sizes: Sequence[int]) -> L
 def convolved(
     value: LocalMap, weight: Tensor, groups: int, windows: Sequence[Window], sizes: Sequence[int]
 ) -> LocalMap | None:
-    """A convolution with `weight` (channels, inputs per group, taps...); None without interior."""
+    """A convolution with `weight` (channels, inputs per group, taps...)."""
     axes = _through(value, windows, sizes)
     if axes is None:
         return None
@@ -178,7 +188,7 @@ def convolved(
 def pooled(
     value: LocalMap, factor: float, windows: Sequence[Window], sizes: Sequence[int]
 ) -> LocalMap | None:
-    """The sum over a window times `factor`, channel by channel; None without interior."""
+    """The sum over a window times `factor`, channel by channel."""
     axes = _through(value, windows, sizes)
     if axes is None:
         return None
@@ -199,7 +209,13 @@ def _through(
         axis.through(window, size)
         for axis, window, size in zip(value.axes, windows, sizes, strict=True)
     )
-    return axes if all(axis.interior for axis in axes) else None
+    return _with_interior(axes)
+
+
+def _with_interior(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
+    if not all(axis.interior for axis in axes):
+        raise NoInteriorError(tuple(axis.length for axis in axes))
+    return axes
 
 
 def _steps(value: LocalMap, windows: Sequence[Window]) -> tuple[int, ...]:
@@ -214,7 +230,7 @@ def scaled(value: LocalMap, factor: Tensor) -> LocalMap:
 
 
 def summed(left: LocalMap, right: LocalMap, sign: float = 1.0) -> LocalMap | None:
-    """`left + sign * right`; None where no position sees one kernel."""
+    """`left + sign * right`; None where the two do not read alike."""
     both = aligned([left, right])
     if both is None or both[0].shape != both[1].shape:
         return None
@@ -236,9 +252,10 @@ def aligned(values: Sequence[LocalMap]) -> list[LocalMap] | None:
     for value in values[1:]:
         pairs = zip(axes, value.axes, strict=True) if value.dims == first.dims else ()
         joined = tuple(a.joined(b) for a, b in pairs)
-        axes = tuple(axis for axis in joined if axis is not None and axis.interior)
+        axes = tuple(axis for axis in joined if axis is not None)
         if len(axes) != first.dims:
             return None
+        axes = _with_interior(axes)
     resizable = all(value.resizable for value in values)
     return [LocalMap(_filled(value, axes), axes, resizable) for value in values]
 

@@ -5,9 +5,9 @@ checkpoint after every epoch and goes on from it when called again.
 
 Each file has one subject: `settings` (options and their checks), `optimisation` (optimisers and
 schedules), `losses`, `module` (what happens in a step and in an epoch), `checkpoints` and
-`identity` (what survives a kill, and of which run it is), `keeping` (after each epoch),
+`identity` (what survives a kill, and of which run it is), `keeping` (after each step and epoch),
 `environment` and `interruption` (launchers and signals), `lightning` (the library, or which extra
-brings it), `watcher` and `watching` (progress), `metrics` (what was measured), `parameters` (a
+brings it), `watcher` (who is told), `metrics` (what was measured), `parameters` (a
 network's file), `run` (all of it together). Importing this package imports
 neither torch nor Lightning.
 """

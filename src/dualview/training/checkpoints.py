@@ -19,7 +19,7 @@ from dualview.errors import RunError
 from dualview.files.opening import opened
 from dualview.files.writing import write_together
 from dualview.training.metrics import EpochMetrics
-from dualview.training.settings import differences
+from dualview.training.settings import changed_settings
 
 CURVE = "curve"
 JOB = "job"
@@ -59,7 +59,7 @@ def read_checkpoint(path: Path, job: Values) -> dict[str, Any] | None:
         _compare_checksums(path)
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         earlier = checkpoint.pop(JOB)
-        changes = differences(earlier, job)
+        changes = changed_settings(earlier, job)
     except FileNotFoundError:
         return None
     # torch.load raises whatever its zip reader and unpickler meet.

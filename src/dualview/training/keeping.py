@@ -52,13 +52,34 @@ class OwnCheckpoints(CheckpointIO):
 class KeepEpochs(Checkpoint):
     """After each epoch: its metrics to the CSV and the loggers, everything to the checkpoint.
 
-    As a `Checkpoint` it comes after the module's own `on_train_epoch_end`.
+    It tells the watcher of the start, of every step, and of every epoch once that is safe. As a
+    `Checkpoint` it comes after the module's own `on_train_epoch_end`.
     """
 
     def __init__(self, checkpoint: Path, metrics: Path, watcher: Watcher) -> None:
         self.checkpoint = checkpoint
         self.metrics = metrics
         self.watcher = watcher
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Tell."""
+        assert isinstance(pl_module, Classifier)
+        epochs = pl_module.settings.epochs
+        assert epochs is not None
+        if trainer.is_global_zero:
+            self.watcher.started(len(pl_module.curve), epochs, pl_module.steps_per_epoch)
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        *step: Any,
+    ) -> None:
+        """Tell."""
+        if trainer.is_global_zero:
+            self.watcher.stepped()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule

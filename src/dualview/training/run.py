@@ -23,7 +23,7 @@ from dualview.arguments import (
     said,
     takes,
 )
-from dualview.conversion.parameters import MODEL, save_parameters
+from dualview.conversion.parameters import MODEL
 from dualview.errors import DivergenceError, RunError, need
 from dualview.training.environment import settings_alone_decide, start_a_group
 from dualview.training.interruption import terminable
@@ -91,8 +91,9 @@ def train(
     that the network starts from the same numbers, and `measure` is the same, is up to the caller.
     The settings alone decide: variables of a job scheduler or launcher change nothing, and several
     devices are served by processes that this one starts. The folder gets `metrics.csv` (one row an
-    epoch) and, when the last epoch is done, `model.safetensors`; `last.ckpt` is left for the caller
-    to remove once it has recorded the result. PyTorch's global random state is as before when the
+    epoch) and, when the last epoch is done, `model.safetensors`, which says itself what gated
+    network it is of; `last.ckpt` is left for the caller to remove once it has recorded the result.
+    PyTorch's global random state is as before when the
     call returns.
 
     Args:
@@ -137,6 +138,7 @@ def train(
     require_lightning()
     import torch
 
+    from dualview.conversion.sharing.saving import save_network
     from dualview.training.feeding import feed
     from dualview.training.fitting import check_network_fits
 
@@ -165,7 +167,7 @@ def train(
     if module.trainer.is_global_zero:
         write_metrics(module.curve, folder / METRICS)
         if status == "finished":
-            save_parameters(net, folder / MODEL)
+            save_network(net, folder / MODEL)
     parameters = sum(p.numel() for p in net.parameters() if p.requires_grad)
     return TrainingResult(
         status,
@@ -240,7 +242,6 @@ def _trainer(
     import pytorch_lightning as lightning
 
     from dualview.training.keeping import KeepEpochs, OwnCheckpoints
-    from dualview.training.watching import TellWatcher
 
     return lightning.Trainer(
         **_machine(settings, OwnCheckpoints(job)),
@@ -248,10 +249,7 @@ def _trainer(
         # Nothing is there, and nothing comes there: Lightning would go on from what it finds.
         default_root_dir=folder / "lightning",
         logger=_tensorboard(folder, epochs_done) if settings.tensorboard else False,
-        callbacks=[
-            TellWatcher(watcher),
-            KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher),
-        ],
+        callbacks=[KeepEpochs(folder / CHECKPOINT, folder / METRICS, watcher)],
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,

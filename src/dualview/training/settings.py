@@ -242,12 +242,12 @@ def positive(name: str, value: float) -> None:
     require(name, value, number(above=0), SettingsError)
 
 
-def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def changed_settings(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What changed from some settings to others, as phrases; empty if nothing did.
 
-    >>> differences({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
+    >>> changed_settings({"epochs": 3, "seed": 0}, {"epochs": 4, "seed": 0})
     ['epochs was 3, is now 4']
-    >>> differences({"width": 4}, {"width": None})
+    >>> changed_settings({"width": 4}, {"width": None})
     ['width was 4, is now the default']
     """
     names = [*earlier, *(name for name in now if name not in earlier)]

@@ -4,11 +4,13 @@
   copy of a layer's parameters is never made, and they keep their names.
 - Dropout and batch norm follow the mode, as layers and as functions; what else differs between the
   modes is refused, and taken as in evaluation mode on request.
-- Several inputs, tokens, several outputs and data classes convert; `output=` picks one.
+- Several inputs, tokens, several outputs and data classes convert; `output=` picks one. They are
+  saved, loaded again to the last bit, and exported to ONNX for any number of examples.
 - Without an example, and where export cannot follow, the message says so.
 """
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 
 import dualview as dv
-from dualview.errors import ConversionError, ExampleInputError, TracingError
+from dualview.errors import ConversionError, ExampleInputError, SavedNetworkError, TracingError
 
 D = torch.float64
 
@@ -245,6 +247,55 @@ def test_several_inputs_and_outputs(form):
         dv.disentangle(model, "dnn", example_input=(x, y), output="loss")
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["dnn", "dgn", "dlgn"])
+def test_several_are_saved_and_loaded(form, kind, tmp_path):
+    model = Several(FORMS[form]).double()
+    x, y = torch.randn(4, 3, dtype=D), torch.randn(4, 2, dtype=D)
+    example = {"x": x, "y": y, "scale": 3.0}
+    net = dv.disentangle(model, kind, example_input=example, seed=0).eval()
+    net.save_pretrained(tmp_path)
+    assert "pickle" not in (tmp_path / "config.json").read_text()
+    again = dv.GatedNetwork.from_pretrained(tmp_path, model=Several(FORMS[form]).double())
+    for got, value in zip(
+        pytree.tree_leaves(again(x, y)), pytree.tree_leaves(net(x, y)), strict=True
+    ):
+        assert torch.equal(got, value)
+    with pytest.raises(SavedNetworkError, match="differs first in operation"):
+        dv.GatedNetwork.from_pretrained(tmp_path, model=Several(lambda z, h: z).double())
+
+
+def test_inputs_that_no_file_describes(tmp_path):
+    model, x = Several(FORMS["tuple"]).double(), torch.randn(4, 3, dtype=D)
+    y = torch.randn(4, 2, dtype=D)
+    net = dv.disentangle(model, "dgn", example_input=(x, y), seed=0)
+    net.recipe = replace(net.recipe, example_inputs={})
+    with pytest.raises(SavedNetworkError, match=r"plain values.*state_dict"):
+        net.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["tuple", "dictionary"])
+def test_several_in_onnx(form):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = Several(FORMS[form])
+    example = torch.randn(3, 3), torch.randn(3, 2)
+    net = dv.disentangle(model, "dlgn", example_input=example, seed=0).eval()
+    batch = {0: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(
+        net, example, dynamo=True, dynamic_shapes=(batch, (batch,)), verbose=False
+    )
+    file = io.BytesIO()
+    program.save(file)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for n in (1, 5):
+        x, y = torch.randn(n, 3), torch.randn(n, 2)
+        names = [given.name for given in session.get_inputs()]
+        got = session.run(None, dict(zip(names, (x.numpy(), y.numpy()), strict=True)))
+        expected = pytree.tree_leaves(net(x, y))
+        for one, value in zip(got, expected, strict=True):
+            torch.testing.assert_close(torch.from_numpy(one), value, rtol=1e-5, atol=1e-6)
+
+
 def test_one_output_is_taken_apart():
     model = Several(FORMS["dictionary"]).double()
     x = torch.randn(4, 3, dtype=D)
@@ -254,7 +305,7 @@ def test_one_output_is_taken_apart():
     assert dv.npk(net, x).shape == (4, 4)
 
 
-def test_tokens():
+def test_tokens(tmp_path):
     class Language(nn.Module):
         def __init__(self):
             super().__init__()
@@ -277,6 +328,10 @@ def test_tokens():
         assert dv.disentangle(model, "dgn", example_input=example, seed=0)(tokens).shape == (3, 2)
     with pytest.raises(ConversionError, match="tokens"):
         dv.disentangle(model, "dgn", weights_input="ones", seed=0)
+    net = dv.disentangle(model, "dgn", example_input=tokens, seed=0).eval()
+    net.save_pretrained(tmp_path)
+    again = dv.GatedNetwork.from_pretrained(tmp_path, model=Language().double())
+    assert torch.equal(again(tokens), net(tokens))
 
 
 def test_what_export_cannot_follow():

@@ -1,12 +1,14 @@
 """How large a network a config may ask for.
 
 - Every reference architecture is made as its options say, if the file holds as much.
-- Unknown names and options, and sizes far beyond the file or the memory, are refused at once.
+- Unknown names and options, and sizes far beyond the file or the memory, are refused at once; so
+  are several inputs that are too large, or take too much on the way.
 """
 
 import time
 
 import pytest
+from torch import nn
 
 from dualview.architectures import build
 from dualview.architectures.record import Architecture, architecture_of
@@ -14,6 +16,8 @@ from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.sharing.bounds import (
     bounded_architecture,
     bounded_example,
+    bounded_inputs,
+    check_example_inputs,
     check_example_shape,
 )
 from dualview.errors import SavedNetworkError
@@ -112,3 +116,27 @@ def test_example_shapes():
     check_example_shape((3, 224, 224))
     with pytest.raises(SavedNetworkError, match="example_shape"):
         check_example_shape((2**29,))
+
+
+class Outer(nn.Module):
+    """Takes the square of its input's size."""
+
+    def forward(self, x, y):
+        return (x[:, :, None] * y[:, None, :]).sum(1)
+
+
+def of_sizes(a, b):
+    return {"tuple": [{"tensor": "float", "shape": [a]}, {"tensor": "float", "shape": [b]}]}
+
+
+def test_several_inputs():
+    start = time.perf_counter()
+    bounded_inputs(Outer(), of_sizes(3, 4))
+    bounded_inputs(Outer(), of_sizes(2**21, 2))
+    with pytest.raises(SavedNetworkError, match="numbers in one operation"):
+        bounded_inputs(Outer(), of_sizes(2**21, 2**8))
+    with pytest.raises(SavedNetworkError, match="cannot be run on one example"):
+        bounded_inputs(Net(), of_sizes(2**21, 2**8))
+    with pytest.raises(SavedNetworkError, match="numbers in one example"):
+        check_example_inputs(of_sizes(2**40, 1))
+    assert time.perf_counter() - start < 10

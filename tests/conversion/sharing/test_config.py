@@ -13,7 +13,7 @@ import pytest
 from dualview.conversion.promises import Kind
 from dualview.conversion.sharing import config as module
 from dualview.conversion.sharing.config import config_from_json, config_to_json, read_config
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.errors import SavedNetworkError
 
 from .saved import own_net, small_c4gap, small_fc
@@ -24,7 +24,7 @@ KINDS = Kind.__args__
 @pytest.mark.parametrize("kind", KINDS)
 def test_round_trip(tmp_path, kind):
     for net in (small_fc(kind), small_c4gap(kind)):
-        config = describe(net)
+        config = saved_config(net)
         (tmp_path / "config.json").write_text(json.dumps(config_to_json(config)))
         assert read_config(tmp_path / "config.json") == config
         assert config.recipe.architecture.name in ("fc", "c4gap")
@@ -32,11 +32,11 @@ def test_round_trip(tmp_path, kind):
 
 @pytest.fixture(scope="module")
 def written():
-    return config_to_json(describe(small_fc()))
+    return config_to_json(saved_config(small_fc()))
 
 
 def test_own_models_name_no_architecture():
-    assert config_to_json(describe(own_net()))["architecture"] is None
+    assert config_to_json(saved_config(own_net()))["architecture"] is None
 
 
 def test_entries_are_those_that_are_read(written):

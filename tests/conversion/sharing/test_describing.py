@@ -15,7 +15,7 @@ import dualview as dv
 from dualview.architectures import ARCHITECTURES, fc
 from dualview.architectures.record import Architecture
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.errors import SavedNetworkError
 from tests.cases import SMALL
 
@@ -26,7 +26,7 @@ from .saved import QUICK, own_net, small_fc
 def test_architectures_are_named(name):
     width, shape = SMALL[name]
     model = ARCHITECTURES[name](num_classes=3, input_shape=shape, width=width)
-    config = describe(dv.disentangle(model.eval(), "dgn"))
+    config = saved_config(dv.disentangle(model.eval(), "dgn"))
     assert config.recipe.architecture.name == name
     assert config.recipe.architecture.options["input_shape"] == list(shape)
     assert (config.dtype, config.kind) == ("float32", "dgn")
@@ -35,25 +35,25 @@ def test_architectures_are_named(name):
 def test_changed_layers():
     model = fc(3, (1, 2, 2), width=5, depth=3)
     model.append(nn.Linear(3, 2))
-    assert describe(dv.disentangle(model)).recipe.architecture is None
+    assert saved_config(dv.disentangle(model)).recipe.architecture is None
 
 
 def test_options_that_no_json_holds():
     model = fc(3, (1, 2, 2), width=5, depth=3)
     model.architecture = Architecture("fc", {**model.architecture.options, "width": 5.0})
-    assert describe(dv.disentangle(model)).recipe.architecture is None
+    assert saved_config(dv.disentangle(model)).recipe.architecture is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_types(dtype):
-    config = describe(small_fc().to(dtype))
+    config = saved_config(small_fc().to(dtype))
     assert getattr(torch, config.dtype) is dtype
     assert config.recipe.architecture is not None
 
 
 def refused(net, match):
     with pytest.raises(SavedNetworkError, match=match):
-        describe(net)
+        saved_config(net)
 
 
 def test_put_together_by_hand():

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 import dualview as dv
 from dualview.conversion.promises import Kind
 from dualview.conversion.sharing.config import CONFIG, config_to_json
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.loading import file_digest, folder_files, load_files
 from dualview.conversion.sharing.saving import write_files
 from dualview.errors import SavedNetworkError
@@ -34,7 +34,7 @@ def load(folder, model=None):
 
 
 def round_trip(net, folder, model=None):
-    write_files(net, describe(net), folder)
+    write_files(net, saved_config(net), folder)
     return load(folder, model)
 
 
@@ -65,7 +65,7 @@ def test_shared_parameters_stay_shared(tmp_path):
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
     net, folder = small_fc(), tmp_path_factory.mktemp("saved")
-    write_files(net, describe(net), folder)
+    write_files(net, saved_config(net), folder)
     return folder
 
 
@@ -208,7 +208,7 @@ def test_unfit_tensors(folder, change, match):
 
 
 def test_another_architecture(folder):
-    other = config_to_json(describe(small_c4gap()))
+    other = config_to_json(saved_config(small_c4gap()))
     change_config(folder, architecture=other["architecture"], example_shape=[2, 6, 6])
     refused(folder, "the parameter file holds|differs first in operation")
     change_config(folder, graph=other["graph"])
@@ -249,7 +249,7 @@ def test_declared_sizes(folder):
 
 
 def test_another_model(tmp_path):
-    write_files(own_net(), describe(own_net()), tmp_path)
+    write_files(own_net(), saved_config(own_net()), tmp_path)
     refused(tmp_path, r"from_pretrained\(\.\.\., model=")
     refused(tmp_path, "differs first in operation", Net(kernel=1))
     load(tmp_path, Net())

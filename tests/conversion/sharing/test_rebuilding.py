@@ -18,7 +18,7 @@ import dualview as dv
 from dualview.conversion.gates import LeakyGate
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.promises import Kind
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.rebuilding import network_outline, rebuilt
 from dualview.errors import SavedNetworkError
 
@@ -26,7 +26,7 @@ from .saved import Net, own_net, small_c4gap, small_fc
 
 
 def again(net, model=None, **changes):
-    config = replace(describe(net), **changes)
+    config = replace(saved_config(net), **changes)
     stored = {name: StoredTensor(tuple(t.shape), "") for name, t in net.state_dict().items()}
     return rebuilt(config, stored, model)
 
@@ -124,7 +124,7 @@ def test_an_example_too_large_for_a_users_model():
 
 def test_a_shorter_graph():
     net = small_fc()
-    graph = describe(net).graph
+    graph = saved_config(net).graph
     with pytest.raises(SavedNetworkError, match="got nothing more"):
         again(net, graph=(*graph, "gate 9: HardGate"))
 

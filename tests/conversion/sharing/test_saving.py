@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dualview.conversion.sharing.config import CONFIG, read_config
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.loading import file_digest
 from dualview.conversion.sharing.saving import check_target, write_files
 from dualview.errors import SavedNetworkError
@@ -21,7 +21,7 @@ from .saved import small_fc
 
 
 def save(net, folder):
-    config = describe(net)
+    config = saved_config(net)
     check_target(folder, config)
     write_files(net, config, folder)
 
@@ -82,4 +82,4 @@ def test_a_file(tmp_path):
 def test_no_folder(tmp_path):
     net = small_fc()
     with pytest.raises(SavedNetworkError, match="expected a folder to write to"):
-        write_files(net, describe(net), tmp_path / "none")
+        write_files(net, saved_config(net), tmp_path / "none")

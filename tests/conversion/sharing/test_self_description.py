@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 import dualview as dv
 from dualview.conversion.parameters import MODEL
 from dualview.conversion.sharing.config import CONFIG
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.saving import check_target, write_files
 from dualview.conversion.sharing.self_description import own_config, save_described
 from dualview.errors import SavedNetworkError
@@ -48,7 +48,7 @@ def network(value):
 
 
 def save(net, folder):
-    config = describe(net)
+    config = saved_config(net)
     check_target(folder, config)
     write_files(net, config, folder)
 
@@ -143,7 +143,7 @@ def test_steps_of_two_savers_in_any_order(tmp_path):
 
 
 def test_a_first_save_that_was_killed(tmp_path):
-    save_described(network(1.0), describe(network(1.0)), tmp_path / MODEL)
+    save_described(network(1.0), saved_config(network(1.0)), tmp_path / MODEL)
     save(network(2.0), tmp_path)
     assert value_of(tmp_path) == 2.0
     (tmp_path / CONFIG).unlink()
@@ -155,7 +155,7 @@ def test_a_first_save_that_was_killed(tmp_path):
 def test_damage_is_seen(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("net")
     net = network(1.0)
-    save_described(net, describe(net), folder / MODEL)
+    save_described(net, saved_config(net), folder / MODEL)
     content = (folder / MODEL).read_bytes()
     assert own_config(folder / MODEL) is not None
     (folder / MODEL).write_bytes(data.draw(damaged(content)))

@@ -50,9 +50,9 @@ def test_cpu_preset_is_almost_the_papers():
     changed = {"kinds", "training"}
     for field in dataclasses.fields(small):
         if field.name not in changed:
-            assert getattr(small, field.name) == getattr(alignment.PAPER, field.name)
+            assert getattr(small, field.name) == getattr(alignment.PAPER_PRESET, field.name)
     assert dataclasses.replace(small.training, batch_size=64, threads=None) == (
-        alignment.PAPER.training
+        alignment.PAPER_PRESET.training
     )
     asked = alignment.preset(Request(seeds=2, width=9, kinds=("dlgn",)), DIGITS)
     assert (asked.seeds, asked.width, asked.kinds) == (2, 9, ("dlgn",))
@@ -63,7 +63,7 @@ def test_refusals(tmp_path):
         alignment.plan(Request(), tiny_data(), tmp_path)
     with pytest.raises(SettingsError, match="kinds: expected one of dnn, dgn, dlgn"):
         alignment.plan(Request(kinds=("dlgn-sf",)), DIGITS, tmp_path)
-    many = dataclasses.replace(alignment.SMALL, points=1000)
+    many = dataclasses.replace(alignment.SMALL_PRESET, points=1000)
     with pytest.raises(DataError, match="at least 1000"):
         alignment.plan_preset(many, Request(), DIGITS, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -84,12 +84,12 @@ class _Interrupts(Unwatched):
 
 
 SMALL = dataclasses.replace(
-    alignment.SMALL,
+    alignment.SMALL_PRESET,
     width=8,
     points=20,
     seeds=1,
     kinds=("dnn", "dlgn"),
-    training=dataclasses.replace(alignment.SMALL.training, batch_size=64, tensorboard=False),
+    training=dataclasses.replace(alignment.SMALL_PRESET.training, batch_size=64, tensorboard=False),
 )
 STEPS = 4  # of an epoch: 252 examples
 
@@ -123,7 +123,9 @@ def test_last_measurement_is_of_the_trained_network(tmp_path):
 
 
 def test_complexity_falls_on_the_digits(tmp_path):
-    settings = dataclasses.replace(alignment.SMALL, seeds=1, kinds=("dnn",), points=50, every=8)
+    settings = dataclasses.replace(
+        alignment.SMALL_PRESET, seeds=1, kinds=("dnn",), points=50, every=8
+    )
     request = Request(epochs=16, machine=CPU)
     (run,) = run_jobs(alignment.plan_preset(settings, request, DIGITS, tmp_path), tmp_path)
     complexity, cosine = run.measurements["complexity"], run.measurements["alignment"]

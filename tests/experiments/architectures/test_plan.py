@@ -14,7 +14,7 @@ import pytest
 
 from dualview.experiments.architectures import plan as architectures
 from dualview.experiments.architectures.plan import plan
-from dualview.experiments.architectures.tables import KINDS
+from dualview.experiments.architectures.tables import COMPARED_KINDS
 from dualview.experiments.experiment import Request
 from dualview.experiments.networks import parameters_of_width, width_of_size
 from dualview.experiments.recipes import setting
@@ -29,7 +29,9 @@ IGNORE_ONES = pytest.mark.filterwarnings("ignore::dualview.errors.DualviewWarnin
 def test_what_is_planned(tmp_path, monkeypatch):
     def planned(**asked):
         jobs = plan(Request(width=2, seeds=1, **asked), DATA, tmp_path)
-        assert [job.kind for job in jobs] == list(KINDS) * (len(jobs) // len(KINDS))
+        assert [job.kind for job in jobs] == list(COMPARED_KINDS) * (
+            len(jobs) // len(COMPARED_KINDS)
+        )
         return list(dict.fromkeys(job.config["arch"] for job in jobs))
 
     assert planned() == ["c4gap", "vgg16", "resnet20"]

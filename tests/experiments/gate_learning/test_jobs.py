@@ -28,7 +28,7 @@ from dualview.experiments.gate_learning.jobs import (
     weights_network,
 )
 from dualview.experiments.jobs import Job, run_jobs
-from dualview.experiments.npk_paper import Setting, drawn, load_trained, unnormalised
+from dualview.experiments.npk_paper import RegimeSetting, drawn, load_trained, unnormalised
 from dualview.experiments.records import RunRecord
 from dualview.training import MODEL, TrainSettings, train
 from tests.experiments.regimes.test_jobs import StopAt
@@ -52,7 +52,7 @@ def training(seed: int) -> TrainSettings:
     return dataclasses.replace(TRAINING, seed=seed)
 
 
-SETTING = Setting("gate-learning", "gconv", 2, DATA, True, training, 1)
+SETTING = RegimeSetting("gate-learning", "gconv", 2, DATA, True, training, 1)
 
 
 def jobs(out: Path, count: int = 2) -> list[Job]:

@@ -13,7 +13,7 @@ import pytest
 from dualview.datasets import Dataset, load
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.gate_learning import EXPERIMENT
-from dualview.experiments.gate_learning.plan import PAPER, plan
+from dualview.experiments.gate_learning.plan import PAPER_PRESET, plan
 from dualview.experiments.gate_learning.tables import tables
 from dualview.training import SettingsError
 
@@ -34,7 +34,7 @@ def test_paper_preset_is_the_papers(tmp_path: Path, digits: Dataset) -> None:
         assert (config["batch_size"], config["schedule"]) == (32, "constant")
         assert (config["arch"], config["width"], config["normalised"]) == ("gconv", 64, False)
         assert (config["optimizer"], config["n_validation"]) == ("adam", 0)
-    assert PAPER.stages == 6
+    assert PAPER_PRESET.stages == 6
 
 
 def test_order_of_the_jobs(tmp_path: Path, digits: Dataset) -> None:

@@ -23,7 +23,7 @@ from dualview.errors import RunError
 from dualview.experiments.jobs import Job, Silent, run_jobs
 from dualview.experiments.npk_paper import (
     FrozenGates,
-    Setting,
+    RegimeSetting,
     all_for_training,
     drawn,
     load_trained,
@@ -49,11 +49,11 @@ TRAINING = TrainSettings(
 )
 
 
-def setting(arch: str = "fc", **changes: Any) -> Setting:
+def setting(arch: str = "fc", **changes: Any) -> RegimeSetting:
     def training(seed: int) -> TrainSettings:
         return dataclasses.replace(TRAINING, seed=seed)
 
-    plain = Setting("regimes", arch, 4, DATA, True, training, 2)
+    plain = RegimeSetting("regimes", arch, 4, DATA, True, training, 2)
     return dataclasses.replace(plain, **changes)
 
 

@@ -18,7 +18,7 @@ from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import Job, run_jobs
 from dualview.experiments.published import REGIMES
 from dualview.experiments.regimes import EXPERIMENT
-from dualview.experiments.regimes.plan import LARGE, PAPER, SMALL, plan
+from dualview.experiments.regimes.plan import LARGE_PRESET, PAPER_PRESET, SMALL_PRESET, plan
 from dualview.experiments.regimes.tables import tables
 from dualview.experiments.tables import to_text
 from dualview.training import SettingsError
@@ -48,14 +48,14 @@ PUBLISHED_SETTINGS = {
 @pytest.mark.parametrize(("arch", "optimizer"), PUBLISHED_SETTINGS)
 def test_paper_preset_is_the_papers(arch: str, optimizer: str) -> None:
     rate, epochs, width = PUBLISHED_SETTINGS[arch, optimizer]
-    recipe = PAPER[arch]
+    recipe = PAPER_PRESET[arch]
     training = recipe.training[optimizer]
     assert (training.learning_rate, training.epochs, recipe.width) == (rate, epochs, width)
     assert (training.batch_size, training.schedule, recipe.seeds) == (32, "constant", 5)
     assert (training.momentum, training.weight_decay, training.flip, training.crop) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("table", [SMALL, LARGE, PAPER])
+@pytest.mark.parametrize("table", [SMALL_PRESET, LARGE_PRESET, PAPER_PRESET])
 def test_every_preset_has_every_setting(table: Any) -> None:
     assert {(arch, name) for arch in table for name in table[arch].training} == set(
         PUBLISHED_SETTINGS

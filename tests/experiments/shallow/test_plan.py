@@ -13,7 +13,7 @@ from dualview.errors import ConversionError
 from dualview.experiments.experiment import Request
 from dualview.experiments.shallow import plan as shallow
 from dualview.experiments.shallow.plan import plan
-from dualview.experiments.shallow.tables import KINDS
+from dualview.experiments.shallow.tables import COMPARED_KINDS
 from tests.experiments.reproduced import few_digits
 
 DATA = few_digits(20)
@@ -25,7 +25,7 @@ def _planned(tmp_path, **asked):
 
 
 def test_what_is_planned(tmp_path, monkeypatch):
-    both = [(arch, kind) for arch in ("fc", "c4gap") for kind in KINDS]
+    both = [(arch, kind) for arch in ("fc", "c4gap") for kind in COMPARED_KINDS]
     assert _planned(tmp_path) == both
     assert _planned(tmp_path, arch="fc", kinds=("dlgn-sf",)) == [("fc", "dlgn-sf")]
     assert _planned(tmp_path, preset="paper") == both[3:]

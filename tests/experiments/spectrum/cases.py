@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dualview.experiments.records import RunRecord
 from dualview.experiments.spectrum.functions import ANGLES, FORMULAS
-from dualview.experiments.spectrum.scores import BAND_NAMES, KINDS
+from dualview.experiments.spectrum.scores import BAND_NAMES, COMPARED_KINDS
 from tests.record_cases import run_record
 
 FREQUENCIES = [1, 4]
@@ -76,7 +76,7 @@ def all_records(seeds: int = 2) -> list[RunRecord]:
         function_record(kind, seed, dimension)
         for seed in range(seeds)
         for dimension in (1, 2)
-        for kind in KINDS
+        for kind in COMPARED_KINDS
     ]
     images = [
         image_record(kind, seed, band, 0.9 - 0.1 * (kind == "dlgn"))

@@ -88,7 +88,7 @@ def test_by_band():
 
 
 def test_filter_spectra():
-    figure = spectrum_plots.filter_spectra([image_record(seed=0), image_record(seed=1)])
+    figure = spectrum_plots.filter_spectra_figure([image_record(seed=0), image_record(seed=1)])
     after = _lines(figure, kind_style("dlgn").light)
     before = _lines(figure, LIGHT["muted"])
     assert len(after) == len(before) == 2

@@ -55,14 +55,14 @@ def test_paper_preset_is_larger(tmp_path):
     assert {job.seed for job in jobs} == set(range(5))
 
 
-@pytest.mark.parametrize("preset", [spectrum_functions.CPU, spectrum_functions.PAPER])
+@pytest.mark.parametrize("preset", [spectrum_functions.CPU_PRESET, spectrum_functions.PAPER_PRESET])
 def test_grids_tell_the_frequencies_apart(preset):
     for line in preset.lines.values():
         assert max(line.frequencies) < line.side / 4
 
 
 def test_image_presets_differ_in_size_only():
-    small, large = spectrum_images.SMALL, spectrum_images.LARGE
+    small, large = spectrum_images.SMALL_PRESET, spectrum_images.LARGE_PRESET
     assert (small.width, small.beta) == (large.width, large.beta)
 
 

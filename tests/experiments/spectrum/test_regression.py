@@ -20,7 +20,7 @@ import torch
 from dualview.errors import RunError
 from dualview.experiments.spectrum.networks import function_network
 from dualview.experiments.spectrum.regression import Fit, errors, fit, measured_epochs
-from dualview.experiments.spectrum.scores import KINDS
+from dualview.experiments.spectrum.scores import COMPARED_KINDS
 from dualview.experiments.spectrum.targets import target, train_points, unseen_points
 from dualview.training import CHECKPOINT, Unwatched
 
@@ -55,7 +55,7 @@ def _plain_loop(net, task, k):
 
 
 @pytest.mark.parametrize("dimension", [1, 2])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", COMPARED_KINDS)
 def test_equals_plain_loops(tmp_path, kind, dimension):
     task = dataclasses.replace(TASK, dimension=dimension, side=20 if dimension == 1 else 5)
     parameters, course = fit(_net(kind, dimension), task, tmp_path, Unwatched())

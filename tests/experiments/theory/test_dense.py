@@ -73,9 +73,11 @@ def test_library_that_normalises_from_the_second_layer_on(monkeypatch):
 
 
 def test_library_that_reads_data_for_ones(monkeypatch):
-    own = dense.gated
+    own = dense.taken_apart
     monkeypatch.setattr(
-        dense, "gated", lambda model, kind, **o: own(model, kind, **{**o, "weights_input": "data"})
+        dense,
+        "taken_apart",
+        lambda model, kind, **o: own(model, kind, **{**o, "weights_input": "data"}),
     )
     assert all_fail("fc-ones")
 
@@ -116,14 +118,14 @@ def test_kernel_that_treats_gate_layers_unequally(monkeypatch):
 
 
 def test_convolution_that_ignores_the_order(monkeypatch):
-    own = dense.gated
+    own = dense.taken_apart
 
     def without_order(model, kind, **options):
         options.pop("gate_order", None)
         torch.manual_seed(0)
         return own(model, kind, **options)
 
-    monkeypatch.setattr(dense, "gated", without_order)
+    monkeypatch.setattr(dense, "taken_apart", without_order)
     assert all_fail("conv-permuted")
 
 

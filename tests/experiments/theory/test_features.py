@@ -15,7 +15,7 @@ import torch
 from dualview.errors import PathKernelError
 from dualview.experiments.theory import features
 from dualview.experiments.theory.measurement import Sample
-from dualview.experiments.theory.models import gated, normal
+from dualview.experiments.theory.models import normal, taken_apart
 from dualview.path_kernel.kernel import npk
 from tests.experiments.theory.checking import all_fail, measured, tried
 
@@ -34,7 +34,7 @@ def test_wrong_kernels(monkeypatch):
 
 
 def test_network_without_rule():
-    net = gated(features.Transposing())
+    net = taken_apart(features.Transposing())
     with pytest.raises(PathKernelError, match="npk_features"):
         npk(net, normal(2, 2, 3))
 

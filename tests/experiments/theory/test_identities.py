@@ -49,12 +49,12 @@ def test_gates_in_another_order(monkeypatch):
 
 
 def test_data_where_ones_should_be(monkeypatch):
-    own = identities.gated
+    own = identities.taken_apart
 
     def with_data(model, kind="dlgn", **options):
         return own(model, kind, **{**options, "weights_input": "data"})
 
-    monkeypatch.setattr(identities, "gated", with_data)
+    monkeypatch.setattr(identities, "taken_apart", with_data)
     record = tried("definitions")
     assert not record.holds
     assert record.details.endswith("ones")
@@ -101,20 +101,22 @@ def test_kernel_without_biases(monkeypatch):
 
 
 def test_outputs_that_are_doubled(monkeypatch):
-    own = identities.gated
+    own = identities.taken_apart
 
     def doubled(model, kind="dlgn", **options):
         net = own(model, kind, **options)
         net.weights_network.register_forward_hook(lambda module, inputs, output: output * 2)
         return net
 
-    monkeypatch.setattr(identities, "gated", doubled)
+    monkeypatch.setattr(identities, "taken_apart", doubled)
     assert all_fail("paths", "bundles", "definitions")
 
 
 def test_preactivations_that_are_not_affine(monkeypatch):
-    own = identities.gated
+    own = identities.taken_apart
     monkeypatch.setattr(
-        identities, "gated", lambda model, kind="dlgn", **options: own(model, "dgn", **options)
+        identities,
+        "taken_apart",
+        lambda model, kind="dlgn", **options: own(model, "dgn", **options),
     )
     assert all_fail("affine")

@@ -15,17 +15,17 @@ from dualview.experiments.theory.models import (
     chain,
     convolutions,
     enliven,
-    gated,
     normal,
     parameter_names,
     scales,
+    taken_apart,
     unequal_variances,
 )
 from dualview.path_kernel.kernel import weight_layers
 
 
 def test_chain():
-    net = gated(chain((3, 4, 5, 2)))
+    net = taken_apart(chain((3, 4, 5, 2)))
     assert [tuple(p.shape) for p in net.weights_network.parameters()] == [(4, 3), (5, 4), (2, 5)]
     assert [g.shape[1] for g in net.gates(normal(2, 3))] == [4, 5]
     assert all(p.dtype == torch.float64 for p in net.parameters())
@@ -34,7 +34,7 @@ def test_chain():
 @pytest.mark.parametrize(("dims", "shape"), [(1, (2, 5)), (2, (2, 5, 4))])
 def test_convolutions(dims, shape):
     model = convolutions((2, 3, 4), (6, 1), padding="zeros", dims=dims)
-    net = gated(model)
+    net = taken_apart(model)
     assert [tuple(g.shape[1:]) for g in net.gates(normal(2, *shape))] == [
         (3, *shape[1:]),
         (4, *shape[1:]),
@@ -46,14 +46,14 @@ def test_convolutions(dims, shape):
 
 @pytest.mark.parametrize(("bypassed", "depth"), [(0, 1), (1, 1), (3, 2)])
 def test_residual(bypassed, depth):
-    net = gated(Residual(bypassed, depth, 3, 4))
+    net = taken_apart(Residual(bypassed, depth, 3, 4))
     assert net.n_gates == (bypassed + 2) * depth - 1
     assert len(weight_layers(net)) == (bypassed + 2) * depth
     assert all(p.dim() > 1 for p in net.parameters())
 
 
 def test_scales_give_variances():
-    net = gated(convolutions((2, 3), (4, 1)))
+    net = taken_apart(convolutions((2, 3), (4, 1)))
     names = parameter_names(net)
     variances = unequal_variances(net)
     c = scales(net, variances)
@@ -64,7 +64,7 @@ def test_scales_give_variances():
 
 
 def test_biases_have_variance_one():
-    net = gated(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)))
+    net = taken_apart(nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)))
     variances = unequal_variances(net)
     assert variances["0.bias"] == variances["2.bias"] == 1
     assert variances["0.weight"] != variances["2.weight"]

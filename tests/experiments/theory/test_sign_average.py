@@ -9,12 +9,12 @@
 import pytest
 import torch
 
-from dualview.experiments.theory.models import chain, gated, normal
+from dualview.experiments.theory.models import chain, normal, taken_apart
 from dualview.experiments.theory.sign_average import sign_averages
 
 
 def test_one_hidden_layer_by_hand():
-    net, x = gated(chain((2, 3, 2))), normal(4, 2)
+    net, x = taken_apart(chain((2, 3, 2))), normal(4, 2)
     (gate,) = net.gates(x)
     product = (x @ x.T) * (gate @ gate.T)
     found = sign_averages(net, x, {"0.weight": 0.3, "2.weight": 0.7})
@@ -27,7 +27,7 @@ def test_one_hidden_layer_by_hand():
 
 
 def test_one_variance_for_all():
-    net, x = gated(chain((2, 2, 1))), normal(2, 2)
+    net, x = taken_apart(chain((2, 2, 1))), normal(2, 2)
     one, named = sign_averages(net, x, 0.4), sign_averages(net, x, dict.fromkeys(NAMES, 0.4))
     torch.testing.assert_close(one.tangents, named.tangents)
 
@@ -37,4 +37,4 @@ NAMES = ("0.weight", "2.weight")
 
 def test_too_many_weights():
     with pytest.raises(ValueError, match="at most 14 weights, got 15"):
-        sign_averages(gated(chain((4, 3, 1))), normal(1, 4), 1.0)
+        sign_averages(taken_apart(chain((4, 3, 1))), normal(1, 4), 1.0)

@@ -50,7 +50,7 @@ def test_header_stands_over_the_columns():
 
 def test_headings():
     for section, title in SECTIONS.items():
-        assert text.heading(section).endswith(title)
+        assert text.section_heading(section).endswith(title)
     assert {s.section for s in STATEMENTS} == set(SECTIONS)
 
 

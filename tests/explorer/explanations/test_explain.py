@@ -16,9 +16,9 @@ import torch
 
 import dualview as dv
 from dualview.errors import DataError, UnsupportedOperationError
-from dualview.explorer.explanations import explain as module
 from dualview.explorer.explanations.explain import explain, outputs_to_explain
 from dualview.path_attribution.contributions import input_contributions
+from dualview.progress import Unseen
 
 from .cases import (
     CASES,
@@ -137,7 +137,7 @@ def test_paths_that_cannot_be_followed(monkeypatch):
     def refuse(*arguments):
         raise UnsupportedOperationError("an operation")
 
-    monkeypatch.setattr(module, "strongest_paths", refuse)
+    monkeypatch.setattr("dualview.explorer.explanations.explain.strongest_paths", refuse)
     found = explain(network("dense"), small_data(), [0], n_train=0)
     assert found.examples[0].outputs[0].from_anywhere is None
     assert any(note == "There are no paths: an operation." for note in found.notes)
@@ -165,7 +165,7 @@ def test_rows_that_are_not_there(rows, message):
         explain(network("dense"), small_data(), rows)
 
 
-class Told(module.Unwatched):
+class Told(Unseen):
     def __init__(self):
         self.titles, self.notes = [], []
 

@@ -22,7 +22,7 @@ from dualview.explorer.explanations.training_examples import (
     all_scores,
     fit,
     machine_parts,
-    plan,
+    machine_plan,
     seconds_for,
 )
 from dualview.path_kernel.machines import NPKClassifier
@@ -93,7 +93,7 @@ def test_class_without_training_example():
     ],
 )
 def test_plan(is_dense, n_train, gates, expected):
-    assert plan(is_dense, n_train, gates, available=5000) == expected
+    assert machine_plan(is_dense, n_train, gates, available=5000) == expected
 
 
 def test_none_asked_for():

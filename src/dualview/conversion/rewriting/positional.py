@@ -59,11 +59,11 @@ def make_positional(graph: fx.Graph) -> None:
             _make_positional(node, _parameters_of_method(str(node.target)))
 
 
-Parameters = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+Signature = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
 """For each way to call an operation: names by position, and those by keyword alone."""
 
 
-def _make_positional(node: fx.Node, ways: Parameters) -> None:
+def _make_positional(node: fx.Node, ways: Signature) -> None:
     given = {_ALIASES.get(name, name): value for name, value in node.kwargs.items()}
     for names, by_keyword in ways:
         if given.keys() <= {*names[len(node.args) :], *by_keyword}:
@@ -77,16 +77,16 @@ def _make_positional(node: fx.Node, ways: Parameters) -> None:
 
 
 @functools.cache
-def _parameters_of_function(function: Callable[..., Any]) -> Parameters:
+def _parameters_of_function(function: Callable[..., Any]) -> Signature:
     return _python_parameters(function) or _schemas(function.__name__)
 
 
 @functools.cache
-def _parameters_of_method(name: str) -> Parameters:
+def _parameters_of_method(name: str) -> Signature:
     return _python_parameters(getattr(Tensor, name)) or _schemas(name)
 
 
-def _python_parameters(function: Callable[..., Any]) -> Parameters:
+def _python_parameters(function: Callable[..., Any]) -> Signature:
     """Of a function that is written in Python; none of others."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -98,7 +98,7 @@ def _python_parameters(function: Callable[..., Any]) -> Parameters:
     return ((tuple(names), frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)),)
 
 
-def _schemas(name: str) -> Parameters:
+def _schemas(name: str) -> Signature:
     """Of an operation that PyTorch has in C++, as its own declarations say."""
     return tuple(
         (

@@ -25,7 +25,7 @@ from dualview.conversion.normalisation import (
 )
 from dualview.conversion.source_lines import module_of
 
-Options = dict[str, Any]
+Keywords = dict[str, Any]
 
 
 def write_out(module: fx.GraphModule, kinds: Mapping[fx.Node, str]) -> None:
@@ -64,7 +64,7 @@ class _Steps:
         return self._graph.get_attr(f"{self._node.target}.{name}")
 
 
-def _call(node: fx.Node) -> tuple[Callable[[_Steps, Options], fx.Node | None], Options] | None:
+def _call(node: fx.Node) -> tuple[Callable[[_Steps, Keywords], fx.Node | None], Keywords] | None:
     """The rule for what `node` calls, and its arguments by name."""
     if node.op == "call_module":
         entry = _MODULES.get(type(module_of(node)))
@@ -84,12 +84,12 @@ def _call(node: fx.Node) -> tuple[Callable[[_Steps, Options], fx.Node | None], O
     return rule, dict(zip(names, node.args, strict=False)) | node.kwargs
 
 
-def _group_norm_module(step: _Steps, options: Options) -> fx.Node:
+def _group_norm_module(step: _Steps, options: Keywords) -> fx.Node:
     weight, bias = step.parameter("weight"), step.parameter("bias")
     return _group_norm(step, options | {"weight": weight, "bias": bias})
 
 
-def _group_norm(step: _Steps, options: Options) -> fx.Node:
+def _group_norm(step: _Steps, options: Keywords) -> fx.Node:
     x, groups = options["input"], options["num_groups"]
     scale = step(group_scale, x, groups, options.get("eps", 1e-5))
     normal = step(torch.mul, step(group_centred, x, groups), scale)
@@ -99,55 +99,55 @@ def _group_norm(step: _Steps, options: Options) -> fx.Node:
     return step(channel_affine, normal, weight, bias)
 
 
-def _instance_norm_module(step: _Steps, options: Options) -> fx.Node | None:
+def _instance_norm_module(step: _Steps, options: Keywords) -> fx.Node | None:
     if options["track_running_stats"]:  # the mode's statistics: no one function of the example
         return None
     return _group_norm_module(step, options | {"num_groups": None})
 
 
-def _instance_norm(step: _Steps, options: Options) -> fx.Node | None:
+def _instance_norm(step: _Steps, options: Keywords) -> fx.Node | None:
     if not options.get("use_input_stats", True) or options.get("running_mean") is not None:
         return None
     return _group_norm(step, options | {"num_groups": None})
 
 
-def _rms_norm_module(step: _Steps, options: Options) -> fx.Node:
+def _rms_norm_module(step: _Steps, options: Keywords) -> fx.Node:
     return _rms_norm(step, options | {"weight": step.parameter("weight")})
 
 
-def _rms_norm(step: _Steps, options: Options) -> fx.Node:
+def _rms_norm(step: _Steps, options: Keywords) -> fx.Node:
     x = options["input"]
     normal = step(torch.mul, x, step(rms_scale, x, options["normalized_shape"], options.get("eps")))
     weight = options.get("weight")
     return normal if weight is None else step(torch.mul, normal, weight)
 
 
-def _response_norm(step: _Steps, options: Options) -> fx.Node:
+def _response_norm(step: _Steps, options: Keywords) -> fx.Node:
     x = options.pop("input")
     return step(torch.mul, x, step(response_scale, x, **options))
 
 
-def _normalize(step: _Steps, options: Options) -> fx.Node | None:
+def _normalize(step: _Steps, options: Keywords) -> fx.Node | None:
     if options.pop("out", None) is not None:
         return None
     x = options.pop("input")
     return step(torch.mul, x, step(unit_scale, x, **options))
 
 
-def _addcmul(step: _Steps, options: Options) -> fx.Node:
+def _addcmul(step: _Steps, options: Keywords) -> fx.Node:
     product = step(torch.mul, options["tensor1"], options["tensor2"])
     if options.get("value", 1) != 1:
         product = step(torch.mul, product, options["value"])
     return step(torch.add, options["input"], product)
 
 
-def _glu(step: _Steps, options: Options) -> fx.Node:
+def _glu(step: _Steps, options: Keywords) -> fx.Node:
     halves = step(torch.chunk, options["input"], 2, options.get("dim", -1))
     left, right = (step(operator.getitem, halves, k) for k in (0, 1))
     return step(torch.mul, left, step(torch.sigmoid, right))
 
 
-def _softmax_2d(step: _Steps, options: Options) -> fx.Node:
+def _softmax_2d(step: _Steps, options: Keywords) -> fx.Node:
     return step(torch.softmax, options["input"], -3)
 
 

@@ -13,9 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dualview.architectures import ARCHITECTURES
 from dualview.architectures.record import Architecture
+from dualview.conversion.example_input import Example
+from dualview.conversion.example_outline import inputs_from, numbers_in
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.tracing import trace
 from dualview.errors import SavedNetworkError
@@ -86,6 +90,66 @@ def bounded_example(model: nn.Module, shape: tuple[int, ...]) -> None:
             f"example_shape: {type(model).__name__} cannot be run on one example of shape {shape}: "
             f"{_first_line(error)}"
         ) from error
+
+
+def bounded_inputs(model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """The same for inputs that `example_outline.described` described.
+
+    Raises:
+        SavedNetworkError: as `bounded_example`.
+    """
+    check_example_inputs(inputs)
+    if numbers_in(inputs) <= HARMLESS:
+        return
+    largest = _Largest()
+    try:
+        example = Example.of(inputs_from(inputs, torch.empty((), device="meta")))
+        with torch.no_grad(), torch.device("meta"), largest:
+            copy.deepcopy(model).to("meta").eval()(*example.args, **example.kwargs)
+    except NOT_MEANT as error:
+        raise SavedNetworkError(
+            f"example_inputs: {type(model).__name__} cannot be run on one example of them: "
+            f"{_first_line(error)}"
+        ) from error
+    if largest.numbers > MOST_VALUES:
+        raise SavedNetworkError(
+            f"example_inputs: one example takes {largest.numbers:,} numbers in one operation; "
+            f"expected at most {MOST_VALUES:,}"
+        )
+
+
+def check_example_inputs(inputs: Mapping[str, Any]) -> None:
+    """Refuse inputs that no file describes, or that are too large to run through a network unseen.
+
+    Raises:
+        SavedNetworkError: they are one or the other.
+    """
+    if not inputs:
+        raise SavedNetworkError(
+            "example_input: expected tensors and plain values (numbers, texts, None) in tuples, "
+            "lists and dictionaries, got what only code makes again. Repair: save "
+            "net.state_dict() with safetensors"
+        )
+    if numbers_in(inputs) > MOST_VALUES:
+        raise SavedNetworkError(
+            f"example_inputs: expected at most {MOST_VALUES:,} numbers in one example, got "
+            f"{numbers_in(inputs):,}"
+        )
+
+
+class _Largest(TorchDispatchMode):
+    """Keeps the number of values of the largest tensor that is made under it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value = func(*args, **(kwargs or {}))
+        for leaf in pytree.tree_leaves(value):
+            if isinstance(leaf, Tensor):
+                self.numbers = max(self.numbers, leaf.numel())
+        return value
 
 
 def _first_line(error: Exception) -> str:

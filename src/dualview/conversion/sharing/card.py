@@ -8,15 +8,23 @@ from typing import Any
 from dualview.conversion.sharing.config import SavedConfig
 from dualview.files.foreign_text import markdown_text
 
-PAPER = "https://arxiv.org/abs/2110.03403"
+PAPER_URL = "https://arxiv.org/abs/2110.03403"
 
-KINDS = {
+KIND_TEXTS = {
     "dnn": "the dual form of a ReLU network: gates and weights are its own",
     "dgn": "a deep gated network (DGN): a ReLU network makes the gates",
     "dlgn": "a deep linearly gated network (DLGN): a deep linear network makes the gates",
     "dlgn-sf": "a DLGN with shallow features: every gate reads the input directly",
 }
 """Kind -> what it is, in words."""
+
+_BEGAN = {
+    (True, None): "the model's own",
+    (False, None): "a fresh draw",
+    (False, "copied"): "a copy of the model's",
+    (True, "copied"): "the model's own",
+}
+"""Whether it is a DNN, `Recipe.weights` -> in words."""
 
 
 def card_text(config: SavedConfig, parameters: int) -> str:
@@ -25,10 +33,11 @@ def card_text(config: SavedConfig, parameters: int) -> str:
     model = "" if made else f", model={config.recipe.model}(...)"
     shape = config.recipe.example_shape
     facts = {
-        "Kind": f"`{config.kind}`, {KINDS[config.kind]}",
+        "Kind": f"`{config.kind}`, {KIND_TEXTS[config.kind]}",
         "Model": f"`{made.name}`, {_options(made.options)}" if made else f"`{config.recipe.model}`",
         "Gates": _options(config.recipe.gate or {}),
         "Weights network reads": "the data" if config.weights_input == "data" else "the constant 1",
+        "Weights network began as": _BEGAN[config.kind == "dnn", config.recipe.weights],
         "Gate order": _order(config.gate_order),
         "In place of max pooling": config.recipe.max_pool,
         "One example": "×".join(map(str, shape)) if shape else "as the model takes it",
@@ -40,9 +49,9 @@ def card_text(config: SavedConfig, parameters: int) -> str:
     return f"""\
 # {made.name if made else config.recipe.model}, taken apart ({config.kind})
 
-This is {KINDS[config.kind]}.
+This is {KIND_TEXTS[config.kind]}.
 What decides the gates, and what the gates multiply, are two networks that `dualview` looks into:
-gates, paths, the neural path kernel ([the paper]({PAPER})).
+gates, paths, the neural path kernel ([the paper]({PAPER_URL})).
 
 ```python
 import dualview as dv

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
+from dualview.conversion.example_outline import is_description
 from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
@@ -140,6 +141,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         seed=value["seed"],
         mode=value.get("mode"),
         output=value.get("output"),
+        example_inputs=value.get("example_inputs"),
+        weights=value.get("weights"),
     )
     return SavedConfig(
         recipe,
@@ -260,7 +263,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Entry -> whether a value has its form, and the form in words."""
 
-_CHOICES = ("mode", "output")
+_CHOICES = ("mode", "output", "example_inputs", "weights")
 """Options of `disentangle` that are written only where they say something."""
 
 _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -268,6 +271,11 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "output": (
         lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
         "the name or number of an output",
+    ),
+    "weights": _one_of("copied"),
+    "example_inputs": (
+        is_description,
+        "a tensor's type and shape, or a tuple, list or dict of such, or plain values",
     ),
     "input_transform": (
         _is_transform,

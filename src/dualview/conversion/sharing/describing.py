@@ -14,7 +14,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import Gate
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import DESCRIBED_GATES, OWN, describe_gate
-from dualview.conversion.sharing.bounds import check_example_shape
+from dualview.conversion.sharing.bounds import check_example_inputs, check_example_shape
 from dualview.conversion.sharing.config import (
     DTYPES,
     SavedConfig,
@@ -26,7 +26,7 @@ from dualview.conversion.sharing.rebuilding import network_outline, rebuilt, tra
 from dualview.errors import SavedNetworkError
 
 
-def describe(net: GatedNetwork) -> SavedConfig:
+def saved_config(net: GatedNetwork) -> SavedConfig:
     """The config of a network, without the checksum of a file that is still to be written.
 
     A reference architecture is named only if making it again gives this very network; where its
@@ -49,7 +49,9 @@ def describe(net: GatedNetwork) -> SavedConfig:
             f"Repair: save net.state_dict() with safetensors"
         )
     _check_gates(net, recipe.gate)
-    if recipe.example_shape is not None:
+    if recipe.example_inputs is not None:
+        check_example_inputs(recipe.example_inputs)
+    elif recipe.example_shape is not None:
         check_example_shape(recipe.example_shape)
     config = SavedConfig(
         recipe,

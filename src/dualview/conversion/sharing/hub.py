@@ -20,19 +20,19 @@ from torch import nn
 from dualview.arguments import said
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL
-from dualview.conversion.sharing.card import PAPER, card_text
+from dualview.conversion.sharing.card import PAPER_URL, card_text
 from dualview.conversion.sharing.config import CONFIG, SavedConfig
-from dualview.conversion.sharing.describing import describe
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
-from dualview.datasets.hub import expect_answer, is_hub_name
-from dualview.errors import DataError, DualviewError, SavedNetworkError, need
+from dualview.errors import DualviewError, SavedNetworkError, need
 from dualview.files.writing import write_text
+from dualview.hub import expect_hub, is_hub_name
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
 
-def save(
+def save_shared(
     net: GatedNetwork,
     folder: str | Path,
     *,
@@ -43,12 +43,12 @@ def save(
     """What `GatedNetwork.save_pretrained` does; that says more."""
     need("safetensors", "hub", "saving a network")
     shared_network = shared_network_class()
-    config, folder = describe(net), Path(folder)
+    config, folder = saved_config(net), Path(folder)
     name = repo_id or folder.name
     with _refusals_of_the_system(folder):
         check_target(folder, config)
     if push_to_hub:
-        _expect_hub(name)
+        expect_hub(name, SavedNetworkError)
     shared = shared_network(net, config)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _refusals_of_the_system(path: Path) -> Iterator[None]:
         ) from error
 
 
-def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
+def load_shared(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:
     """What `GatedNetwork.from_pretrained` does; that says more."""
     need("safetensors", "hub", "loading a network")
     folder = Path(name)
@@ -89,7 +89,7 @@ def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNet
         )
     hub = need("huggingface_hub", "hub", "the Hugging Face hub")
     if not download.get("local_files_only"):
-        _expect_hub(str(name))
+        expect_hub(str(name), SavedNetworkError)
     try:
         config, parameters = (
             Path(hub.hf_hub_download(str(name), file, **download)) for file in (CONFIG, MODEL)
@@ -102,17 +102,6 @@ def load(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNet
     return load_files(config, parameters, model)
 
 
-def _expect_hub(name: str) -> None:
-    """Raise after a few seconds where the hub does not answer, rather than hang."""
-    constants = need("huggingface_hub.constants", "hub", "the Hugging Face hub")
-    if constants.HF_HUB_OFFLINE:
-        return  # the library says itself what it has not kept
-    try:
-        expect_answer(constants.ENDPOINT, name)
-    except DataError as error:
-        raise SavedNetworkError(str(error)) from error
-
-
 @functools.cache
 def shared_network_class() -> Any:
     """The class that gives a network to the hub's mixin.
@@ -122,7 +111,7 @@ def shared_network_class() -> Any:
     """
     hub = need("huggingface_hub", "hub", "saving a network and the Hugging Face hub")
 
-    class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER):  # type: ignore[name-defined, call-arg]
+    class SharedNetwork(hub.ModelHubMixin, library_name="dualview", tags=TAGS, paper_url=PAPER_URL):  # type: ignore[name-defined, call-arg]
         """A network and its config, as the mixin writes and uploads them."""
 
         def __init__(self, net: GatedNetwork, saved: SavedConfig) -> None:

@@ -24,7 +24,35 @@ def load_files(config_file: Path, parameter_file: Path, model: nn.Module | None)
     Raises:
         SavedNetworkError: a file is damaged, or they are not one network's, or not `model`'s.
     """
-    config = _config_of_both(config_file, parameter_file)
+    return _put_in(_config_of_both(config_file, parameter_file), config_file, parameter_file, model)
+
+
+def config_in(folder: Path) -> SavedConfig | None:
+    """What a folder's network says of itself: in `config.json`, or the parameter file alone.
+
+    None: nothing, as where `train` trained a plain module.
+
+    Raises:
+        SavedNetworkError: the files are damaged, or not of one network.
+    """
+    if (folder / CONFIG).exists():
+        return _config_of_both(*folder_files(folder))
+    return own_config(_own_file(folder, MODEL))
+
+
+def load_described(folder: Path, config: SavedConfig, model: nn.Module | None) -> GatedNetwork:
+    """The network of a folder and its `config_in`, in evaluation mode.
+
+    Raises:
+        SavedNetworkError: as `load_files`.
+    """
+    return _put_in(config, folder, _own_file(folder, MODEL), model)
+
+
+def _put_in(
+    config: SavedConfig, config_file: Path, parameter_file: Path, model: nn.Module | None
+) -> GatedNetwork:
+    """The network that the config describes, with the file's numbers."""
     stored = stored_tensors(parameter_file)
     _check_types(stored, config, parameter_file)
     try:

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dualview.conversion.disentangling import disentangle
+from dualview.conversion.example_outline import inputs_from
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
-from dualview.conversion.recipe import gate_from
-from dualview.conversion.sharing.bounds import bounded_architecture, bounded_example
+from dualview.conversion.recipe import Recipe, gate_from
+from dualview.conversion.sharing.bounds import (
+    bounded_architecture,
+    bounded_example,
+    bounded_inputs,
+)
 from dualview.conversion.sharing.config import SavedConfig
 from dualview.conversion.structure import outline, plain_options
 from dualview.errors import ConversionError, DualviewWarning, GateOrderError, SavedNetworkError
@@ -47,6 +52,8 @@ def rebuilt(
         if model is None:
             assert recipe.architecture is not None
             model = bounded_architecture(recipe.architecture, stored, recipe.example_shape)
+        elif recipe.example_inputs is not None:
+            bounded_inputs(model, recipe.example_inputs)
         elif recipe.example_shape is not None:
             bounded_example(model, recipe.example_shape)
         try:
@@ -57,7 +64,7 @@ def rebuilt(
                 weights_input=cast(Any, config.weights_input),
                 gate_order=config.gate_order,
                 max_pool=cast(Any, recipe.max_pool),
-                example_input=_example(model, recipe.example_shape),
+                example_input=_example(model, recipe),
                 mode=cast(Any, recipe.mode),
                 output=recipe.output,
                 initialise=_draw,
@@ -128,13 +135,14 @@ def _text(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _example(model: nn.Module, shape: tuple[int, ...] | None) -> Tensor | None:
-    """One example of zeros, where and of the type that the model is."""
-    if shape is None:
-        return None
+def _example(model: nn.Module, recipe: Recipe) -> Any:
+    """One example of zeros, where and of the type that the model is; None if there was none."""
+    inputs, shape = recipe.example_inputs, recipe.example_shape
     floating = (p for p in model.parameters() if p.is_floating_point())
     like = next(floating, torch.zeros(()))
-    return like.detach().new_zeros(1, *shape)
+    if inputs is not None:
+        return inputs_from(inputs, like)
+    return None if shape is None else like.detach().new_zeros(1, *shape)
 
 
 def _draw(network: nn.Module) -> None:

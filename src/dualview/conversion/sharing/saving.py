@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from torch import nn
+
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.parameters import MODEL
+from dualview.conversion.parameters import MODEL, save_parameters
 from dualview.conversion.sharing.config import CONFIG, SavedConfig, config_to_json, read_config
+from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.self_description import own_config, save_described, structure
 from dualview.errors import SavedNetworkError
 from dualview.files.writing import write_json
@@ -43,6 +46,21 @@ def check_target(folder: Path, config: SavedConfig) -> None:
             f"{folder}: holds another network, a {earlier.kind} of {earlier.recipe.model!r}, which "
             f"stays. Repair: choose another folder, or delete this one"
         )
+
+
+def save_network(net: nn.Module, path: Path) -> None:
+    """Write parameters and buffers, whole or not at all, with what makes a gated network again.
+
+    A plain module, and a network that no config describes, is its numbers alone.
+    """
+    try:
+        config = saved_config(net) if isinstance(net, GatedNetwork) else None
+    except SavedNetworkError:
+        config = None
+    if config is None:
+        save_parameters(net, path)
+    else:
+        save_described(net, config, path)
 
 
 def write_files(net: GatedNetwork, config: SavedConfig, folder: Path) -> None:

@@ -10,7 +10,7 @@ from dualview.errors import RunError
 from dualview.experiments.curves import by_kind
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import heading, panel
+from dualview.pages.axes import panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def over_training(records: Sequence[RunRecord], name: str) -> Figure:
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
         axes.grid(axis="x", visible=False)
         axes.margins(x=0.02)
-        heading(axes, MEASURES[name])
+        panel_heading(axes, MEASURES[name])
         axes.legend(frameon=False, fontsize="small")
     return figure
 

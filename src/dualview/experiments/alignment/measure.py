@@ -44,6 +44,7 @@ def build_network(
             cast(Any, kind),
             gate=SoftGate(beta),
             example_input=torch.zeros(1, *input_shape),
+            weights="fresh",
             initialise=lambda network: draw_signs(network, width),
             seed=seed,
         ).train()

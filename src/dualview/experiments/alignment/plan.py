@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.experiments.alignment.tables import KINDS, NAMES
+from dualview.experiments.alignment.tables import COMPARED_KINDS, MEASURE_NAMES
 from dualview.experiments.experiment import (
     Request,
     chosen_kinds,
@@ -59,20 +59,30 @@ class AlignmentPreset:
     )
 
 
-PAPER = AlignmentPreset()
+PAPER_PRESET = AlignmentPreset()
 """As published."""
-CPU = replace(PAPER, kinds=("dnn", "dlgn"), training=replace(PAPER.training, threads=1))
+CPU_PRESET = replace(
+    PAPER_PRESET, kinds=("dnn", "dlgn"), training=replace(PAPER_PRESET.training, threads=1)
+)
 """As published, which two cores can do, and the DLGN beside it."""
-SMALL = replace(CPU, kinds=KINDS, training=replace(CPU.training, batch_size=8))
+SMALL_PRESET = replace(
+    CPU_PRESET, kinds=COMPARED_KINDS, training=replace(CPU_PRESET.training, batch_size=8)
+)
 """For the digits: in smaller batches, since 250 examples make few steps."""
 
 
 def preset(request: Request, data: Dataset) -> AlignmentPreset:
     """The preset's settings with what was asked for in their place."""
-    chosen = PAPER if request.preset == "paper" else SMALL if is_small(data) else CPU
+    chosen = (
+        PAPER_PRESET
+        if request.preset == "paper"
+        else SMALL_PRESET
+        if is_small(data)
+        else CPU_PRESET
+    )
     return replace(
         chosen,
-        kinds=chosen_kinds(request, KINDS) if request.kinds else chosen.kinds,
+        kinds=chosen_kinds(request, COMPARED_KINDS) if request.kinds else chosen.kinds,
         seeds=request.seeds or chosen.seeds,
         width=request.width or chosen.width,
     )
@@ -173,6 +183,6 @@ def _train(
     taken = result.measurements
     measurements = {
         "points": len(labels),
-        **{name: [entry[name] for entry in taken] for name in ("epoch", *NAMES)},
+        **{name: [entry[name] for entry in taken] for name in ("epoch", *MEASURE_NAMES)},
     }
     return record(NAME, config, config["kind"], training.seed, result, measurements)

@@ -10,9 +10,9 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name, percent
 from dualview.experiments.tables import Table
 
-KINDS = ("dnn", "dgn", "dlgn")
+COMPARED_KINDS = ("dnn", "dgn", "dlgn")
 """Whose gates can be followed; the paper's is the first."""
-NAMES = ("complexity", "alignment", "rank", "condition")
+MEASURE_NAMES = ("complexity", "alignment", "rank", "condition")
 TABLE_ROWS = 8
 """Of the epochs measured, so many stand in the table."""
 
@@ -20,7 +20,7 @@ TABLE_ROWS = 8
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Complexity and alignment at some epochs, kind by kind, and what else was measured."""
     finished = [run for run in records if run.status == "finished"]
-    kinds = [kind for kind in KINDS if any(run.kind == kind for run in finished)]
+    kinds = [kind for kind in COMPARED_KINDS if any(run.kind == kind for run in finished)]
     return [_over_training(finished, kinds), _at_the_end(finished, kinds)]
 
 
@@ -54,7 +54,7 @@ def _at_the_end(records: Sequence[RunRecord], kinds: Sequence[str]) -> Table:
     for kind in kinds:
         runs = [run for run in records if run.kind == kind]
         scores = [run.test_accuracy for run in runs if run.test_accuracy is not None]
-        ratios = [_ratio(run) for run in runs]
+        ratios = [complexity_ratio(run) for run in runs]
         known = [ratio for ratio in ratios if ratio is not None]
         rows.append(
             (
@@ -89,7 +89,7 @@ def _at_the_end(records: Sequence[RunRecord], kinds: Sequence[str]) -> Table:
     )
 
 
-def _ratio(run: RunRecord) -> float | None:
+def complexity_ratio(run: RunRecord) -> float | None:
     """The complexity after training over that before, where both are finite."""
     values = run.measurements["complexity"]
     first, last = values[0], values[-1]

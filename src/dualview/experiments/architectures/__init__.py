@@ -14,6 +14,7 @@ Source: arXiv 2110.03403, abstract: the DLGN recovers more than 83.5 % of the DN
 from __future__ import annotations
 
 from dualview.experiments.architectures import tables
+from dualview.experiments.architectures.claims import CLAIMS
 from dualview.experiments.curves import COMPARISON_CAPTIONS, comparison_figures
 from dualview.experiments.experiment import Experiment, plan_in
 from dualview.experiments.published import DLGN_RECOVERY
@@ -25,11 +26,12 @@ EXPERIMENT = Experiment(
     "network and its weights in another (DGN), and when the network that decides the gates is deep "
     "linear (DLGN)? And is what is left due to the second network’s parameters?",
     source=DLGN_RECOVERY.source,
-    duration="digits: 6 minutes; CIFAR-10: 70 minutes",
+    duration="digits: 11 minutes; CIFAR-10 (C4GAP): 170 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.architectures.plan"),
     tables=tables.tables,
     figures=comparison_figures,
     captions=COMPARISON_CAPTIONS,
     options=("arch", "width", "kinds"),
+    claims=CLAIMS,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from dualview.architectures import WITHOUT_DLGN
-from dualview.experiments.architectures.tables import KINDS, OF_ALL, WIDE
+from dualview.experiments.architectures.tables import COMPARED_KINDS, OF_ALL, WIDE
 from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
@@ -18,11 +18,14 @@ from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import (
     build_network,
     count_parameters,
+    has_width,
     parameters_of_width,
     width_of_size,
 )
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.summary import kind_name
+from dualview.files.user_code import own_name
+from dualview.training import SettingsError
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -39,9 +42,9 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     jobs: list[Job] = []
     for arch in _architectures(request, data):
         one = setting(NAME, arch, request, data)
-        variants = [_variant(one, kind) for kind in _kinds(request, arch)]
+        variants = [_variant(one, kind) for kind in _kinds(request, one)]
         jobs += classifier_jobs(
-            one.comparison, variants, out, one.data, prefix=f"{arch}-", scale=one.scale
+            one.comparison, variants, out, one.data, prefix=f"{own_name(arch)}-", scale=one.scale
         )
     return sorted(jobs, key=lambda job: job.seed)
 
@@ -54,20 +57,25 @@ def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
     return ON_SMALL if is_small(data) else ON_LARGE
 
 
-def _kinds(request: Request, arch: str) -> tuple[str, ...]:
+def _kinds(request: Request, one: Setting) -> tuple[str, ...]:
     """The kinds asked for, else all there are of the architecture."""
-    kinds = chosen_kinds(request, KINDS)
-    if request.kinds is not None or arch not in WITHOUT_DLGN:
-        return kinds
-    return tuple(kind for kind in kinds if kind in OF_ALL)
+    kinds = chosen_kinds(request, COMPARED_KINDS)
+    arch, sized = one.comparison.arch, has_width(one.comparison)
+    if request.kinds is None:
+        kinds = tuple(kind for kind in kinds if kind in OF_ALL or arch not in WITHOUT_DLGN)
+        return kinds if sized else tuple(kind for kind in kinds if kind != WIDE)
+    if WIDE in kinds and not sized:
+        raise SettingsError(
+            f"kinds: expected no {WIDE!r}, since {arch} takes no width to be widened by. Repair: "
+            f"leave it out, or give the factory an option 'width'"
+        )
+    return kinds
 
 
 def _variant(one: Setting, kind: str) -> Variant:
     """A kind of network; its config and title tell the architecture, too."""
     plain = _widened(one) if kind == WIDE else of_kind(one.comparison, kind, one.data)
-    options = dict(plain.options)
-    if one.enlarged > 1:
-        options["enlarged"] = one.enlarged
+    options = {**plain.options, **one.options}
     title = f"{architecture_name(one.comparison.arch)}, {plain.title}"
     return replace(plain, title=title, options=options)
 
@@ -78,10 +86,8 @@ def _widened(one: Setting) -> Variant:
     size = count_parameters(build_network(settings, "dlgn", 0, data))
     width = width_of_size(settings, data, size)
     build = partial(_build_dnn, replace(settings, width=width), data)
-    assert settings.width is not None
-    growth = parameters_of_width(settings, data, width) / parameters_of_width(
-        settings, data, settings.width
-    )
+    plain = count_parameters(build_network(settings, "dnn", 0, data))
+    growth = parameters_of_width(settings, data, width) / plain
     return Variant(WIDE, WIDE, kind_name(WIDE), build, growth, {"own_width": width})
 
 

@@ -9,11 +9,12 @@ from statistics import median
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.published import DLGN_RECOVERY
 from dualview.experiments.records import RunRecord
+from dualview.experiments.settings import ENLARGED
 from dualview.experiments.summary import SummaryRow, kind_name, mean_sd, percent, summarise
 from dualview.experiments.tables import Table
 
 WIDE = "dnn-wide"
-KINDS = ("dnn", WIDE, "dgn", "dlgn", "dlgn-ones")
+COMPARED_KINDS = ("dnn", WIDE, "dgn", "dlgn", "dlgn-ones")
 OF_ALL = ("dnn", "dgn")
 """Kinds that any architecture has; the widened DNN is as large as a DLGN."""
 CLAIMED = ("dlgn", "dlgn-ones")
@@ -30,7 +31,11 @@ def by_architecture(records: Iterable[RunRecord]) -> list[tuple[str, list[RunRec
     """Records of one architecture together, architectures and kinds in the experiment's order."""
 
     def place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-        return architecture_place(record.architecture), KINDS.index(record.kind), record.seed
+        return (
+            architecture_place(record.architecture),
+            COMPARED_KINDS.index(record.kind),
+            record.seed,
+        )
 
     ordered = sorted(records, key=place)
     return [(arch, list(runs)) for arch, runs in groupby(ordered, lambda run: run.architecture)]
@@ -41,7 +46,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
         (
             f"{architecture_name(arch)}, {kind_name(row.kind)}",
             percent(row.accuracy_mean, row.accuracy_sd),
-            percent(row.recovered_mean, row.recovered_sd),
+            row.recovered,
             f"> {100 * DLGN_RECOVERY.at_least:g}" if row.kind in CLAIMED else "–",
             percent(*mean_sd(of_wide(runs, row.kind))),
             percent(row.max_accuracy_mean, None),
@@ -92,10 +97,10 @@ def of_wide(runs: Sequence[RunRecord], kind: str) -> list[float]:
 def _enlarged_note(groups: Sequence[tuple[str, list[RunRecord]]]) -> tuple[str, ...]:
     """Which architectures saw enlarged images."""
     factors = {
-        architecture_name(arch): run.config["enlarged"]
+        architecture_name(arch): run.config[ENLARGED]
         for arch, runs in groups
         for run in runs
-        if "enlarged" in run.config
+        if ENLARGED in run.config
     }
     return tuple(
         f"{arch} halves its images more often than these allow, so each pixel is repeated "
@@ -152,7 +157,8 @@ def _cost_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
 
 def _width(runs: Sequence[RunRecord], row: SummaryRow) -> str:
     first = next(run for run in runs if run.kind == row.kind)
-    return str(first.config.get("own_width", row.width))
+    width = first.config.get("own_width", row.width)
+    return "own" if width is None else str(width)
 
 
 def _seconds_per_epoch(runs: Sequence[RunRecord], kind: str) -> float | None:

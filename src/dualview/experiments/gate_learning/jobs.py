@@ -22,7 +22,7 @@ from dualview.experiments.experiment import data_config
 from dualview.experiments.gate_learning.tables import GATES, WEIGHTS
 from dualview.experiments.jobs import Job, record, training_config, training_job
 from dualview.experiments.networks import example_input
-from dualview.experiments.npk_paper import Setting, drawn, frozen_gates, load_trained
+from dualview.experiments.npk_paper import RegimeSetting, drawn, frozen_gates, load_trained
 from dualview.experiments.records import RunRecord
 from dualview.experiments.run_folders import STAGE_END
 from dualview.files.writing import write_atomically
@@ -56,7 +56,7 @@ class Kernel:
 class _Plan:
     """All that a job of any stage needs."""
 
-    setting: Setting
+    setting: RegimeSetting
     stages: Stages
     kernel: Kernel
     out: Path
@@ -81,7 +81,7 @@ class _Plan:
         }
 
 
-def stage_jobs(setting: Setting, stages: Stages, kernel: Kernel, out: Path) -> list[Job]:
+def stage_jobs(setting: RegimeSetting, stages: Stages, kernel: Kernel, out: Path) -> list[Job]:
     """All jobs, seed by seed and stage by stage.
 
     Raises:
@@ -191,7 +191,7 @@ def _weights_job(plan: _Plan, stage: int, seed: int) -> Job:
     return replace(job, perform=perform)
 
 
-def weights_network(setting: Setting, seed: int, trained: Path | None) -> GatedNetwork:
+def weights_network(setting: RegimeSetting, seed: int, trained: Path | None) -> GatedNetwork:
     """Frozen gates of a stage's network (None: its initialisation), with fresh weights.
 
     The weights' draw is the same at every stage.
@@ -212,7 +212,7 @@ def _measure(plan: _Plan, stage: int, seed: int, net: nn.Module) -> dict[str, An
     }
 
 
-def gates_kept(net: GatedNetwork, setting: Setting, count: int, seed: int) -> list[float]:
+def gates_kept(net: GatedNetwork, setting: RegimeSetting, count: int, seed: int) -> list[float]:
     """Overlap of a stage's gates with the initial ones, a number from 0 to 1 for each gated layer.
 
     Args:

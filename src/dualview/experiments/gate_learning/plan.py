@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
 from dualview.experiments.jobs import Job
-from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
+from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES
 from dualview.training import TrainSettings, choose
 
@@ -24,7 +24,7 @@ SHARE = 8
 
 
 @dataclass(frozen=True)
-class Recipe:
+class GatePreset:
     """How it is done in one preset."""
 
     width: Mapping[str, int]
@@ -41,7 +41,7 @@ class Recipe:
 _PAPER = TrainSettings(
     epochs=80, batch_size=32, optimizer="adam", learning_rate=3e-4, schedule="constant"
 )
-PAPER = Recipe(
+PAPER_PRESET = GatePreset(
     width={"fc": 128, "vconv": 64, "gconv": 64},
     seeds=5,
     stages=6,
@@ -50,7 +50,7 @@ PAPER = Recipe(
     kernel=Kernel(n_train=1000, n_test=1000),
 )
 _SMALL = replace(_PAPER, epochs=16, learning_rate=3e-3, threads=1)
-SMALL = Recipe(
+SMALL_PRESET = GatePreset(
     width={"fc": 64, "vconv": 16, "gconv": 16},
     seeds=3,
     stages=6,
@@ -60,7 +60,7 @@ SMALL = Recipe(
 )
 """The cpu preset on small data."""
 _LARGE = replace(_PAPER, epochs=4, batch_size=64, learning_rate=1e-3)
-LARGE = Recipe(
+LARGE_PRESET = GatePreset(
     width={"fc": 128, "vconv": 16, "gconv": 16},
     seeds=1,
     stages=6,
@@ -84,7 +84,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 
     arch = choose("arch", request.arch or "gconv", NPK_ARCHITECTURES)
     paper = request.preset == "paper"
-    recipe = PAPER if paper else SMALL if is_small(data) else LARGE
+    recipe = PAPER_PRESET if paper else SMALL_PRESET if is_small(data) else LARGE_PRESET
     seen = unnormalised(all_for_training(data) if paper else data)
     n_train = len(seen.train)
 
@@ -98,7 +98,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
             request.training(recipe.gates, seed, n_train), epochs=max(1, round(epochs / SHARE))
         )
 
-    setting = Setting(
+    setting = RegimeSetting(
         experiment=NAME,
         arch=arch,
         width=request.width or recipe.width[arch],

@@ -18,7 +18,7 @@ from dualview.experiments.invariances.tables import (
 )
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import heading, panel
+from dualview.pages.axes import panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def dropped_blocks(records: Sequence[RunRecord]) -> Figure:
         axes.set_xticks(range(len(names) + 1), ["none", *names])
         axes.tick_params(axis="x", labelrotation=90 if len(names) > 12 else 0)
         axes.set_xlabel("residual block dropped, stage.block", color=LIGHT["muted"])
-        heading(axes, "Test accuracy, %")
+        panel_heading(axes, "Test accuracy, %")
         axes.legend(frameon=False, loc="lower right", fontsize="small")
     return figure
 

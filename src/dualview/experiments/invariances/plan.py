@@ -61,7 +61,11 @@ def _jobs(
 ) -> list[Job]:
     arch = one.comparison.arch
     titled = [
-        replace(variant, title=f"{architecture_name(arch)}, {variant.title}")
+        replace(
+            variant,
+            title=f"{architecture_name(arch)}, {variant.title}",
+            options={**variant.options, **one.options},
+        )
         for variant in variants
     ]
     return classifier_jobs(

@@ -68,8 +68,8 @@ def _input_table(records: Sequence[RunRecord]) -> Table:
                 percent(data.accuracy_mean, data.accuracy_sd),
                 percent(ones.accuracy_mean, ones.accuracy_sd) if ones else "–",
                 points(*mean_sd(ones_minus_data(records, kind))),
-                percent(data.recovered_mean, data.recovered_sd),
-                percent(ones.recovered_mean, ones.recovered_sd) if ones else "–",
+                data.recovered,
+                ones.recovered if ones else "–",
                 str(data.n),
             )
         )

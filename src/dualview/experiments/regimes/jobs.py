@@ -19,7 +19,7 @@ from dualview.experiments import run_folders
 from dualview.experiments.experiment import data_config
 from dualview.experiments.jobs import Job, Perform, record, training_config, training_job
 from dualview.experiments.networks import count_parameters, example_input
-from dualview.experiments.npk_paper import Setting
+from dualview.experiments.npk_paper import RegimeSetting
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.networks import BETA, EPS, regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
@@ -43,7 +43,7 @@ FROZEN_COST = 1.35
 """Of a step, in steps of the ReLU network: frozen gates need no backward pass."""
 
 
-def regime_jobs(setting: Setting, regimes: Sequence[str], out: Path) -> list[Job]:
+def regime_jobs(setting: RegimeSetting, regimes: Sequence[str], out: Path) -> list[Job]:
     """Every regime with every seed.
 
     ReLU networks come before those that copy their gates (FLNPF), whatever order is asked for; if
@@ -67,7 +67,7 @@ def regime_jobs(setting: Setting, regimes: Sequence[str], out: Path) -> list[Job
 
 
 def _job(
-    setting: Setting,
+    setting: RegimeSetting,
     regime: str,
     seed: int,
     out: Path,
@@ -95,7 +95,7 @@ def _job(
 
 
 def _config(
-    setting: Setting, regime: str, training: TrainSettings, of_data: dict[str, Any]
+    setting: RegimeSetting, regime: str, training: TrainSettings, of_data: dict[str, Any]
 ) -> dict[str, Any]:
     """Every option that a run's numbers depend on, flat."""
     gates = {"relu": "own", "dlnpf": f"{1 + EPS:g} sigmoid({BETA:g} q)"}
@@ -112,14 +112,16 @@ def _config(
     }
 
 
-def network_of(setting: Setting, regime: str, seed: int, trained: Path | None = None) -> nn.Module:
+def network_of(
+    setting: RegimeSetting, regime: str, seed: int, trained: Path | None = None
+) -> nn.Module:
     """The untrained network of a regime; for "flnpf" with the ReLU run's model."""
     return regime_network(
         regime, setting.draw, seed, example_input=example_input(setting.data), trained=trained
     )
 
 
-def _parameters(setting: Setting, regime: str) -> int:
+def _parameters(setting: RegimeSetting, regime: str) -> int:
     """Numbers that are trained; FLNPF trains as many as the other regimes with frozen gates."""
     return count_parameters(network_of(setting, "frnpf-ii" if regime == "flnpf" else regime, 0))
 
@@ -140,7 +142,7 @@ def _given(trained: Path | None, job: Job, perform: Perform) -> Perform:
 # ------------------------------------------------------------------------- seeds in one pass
 
 
-def _stacked(setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
+def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
     """The same jobs, trained together by the first that is not done."""
     unfinished = [job for job in jobs if not (job.folder / run_folders.RECORD).exists()]
     stack = _Stack(setting, regime, jobs, out)
@@ -158,7 +160,7 @@ def _stacked(setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> l
 class _Stack:
     """The seeds of one regime, which are trained when the first of them is asked for."""
 
-    def __init__(self, setting: Setting, regime: str, jobs: Sequence[Job], out: Path) -> None:
+    def __init__(self, setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> None:
         self.setting = setting
         self.regime = regime
         self.jobs = jobs

@@ -55,7 +55,12 @@ def regime_network(
     if regime == "dlnpf":
         gate = SoftGate(BETA, EPS)
         return disentangle(
-            model.eval(), "dgn", gate=gate, example_input=example_input, seed=seed
+            model.eval(),
+            "dgn",
+            gate=gate,
+            weights="fresh",
+            example_input=example_input,
+            seed=seed,
         ).train()
     net = frozen_gates(model, seed, example_input)
     if regime == "frnpf-di":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
-from dualview.experiments.npk_paper import Setting, all_for_training, unnormalised
+from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS, REGIMES
 from dualview.experiments.regimes.jobs import regime_jobs
 from dualview.training import TrainSettings, choose
@@ -22,7 +22,7 @@ NAME = "regimes"
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RegimePreset:
     """How one architecture is trained in one preset."""
 
     width: int
@@ -34,19 +34,19 @@ class Recipe:
 _PAPER = TrainSettings(batch_size=32, schedule="constant", momentum=0.0)
 
 
-def _paper(width: int, adam: tuple[float, int], sgd: tuple[float, int]) -> Recipe:
+def _paper(width: int, adam: tuple[float, int], sgd: tuple[float, int]) -> RegimePreset:
     """Rates and epochs as published; plain SGD has no momentum."""
     threads = 1 if width == FC_WIDTH else None
     settings = {
         name: replace(_PAPER, optimizer=name, learning_rate=rate, epochs=epochs, threads=threads)
         for name, (rate, epochs) in (("adam", adam), ("sgd", sgd))
     }
-    return Recipe(width, 5, settings)
+    return RegimePreset(width, 5, settings)
 
 
 FC_WIDTH = 128
 
-PAPER: Mapping[str, Recipe] = {
+PAPER_PRESET: Mapping[str, RegimePreset] = {
     "fc": _paper(FC_WIDTH, (1e-4, 100), (1e-2, 300)),
     "vconv": _paper(64, (3e-4, 80), (1e-2, 80)),
     "gconv": _paper(64, (3e-4, 200), (1e-1, 100)),
@@ -54,8 +54,8 @@ PAPER: Mapping[str, Recipe] = {
 
 _SMALL_FC = replace(_PAPER, threads=1)
 _SMALL_CONV = replace(_PAPER, threads=1, epochs=20, schedule="one-cycle")
-SMALL: Mapping[str, Recipe] = {
-    "fc": Recipe(
+SMALL_PRESET: Mapping[str, RegimePreset] = {
+    "fc": RegimePreset(
         FC_WIDTH,
         5,
         {
@@ -64,7 +64,7 @@ SMALL: Mapping[str, Recipe] = {
         },
     ),
     **{
-        arch: Recipe(
+        arch: RegimePreset(
             16,
             2,
             {
@@ -78,8 +78,8 @@ SMALL: Mapping[str, Recipe] = {
 """The cpu preset on small data."""
 
 _LARGE_CONV = replace(_PAPER, batch_size=64, epochs=3, schedule="one-cycle")
-LARGE: Mapping[str, Recipe] = {
-    "fc": Recipe(
+LARGE_PRESET: Mapping[str, RegimePreset] = {
+    "fc": RegimePreset(
         FC_WIDTH,
         5,
         {
@@ -88,7 +88,7 @@ LARGE: Mapping[str, Recipe] = {
         },
     ),
     **{
-        arch: Recipe(
+        arch: RegimePreset(
             16,
             2,
             {
@@ -117,7 +117,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         recipe = recipes[arch]
         for optimizer in _optimizers(request, arch, data):
             training = recipe.training[optimizer]
-            setting = Setting(
+            setting = RegimeSetting(
                 experiment=NAME,
                 arch=arch,
                 width=request.width or recipe.width,
@@ -130,11 +130,11 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     return jobs
 
 
-def recipes_for(request: Request, data: Dataset) -> Mapping[str, Recipe]:
+def recipes_for(request: Request, data: Dataset) -> Mapping[str, RegimePreset]:
     """The recipes of the preset; those of the cpu preset depend on the data's size."""
     if request.preset == "paper":
-        return PAPER
-    return SMALL if is_small(data) else LARGE
+        return PAPER_PRESET
+    return SMALL_PRESET if is_small(data) else LARGE_PRESET
 
 
 def _training(request: Request, preset: TrainSettings, n_train: int, seed: int) -> TrainSettings:

@@ -159,14 +159,18 @@ def _gain_table(groups: Sequence[Sequence[RunRecord]]) -> Table:
 
 def _gain(records: Sequence[RunRecord], more: str, less: str) -> str:
     """Mean difference of two regimes over the seeds for which both finished."""
+    return points(*_mean_and_sd(differences(records, more, less)))
+
+
+def differences(records: Sequence[RunRecord], more: str, less: str) -> list[float]:
+    """Accuracy in one regime minus that in another, for each seed with which both finished."""
     scores = {
         (record.kind, record.seed): record.test_accuracy
         for record in records
         if record.test_accuracy is not None
     }
-    differences = [
+    return [
         score - scores[less, seed]
         for (kind, seed), score in scores.items()
         if kind == more and (less, seed) in scores
     ]
-    return points(*_mean_and_sd(differences))

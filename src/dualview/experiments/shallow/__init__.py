@@ -22,7 +22,7 @@ EXPERIMENT = Experiment(
     "then, that the DLGN’s gates are decided by a deep one (DLGN) rather than by one linear map "
     "for each layer (DLGN-SF)?",
     source=DLGN_PAPER,
-    duration="digits: 1 minute; CIFAR-10: 40 minutes",
+    duration="digits: 5 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.shallow.plan"),
     tables=tables.tables,

@@ -11,7 +11,8 @@ from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.recipes import setting
-from dualview.experiments.shallow.tables import KINDS
+from dualview.experiments.shallow.tables import COMPARED_KINDS
+from dualview.files.user_code import own_name
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -27,11 +28,15 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     for arch in architectures:
         one = setting(NAME, arch, request, data)
         variants = [
-            replace(variant, title=f"{architecture_name(arch)}, {variant.title}")
-            for kind in chosen_kinds(request, KINDS)
+            replace(
+                variant,
+                title=f"{architecture_name(arch)}, {variant.title}",
+                options={**variant.options, **one.options},
+            )
+            for kind in chosen_kinds(request, COMPARED_KINDS)
             for variant in (of_kind(one.comparison, kind, one.data),)
         ]
         jobs += classifier_jobs(
-            one.comparison, variants, out, one.data, prefix=f"{arch}-", scale=one.scale
+            one.comparison, variants, out, one.data, prefix=f"{own_name(arch)}-", scale=one.scale
         )
     return sorted(jobs, key=lambda job: job.seed)

@@ -9,7 +9,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import network_cells, summarise
 from dualview.experiments.tables import Table
 
-KINDS = ("dnn", "dlgn", "dlgn-sf")
+COMPARED_KINDS = ("dnn", "dlgn", "dlgn-sf")
 
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
@@ -31,4 +31,4 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 
 
 def _place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-    return architecture_place(record.architecture), KINDS.index(record.kind), record.seed
+    return architecture_place(record.architecture), COMPARED_KINDS.index(record.kind), record.seed

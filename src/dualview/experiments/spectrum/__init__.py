@@ -22,7 +22,7 @@ EXPERIMENT = Experiment(
     question="Is the DLGN a universal spectral approximator? Which frequencies of a function, and "
     "which of an image, do DNN, DGN and DLGN learn, and what do the DLGN’s filters let through?",
     source=f"{DLGN_PAPER}, the question it ends on; no numbers are published",
-    duration="digits: 6 minutes; CIFAR-10: 60 minutes",
+    duration="digits: 8 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.spectrum.plan"),
     tables=tables.tables,

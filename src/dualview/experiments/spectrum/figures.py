@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dualview.experiments.records import RunRecord
 from dualview.experiments.spectrum.scores import (
     BAND_NAMES,
-    KINDS,
+    COMPARED_KINDS,
     explained,
     kinds_of,
     of_dimension,
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import heading, panel, spread
+from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ CAPTIONS: Mapping[str, str] = {
     **{
         f"functions-{d}d-{kind}": f"{d}-D functions, {kind_name(kind)}. {_COURSE}"
         for d in (1, 2)
-        for kind in KINDS
+        for kind in COMPARED_KINDS
     },
     "image-bands": "Test accuracy on the images as they are, on their low and on their high "
     "frequencies. A marker is one seed, a bar their mean.",
@@ -68,7 +68,7 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     for band in BAND_NAMES:
         own = [r for r in images if r.measurements["band"] == band and "spectra" in r.measurements]
         if own:
-            found[f"filters-{band}"] = filter_spectra(own)
+            found[f"filters-{band}"] = filter_spectra_figure(own)
     return found
 
 
@@ -82,7 +82,7 @@ def by_frequency(runs: Sequence[RunRecord]) -> Figure:
             _draw_kind(axes, kind, frequencies, [run for run in runs if run.kind == kind])
         _frequency_ticks(axes, frequencies)
         axes.set_xlabel("periods on the unit interval, k", color=LIGHT["muted"])
-        heading(axes, f"R² of {runs[0].data}")
+        panel_heading(axes, f"R² of {runs[0].data}")
         axes.legend(frameon=False, fontsize="small")
     return figure
 
@@ -129,15 +129,6 @@ def _frequency_ticks(axes: Axes, frequencies: Sequence[int]) -> None:
     axes.grid(axis="x", visible=False)
 
 
-def _plain_log_ticks(axis: Any) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten, written as plain decimals."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_locator(NullLocator())
-
-
 def over_epochs(runs: Sequence[RunRecord]) -> Figure:
     """R2 over the epochs of one kind of network: a line for each frequency, named at its end."""
     style = kind_style(runs[0].kind)
@@ -151,11 +142,11 @@ def over_epochs(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xscale("log")
         for curve in curves:  # the untrained network, epoch 0, has no place on the scale
             axes.plot(epochs[1:], curve[1:], color=style.light, lw=1.5)
-        _plain_log_ticks(axes.xaxis)
+        plain_log_ticks(axes.xaxis)
         axes.set_ylim(-0.12, 1.05)
         _label_ends(axes, [f"k = {k}" for k in frequencies], [curve[-1] for curve in curves])
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
-        heading(axes, f"R² of {runs[0].data}, {kind_name(runs[0].kind)}")
+        panel_heading(axes, f"R² of {runs[0].data}, {kind_name(runs[0].kind)}")
     return figure
 
 
@@ -196,7 +187,7 @@ def by_band(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xlim(-0.6, len(bands) - 0.4)
         axes.tick_params(axis="x", length=0, labelcolor=LIGHT["ink"])
         axes.grid(axis="x", visible=False)
-        heading(axes, "Test accuracy, %")
+        panel_heading(axes, "Test accuracy, %")
         axes.legend(frameon=False, fontsize="small")
     return figure
 
@@ -218,20 +209,20 @@ def _draw_scores(axes: Axes, kind: str, x: float, scores: Sequence[float], *, na
     )
 
 
-def filter_spectra(runs: Sequence[RunRecord]) -> Figure:
+def filter_spectra_figure(runs: Sequence[RunRecord]) -> Figure:
     """Radially averaged power of each layer's composed filter, before and after training."""
     style = kind_style(runs[0].kind)
     after, before = (_mean_spectra(runs, name) for name in ("spectra", "spectra_initial"))
     with house_style():
         figure, axes = panel(5.2, HEIGHT, left=0.56, right=0.85, bottom=BOTTOM, top=TOP)
         axes.set_yscale("log")
-        _plain_log_ticks(axes.yaxis)
+        plain_log_ticks(axes.yaxis)
         for layer, (old, new) in enumerate(zip(before, after, strict=True)):
             weight = 0.9 + 0.4 * layer
             axes.plot(range(len(old)), old, color=LIGHT["muted"], lw=weight, ls=":")
             axes.plot(range(len(new)), new, color=style.light, lw=weight)
         axes.set_xlabel("radius, cycles an image", color=LIGHT["muted"])
-        heading(axes, "Power of the composed filters, relative (log scale)")
+        panel_heading(axes, "Power of the composed filters, relative (log scale)")
         axes.grid(axis="x", visible=False)
         axes.margins(x=0.02)
         axes.autoscale_view()

@@ -29,7 +29,7 @@ from dualview.experiments.networks import count_parameters
 from dualview.experiments.records import RunRecord, provenance
 from dualview.experiments.spectrum.filters import affine_gates
 from dualview.experiments.spectrum.networks import function_network
-from dualview.experiments.spectrum.regression import Course, Fit, Parameters, fit
+from dualview.experiments.spectrum.regression import Course, Fit, Weights, fit
 from dualview.experiments.spectrum.targets import target, unseen_points
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, cpu_threads
@@ -68,10 +68,10 @@ class FunctionPreset:
     threads: int | None = None
 
 
-CPU = FunctionPreset(
+CPU_PRESET = FunctionPreset(
     {1: Line((1, 2, 4, 8, 16, 32), 1024, 600), 2: Line((1, 2, 4, 8), 64, 125)}, threads=1
 )
-PAPER = FunctionPreset(
+PAPER_PRESET = FunctionPreset(
     {1: Line((1, 2, 4, 8, 16, 32, 64), 4096, 1000), 2: Line((1, 2, 4, 8, 16), 128, 250)},
     seeds=5,
     width=256,
@@ -212,7 +212,7 @@ def _finite(value: float) -> float | None:
 # ----------------------------------------------------------------------------------- a DLGN's gates
 
 
-def _trained_gates(net: nn.Module, parameters: Parameters, task: Fit) -> dict[str, Any]:
+def _trained_gates(net: nn.Module, parameters: Weights, task: Fit) -> dict[str, Any]:
     """The gates of each frequency's network, entry by entry; nothing where one has none to tell."""
     taken = []
     for place in range(len(task.frequencies)):

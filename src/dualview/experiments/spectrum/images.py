@@ -48,11 +48,11 @@ class ImagePreset:
     beta: float = 4.0
 
 
-SMALL = ImagePreset(
+SMALL_PRESET = ImagePreset(
     16, TrainSettings(epochs=20, batch_size=64, learning_rate=4e-3, threads=1), seeds=3
 )
-LARGE = ImagePreset(16, TrainSettings(epochs=6, batch_size=128, learning_rate=4e-3), seeds=1)
-PAPER = ImagePreset(
+LARGE_PRESET = ImagePreset(16, TrainSettings(epochs=6, batch_size=128, learning_rate=4e-3), seeds=1)
+PAPER_PRESET = ImagePreset(
     128,
     TrainSettings(epochs=32, batch_size=128, learning_rate=3e-4, schedule="constant"),
     seeds=5,

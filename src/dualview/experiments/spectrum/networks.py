@@ -73,6 +73,7 @@ def _taken_apart(
             plain.eval(),
             cast(Any, kind),
             gate=SoftGate(beta),
+            weights="fresh",
             example_input=example,
             seed=seed,
         ).train()

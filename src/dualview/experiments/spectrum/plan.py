@@ -9,7 +9,7 @@ from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images
-from dualview.experiments.spectrum.scores import KINDS
+from dualview.experiments.spectrum.scores import COMPARED_KINDS
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -25,10 +25,10 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         SettingsError: a kind is none of the experiment's.
     """
     paper = request.preset == "paper"
-    functions = spectrum_functions.PAPER if paper else spectrum_functions.CPU
-    small = spectrum_images.SMALL if is_small(data) else spectrum_images.LARGE
-    images = spectrum_images.PAPER if paper else small
-    chosen = chosen_kinds(request, KINDS)
+    functions = spectrum_functions.PAPER_PRESET if paper else spectrum_functions.CPU_PRESET
+    small = spectrum_images.SMALL_PRESET if is_small(data) else spectrum_images.LARGE_PRESET
+    images = spectrum_images.PAPER_PRESET if paper else small
+    chosen = chosen_kinds(request, COMPARED_KINDS)
     on_images = chosen if request.kinds else ON_IMAGES
     jobs: list[Job] = []
     for seed in range(request.seeds or functions.seeds):

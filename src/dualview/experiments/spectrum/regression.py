@@ -35,10 +35,10 @@ from dualview.training.interruption import terminable
 from dualview.training.optimisation import cosine
 from dualview.training.threads import use_threads
 
-MEASUREMENTS = 40
+MEASURED_TIMES = 40
 """At most so many a fit, at distances that grow with the epochs."""
 
-Parameters = dict[str, Tensor]
+Weights = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Course:
     seconds: float
 
 
-def fit(net: nn.Module, task: Fit, folder: Path, watcher: Watcher) -> tuple[Parameters, Course]:
+def fit(net: nn.Module, task: Fit, folder: Path, watcher: Watcher) -> tuple[Weights, Course]:
     """Learn all frequencies from the parameters of `net`; go on from the folder's checkpoint.
 
     Args:
@@ -111,11 +111,11 @@ def fit(net: nn.Module, task: Fit, folder: Path, watcher: Watcher) -> tuple[Para
 
 def _train(
     net: nn.Module,
-    parameters: Parameters,
+    parameters: Weights,
     optimiser: torch.optim.Optimizer,
     task: Fit,
     course: Course,
-    save: Callable[[Parameters, torch.optim.Optimizer, Course], None],
+    save: Callable[[Weights, torch.optim.Optimizer, Course], None],
     watcher: Watcher,
 ) -> None:
     train, test = (_examples(points, task) for points in (train_points, unseen_points))
@@ -142,17 +142,17 @@ def _train(
             save(parameters, optimiser, course)
 
 
-def errors(net: nn.Module, parameters: Parameters, x: Tensor, y: Tensor) -> Tensor:
+def errors(net: nn.Module, parameters: Weights, x: Tensor, y: Tensor) -> Tensor:
     """Mean squared error of each network on its own target: (f,) from x (n, d) and y (f, n)."""
 
-    def outputs(own: Parameters) -> Tensor:
+    def outputs(own: Weights) -> Tensor:
         out: Tensor = functional_call(net, own, (x,))
         return out[:, 0]
 
     return (vmap(outputs)(parameters) - y).square().mean(1)
 
 
-def measured_epochs(epochs: int, most: int = MEASUREMENTS) -> list[int]:
+def measured_epochs(epochs: int, most: int = MEASURED_TIMES) -> list[int]:
     """When a fit is measured after its start: at distances that grow, and at its end.
 
     >>> measured_epochs(100, 6)
@@ -175,7 +175,7 @@ def _order(seed: int, epoch: int, n: int) -> Tensor:
 
 def _measure(
     net: nn.Module,
-    parameters: Parameters,
+    parameters: Weights,
     epoch: int,
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
@@ -193,7 +193,7 @@ def _measure(
 def _save(
     path: Path,
     job: Mapping[str, Any],
-    parameters: Parameters,
+    parameters: Weights,
     optimiser: torch.optim.Optimizer,
     course: Course,
 ) -> None:
@@ -206,7 +206,7 @@ def _save(
 
 
 def _resumed(
-    path: Path, job: Mapping[str, Any], parameters: Parameters, optimiser: torch.optim.Optimizer
+    path: Path, job: Mapping[str, Any], parameters: Weights, optimiser: torch.optim.Optimizer
 ) -> Course:
     """Put the checkpoint's state in place; the empty course where there is none."""
     state = read_checkpoint(path, job)

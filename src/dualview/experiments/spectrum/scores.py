@@ -9,7 +9,7 @@ from dualview.experiments.records import RunRecord
 THRESHOLDS = (0.5, 0.9, 0.99)
 """Of R2."""
 
-KINDS = ("dnn", "dgn", "dlgn")
+COMPARED_KINDS = ("dnn", "dgn", "dlgn")
 """In the order of tables. None reads the constant 1: circular padding leaves nothing of it that a
 first layer's batch norm could scale."""
 
@@ -29,7 +29,7 @@ def of_images(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 def kinds_of(runs: Sequence[RunRecord]) -> list[str]:
     """The kinds that are there, in the experiment's order."""
-    return [kind for kind in KINDS if any(run.kind == kind for run in runs)]
+    return [kind for kind in COMPARED_KINDS if any(run.kind == kind for run in runs)]
 
 
 def explained(run: RunRecord) -> list[list[float | None]]:

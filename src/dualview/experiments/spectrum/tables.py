@@ -124,7 +124,7 @@ def _images_table(runs: Sequence[RunRecord]) -> Table:
         for band in bands:
             row = rows.get((kind, data[band]))
             cells.append(percent(row.accuracy_mean, row.accuracy_sd) if row else "–")
-            cells.append(percent(row.recovered_mean, row.recovered_sd) if row else "–")
+            cells.append(row.recovered if row else "–")
         lines.append((kind_name(kind), *cells))
     columns = [
         text for band in bands for text in (f"{BAND_NAMES[band].capitalize()}, %", "Recovered, %")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
-from dualview.experiments.theory.models import convolutions, gated, normal, scales
+from dualview.experiments.theory.models import convolutions, normal, scales, taken_apart
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import DIFFERENT, Pair, Settings, Sides, Statement
 from dualview.path_enumeration import recursive_npk
@@ -19,7 +19,7 @@ V_CV, V_FC = 0.3, 0.7
 
 def invariance(settings: Settings) -> Sides:
     """The kernel with every rotation of x' against the kernel with x'."""
-    net, x = gated(convolutions((2, 8, 8), (1,)), "dlgn"), normal(3, 2, 4, 3)
+    net, x = taken_apart(convolutions((2, 8, 8), (1,)), "dlgn"), normal(3, 2, 4, 3)
     expected = recursive_npk(net, x)
     pairs = [
         Pair(npk(net, x, rotated, normalise=False), expected, label=f"rotation {r}")
@@ -30,7 +30,7 @@ def invariance(settings: Settings) -> Sides:
 
 def broken_invariance(settings: Settings) -> Sides:
     """The same for one rotation under zero padding."""
-    net = gated(convolutions((2, 8, 8), (1,), padding="zeros"), "dlgn")
+    net = taken_apart(convolutions((2, 8, 8), (1,), padding="zeros"), "dlgn")
     x = normal(3, 2, 4, 3)
     shifted = npk(net, x, x.roll(1, 3), normalise=False)
     return Sides((Pair(shifted, recursive_npk(net, x)),), 9)
@@ -40,7 +40,7 @@ def kernel_from_rotations(settings: Settings) -> Sides:
     """The library's kernel against the sum over rotations of paths counted one by one."""
     pairs = []
     for label, dense in (("one dense layer", (1,)), ("two dense layers", (6, 1))):
-        net = gated(convolutions((2, 6, 6), dense), "dgn", gate="hard")
+        net = taken_apart(convolutions((2, 6, 6), dense), "dgn", gate="hard")
         x = _alive(net, 3)
         pairs.append(Pair(npk(net, x, normalise=False), _rotation_sums(net, x), label=label))
     return Sides(tuple(pairs), 2 * 9)
@@ -50,7 +50,7 @@ def ntk_from_rotations(settings: Settings) -> Sides:
     """The library's expected NTK against beta times that sum."""
     pairs = []
     for label, dense in (("one dense layer", (1,)), ("two dense layers", (6, 1))):
-        net = gated(convolutions((2, 6, 6), dense), "dgn", gate="hard")
+        net = taken_apart(convolutions((2, 6, 6), dense), "dgn", gate="hard")
         x = _alive(net, 3)
         beta = closed_forms.beta(2, len(dense), V_CV, V_FC)
         found = expected_ntk(net, x, c=scales(net, _variances(net)))
@@ -60,7 +60,7 @@ def ntk_from_rotations(settings: Settings) -> Sides:
 
 def ntk_over_signs(settings: Settings) -> Sides:
     """The mean NTK over all signs of a tiny network against beta times the sum."""
-    net, x = gated(convolutions((1, 2, 1), (1,), dims=1), "dlgn"), normal(3, 1, 4)
+    net, x = taken_apart(convolutions((1, 2, 1), (1,), dims=1), "dlgn"), normal(3, 1, 4)
     found = sign_averages(net, x, _variances(net))
     expected = closed_forms.beta(2, 1, V_CV, V_FC) * _rotation_sums(net, x)
     return Sides((Pair(found.tangents[0, 0], expected),), found.patterns, "sign patterns")

@@ -8,7 +8,7 @@ import torch
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
-from dualview.experiments.theory.models import chain, convolutions, gated, normal, scales
+from dualview.experiments.theory.models import chain, convolutions, normal, scales, taken_apart
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import DIFFERENT, Pair, Settings, Sides, Statement
 from dualview.path_enumeration import recursive_npk
@@ -16,7 +16,7 @@ from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import expected_ntk, npk
 
 DEPTHS = (2, 3, 4, 5, 6)
-KINDS = {"DLGN, soft gates": ("dlgn", "soft"), "DGN, hard gates": ("dgn", "hard")}
+NETWORKS = {"DLGN, soft gates": ("dlgn", "soft"), "DGN, hard gates": ("dgn", "hard")}
 VARIANCE = 0.3
 
 
@@ -26,8 +26,8 @@ VARIANCE = 0.3
 def fully_connected(settings: Settings) -> Sides:
     """The library's kernel against the product of overlaps, for several depths and both gates."""
     pairs = []
-    for (label, (kind, gate)), depth in itertools.product(KINDS.items(), DEPTHS):
-        net = gated(chain((6, *[16] * (depth - 1), 2)), kind, gate=gate)
+    for (label, (kind, gate)), depth in itertools.product(NETWORKS.items(), DEPTHS):
+        net = taken_apart(chain((6, *[16] * (depth - 1), 2)), kind, gate=gate)
         x = normal(5, 6)
         expected = closed_forms.fully_connected_npk(x, net.gates(x))
         pairs.append(Pair(npk(net, x, normalise=False), expected, label=f"{label}, depth {depth}"))
@@ -36,7 +36,7 @@ def fully_connected(settings: Settings) -> Sides:
 
 def constant_input(settings: Settings) -> Sides:
     """The same with the constant 1 as input of the weights network."""
-    net = gated(chain((6, 16, 16, 2)), "dgn", gate="hard", weights_input="ones")
+    net = taken_apart(chain((6, 16, 16, 2)), "dgn", gate="hard", weights_input="ones")
     x = normal(5, 6)
     expected = closed_forms.fully_connected_npk(torch.ones_like(x), net.gates(x))
     return _entries([Pair(npk(net, x, normalise=False), expected)])
@@ -45,7 +45,7 @@ def constant_input(settings: Settings) -> Sides:
 def normalised(settings: Settings) -> Sides:
     """The normalised kernel: every factor divided by its width, the input's included."""
     widths = (6, 8, 12, 16)
-    net = gated(chain((*widths, 2)), "dgn", gate="hard")
+    net = taken_apart(chain((*widths, 2)), "dgn", gate="hard")
     x = normal(5, 6)
     expected = closed_forms.input_products(x) / widths[0]
     for overlap, width in zip(closed_forms.overlaps(net.gates(x)), widths[1:], strict=True):
@@ -59,7 +59,7 @@ def permuted_layers(settings: Settings) -> Sides:
     expected = None
     pairs = []
     for order in itertools.permutations(range(3)):
-        net = gated(model, "dlgn", gate_order=order)
+        net = taken_apart(model, "dlgn", gate_order=order)
         if expected is None:
             expected = closed_forms.fully_connected_npk(x, net.gates(x))
         pairs.append(Pair(npk(net, x, normalise=False), expected, label=f"order {order}"))
@@ -69,7 +69,7 @@ def permuted_layers(settings: Settings) -> Sides:
 def permuted_convolutions(settings: Settings) -> Sides:
     """Two orders of the gate layers of a convolutional network."""
     model, x = convolutions((2, 6, 6, 6), (1,), padding="zeros").double(), normal(4, 2, 4, 4)
-    one, other = (gated(model, "dlgn", gate_order=order) for order in ((0, 1, 2), (2, 0, 1)))
+    one, other = (taken_apart(model, "dlgn", gate_order=order) for order in ((0, 1, 2), (2, 0, 1)))
     return _entries([Pair(npk(one, x, normalise=False), recursive_npk(other, x))])
 
 
@@ -78,7 +78,7 @@ def permuted_convolutions(settings: Settings) -> Sides:
 
 def _tiny(outputs: int) -> GatedNetwork:
     """Three weight layers of 8 + 2 x outputs weights, soft gates."""
-    return gated(chain((2, 2, 2, outputs)), "dlgn")
+    return taken_apart(chain((2, 2, 2, outputs)), "dlgn")
 
 
 def ntk_formula(settings: Settings) -> Sides:
@@ -93,8 +93,8 @@ def ntk_formula(settings: Settings) -> Sides:
 def ntk_library(settings: Settings) -> Sides:
     """The library's expected NTK against the formula, for several depths."""
     pairs = []
-    for (label, (kind, gate)), depth in itertools.product(KINDS.items(), DEPTHS):
-        net = gated(chain((6, *[16] * (depth - 1), 2)), kind, gate=gate)
+    for (label, (kind, gate)), depth in itertools.product(NETWORKS.items(), DEPTHS):
+        net = taken_apart(chain((6, *[16] * (depth - 1), 2)), kind, gate=gate)
         x = normal(5, 6)
         kernel = closed_forms.fully_connected_npk(x, net.gates(x))
         expected = closed_forms.fully_connected_ntk(kernel, depth, VARIANCE)
@@ -125,7 +125,7 @@ def covariance_formula(settings: Settings) -> Sides:
 def covariance_sampled(settings: Settings) -> Sides:
     """The mean of f f' over normal weights against the formula."""
     depth, draws = 4, settings.draws(4000)
-    net, x = gated(chain((6, 16, 16, 16, 1)), "dgn", gate="hard"), normal(4, 6)
+    net, x = taken_apart(chain((6, 16, 16, 16, 1)), "dgn", gate="hard"), normal(4, 6)
     outputs = npk_features(net, x, draws, seed=settings.seed, per_draw=1) * draws**0.5
     products = outputs[:, None] * outputs[None]  # (n, n, draws)
     kernel = closed_forms.fully_connected_npk(x, net.gates(x))

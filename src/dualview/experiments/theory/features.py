@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dualview.architectures import ResNet
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory.measurement import Measurement, Sample
-from dualview.experiments.theory.models import gated, normal, parameter_names
+from dualview.experiments.theory.models import normal, parameter_names, taken_apart
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.path_enumeration import enumerated_npk
 from dualview.path_kernel.features import npk_features
@@ -35,7 +35,7 @@ def unbiased(settings: Settings) -> Sides:
 
 def without_rule(settings: Settings) -> Sides:
     """The same for a network that the rules refuse, against enumerated paths."""
-    net, x = gated(Transposing(), "dlgn"), normal(3, 2, 3)
+    net, x = taken_apart(Transposing(), "dlgn"), normal(3, 2, 3)
     names = parameter_names(net)
     fan_ins = {name: net.weights_network.get_parameter(name)[0].numel() for name in names.values()}
     variances = {name: 1 / inputs for name, inputs in fan_ins.items()}
@@ -69,7 +69,7 @@ class Transposing(nn.Module):
 
 
 def _residual() -> GatedNetwork:
-    return gated(ResNet(1, 1, (2, 6, 6), 4, False), "dlgn")
+    return taken_apart(ResNet(1, 1, (2, 6, 6), 4, False), "dlgn")
 
 
 def measure(settings: Settings, per_draw: int) -> Measurement:

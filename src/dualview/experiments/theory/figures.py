@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
 from dualview.experiments.theory.measurement import CurveRecord
-from dualview.pages.axes import spread
+from dualview.pages.axes import plain_log_ticks, spread
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -100,15 +100,13 @@ def _draw(axes: Axes, curve: CurveRecord, beside: float) -> None:
 
 
 def _ticks(axes: Axes, curves: Sequence[CurveRecord]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     sizes = sorted({point.size for curve in curves for point in curve.points})
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_log_ticks(axes.yaxis)
     axes.tick_params(length=3, width=0.7)
     axes.grid(axis="x", visible=False)
 

@@ -11,8 +11,8 @@ import functools
 
 from torch import nn
 
-from dualview.experiments.theory.models import gated, normal, scales, unequal_variances
-from dualview.experiments.theory.rule_networks import RULES, Rule
+from dualview.experiments.theory.models import normal, scales, taken_apart, unequal_variances
+from dualview.experiments.theory.rule_networks import TRIED_RULES, TriedRule
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.path_enumeration import (
@@ -29,11 +29,11 @@ FEW_PATHS = 4_000
 EXAMPLES = 3
 
 
-def rule(settings: Settings, of: Rule) -> Sides:
+def rule(settings: Settings, of: TriedRule) -> Sides:
     """The library's kernels against those of the enumeration, for every network of the rule."""
     pairs = []
     for label, factory in of.models.items():
-        net = gated(factory(), **{"kind": "dlgn", **of.converted})
+        net = taken_apart(factory(), **{"kind": "dlgn", **of.converted})
         x = normal(EXAMPLES, *of.shape)
         few = count_paths(net, of.shape) <= FEW_PATHS
         by_hand = enumerated_npk if few else recursive_npk
@@ -53,14 +53,14 @@ def rule(settings: Settings, of: Rule) -> Sides:
 def uncorrelated_channels(settings: Settings) -> Sides:
     """Mean of z_i z'_j for different channels of one convolution's output, over all signs."""
     layers = [nn.Conv1d(1, 2, 2, bias=False), nn.ReLU(), nn.Conv1d(2, 2, 2, bias=False)]
-    net, x = gated(nn.Sequential(*layers, nn.Flatten()), "dlgn"), normal(3, 1, 3)
+    net, x = taken_apart(nn.Sequential(*layers, nn.Flatten()), "dlgn"), normal(3, 1, 3)
     found = sign_averages(net, x, 0.3)
     blocks, scale = found.outputs, float(found.outputs[0, 0].abs().max())
     pair = Pair(blocks[0, 1], 0 * blocks[0, 1], scale=scale)
     return Sides((pair,), found.patterns, "sign patterns")
 
 
-def _statement(of: Rule) -> Statement:
+def _statement(of: TriedRule) -> Statement:
     return Statement(
         name=of.name,
         section="4.5",
@@ -85,5 +85,5 @@ STATEMENTS = (
         right="0",
         compute=uncorrelated_channels,
     ),
-    *(_statement(of) for of in RULES),
+    *(_statement(of) for of in TRIED_RULES),
 )

@@ -12,7 +12,7 @@ from dualview.architectures import ARCHITECTURES, WITHOUT_DLGN, ResNet
 from dualview.conversion.activations import GATE_OF_MODULE
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
-from dualview.experiments.theory.models import chain, enliven, gated, normal
+from dualview.experiments.theory.models import chain, enliven, normal, taken_apart
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
@@ -67,7 +67,7 @@ def dual_form(settings: Settings) -> Sides:
         size = SIZES.get(name, 6)
         model = enliven(factory(3, (2, size, size), 8)).double().eval()
         x = normal(3, 2, size, size)
-        pairs.append(Pair(gated(model, "dnn")(x), model(x), label=name))
+        pairs.append(Pair(taken_apart(model, "dnn")(x), model(x), label=name))
     return _entries(pairs)
 
 
@@ -79,7 +79,7 @@ def dual_form_of_activations(settings: Settings) -> Sides:
         layers = [nn.Conv2d(2, 4, 3, padding=1), first, nn.Conv2d(4, 4, 3, 2), second]
         model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3)).double()
         x = normal(4, 2, 5, 5)
-        pairs.append(Pair(gated(model, "dnn")(x), model(x), label=kind.__name__))
+        pairs.append(Pair(taken_apart(model, "dnn")(x), model(x), label=kind.__name__))
     return _entries(pairs)
 
 
@@ -87,7 +87,7 @@ def definitions(settings: Settings) -> Sides:
     """DGN, DLGN and DLGN-SF against matrix products as section 2 writes them."""
     pairs = []
     for kind, weights_input in itertools.product(("dgn", "dlgn", "dlgn-sf"), ("data", "ones")):
-        net = gated(chain((3, 5, 6, 4, 2)), kind, weights_input=weights_input)
+        net = taken_apart(chain((3, 5, 6, 4, 2)), kind, weights_input=weights_input)
         x = normal(4, 3)
         label = f"{kind}, {weights_input}"
         pairs.append(Pair(net(x), _by_definition(net, kind, weights_input, x), label=label))
@@ -115,7 +115,7 @@ def paths_of_dense_networks(settings: Settings) -> Sides:
     """f(x) against the sum over paths, each spelled out: one coordinate and one unit per layer."""
     pairs = []
     for kind in ("dnn", "dgn", "dlgn"):
-        net = gated(chain((3, 6, 5, 4, 2)), kind)
+        net = taken_apart(chain((3, 6, 5, 4, 2)), kind)
         x = normal(4, 3)
         weights = [p.detach() for p in net.weights_network.parameters()]
         pairs.append(Pair(net(x), _sum_over_paths(x, net.gates(x), weights), label=kind))
@@ -163,9 +163,9 @@ def _enumerable() -> dict[str, tuple[GatedNetwork, Tensor]]:
     convolutional = nn.Sequential(circular, nn.ReLU(), strided, *pooled)
     residual = ResNet(1, 2, (1, 1, 2), 1, False)
     return {
-        "dense with biases": (gated(dense, "dlgn"), normal(4, 3)),
-        "convolutional with biases": (gated(convolutional, "dlgn"), normal(3, 1, 4, 4)),
-        "residual": (gated(_with_biases(residual), "dlgn"), normal(3, 1, 1, 2)),
+        "dense with biases": (taken_apart(dense, "dlgn"), normal(4, 3)),
+        "convolutional with biases": (taken_apart(convolutional, "dlgn"), normal(3, 1, 4, 4)),
+        "residual": (taken_apart(_with_biases(residual), "dlgn"), normal(3, 1, 1, 2)),
     }
 
 
@@ -186,7 +186,7 @@ def affine_preactivations(settings: Settings) -> Sides:
         if name in WITHOUT_DLGN or (settings.quick and name in DEEP):
             continue
         size = SIZES.get(name, 6)
-        net = gated(enliven(factory(3, (2, size, size), 4)), "dlgn")
+        net = taken_apart(enliven(factory(3, (2, size, size), 4)), "dlgn")
         x, y = normal(2, 2, size, size), normal(2, 2, size, size)
         sums, shifts, plain, zero = (
             net.preactivations(v)[-1] for v in (x + y, y, x, torch.zeros_like(x))
@@ -197,7 +197,7 @@ def affine_preactivations(settings: Settings) -> Sides:
 
 def regression_in_path_space(settings: Settings) -> Sides:
     """Kernel ridge regression on the NPK against ridge regression on the path features."""
-    net = gated(chain((3, 4, 3, 1)), "dlgn")
+    net = taken_apart(chain((3, 4, 3, 1)), "dlgn")
     x, new, targets = normal(12, 3), normal(6, 3), normal(12)
     penalty = 0.1
     kernel = npk(net, x, normalise=False)

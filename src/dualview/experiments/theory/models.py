@@ -27,9 +27,10 @@ def normal(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def gated(model: nn.Module, kind: str = "dlgn", **options: Any) -> GatedNetwork:
+def taken_apart(model: nn.Module, kind: str = "dlgn", **options: Any) -> GatedNetwork:
     """`model` taken apart, in float64 and evaluation mode."""
-    return disentangle(model.double().eval(), kind, **options)  # type: ignore[arg-type]
+    drawn = {} if kind == "dnn" else {"weights": "fresh"}
+    return disentangle(model.double().eval(), kind, **drawn, **options)  # type: ignore[arg-type]
 
 
 def chain(widths: Sequence[int]) -> nn.Sequential:

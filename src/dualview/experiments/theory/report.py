@@ -15,25 +15,25 @@ from dualview.experiments.theory.run import SECTIONS, TheoryRecord
 from dualview.experiments.theory.statement import EXACT, MOST_STANDARD_ERRORS, StatementRecord
 from dualview.experiments.theory.text import bound, number, share, short_verdict
 from dualview.pages.page import (
-    Block,
+    DefinedTerm,
+    DefinedTerms,
     Facts,
     Figures,
     Fold,
     Notice,
     Page,
+    PageBlock,
     Panel,
     Prose,
     Row,
     Section,
     Table,
-    Term,
-    Terms,
     write_page,
 )
 from dualview.pages.style import figure_svg
 
 TITLE = "The theory, tried on numbers"
-COLUMNS = ("Statement", "Left side", "Right side", "Error", "Bound", "Over", "Verdict")
+TABLE_COLUMNS = ("Statement", "Left side", "Right side", "Error", "Bound", "Over", "Verdict")
 
 AXES = {"width": "width of the network", "features": "number of features m"}
 CAPTIONS = {
@@ -116,7 +116,7 @@ def theory_sections(record: TheoryRecord) -> tuple[Section, ...]:
 
 def reading_section(record: TheoryRecord) -> Section:
     """What the columns mean, and what does not hold."""
-    blocks: list[Block] = []
+    blocks: list[PageBlock] = []
     if record.failed:
         items = tuple(_failure(failed) for failed in record.failed)
         blocks.append(Notice("The numbers contradict:", items))
@@ -150,12 +150,14 @@ def _failure(record: StatementRecord) -> str:
 
 
 def _table(statements: Sequence[StatementRecord]) -> Table:
-    return Table(COLUMNS, tuple(Row(_cells(record)) for record in statements), stacks=True)
+    return Table(TABLE_COLUMNS, tuple(Row(_cells(record)) for record in statements), stacks=True)
 
 
 def _words(statements: Sequence[StatementRecord]) -> Fold:
     """What the statements say, and what was computed, behind a fold."""
-    terms = Terms(tuple(Term(record.title, _in_words(record)) for record in statements))
+    terms = DefinedTerms(
+        tuple(DefinedTerm(record.title, _in_words(record)) for record in statements)
+    )
     return Fold("What each says, and how both sides were computed", terms)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
-from dualview.experiments.theory.models import Residual, gated, normal, scales
+from dualview.experiments.theory.models import Residual, normal, scales, taken_apart
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
 from dualview.path_kernel.kernel import expected_ntk, npk
@@ -21,7 +21,7 @@ BYPASSED = range(6)
 
 def ensemble(settings: Settings, bypassed: int) -> Sides:
     """One pass of the library's rules against the sum over all 2^b networks."""
-    net, x = gated(Residual(bypassed, DEPTH, 3, 8), "dlgn"), normal(4, 3)
+    net, x = taken_apart(Residual(bypassed, DEPTH, 3, 8), "dlgn"), normal(4, 3)
     members = _members(net, x, bypassed, DEPTH)
     kernel = sum((member for _, member in members), start=0 * members[0][1])
     pairs = (
@@ -37,7 +37,7 @@ def ensemble(settings: Settings, bypassed: int) -> Sides:
 
 def ensemble_over_signs(settings: Settings) -> Sides:
     """The mean NTK over all signs of a tiny residual network against the ensemble."""
-    net, x = gated(Residual(1, 1, 2, 2), "dlgn"), normal(4, 2)
+    net, x = taken_apart(Residual(1, 1, 2, 2), "dlgn"), normal(4, 2)
     found = sign_averages(net, x, VARIANCE)
     expected = closed_forms.residual_ntk(_members(net, x, 1, 1), 1, VARIANCE)
     return Sides((Pair(found.tangents[0, 0], expected),), found.patterns, "sign patterns")

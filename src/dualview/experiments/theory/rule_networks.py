@@ -25,7 +25,7 @@ Factory = Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
-class Rule:
+class TriedRule:
     """One rule and the networks it is tried in.
 
     Attributes:
@@ -62,7 +62,7 @@ def conv(inputs: int, outputs: int, size: Any = 3, **options: Any) -> Factory:
     return functools.partial(nn.Conv2d, inputs, outputs, size, bias=False, **options)
 
 
-def dense(inputs: int, outputs: int) -> Factory:
+def dense_layer(inputs: int, outputs: int) -> Factory:
     """A dense layer without biases."""
     return functools.partial(nn.Linear, inputs, outputs, bias=False)
 
@@ -75,7 +75,7 @@ def pool(size: int, stride: int) -> Factory:
 def gap(channels: int = 2) -> Factory:
     """Global average pooling and a dense layer."""
     average = functools.partial(nn.AdaptiveAvgPool2d, 1)
-    return row(average, nn.Flatten, dense(channels, 2))
+    return row(average, nn.Flatten, dense_layer(channels, 2))
 
 
 def between(first: Factory) -> Factory:
@@ -118,30 +118,32 @@ def biased() -> nn.Module:
 
 
 TWO_CONVOLUTIONS = row(conv(2, 2, padding=1), nn.ReLU, conv(2, 2), nn.ReLU, gap())
-TWO_DENSE = row(nn.Flatten, dense(32, 4), nn.ReLU, dense(4, 3), nn.ReLU, dense(3, 2))
+TWO_DENSE = row(
+    nn.Flatten, dense_layer(32, 4), nn.ReLU, dense_layer(4, 3), nn.ReLU, dense_layer(3, 2)
+)
 PLAIN = {"convolutions": TWO_CONVOLUTIONS, "dense": TWO_DENSE}
 
-RULES = (
-    Rule(
+TRIED_RULES = (
+    TriedRule(
         name="input",
         title="input: K = 1, M = x",
         text="The input is one term whose factors are the data.",
         models=PLAIN,
     ),
-    Rule(
+    TriedRule(
         name="input-ones",
         title="input: K = 1, M = 1, constant 1",
         text="With a constant-1 input the factors are 1 for every example.",
         models=PLAIN,
         converted={"weights_input": "ones"},
     ),
-    Rule(
+    TriedRule(
         name="zero-padded",
         title="convolution, zero padding",
         text="K′[p, q] = Σδ Σt (Kt · ⟨Mt, M′t⟩)[p + δ, q + δ], and zero outside the image.",
         models={"padding 1": between(conv(2, 2, padding=1)), "none": between(conv(2, 2))},
     ),
-    Rule(
+    TriedRule(
         name="circular",
         title="convolution, circular padding",
         text="The same with positions modulo the image’s size; reflected and repeated borders too.",
@@ -150,7 +152,7 @@ RULES = (
             for mode in ("circular", "reflect", "replicate")
         },
     ),
-    Rule(
+    TriedRule(
         name="stride",
         title="convolution, stride s",
         text="K′[p, q] reads the entries at s p + δ and s q + δ.",
@@ -159,13 +161,13 @@ RULES = (
             for stride in (2, (1, 2))
         },
     ),
-    Rule(
+    TriedRule(
         name="dilation",
         title="convolution, dilation",
         text="Offsets δ are multiples of the dilation.",
         models={"dilation 2": between(conv(2, 2, 2, padding=1, dilation=2))},
     ),
-    Rule(
+    TriedRule(
         name="grouped",
         title="grouped and depthwise convolution",
         text="Channels are summed within their group only; terms are then resolved by channel.",
@@ -176,46 +178,50 @@ RULES = (
             "groups of 2": row(conv(2, 4, 2), nn.ReLU, conv(4, 2, 2, groups=2), nn.ReLU, gap(2)),
         },
     ),
-    Rule(
+    TriedRule(
         name="flatten",
         title="flatten, then linear",
         text="K′ = Σp Σt (Kt · ⟨Mt, M′t⟩)[p, p]: only equal positions meet.",
-        models={"": row(conv(2, 2), nn.ReLU, nn.Flatten, dense(8, 3), nn.ReLU, dense(3, 2))},
+        models={
+            "": row(conv(2, 2), nn.ReLU, nn.Flatten, dense_layer(8, 3), nn.ReLU, dense_layer(3, 2))
+        },
     ),
-    Rule(
+    TriedRule(
         name="gate",
         title="gate: M ← M ⊙ G, soft",
         text="A gate multiplies the factors of every term; here the soft gates of a DGN.",
         models=PLAIN,
         converted={"kind": "dgn", "gate": "soft"},
     ),
-    Rule(
+    TriedRule(
         name="hard-gate",
         title="gate: M ← M ⊙ 1{q > 0}",
         text="The hard gates of a soft-gated network, on request.",
-        models={"": row(conv(2, 6), nn.ReLU, nn.Flatten, dense(24, 6), nn.ReLU, dense(6, 2))},
+        models={
+            "": row(conv(2, 6), nn.ReLU, nn.Flatten, dense_layer(24, 6), nn.ReLU, dense_layer(6, 2))
+        },
         kernel={"gates": "hard"},
     ),
-    Rule(
+    TriedRule(
         name="permuted-gates",
         title="gates of permuted layers",
         text="Gate layers in another order are gates all the same.",
         models={"": row(conv(2, 2, padding=1), nn.ReLU, conv(2, 2, padding=1), nn.ReLU, gap())},
         converted={"gate_order": (1, 0)},
     ),
-    Rule(
+    TriedRule(
         name="addition",
         title="addition: terms side by side",
         text="Branches that end in different weights are uncorrelated; their terms are listed.",
         models={"": meeting(lambda m, x, u: F.relu(m.conv2(u) + m.conv3(u)))},
     ),
-    Rule(
+    TriedRule(
         name="identity-skip",
         title="addition: identity skip, then a gate",
         text="A skip carries the product of its gates along: a term of its own.",
         models={"": meeting(lambda m, x, u: F.relu(m.conv2(u) + u))},
     ),
-    Rule(
+    TriedRule(
         name="option-a",
         title="addition: option-A shortcut",
         text="The skip takes every second position, and zeros in the new channels.",
@@ -229,25 +235,27 @@ RULES = (
             )
         },
     ),
-    Rule(
+    TriedRule(
         name="concatenation",
         title="concatenation of channels",
         text="Every part keeps its terms, zero in the others’ channels.",
         models={"": meeting(lambda m, x, u: torch.cat([u, F.relu(m.conv2(u))], 1), 4)},
     ),
-    Rule(
+    TriedRule(
         name="pooled-weights",
         title="average pooling → weight layer",
         text="K′[p, q] = m⁻² Σu Σv K[u, v]; gated terms are summed over channels first. Pools that "
         "overlap and that do not.",
         models={
-            "before a dense layer": row(conv(2, 2), nn.ReLU, pool(2, 2), nn.Flatten, dense(2, 2)),
+            "before a dense layer": row(
+                conv(2, 2), nn.ReLU, pool(2, 2), nn.Flatten, dense_layer(2, 2)
+            ),
             "overlapping, before a convolution": row(
                 conv(2, 2, padding=1), nn.ReLU, pool(2, 1), conv(2, 2, 2), nn.ReLU, gap()
             ),
         },
     ),
-    Rule(
+    TriedRule(
         name="pooled-gate",
         title="average pooling → gate",
         text="The same on channel-free terms; and, gated before and after, on terms that are not.",
@@ -256,13 +264,13 @@ RULES = (
             "gated": row(conv(2, 2, padding=1), nn.ReLU, pool(2, 2), nn.ReLU, gap()),
         },
     ),
-    Rule(
+    TriedRule(
         name="gap",
         title="global average pooling",
         text="The pooling rule with one window.",
         models={"": row(conv(2, 3, padding=1), nn.ReLU, gap(3))},
     ),
-    Rule(
+    TriedRule(
         name="max-pool",
         title="max pooling by replayed choices",
         text="The gating network’s choice picks a position for every channel and example.",
@@ -278,7 +286,7 @@ RULES = (
         },
         converted={"kind": "dgn", "max_pool": "switch"},
     ),
-    Rule(
+    TriedRule(
         name="batch-norm",
         title="batch norm: M ← M γ / √(var + ε)",
         text="In evaluation mode batch norm is a scale per channel, if asked for.",
@@ -287,14 +295,14 @@ RULES = (
         kernel={"batch_norm": "scale"},
         right=ENTRIES,
     ),
-    Rule(
+    TriedRule(
         name="bias",
         title="bias: one more channel-free term",
         text="A bias of variance 1 is a term that is constant over positions, if asked for.",
         models={"": biased},
         kernel={"biases": True},
     ),
-    Rule(
+    TriedRule(
         name="residual",
         title="post-activation ResNet, every rule",
         text="Zero padding, strided blocks, identity and option-A skips under gates, GAP, and "
@@ -303,7 +311,7 @@ RULES = (
         converted={"kind": "dgn", "gate": "soft"},
         right=ENTRIES,
     ),
-    Rule(
+    TriedRule(
         name="architectures",
         title="FC, VCONV, GCONV, C4GAP",
         text="The papers’ plain architectures, shrunk, as they are built in the library.",

@@ -7,7 +7,7 @@ from dualview.experiments.theory.statement import FAILS, HOLDS, StatementRecord
 
 COLUMNS = (39, 11, 11, 8, 8, 13)
 """Widths of statement, left, right, error, bound and verdict; two spaces between them."""
-NAMES = ("statement", "left", "right", "error", "bound", "verdict")
+CELL_NAMES = ("statement", "left", "right", "error", "bound", "verdict")
 
 HOW_TO_READ = """\
 left, right  one entry in two independent ways: the largest; if the sides disagree, the worst
@@ -18,10 +18,10 @@ se           standard errors by which the worst entry of a Monte Carlo mean is o
 
 def header() -> str:
     """Names of the columns, and a rule."""
-    return _line(NAMES) + "\n" + "  ".join("─" * width for width in COLUMNS)
+    return _line(CELL_NAMES) + "\n" + "  ".join("─" * width for width in COLUMNS)
 
 
-def heading(section: str) -> str:
+def section_heading(section: str) -> str:
     """The line above a section's statements."""
     number = "" if section == "width" else f"{section}  "
     return f"\n{number}{SECTIONS[section]}"

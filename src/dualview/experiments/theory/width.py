@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dualview.experiments.theory.measurement import Measurement, Sample
-from dualview.experiments.theory.models import chain, convolutions, gated, normal
+from dualview.experiments.theory.models import chain, convolutions, normal, taken_apart
 from dualview.experiments.theory.statement import Settings, Sides, Statement
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.kernel import expected_ntk
@@ -68,7 +68,7 @@ def measure(settings: Settings, family: Family) -> Measurement:
 def _sample(settings: Settings, family: Family, width: int, draws: int) -> Sample:
     estimates, expected = [], []
     for network in range(NETWORKS):
-        net = gated(family.build(width), family.kind, gate="hard")
+        net = taken_apart(family.build(width), family.kind, gate="hard")
         x = normal(3, *family.shape)
         exact = expected_ntk(net, x)
         for draw in range(draws // NETWORKS):
@@ -78,7 +78,7 @@ def _sample(settings: Settings, family: Family, width: int, draws: int) -> Sampl
     return Sample(width, torch.stack(estimates), torch.stack(expected))
 
 
-def mean(measurement: Measurement) -> Sides:
+def measured_mean(measurement: Measurement) -> Sides:
     """Mean over draws against the expected NTK, at every width."""
     return measurement.mean_sides()
 
@@ -99,7 +99,7 @@ def _statements(name: str, network: str) -> tuple[Statement, Statement]:
             source="derived",
             left="mean over draws of dv.empirical_ntk",
             right="dv.expected_ntk",
-            compute=mean,
+            compute=measured_mean,
             comparison="mean",
             measurement=name,
         ),

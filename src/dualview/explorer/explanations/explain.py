@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -37,32 +37,10 @@ from dualview.explorer.explanations.records import (
 )
 from dualview.path_attribution.contributions import InputContributions, input_contributions
 from dualview.path_kernel.examples import Gates
+from dualview.progress import Progress, Unseen
 
 if TYPE_CHECKING:
     from dualview.path_kernel.attribution import KernelAttribution
-
-Item = TypeVar("Item")
-
-
-class Watcher(Protocol):
-    """Told how the work goes."""
-
-    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
-        """The items, one by one."""
-
-    def note(self, text: str) -> None:
-        """What begins, and how long it should take."""
-
-
-class Unwatched:
-    """Shows nothing."""
-
-    def over(self, items: Sequence[Item], title: str) -> Iterable[Item]:
-        """The items."""
-        return items
-
-    def note(self, text: str) -> None:
-        """Ignored."""
 
 
 def explain(
@@ -73,7 +51,7 @@ def explain(
     split: str = "test",
     n_train: int | None = None,
     machine_gates: Gates | None = None,
-    watcher: Watcher | None = None,
+    watcher: Progress | None = None,
 ) -> Explanations:
     """What predictions are made of: gates, filters, paths, layers and training examples.
 
@@ -105,7 +83,7 @@ def explain(
     >>> [abs(p.through + p.skips + p.biases - why.total) < 1e-12 for p in why.layers]
     [True, True, True, True, True]
     """
-    watcher = watcher or Unwatched()
+    watcher = watcher or Unseen()
     part: Split = getattr(data, split)
     _check_rows(rows, len(part), split)
     x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
@@ -113,7 +91,7 @@ def explain(
     _check_outputs(exact, x[:1].double())
     first = _examined(net, exact, data, split, rows, x, watcher)
     is_dense = all(layer.is_dense for layer in first.layers)
-    plan = training.plan(is_dense, n_train, machine_gates, len(data.train))
+    plan = training.machine_plan(is_dense, n_train, machine_gates, len(data.train))
     rated = _rated(first, net, data, watcher)
     machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
     examples = rated.examples
@@ -124,7 +102,9 @@ def explain(
     return replace(rated, examples=examples, machine=_compared(machine, examples), notes=notes)
 
 
-def _rated(first: Explanations, net: GatedNetwork, data: Dataset, watcher: Watcher) -> Explanations:
+def _rated(
+    first: Explanations, net: GatedNetwork, data: Dataset, watcher: Progress
+) -> Explanations:
     """The explanations with how often the gates of the channels they show are on."""
     watcher.note(f"how often gates are on, by class, of the {first.split} split")
     rates = rates_of(net, data, getattr(data, first.split))
@@ -142,7 +122,7 @@ def _examined(
     split: str,
     rows: Sequence[int],
     x: Tensor,
-    watcher: Watcher,
+    watcher: Progress,
 ) -> Explanations:
     """Layers, filters and examples, without the kernel machine and the rates over the split.
 

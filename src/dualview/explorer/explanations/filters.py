@@ -51,11 +51,11 @@ def channels_shown(examples: Iterable[ExampleExplanation], layer: int) -> tuple[
 def layer_filters(found: PrimalFilters, channels: Sequence[int]) -> LayerFilters:
     """The filters of some channels of one layer.
 
-    Composed kernels where there are any; else, in a convolutional layer, the filters of the gates
-    in the middle of the map.
+    Composed kernels where there are any that memory allows; else, in a convolutional layer, the
+    filters of the gates in the middle of the map.
     """
     chosen = list(channels)
-    if found.has_channel_kernels:
+    if found.can_compose:
         kernels = found.channel_kernels[chosen].numpy()
         inside = tuple(axis.start for axis in found.interior)
         offsets = _offsets(found, inside)[chosen]

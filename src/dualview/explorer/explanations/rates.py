@@ -13,7 +13,7 @@ from dualview.explorer.explanations.inputs import inputs, spread_rows
 from dualview.explorer.explanations.records import ChannelRates
 from dualview.primal.rates import GateRates, gate_rates
 
-EXAMPLES = 1000
+MOST_EXAMPLES = 1000
 """Counted on, at most: of ten classes, a hundred each."""
 BATCH = 50
 """Examples at a time: wide layers of images have many gates."""
@@ -21,7 +21,7 @@ BATCH = 50
 
 def rates_of(net: GatedNetwork, data: Dataset, part: Split) -> GateRates:
     """How often each gate is on, counted in float32 on examples spread over a split."""
-    rows = spread_rows(EXAMPLES, len(part))
+    rows = spread_rows(MOST_EXAMPLES, len(part))
     own = copy.deepcopy(net).cpu().float().eval()
     batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
     return gate_rates(own, ((inputs(own, data, part, some), part.labels[some]) for some in batches))

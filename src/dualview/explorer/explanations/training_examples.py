@@ -53,10 +53,12 @@ class MachinePlan:
     asked: bool
 
 
-def plan(is_dense: bool, n_train: int | None, gates: Gates | None, available: int) -> MachinePlan:
+def machine_plan(
+    is_dense: bool, n_train: int | None, gates: Gates | None, available: int
+) -> MachinePlan:
     """The machine's size and gates, where they are not asked for.
 
-    >>> plan(is_dense=False, n_train=None, gates=None, available=45_000)
+    >>> machine_plan(is_dense=False, n_train=None, gates=None, available=45_000)
     MachinePlan(n_train=200, gates='hard', asked=False)
     """
     default = DENSE_EXAMPLES if is_dense else OTHER_EXAMPLES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from dualview.path_kernel.gram.block import (
     try_block,
 )
 from dualview.path_kernel.gram.store import Block, GramStore
+from dualview.progress import Terminal, Unseen
 
 log = logging.getLogger("dualview.path_kernel")
 
@@ -55,7 +55,16 @@ def compute(
         log.info("%s", _announcement(job, store, missing, None if "://" in scheduler else count))
     if not missing:
         return
-    with _shown(total, total - len(missing), progress) as advance:
+
+    def tell(count: int) -> None:
+        log.info("Gram matrix: %d of %d blocks", count, total)
+
+    shown = Terminal() if progress else Unseen()
+    counting = shown.counting(
+        total, "Gram matrix", unit="block", done=total - len(missing), tell=tell
+    )
+    with counting as advance_by:
+        advance = partial(advance_by, 1)
         if scheduler == "threads":
             _on_threads(job, store, missing, count, advance)
         else:
@@ -212,28 +221,3 @@ def _client(scheduler: str, workers: int) -> Iterator[Any]:
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
-
-
-@contextmanager
-def _shown(total: int, finished: int, progress: bool) -> Iterator[Callable[[], None]]:
-    """A bar where somebody looks, else a line in the log for every tenth; call the result a block.
-
-    In a notebook the bar is of text, for which nothing else need be installed.
-    """
-    from tqdm import tqdm
-
-    in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
-    visible = progress and (sys.stderr.isatty() or in_notebook)
-    with tqdm(
-        total=total, initial=finished, unit="block", desc="Gram matrix", disable=not visible
-    ) as bar:
-        count = finished
-
-        def advance() -> None:
-            nonlocal count
-            count += 1
-            bar.update()
-            if not visible and count * 10 // total > (count - 1) * 10 // total:
-                log.info("Gram matrix: %d of %d blocks", count, total)
-
-        yield advance

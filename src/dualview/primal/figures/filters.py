@@ -25,8 +25,8 @@ from dualview.arguments import (
     words,
 )
 from dualview.errors import RunError
-from dualview.pages.axes import spread
-from dualview.pages.style import FONT_SIZE, LIGHT, house_style
+from dualview.pages.axes import plain_log_ticks, spread
+from dualview.pages.style import FONT_SIZE, LIGHT, SMALL_FONT_SIZE, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -253,7 +253,7 @@ def _draw_filter(axes: Axes, image: np.ndarray) -> None:
 
 
 def _title(axes: Axes, text: str) -> None:
-    axes.set_title(text, fontsize=0.76 * FONT_SIZE, color=LIGHT["muted"], pad=2.5)
+    axes.set_title(text, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
 
 
 def _colour_key(figure: Figure, channels: int, top: str) -> None:
@@ -265,7 +265,7 @@ def _colour_key(figure: Figure, channels: int, top: str) -> None:
     axes = figure.add_axes((GAP / width, 0.22 / height, 1.6 / width, 0.1 / height), label="key")
     axes.imshow(np.linspace(-1, 1, 129)[None], cmap=DIVERGING, aspect="auto")
     axes.set_axis_off()
-    options: dict[str, Any] = {"fontsize": 0.76 * FONT_SIZE, "color": LIGHT["muted"]}
+    options: dict[str, Any] = {"fontsize": SMALL_FONT_SIZE, "color": LIGHT["muted"]}
     figure.text((GAP + 0.8) / width, 0.07 / height, "0", ha="center", **options)
     text = f"red end: {top}; blue end: minus it"
     figure.text((GAP + 1.7) / width, 0.225 / height, text, **options)
@@ -273,7 +273,7 @@ def _colour_key(figure: Figure, channels: int, top: str) -> None:
 
 def _note(figure: Figure, text: str) -> None:
     width, height = figure.get_size_inches()
-    size = 0.76 * FONT_SIZE
+    size = SMALL_FONT_SIZE
     figure.text(GAP / width, 0.14 / height, text, fontsize=size, color=LIGHT["muted"])
 
 
@@ -295,13 +295,9 @@ def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def _ticks(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     axes.set_xlim(left=0)
     axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    plain_log_ticks(axes.yaxis)
     axes.tick_params(length=3, width=0.7)
 
 

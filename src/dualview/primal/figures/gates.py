@@ -13,8 +13,8 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
-from dualview.pages.axes import heading, panel
-from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, house_style
+from dualview.pages.axes import panel, panel_heading, plain_log_ticks
+from dualview.pages.style import KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
 from dualview.primal.figures.filters import DASHES, label_ends, line_colour
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SHADES = "cividis"
 """Colours of kernels, gates and overlaps: evenly bright steps that all readers can tell apart."""
-SMALL = 0.76 * FONT_SIZE
 MOST_NAMED = 12
 """Lines of layers that are named at their ends; of more, a legend names the first and the last."""
 
@@ -54,8 +53,8 @@ def kernel_map(kernel: np.ndarray, labels: Sequence[Any] | np.ndarray) -> Figure
             axes.axhline(start - 0.5, color=LIGHT["page"], lw=0.6)
             axes.axvline(start - 0.5, color=LIGHT["page"], lw=0.6)
         middles = (starts + ends - 1) / 2
-        axes.set_xticks(middles, [str(name) for name in names], fontsize=SMALL)
-        axes.set_yticks(middles, [str(name) for name in names], fontsize=SMALL)
+        axes.set_xticks(middles, [str(name) for name in names], fontsize=SMALL_FONT_SIZE)
+        axes.set_yticks(middles, [str(name) for name in names], fontsize=SMALL_FONT_SIZE)
         axes.tick_params(length=0)
         axes.grid(visible=False)
         _draw_eigenvalues(figure, eigenvalues)
@@ -83,9 +82,10 @@ def _draw_eigenvalues(figure: Figure, eigenvalues: np.ndarray) -> None:
     ranks = np.arange(1, len(eigenvalues) + 1)[positive]
     axes.plot(ranks, eigenvalues[positive], color=KIND_STYLES["dlgn"].light, lw=1.4, marker=".")
     axes.set_yscale("log")
-    axes.set_xlabel("rank", color=LIGHT["muted"], fontsize=SMALL)
-    axes.set_title("eigenvalues", loc="left", fontsize=SMALL, color=LIGHT["muted"])
-    axes.tick_params(length=3, width=0.7, labelsize=SMALL)
+    plain_log_ticks(axes.yaxis)
+    axes.set_xlabel("rank", color=LIGHT["muted"], fontsize=SMALL_FONT_SIZE)
+    axes.set_title("eigenvalues", loc="left", fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"])
+    axes.tick_params(length=3, width=0.7, labelsize=SMALL_FONT_SIZE)
 
 
 # ------------------------------------------------------------------------------------------- gates
@@ -120,7 +120,7 @@ def gate_maps(gates: Sequence[np.ndarray], image: np.ndarray | None = None) -> F
         top = max(1.0, *(float(tile.max()) for tile, _ in tiles if np.isfinite(tile).any()))
         for (tile, name), place in zip(tiles, axes[image is not None :], strict=True):
             place.imshow(np.ma.masked_invalid(tile), cmap=SHADES, vmin=0, vmax=top)
-            place.set_title(name, fontsize=SMALL, color=LIGHT["muted"], pad=2.5)
+            place.set_title(name, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
         _shade_key(figure, f"gates, mean over channels: 0 to {top:.3g}")
     return figure
 
@@ -151,7 +151,7 @@ def _draw_image(axes: Axes, image: np.ndarray) -> None:
         axes.imshow(shown[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
         axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
-    axes.set_title("input", fontsize=SMALL, color=LIGHT["muted"], pad=2.5)
+    axes.set_title("input", fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
 
 
 @takes(RunError, gates=array, labels=class_labels)
@@ -221,9 +221,11 @@ def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figu
         for number, (array, place) in enumerate(zip(arrays, axes, strict=True), start=1):
             place.set_axis_on()
             place.imshow(np.ma.masked_invalid(array), cmap=SHADES, vmin=low, vmax=high)
-            place.set_title(f"gate {number}", fontsize=SMALL, color=LIGHT["muted"], pad=2.5)
-            place.set_xticks(range(len(names)), names, fontsize=0.7 * SMALL)
-            place.set_yticks(range(len(names)), names, fontsize=0.7 * SMALL)
+            place.set_title(
+                f"gate {number}", fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5
+            )
+            place.set_xticks(range(len(names)), names, fontsize=0.7 * SMALL_FONT_SIZE)
+            place.set_yticks(range(len(names)), names, fontsize=0.7 * SMALL_FONT_SIZE)
             place.tick_params(length=0, pad=2)
             place.grid(visible=False)
             for spine in place.spines.values():
@@ -265,13 +267,15 @@ def gate_training(
         axes.set_xlim(times[0], times[-1])
         axes.set_xlabel("epochs trained", color=LIGHT["muted"])
         axes.grid(axis="x", visible=False)
-        heading(axes, "overlap with the initial gates")
+        panel_heading(axes, "overlap with the initial gates")
         if count <= MOST_NAMED:
             ends = [(float(times[-1]), float(line[-1])) for line in rows.T]
             label_ends(axes, names, ends, height - bottom - top)
         else:
             lines = axes.lines[:: count - 1]
-            axes.legend(lines, [names[0], f"… {names[-1]}"], frameon=False, fontsize=SMALL)
+            axes.legend(
+                lines, [names[0], f"… {names[-1]}"], frameon=False, fontsize=SMALL_FONT_SIZE
+            )
     return figure
 
 
@@ -337,4 +341,4 @@ def _shade_key(figure: Figure, text: str) -> None:
     axes = figure.add_axes((0.12 / width, 0.14 / height, 1.2 / width, 0.1 / height), label="key")
     axes.imshow(np.linspace(0, 1, 128)[None], cmap=SHADES, aspect="auto")
     axes.set_axis_off()
-    figure.text(1.42 / width, 0.14 / height, text, fontsize=SMALL, color=LIGHT["muted"])
+    figure.text(1.42 / width, 0.14 / height, text, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"])

@@ -48,7 +48,7 @@ from dualview.training.stacked.network import has_frozen_gates, stack
 from dualview.training.threads import use_threads
 from dualview.training.watcher import Unwatched, Watcher
 
-DTYPES = {"32-true": torch.float32, "64-true": torch.float64}
+PRECISIONS = {"32-true": torch.float32, "64-true": torch.float64}
 """The precisions in which a stack can be trained."""
 
 
@@ -107,7 +107,7 @@ def train_stacked(
     members = []
     for net, own, folder in zip(nets, settings, folders, strict=True):
         make_folder(folder)
-        net.to(device, DTYPES[first.precision]).train()
+        net.to(device, PRECISIONS[first.precision]).train()
         fed = feed(net, data)
         job = job_identity("train_stacked", fed, data, own, validate=validate)
         member = Member(net, fed, own, folder, job)
@@ -128,7 +128,7 @@ def _train_members(
     assert settings.batch_size is not None
     begin = min(member.epochs_done for member in members)
     watcher.started(begin, settings.epochs, -(-len(data.train) // settings.batch_size))
-    dtype = DTYPES[settings.precision]
+    dtype = PRECISIONS[settings.precision]
     fed = members[0].fed
     train = Examples.of(data.train, fed, device, dtype)
     evaluated = [Examples.of(data.test, fed, device, dtype)]
@@ -315,7 +315,7 @@ def _check_settings(settings: Sequence[TrainSettings]) -> None:
         )
     for name, known in (
         ("loss", ("cross-entropy",)),
-        ("precision", tuple(DTYPES)),
+        ("precision", tuple(PRECISIONS)),
         ("devices", (1, "1", "auto")),
         ("flip", (False,)),
         ("crop", (0,)),

@@ -1,0 +1,50 @@
+"""A graph network run on shapes alone: on meta tensors, which hold no numbers and cost nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call
+from torch.utils import _pytree as pytree
+
+
+class ShapeRun(fx.Interpreter):
+    """Runs a network whose parameters and arguments are taken for their shapes.
+
+    Some operations cannot do without numbers; they raise what they raise.
+
+    >>> network = fx.symbolic_trace(nn.Conv2d(3, 8, 3))
+    >>> ShapeRun(network).run(torch.zeros(2, 3, 224, 224)).shape
+    torch.Size([2, 8, 222, 222])
+    """
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__(network)
+        self.extra_traceback = False
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's output, as meta tensors."""
+        with torch.no_grad():
+            return super().run(*on_meta(args), **kwargs)
+
+    def fetch_attr(self, target: str) -> Any:
+        """A module, or a tensor as a meta tensor; called by torch.fx."""
+        return on_meta(super().fetch_attr(target))
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        """Call a module with meta tensors in place of its own; called by torch.fx."""
+        module = self.fetch_attr(target)
+        return call_on_meta(module, args, kwargs)
+
+
+def call_on_meta(module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """Call a module with meta tensors in place of its own."""
+    own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return functional_call(module, on_meta(own), on_meta(args), on_meta(kwargs))
+
+
+def on_meta(value: Any) -> Any:
+    """A structure whose tensors are meta tensors of the same shapes and types."""
+    return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), value)

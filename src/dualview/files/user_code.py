@@ -1,0 +1,91 @@
+"""Python files and modules of the user's own, imported because the user has named them.
+
+Nothing that is read from a file is ever a name here: what a run or a saved network says of its
+making is compared with what the user names, and imports nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from dualview.errors import DualviewError
+
+
+def is_place(where: str) -> bool:
+    """Whether a text names something in a file or module: "mine.py", "mine.py:make", "a.b:make".
+
+    >>> [is_place(where) for where in ("mine.py", "models/mine.py:make", "mine:make", "resnet20")]
+    [True, True, True, False]
+    """
+    return where.endswith(".py") or ":" in where
+
+
+def parts(where: str) -> tuple[str, str]:
+    """The file or module, and the name in it ("" where there is none).
+
+    >>> parts("models/mine.py:make"), parts("mine.py")
+    (('models/mine.py', 'make'), ('mine.py', ''))
+    """
+    place, colon, name = where.rpartition(":")
+    return (place, name) if colon else (where, "")
+
+
+def own_name(where: str) -> str:
+    """How records name it: without the folder, which may be another one tomorrow.
+
+    >>> own_name("./models/mine.py:make"), own_name("a.b:make")
+    ('mine.py:make', 'a.b:make')
+    """
+    place, name = parts(where)
+    short = Path(place).name if place.endswith(".py") else place
+    return f"{short}:{name}" if name else short
+
+
+def imported(place: str, wanted: str, error: type[DualviewError]) -> ModuleType:
+    """The module, or the file as one; as in a script, what lies beside it can be imported.
+
+    A file is run once, and anew where it has changed.
+
+    Args:
+        place: a file such as "mine.py", or a module.
+        wanted: what should be in it, for the message.
+        error: what to raise.
+
+    Raises:
+        DualviewError: `error`: it cannot be imported.
+    """
+    is_file = place.endswith(".py")
+    folder = str(Path(place).absolute().parent) if is_file else str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return _from_file(Path(place)) if is_file else importlib.import_module(place)
+    except Exception as raised:
+        raise error(
+            f"{place}: expected a Python file or module with {wanted}, got "
+            f"{type(raised).__name__}: {raised}"
+        ) from raised
+
+
+def _from_file(path: Path) -> ModuleType:
+    content = path.read_bytes()
+    digest = hashlib.sha256(str(path.absolute()).encode() + b"\0" + content).hexdigest()[:12]
+    name = f"dualview_own_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look for it there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,154 @@
+"""Properties of the source itself, so that it stays a house people want to live in.
+
+1. At most 18 rooms at the top; no file over 600 lines; no function over 60 lines that is not at
+   least half docstring.
+2. Files import each other in no circle, but for `GatedNetwork` and what saves and loads it.
+3. No public name stands at the top level of three files for three things. Where it is one thing in
+   many files (the `plan` of an experiment, the `HELP` of a command), that is said here.
+4. Each room says what is public: its `__all__` is there and sorted out of names it has.
+"""
+
+import ast
+import importlib
+import sys
+from collections import defaultdict
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import dualview
+
+SOURCE = Path(dualview.__file__).parent
+FILES = sorted(SOURCE.rglob("*.py"))
+NAMES = [str(file.relative_to(SOURCE).with_suffix("")) for file in FILES]
+TREES = {
+    name: ast.parse(file.read_text(encoding="utf-8"))
+    for name, file in zip(NAMES, FILES, strict=True)
+}
+
+RULES = "addition product quotient negation batch_norm identity mean dense RULES Rule"
+ONE_THING = {
+    "cli/*": "NAME USAGE HELP DESCRIPTION EPILOG add_options run result_text",
+    "experiments/*/*": "NAME TITLE EXPERIMENT CAPTIONS CLAIMS plan tables figures heading "
+    "COMPARED_KINDS PAPER_PRESET SMALL_PRESET LARGE_PRESET CPU_PRESET",
+    "experiments/theory/*": "STATEMENTS",
+    "p*/*": RULES,
+}
+"""Files -> names that each of them may have, of one thing: a command, an experiment, a backend's
+rules."""
+
+
+def test_few_rooms():
+    rooms = [
+        place
+        for place in SOURCE.iterdir()
+        if place.name[0] not in "_." and place.name != "py.typed"
+    ]
+    assert len(rooms) <= 18, sorted(room.name for room in rooms)
+
+
+def test_files_are_short():
+    lines = {str(file): file.read_text(encoding="utf-8").count("\n") for file in FILES}
+    assert {file: count for file, count in lines.items() if count > 600} == {}
+
+
+def _functions():
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield name, node
+
+
+def test_functions_are_short():
+    long = []
+    for name, node in _functions():
+        lines, first = node.end_lineno - node.lineno + 1, node.body[0]
+        said = first.end_lineno - first.lineno + 1 if ast.get_docstring(node) else 0
+        if lines > 60 and said < lines / 2:
+            long.append(f"{name}.{node.name}: {lines} lines, {said} of them docstring")
+    assert long == []
+
+
+def _module(name):
+    return ".".join(["dualview", *name.split("/")]).removesuffix(".__init__")
+
+
+MODULES = {_module(name): tree for name, tree in TREES.items()}
+
+
+def _imported(module):
+    """Modules of the package that are imported, at the top or in a function, not for types only."""
+    tree = MODULES[module]
+    typing = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in MODULES else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def _reached(start, arrows):
+    found, ahead = set(), [start]
+    while ahead:
+        for module in arrows[ahead.pop()] - found:
+            found.add(module)
+            ahead.append(module)
+    return found
+
+
+def test_no_circles():
+    arrows = {module: {*_imported(module)} & MODULES.keys() - {module} for module in MODULES}
+    in_circles = {module for module in MODULES if module in _reached(module, arrows)}
+    of_saving = {m for m in in_circles if m.startswith("dualview.conversion.sharing.")}
+    made = {"dualview.conversion.gated_network", "dualview.conversion.disentangling"}
+    assert in_circles - of_saving - made == set()
+
+
+def _top_level(tree):
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
+def test_one_name_for_one_thing():
+    things = defaultdict(set)
+    for name, tree in TREES.items():
+        for found in _top_level(tree):
+            roles = (role for role, names in ONE_THING.items() if found in names.split())
+            things[found].add(next((role for role in roles if fnmatch(name, role)), name))
+    many = {
+        name: sorted(where)
+        for name, where in things.items()
+        if len(where) > 2 and not name.startswith("_")
+    }
+    assert many == {}
+
+
+PUBLIC = ["", ".architectures", ".datasets", ".experiments", ".path_enumeration", ".training"]
+
+
+@pytest.mark.parametrize("room", PUBLIC)
+def test_a_public_room_has_what_it_says(room):
+    module = importlib.import_module(f"dualview{room}")
+    assert len(set(module.__all__)) == len(module.__all__) > 0
+    assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_these_are_the_files_that_run():
+    """What is read here is what is imported."""
+    loaded = [m.__file__ for n, m in sys.modules.items() if n.startswith("dualview") and m.__file__]
+    assert {Path(file) for file in loaded} <= set(FILES)
