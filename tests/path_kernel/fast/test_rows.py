@@ -25,8 +25,10 @@ import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.reader import are_hard
+from dualview.path_kernel.fast.row_program import mask_numbers
 from dualview.path_kernel.fast.row_run import arrangement
-from dualview.path_kernel.fast.rows import row_plan, row_tiles
+from dualview.path_kernel.fast.rows import pack_rows, row_plan, row_tiles
+from dualview.path_kernel.fast.simd_block import LANES
 from dualview.path_kernel.kernel import weight_layers
 from dualview.path_kernel.setting import Setting
 from tests.cases import enliven, relative_error
@@ -231,6 +233,14 @@ def smallest(net, x):
     """Bytes of a pair that goes row by row."""
     program = row_plan(net, x, Setting(), True).program
     return arrangement(program, 1.0).bytes_each
+
+
+def test_masks_take_what_is_said(pooled):
+    x = torch.randn(3, 2, 17, 16)
+    program = row_plan(pooled, x, Setting(), True).program
+    with torch.no_grad():
+        masks = pack_rows(pooled, x, program, True).masks
+    assert sum(mask.size - LANES for mask in masks) == 3 * mask_numbers(program, LANES)
 
 
 def test_too_little_memory(pooled):

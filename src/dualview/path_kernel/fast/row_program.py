@@ -268,6 +268,22 @@ def estimated_work(program: RowProgram) -> float:
     return total
 
 
+def mask_numbers(program: RowProgram, lanes: int) -> int:
+    """Numbers that the masks of one example take."""
+    total = 0
+    for operation in program.operations:
+        if isinstance(operation, Overlap):
+            for part in operation.parts:
+                if part.mask is not None:
+                    mask = program.masks[part.mask]
+                    channels = mask.channels // mask.groups
+                    words = -(-channels // 32) if mask.factor.hard else channels
+                    windows = 1 if part.window is None else part.window.taps
+                    line = pitch(program.planes[operation.target], lanes)
+                    total += windows * mask.groups * words * line
+    return total
+
+
 def _words(mask: Mask, part: Part) -> float:
     words = mask.channels / 32 if mask.factor.hard else mask.channels
     return max(words, mask.groups) * (1 if part.window is None else part.window.taps**2)

@@ -18,7 +18,7 @@ from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.factors import packed
 from dualview.path_kernel.fast.row_layers import BOOST
 from dualview.path_kernel.fast.row_plan import RowPlan
-from dualview.path_kernel.fast.row_program import Overlap, RowProgram
+from dualview.path_kernel.fast.row_program import Overlap, RowProgram, mask_numbers
 from dualview.path_kernel.fast.row_reader import read_rows
 from dualview.path_kernel.fast.row_run import Arrangement, Packed, arrangement, run
 from dualview.path_kernel.fast.simd_block import LANES
@@ -63,7 +63,7 @@ def row_tiles(
     """
     run = _Run(net, setting, plan, hard, memory)
     other = x1 if x2 is None else x2
-    size = run.examples_at_once(x1)
+    size = run.examples_at_once()
     for rows in _slices(len(x1), size):
         left = pack_rows(net, x1[rows], plan.program, hard, "x1", rows.start)
         for columns in _slices(len(other), size):
@@ -87,6 +87,7 @@ class _Run:
         self.memory = memory
         self.threads = torch.get_num_threads()
         self.order = arrangement(plan.program, memory / 2)
+        self.mask_bytes = mask_numbers(plan.program, LANES) * 4
         if self.order.bytes_each > memory / 2:
             raise PathKernelError(
                 f"memory: expected at least {2 * self.order.bytes_each:,} bytes for a pair of "
@@ -94,12 +95,11 @@ class _Run:
                 f"Repair: memory={2 * self.order.bytes_each:.1e}, or smaller images"
             )
 
-    def examples_at_once(self, x: Tensor) -> int:
+    def examples_at_once(self) -> int:
         """Examples on each side whose masks fit into half the memory bound."""
-        one = pack_rows(self.net, x[:1], self.plan.program, self.hard)
-        each = sum(mask.nbytes for mask in one.masks)
         # Packing holds the masks about twice over, on both sides.
-        return max(1, min(int(self.memory / 2 / (2 * 2 * max(each, 1))), MOST_EXAMPLES))
+        most = int(self.memory / 2 / (2 * 2 * max(self.mask_bytes, 1)))
+        return max(1, min(most, MOST_EXAMPLES))
 
     def tile(self, left: Packed, right: Packed, x1: Tensor, x2: Tensor, same: bool) -> Tensor:
         """The kernel of a tile; of `same` examples both triangles are filled."""
