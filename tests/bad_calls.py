@@ -142,7 +142,8 @@ def _batches(**options: Any) -> Any:
 
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
-    *("FinishedRun", "Job", "RunRecord", "Table", "Variant"),
+    *("Distilled", "FinishedRun", "TrainedNetwork"),
+    *("Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
 
@@ -346,6 +347,10 @@ GOOD_IN: dict[str, Maker] = {
     "explorer_page.out": lambda folder: folder / "page.html",
     "explorer_page.examples": lambda _: 1,
     "explorer_page.n_train": lambda _: 0,
+    "from_arrays.x": lambda _: torch.rand(9, 1, 4, 4),
+    "from_arrays.y": lambda _: torch.arange(9) % 3,
+    "load_network.folder": lambda _: _trained() / "dlgn-seed0",
+    "load_network.data": lambda _: _data(),
     "load_run.folder": lambda _: _trained() / "dlgn-seed0",
     "load_run.data": lambda _: _data(),
     "load_records.folder": lambda _: _trained(),
@@ -359,6 +364,11 @@ GOOD_IN: dict[str, Maker] = {
     "class_overlap.labels": lambda _: [0, 0, 0],
     "train.net": lambda _: _classifier(),
     "train.data": lambda _: _data(),
+    "train.teacher": lambda _: None,
+    "distil.model": lambda _: _stackable(),
+    "distil.data": lambda _: _data(),
+    "distil.settings": lambda _: one_epoch(),
+    "distil.teaching": lambda _: dv.DistilSettings(),
     "train_stacked.data": lambda _: _data(),
     "train_stacked.settings": lambda _: [one_epoch()],
     "load.validation": lambda _: 0.1,

@@ -292,6 +292,8 @@ MEANT: dict[str, set[str]] = {
     "Dataset.description": _TEXT | {"surrogate", "empty text", "null byte"},
     "layer_contributions.layer": _INDEX | {"negative"},
     "tolerance": _NUMBER,
+    "final_beta": _NUMBER,
+    "from_arrays.name": _TEXT | {"empty text"},
     "kurtosis": _NUMBER,
     "classes": _CLASSES | {"generator"},
     "labels": _ORDER | _CLASSES | _NUMBERS,

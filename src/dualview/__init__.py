@@ -43,10 +43,14 @@ if TYPE_CHECKING:
     from dualview.primal.overlaps import initial_overlap
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
+    from dualview.training.distil_settings import DistilSettings
+    from dualview.training.distillation import Distilled, distil
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DistilSettings",
+    "Distilled",
     "DualviewError",
     "DualviewWarning",
     "FilterSpectra",
@@ -62,6 +66,7 @@ __all__ = [
     "SoftGate",
     "as_multiplier",
     "disentangle",
+    "distil",
     "empirical_ntk",
     "ensemble_contributions",
     "expected_ntk",
@@ -120,6 +125,9 @@ _ROOMS = {
     "gate_rates": "primal.rates",
     "initial_overlap": "primal.overlaps",
     "GateRates": "primal.rates",
+    "DistilSettings": "training.distil_settings",
+    "Distilled": "training.distillation",
+    "distil": "training.distillation",
 }
 """Public name -> the room it lives in, which is imported when the name is first used."""
 

@@ -28,8 +28,8 @@ from dualview.experiments import (
     load_run,
     reproduce,
 )
-from dualview.experiments.networks import accuracy
 from dualview.training import TrainSettings, train
+from dualview.training.accuracy import accuracy
 
 from .explored import data_of
 

@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from dualview.datasets import load
 from dualview.errors import RunError
 from dualview.experiments.finished import load_run
-from dualview.experiments.networks import accuracy
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.run_folders import CONFIG, RECORD
 from dualview.experiments.settings import DataSettings
 from dualview.primal.filters import primal_filters
 from dualview.training import SettingsError
+from dualview.training.accuracy import accuracy
 from tests.cli.explored import train
 
 KINDS = ("dnn", "dgn", "dlgn", "dlgn-ones", "dlgn-sf")

@@ -26,7 +26,7 @@ from dualview.errors import ArchitectureError, ConversionError
 from dualview.experiments.settings import ComparisonSettings, split_kind
 from dualview.files.user_code import is_place
 from dualview.training import SettingsError
-from dualview.training.feeding import batches_for, transform_of
+from dualview.training.feeding import transform_of
 
 Maker = Callable[[], nn.Module]
 """Makes an architecture."""
@@ -194,27 +194,6 @@ def example_input(data: Dataset) -> Tensor:
     """One training example, as it is: (1, c, h, w) float32."""
     first, _ = next(iter(Batches(data.train, 1, normalise=False)))
     return first
-
-
-def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int = 512) -> float:
-    """Share of a split that the network classifies rightly, in evaluation mode, where it lies.
-
-    It is called on images as they are if it carries an input transform, else on standardised ones.
-
-    >>> from dualview.datasets import load
-    >>> data, net = load("digits"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    >>> 0 <= accuracy(net, data) <= 1
-    True
-    """
-    part = getattr(data, split)
-    device = next(net.parameters()).device
-    batches = batches_for(net, data, part, batch_size, device)
-    training = net.training
-    net.eval()
-    with torch.no_grad():
-        hits = [(net(images).argmax(1) == labels).sum() for images, labels in batches]
-    net.train(training)
-    return int(torch.stack(hits).sum()) / len(part)
 
 
 def measuring_device(accelerator: str) -> torch.device:

@@ -25,6 +25,7 @@ from dualview.training.lightning import lightning
 from dualview.training.losses import LOSS_FUNCTIONS, predictions
 from dualview.training.metrics import EpochMetrics
 from dualview.training.settings import TrainSettings
+from dualview.training.teacher import Teacher
 
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look makes a GPU wait."""
@@ -97,6 +98,7 @@ class Classifier(lightning.LightningModule):
         settings: resolved.
         measure: as `train` takes it.
         validate: as `train` takes it.
+        teacher: as `train` takes it.
 
     Attributes:
         curve: metrics of the completed epochs; travels in the checkpoint.
@@ -112,6 +114,7 @@ class Classifier(lightning.LightningModule):
         measure: Measure | None = None,
         *,
         validate: bool = True,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.net = net
@@ -121,6 +124,7 @@ class Classifier(lightning.LightningModule):
         self.data = data
         self.settings = settings
         self.measure = measure
+        self.teacher = teacher  # no module either: it is not trained
         self.evaluated = (data.test, data.validation) if validate else (data.test,)
         self.curve: list[EpochMetrics] = []
         self.measurements: list[Any] = []
@@ -136,8 +140,12 @@ class Classifier(lightning.LightningModule):
     @property
     def total_steps(self) -> int:
         """Training steps of the whole run."""
+        return self._epochs * self.steps_per_epoch
+
+    @property
+    def _epochs(self) -> int:
         assert self.settings.epochs is not None
-        return self.settings.epochs * self.steps_per_epoch
+        return self.settings.epochs
 
     # Data: the whole batch size is shared out over the processes, each on its own device.
 
@@ -197,6 +205,9 @@ class Classifier(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Training mode, fresh sums, and randomness that depends on (seed, epoch) alone."""
         self.net.train()
+        if self.teacher is not None:
+            self.teacher.model.to(self.device)
+            self.teacher.set_gates(self.net, self.current_epoch, self._epochs)
         self._train = Tally()
         self._started = time.perf_counter()
         torch.manual_seed(_mixed(self.settings.seed, self.current_epoch, self.global_rank))
@@ -210,6 +221,9 @@ class Classifier(lightning.LightningModule):
         images, labels = batch
         logits = self._logits(images)
         loss = self._loss(logits, labels, self.settings.label_smoothing)
+        if self.teacher is not None:
+            fitting = self.teacher.fits_gates(self.current_epoch, self._epochs)
+            loss = self.teacher.loss(self.fed.core, images, logits, loss, fitting=fitting)
         self._train.add(loss, logits, labels)
         if batch_idx % CHECK_EVERY == CHECK_EVERY - 1:
             self._finite_means(self._train, "train")

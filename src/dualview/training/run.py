@@ -39,20 +39,21 @@ if TYPE_CHECKING:
     from dualview.datasets import Dataset
     from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
+    from dualview.training.teacher import Teacher
 
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 TENSORBOARD = "tensorboard"
 
 
-def _module(value: Any) -> Any:
+def module_value(value: Any) -> Any:
     """A check as `dualview.arguments` has them: a network. PyTorch is imported when it is asked."""
     from torch import nn
 
     return instance_of(nn.Module)(value)
 
 
-def _dataset(value: Any) -> Any:
+def dataset_value(value: Any) -> Any:
     """Likewise: a data set."""
     from dualview.datasets import Dataset
 
@@ -61,13 +62,14 @@ def _dataset(value: Any) -> Any:
 
 @takes(
     SettingsError,
-    net=_module,
-    data=_dataset,
+    net=module_value,
+    data=dataset_value,
     settings=instance_of(TrainSettings),
     folder=file_path,
     watcher=optional(offering("started", "stepped", "epoch_done")),
     measure=optional(calling(2)),
     validate=flag,
+    teacher=optional(offering("loss", "set_gates")),
 )
 def train(
     net: nn.Module,
@@ -78,6 +80,7 @@ def train(
     watcher: Watcher | None = None,
     measure: Measure | None = None,
     validate: bool = True,
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Train `net` in place; go on from the folder's checkpoint if an earlier call left one.
 
@@ -110,6 +113,7 @@ def train(
             kept in the checkpoint and in the result's `measurements`; None is left out.
             It must not change the network.
         validate: False leaves the validation split alone, for runs that train on it.
+        teacher: what `net` learns from beside the labels (`dualview.distil` makes it).
 
     Returns:
         The curve, what became of the run ("finished", or "diverged" where a loss was not finite),
@@ -160,7 +164,9 @@ def train(
         settings_alone_decide(),
     ):
         module, status, message = _fit(
-            _classifier(net, fed, data, settings, measure, validate), folder, watcher or Unwatched()
+            _classifier(net, fed, data, settings, measure, validate, teacher),
+            folder,
+            watcher or Unwatched(),
         )
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
@@ -202,10 +208,11 @@ def _classifier(
     settings: TrainSettings,
     measure: Measure | None,
     validate: bool,
+    teacher: Teacher | None,
 ) -> Classifier:
     from dualview.training.module import Classifier
 
-    return Classifier(net, fed, data, settings, measure, validate=validate)
+    return Classifier(net, fed, data, settings, measure, validate=validate, teacher=teacher)
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
@@ -216,8 +223,9 @@ def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier
 
     checkpoint, settings = folder / CHECKPOINT, module.settings
     validate, measured = len(module.evaluated) > 1, module.measure is not None
+    taught = {} if module.teacher is None else module.teacher.identity
     job = job_identity(
-        "train", module.fed, module.data, settings, validate=validate, measured=measured
+        "train", module.fed, module.data, settings, validate=validate, measured=measured, **taught
     )
     earlier = read_checkpoint(checkpoint, job)
     if earlier is not None:

@@ -26,8 +26,9 @@ from dualview.experiments.invariances.tables import (
 )
 from dualview.experiments.jobs import Job, cost
 from dualview.experiments.naming import architecture_name
-from dualview.experiments.networks import accuracy, build_network, measuring_device
+from dualview.experiments.networks import build_network, measuring_device
 from dualview.experiments.recipes import Setting, setting
+from dualview.training.accuracy import accuracy
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
