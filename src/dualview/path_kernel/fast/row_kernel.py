@@ -173,6 +173,7 @@ def _overlap_piece(
     """Positions `low` to `high` of the second example, against all in work of the first one."""
     count, copies, windows, words, constant, mask_size, offset, weighted = counts
     origin, in_copy, tap, goal, out_copy = place
+    in_copy = in_copy if copies == 2 else 0
     scale, slope = fill(scales[0]), fill(scales[1])
     constant0, constant1 = fill(scales[2]), fill(scales[3])
     bias0, bias1 = fill(scales[4]), fill(scales[5])
@@ -184,25 +185,19 @@ def _overlap_piece(
             value, extra = fill(np.float32(0)), fill(np.float32(0))
             for n in range(alive):
                 u = live[n]
-                i, j = mask_a + u * step + inside, mask_b + q * words
-                at = u * count + p
-                part, more = fill(np.float32(0)), fill(np.float32(0))
-                for v in range(windows):
-                    k = origin + v * tap + q
-                    if words > 0:
-                        overlap = _overlap(left, i, right, j + v * step, words)
-                        if constant:
-                            part = part + overlap
-                        else:
-                            part = part + overlap * gathered(source, at_in, at, k)
-                            if copies == 2:
-                                more = more + overlap * gathered(source, at_in, at, k + in_copy)
-                    elif constant:
-                        part = fill(np.float32(1))
-                    else:
-                        part = gathered(source, at_in, at, k)
-                        if copies == 2:
-                            more = gathered(source, at_in, at, k + in_copy)
+                i, j, at = mask_a + u * step + inside, mask_b + q * words, u * count + p
+                k = origin + q
+                if words == 0 and constant:
+                    part, more = fill(np.float32(1)), fill(np.float32(0))
+                elif words == 0:
+                    part = gathered(source, at_in, at, k)
+                    more = gathered(source, at_in, at, k + in_copy)
+                elif constant:
+                    part, more = _overlap(left, i, right, j, words), fill(np.float32(0))
+                else:
+                    part, more = _seen(
+                        left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy
+                    )
                 if weighted:
                     weight = rows(weights, at)
                     part, more = part * weight, more * weight
@@ -220,6 +215,40 @@ def _overlap_piece(
                 scatter(target, at_out, p, goal + out_copy + q, extra)
             value = value + gathered(target, at_out, p, goal + q) if joins else value + bias0
             scatter(target, at_out, p, goal + q, value)
+
+
+@inlined
+def _seen(left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy):
+    """Overlaps times kernels, summed over the second example's windows; of both copies.
+
+    One and two words are written out: their words of the first example stay in registers.
+    """
+    zero = fill(np.float32(0))
+    part, more = zero, zero
+    if words == 1:
+        a = rows(left, i)
+        for v in range(windows):
+            overlap = to_float(counted(overlap_of(a, lanes(right, j + v * step))))
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    elif words == 2:
+        a, b = rows(left, i), rows(left, i + LANES)
+        for v in range(windows):
+            there = j + v * step
+            one = overlap_of(a, lanes(right, there))
+            other = overlap_of(b, lanes(right, there + LANES))
+            overlap = to_float(counted(one + other))
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    else:
+        for v in range(windows):
+            overlap = _overlap(left, i, right, j + v * step, words)
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    return part, more
 
 
 @inlined
