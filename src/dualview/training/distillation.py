@@ -153,7 +153,6 @@ def distil(
 
     model, transform = without_front(model, input_transform)
     transform = transform or transform_of(data)
-    teaching = teaching or DistilSettings()
 
     def taken_apart(kind: Any, **options: Any) -> GatedNetwork:
         return disentangle(model, kind, input_transform=transform, **conversion, **options)
@@ -161,20 +160,14 @@ def distil(
     own = taken_apart("dnn")
     student = taken_apart(kind, gate=SoftGate(beta), weights="copied")
     copied = accuracy(student, data)
+    chosen, teaching = settings or TrainSettings(), teaching or DistilSettings()
     teacher = Teacher(own.without_input_transform(), teaching, beta)
-    settings = settings or TrainSettings()
-    result = train(student, data, settings, Path(folder), watcher=watcher, teacher=teacher)
+    result = train(student, data, chosen, Path(folder), watcher=watcher, teacher=teacher)
     if result.status != "finished":
         raise DivergenceError(result.message)
     hardened = taken_apart(kind, gate="hard", weights="copied")
     hardened.load_state_dict(student.state_dict())
     epochs = len(result.curve)
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not
-    return Distilled(
-        network=(hardened if hard else student).eval(),
-        teacher_accuracy=accuracy(own, data),
-        copied_accuracy=copied,
-        soft_accuracy=accuracy(student, data),
-        hard_accuracy=accuracy(hardened, data),
-        result=result,
-    )
+    accuracies = accuracy(own, data), copied, accuracy(student, data), accuracy(hardened, data)
+    return Distilled((hardened if hard else student).eval(), *accuracies, result)
