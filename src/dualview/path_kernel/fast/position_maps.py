@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dualview.path_kernel.fast.offset_program import Size
 from dualview.path_kernel.fast.plan import NotApplicableError
 
-Size = tuple[int, int]
 ImageMap = Callable[[Tensor], Tensor]
 
 NONE = -1

@@ -34,10 +34,8 @@ from dualview.path_kernel.fast.simd_block import (
 
 
 @compiled
-def overlap_rows(
-    shape, scales, groups, first, second, left, right, source, target, at_in, at_out, weights, taken
-):
-    """One part of an `Overlap`: kernel times overlap of two masks, into the target's rows.
+def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, taken):
+    """One summand of an `Overlap`: kernel times overlap of two masks, into the target's rows.
 
     The second example's positions `start` to `stop` are gone through in pieces, whose masks and
     lines stay in the cache while all positions of the first one pass.
@@ -50,96 +48,46 @@ def overlap_rows(
         scales: scale, slope of the NTK, constants (NPK, NTK), bias (NPK, NTK).
         groups: (mask's groups, 3): group of the source, group of the target, whether it is the
             first one for its target.
-        first, second: the examples of each pair.
-        left, right: masks.
-        source, target: planes.
-        at_in: lines of the source, or numbers of lines of `taken[0]`, windows after windows.
-        at_out: lines of the target.
-        weights: of the windows of the first example, (windows, positions).
+        pairs: the first and the second examples.
+        masks: of the first and of the second examples.
+        planes: source, target.
+        lines: those of the source, or numbers of lines of `taken`, windows after windows; those of
+            the target; weights of the first example's windows, (windows, positions).
         taken: of windows: the lines that are read, for each tap and position of the second example
             what it reads of a line, and its weight; else empty.
     """
     start, stop, piece, copies, add, windows, words, constant = shape[:8]
     in_size, in_groups, out_size, out_groups, mask_size, offset, pitch, weighted = shape[8:16]
-    lines, tables, table_weights = taken
-    joins_all = add != 0
-    parts = len(groups)
-    live = np.zeros(windows, np.int64)
-    windowed = len(lines) > 0
-    many = copies * len(lines) * windows * piece
-    scratch = np.zeros(many + LANES if windowed else LANES, np.float32)
-    counts = (len(at_out), copies, windows, words, constant, mask_size, offset, weighted)
-    for b in range(len(first)):
+    parts, live = len(groups), np.zeros(windows, np.int64)
+    one = len(taken[0]) * windows * piece  # a copy of what is taken
+    scratch = np.zeros(copies * one + LANES, np.float32)
+    fixed = (copies, windows, words, constant, parts * mask_size, offset, weighted)
+    for b in range(len(pairs[0])):
         for g in range(parts):
             origin = (b * copies * in_groups + groups[g, 0]) * in_size
             goal = (b * copies * out_groups + groups[g, 1]) * out_size
-            mask_a = (first[b] * windows * parts + g) * mask_size
-            mask_b = (second[b] * windows * parts + g) * mask_size
-            joins = joins_all or groups[g, 2] == 0
+            mask_a = (pairs[0][b] * windows * parts + g) * mask_size
+            mask_b = (pairs[1][b] * windows * parts + g) * mask_size
+            joins = 1 if add or groups[g, 2] == 0 else 0
+            there = (joins, mask_a, mask_b, goal, out_groups * out_size)
             for low in range(start, stop, piece):
                 high = min(low + piece, stop)
-                if windowed:
-                    for copy in range(copies):
-                        begin = origin + copy * in_groups * in_size
-                        _take(
-                            source,
-                            begin,
-                            pitch,
-                            lines,
-                            tables,
-                            table_weights,
-                            low,
-                            high,
-                            piece,
-                            scratch,
-                            copy * len(lines) * windows * piece,
-                        )
-                    place = (-low, len(lines) * windows * piece, piece, goal, out_groups * out_size)
-                    _overlap_piece(
-                        counts,
-                        place,
-                        scales,
-                        low,
-                        high,
-                        joins,
-                        mask_a,
-                        mask_b,
-                        parts,
-                        left,
-                        right,
-                        scratch,
-                        target,
-                        at_in,
-                        at_out,
-                        weights,
-                        live,
-                    )
-                else:
-                    place = (origin, in_groups * in_size, 0, goal, out_groups * out_size)
-                    _overlap_piece(
-                        counts,
-                        place,
-                        scales,
-                        low,
-                        high,
-                        joins,
-                        mask_a,
-                        mask_b,
-                        parts,
-                        left,
-                        right,
-                        source,
-                        target,
-                        at_in,
-                        at_out,
-                        weights,
-                        live,
-                    )
+                if one == 0:
+                    here = (low, high, origin, in_groups * in_size, piece)
+                    _overlap_piece(fixed, here, there, scales, masks, planes, lines, live)
+                    continue
+                for copy in range(copies):
+                    begin = origin + copy * in_groups * in_size
+                    _take(planes[0], begin, pitch, taken, low, high, piece, scratch, copy * one)
+                here = (low, high, -low, one, piece)
+                seen = (scratch, planes[1])
+                _overlap_piece(fixed, here, there, scales, masks, seen, lines, live)
 
 
 @compiled
-def _take(source, origin, pitch, lines, tables, weights, low, high, piece, scratch, at):
+def _take(source, origin, pitch, taken, low, high, piece, scratch, at):
     """Columns `low` to `high` of each line, for every tap: [line, tap, position]."""
+    lines, tables, weights = taken
     for n in range(len(lines)):
         read = source[origin + lines[n] : origin + lines[n] + pitch]
         for v in range(len(tables)):
@@ -151,33 +99,18 @@ def _take(source, origin, pitch, lines, tables, weights, low, high, piece, scrat
 
 
 @compiled
-def _overlap_piece(
-    counts,
-    place,
-    scales,
-    low,
-    high,
-    joins,
-    mask_a,
-    mask_b,
-    parts,
-    left,
-    right,
-    source,
-    target,
-    at_in,
-    at_out,
-    weights,
-    live,
-):
+def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
     """Positions `low` to `high` of the second example, against all in work of the first one."""
-    count, copies, windows, words, constant, mask_size, offset, weighted = counts
-    origin, in_copy, tap, goal, out_copy = place
-    in_copy = in_copy if copies == 2 else 0
+    copies, windows, words, constant, step, offset, weighted = fixed
+    low, high, origin, in_copy, tap = here
+    joins, mask_a, mask_b, goal, out_copy = there
+    left, right = masks
+    source, target = planes
+    at_in, at_out, weights = lines
+    count, in_copy = len(at_out), in_copy if copies == 2 else 0
     scale, slope = fill(scales[0]), fill(scales[1])
     constant0, constant1 = fill(scales[2]), fill(scales[3])
     bias0, bias1 = fill(scales[4]), fill(scales[5])
-    step = parts * mask_size
     for p in range(0, count, ROWS):
         inside = (offset + p) // LANES * words * LANES + (offset + p) % LANES
         alive = _live_windows(left, mask_a + inside, step, words, live)

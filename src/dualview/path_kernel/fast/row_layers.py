@@ -24,12 +24,20 @@ from dualview.path_kernel.fast.row_program import (
     Mapping,
     Mask,
     Overlap,
-    Part,
     Plane,
     RowProgram,
+    Summand,
     Windows,
 )
-from dualview.path_kernel.fast.row_terms import NOWHERE, Term, Value, added, mapped, ones, times
+from dualview.path_kernel.fast.row_terms import (
+    NOWHERE,
+    RowTerm,
+    RowValue,
+    added,
+    mapped,
+    ones,
+    times,
+)
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 
@@ -54,7 +62,7 @@ class Layers:
     """Logarithm of each plane's scale."""
     seen: set[int] = field(default_factory=set)
     """Weights that were used."""
-    sums: dict[tuple[int, int], tuple[Value, int]] = field(default_factory=dict)
+    sums: dict[tuple[int, int], tuple[RowValue, int]] = field(default_factory=dict)
     """Planes of sums, by the value and the groups."""
 
     def __post_init__(self) -> None:
@@ -62,7 +70,7 @@ class Layers:
 
     # Layers
 
-    def convolution(self, node: fx.Node, value: Value) -> Value:
+    def convolution(self, node: fx.Node, value: RowValue) -> RowValue:
         """Channels are summed within groups, and windows over both positions at once."""
         module: Any = module_of(node)
         over = _windows(module, value)
@@ -80,7 +88,7 @@ class Layers:
         value = replace(value, terms=terms, channels=value.channels * over.taps, size=over.size)
         return self._layer(node, value, module.groups, None, value.dims)
 
-    def dense(self, node: fx.Node, value: Value) -> Value:
+    def dense(self, node: fx.Node, value: RowValue) -> RowValue:
         """The sum over channels and equal positions."""
         if value.positions > 1 and all(term.plane is None for term in value.terms):
             value = _flattened(value)
@@ -89,8 +97,8 @@ class Layers:
         return self._layer(node, value, 1, None, 0)
 
     def _layer(
-        self, node: fx.Node, value: Value, groups: int, over: PositionMap | None, dims: int
-    ) -> Value:
+        self, node: fx.Node, value: RowValue, groups: int, over: PositionMap | None, dims: int
+    ) -> RowValue:
         module: Any = module_of(node)
         if id(module.weight) in self.seen:
             raise NotApplicableError(f"{describe(node)} uses weights a second time")
@@ -111,8 +119,8 @@ class Layers:
             self.program.operations.append(Windows(plane, source, over, scale, law))
         self.logs[plane] += grown
         count = module.weight.shape[0]
-        term = Term(plane, None, node, np.arange(count), np.arange(count) * groups // count)
-        return Value((term,), count, self.program.planes[plane].size, dims)
+        term = RowTerm(plane, None, node, np.arange(count), np.arange(count) * groups // count)
+        return RowValue((term,), count, self.program.planes[plane].size, dims)
 
     def _law(self, node: fx.Node, log: float, variance: float) -> Layer:
         """What a layer adds to a plane of this scale."""
@@ -123,7 +131,7 @@ class Layers:
         assert self.setting.bias_variance is not None
         return Layer(slope, (self.setting.bias_variance * _one(log), _one(log)))
 
-    def batch_norm(self, node: fx.Node, value: Value) -> Value:
+    def batch_norm(self, node: fx.Node, value: RowValue) -> RowValue:
         """Its scale if asked for, and its bias if biases are."""
         module: Any = module_of(node)
         if value.flat and value.positions > 1:
@@ -140,11 +148,11 @@ class Layers:
             assert self.setting.bias_variance is not None
             moments = (self.setting.bias_variance, 1.0)
             nothing = np.zeros(value.channels, int)
-            term = Term(None, None, origin_of(module.bias), channels, nothing, moments=moments)
+            term = RowTerm(None, None, origin_of(module.bias), channels, nothing, moments=moments)
             value = added(value, replace(value, terms=(term,)))
         return value
 
-    def finish(self, result: Value) -> tuple[RowProgram, float]:
+    def finish(self, result: RowValue) -> tuple[RowProgram, float]:
         """The program that ends in the kernel of one output, and the logarithm of its scale."""
         plain = all(
             term.factor is None and not term.groups.any() and (term.channels != NOWHERE).all()
@@ -170,7 +178,7 @@ class Layers:
 
     # Sums
 
-    def sum(self, value: Value, groups: int) -> int:
+    def sum(self, value: RowValue, groups: int) -> int:
         """The plane of the mean over channels of a value, in each of so many groups."""
         known = self.sums.get((id(value), groups))
         if known is None:
@@ -178,7 +186,7 @@ class Layers:
             self.sums[id(value), groups] = known
         return known[1]
 
-    def _overlap(self, value: Value, groups: int, law: Any) -> int:
+    def _overlap(self, value: RowValue, groups: int, law: Any) -> int:
         """One operation for the terms of each pending map; law(log) is what is done at the end."""
         waiting = [term for term in value.terms if term.pending is not None]
         terms = [term for term in value.terms if term.pending is None]
@@ -186,12 +194,12 @@ class Layers:
             assert over is not None  # summed where they stand, and mapped then
             alike = tuple(replace(t, pending=None) for t in waiting if t.pending is over)
             inner = self._overlap(
-                Value(alike, value.channels, over.before, 2), groups, lambda log: Layer()
+                RowValue(alike, value.channels, over.before, 2), groups, lambda log: Layer()
             )
             plane = self._plane(Plane(value.size, groups), self.logs[inner])
             self.program.operations.append(Mapping(plane, inner, over))
             channels, group = np.arange(value.channels), _groups(value, groups)
-            terms.append(Term(plane, None, object(), channels, group))
+            terms.append(RowTerm(plane, None, object(), channels, group))
         logs = [self.logs[t.plane] for t in terms if t.plane is not None]
         boosted = any(term.factor is not None and term.factor.hard for term in terms)
         log = (max(logs) if logs else 0.0) - (math.log(self.boost) if boosted else 0.0)
@@ -200,7 +208,7 @@ class Layers:
         self.program.operations.append(Overlap(plane, parts, law(log)))
         return plane
 
-    def _part(self, term: Term, value: Value, groups: int, log: float) -> Part:
+    def _part(self, term: RowTerm, value: RowValue, groups: int, log: float) -> Summand:
         """The mean over channels of one term, beside a plane of scale `log`."""
         own = 1 if term.plane is None else self.program.planes[term.plane].groups
         channels, factor = value.channels, term.factor
@@ -227,16 +235,16 @@ class Layers:
             scale *= groups / channels
         lanes = tuple(zip(of_source.tolist(), of_target.tolist(), strict=True))
         constant = term.moments if term.plane is None else (0.0, 0.0)
-        return Part(term.plane, mask, scale, lanes, term.window, constant)
+        return Summand(term.plane, mask, scale, lanes, term.window, constant)
 
-    def _diagonal(self, value: Value) -> Value:
+    def _diagonal(self, value: RowValue) -> RowValue:
         """A flattened image as one position: the mean over channels and equal positions."""
         source = self.sum(replace(value, flat=False), 1)
         plane = self._plane(Plane((1, 1)), self.logs[source])
         scale = 1 / value.positions
         self.program.operations.append(Diagonal(plane, source, scale))
         nothing = np.zeros(1, int)
-        return Value((Term(plane, None, object(), nothing, nothing),), 1, (1, 1), 0)
+        return RowValue((RowTerm(plane, None, object(), nothing, nothing),), 1, (1, 1), 0)
 
     def _plane(self, plane: Plane, log: float) -> int:
         self.program.planes.append(plane)
@@ -251,7 +259,7 @@ def _one(log: float) -> float:
     return math.exp(-log)
 
 
-def _groups(value: Value, groups: int) -> np.ndarray:
+def _groups(value: RowValue, groups: int) -> np.ndarray:
     return np.arange(value.channels) * groups // value.channels
 
 
@@ -261,7 +269,7 @@ def _read_by(operation: Any) -> list[int]:
     return [operation.source]
 
 
-def _windows(module: Any, value: Value) -> PositionMap:
+def _windows(module: Any, value: RowValue) -> PositionMap:
     """What a convolution reads; one of one axis sees images of one row."""
     first = (1,) * (2 - value.dims)
     kernel, stride, dilation = (
@@ -271,7 +279,7 @@ def _windows(module: Any, value: Value) -> PositionMap:
     return window(value.size, kernel, stride, dilation, tuple(padding), module.padding_mode)
 
 
-def _at_once(value: Value, over: PositionMap) -> Value:
+def _at_once(value: RowValue, over: PositionMap) -> RowValue:
     """The value at the positions that a 1 x 1 convolution of a stride reads."""
     rows = torch.from_numpy(over.rows.source[:, 0])
     columns = torch.from_numpy(over.columns.source[:, 0])
@@ -283,7 +291,7 @@ def _at_once(value: Value, over: PositionMap) -> Value:
     return replace(value, terms=terms, size=over.size)
 
 
-def _patch(term: Term, value: Value, over: PositionMap, groups: int) -> Term:
+def _patch(term: RowTerm, value: RowValue, over: PositionMap, groups: int) -> RowTerm:
     """An input's windows as channels."""
     factor: Factor = Patches(term.factor or ones(value.channels, value.size), over, groups)
     many = np.repeat(term.channels.reshape(groups, -1), over.taps, 1)
@@ -291,7 +299,7 @@ def _patch(term: Term, value: Value, over: PositionMap, groups: int) -> Term:
     return replace(term, factor=factor, channels=many.flatten(), groups=np.zeros(count, int))
 
 
-def _flattened(value: Value) -> Value:
+def _flattened(value: RowValue) -> RowValue:
     """What no weight layer has met, with all its entries as channels."""
     count = value.channels * value.positions
     terms = tuple(
@@ -303,7 +311,7 @@ def _flattened(value: Value) -> Value:
         )
         for term in value.terms
     )
-    return Value(terms, count, (1, 1), 0)
+    return RowValue(terms, count, (1, 1), 0)
 
 
 def _identity(size: Size) -> PositionMap:

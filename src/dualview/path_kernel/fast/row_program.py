@@ -45,7 +45,7 @@ class Mask:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Summand:
     """One term of an `Overlap`.
 
     Attributes:
@@ -73,7 +73,7 @@ class Overlap:
     """
 
     target: int
-    parts: tuple[Part, ...]
+    parts: tuple[Summand, ...]
     layer: Layer
 
 
@@ -284,6 +284,6 @@ def mask_numbers(program: RowProgram, lanes: int) -> int:
     return total
 
 
-def _words(mask: Mask, part: Part) -> float:
+def _words(mask: Mask, part: Summand) -> float:
     words = mask.channels / 32 if mask.factor.hard else mask.channels
     return max(words, mask.groups) * (1 if part.window is None else part.window.taps**2)

@@ -37,8 +37,8 @@ from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.fast.row_terms import (
     NOWHERE,
     ONE,
-    Term,
-    Value,
+    RowTerm,
+    RowValue,
     added,
     chosen,
     mapped,
@@ -63,7 +63,7 @@ class _Pieces:
     """What a call returns that makes several tensors of one."""
 
     node: fx.Node
-    value: Value
+    value: RowValue
     call: Callable[[Tensor], Any]
 
 
@@ -97,7 +97,7 @@ def read_rows(
             count += 1
         elif node.op == "output":
             result = env.get(node.args[0])
-            if not isinstance(result, Value):
+            if not isinstance(result, RowValue):
                 raise NotApplicableError("the output is not one tensor")
             return RowPlan(*reader.layers.finish(result))
         else:
@@ -105,7 +105,7 @@ def read_rows(
     raise AssertionError("a graph ends in an output")
 
 
-def _input(shape: tuple[int, ...]) -> Value:
+def _input(shape: tuple[int, ...]) -> RowValue:
     """The input: the constant 1 times each example's values."""
     dims = len(shape) - 1
     if not 0 <= dims <= 2:
@@ -113,7 +113,7 @@ def _input(shape: tuple[int, ...]) -> Value:
     size: Any = (1, 1, *shape[1:])[-2:]
     factor = recipes.Given(0, shape[0], size, False)
     nothing = np.zeros(shape[0], int)
-    return Value((Term(None, factor, ONE, nothing, nothing),), shape[0], size, dims)
+    return RowValue((RowTerm(None, factor, ONE, nothing, nothing),), shape[0], size, dims)
 
 
 @dataclass
@@ -169,7 +169,7 @@ class _Reader:
         if "input" in kwargs:
             args = (kwargs["input"], *args)
             kwargs = {name: value for name, value in kwargs.items() if name != "input"}
-        if not _holds((args, kwargs), (Value, _Pieces, _Input)):
+        if not _holds((args, kwargs), (RowValue, _Pieces, _Input)):
             return _called(node, args, kwargs)
         if isinstance(args[0], _Pieces):
             return self._piece(node, args[0], args[1])
@@ -177,7 +177,7 @@ class _Reader:
             return args[0][args[1]]
         key: Any = type(module_of(node)) if node.op == "call_module" else node.target
         step = self.steps.get(RULES.get(key))
-        if step is None or not _holds((args, kwargs), Value):
+        if step is None or not _holds((args, kwargs), RowValue):
             raise NotApplicableError(f"{describe(node)} has no step in the fast kernel")
         return step(node, args, kwargs)
 
@@ -195,7 +195,7 @@ class _Reader:
         """Dropout in evaluation mode, changes of type or memory."""
         return args[0]
 
-    def row_of_ones(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def row_of_ones(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """The constant-1 input."""
         (term,) = args[0].terms
         term = replace(term, factor=None)
@@ -205,7 +205,7 @@ class _Reader:
         """Sizes, as one example would have them."""
         return _called(node, (torch.empty(args[0].shape), *args[1:]), kwargs)
 
-    def flatten(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def flatten(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Flatten, and views that do or undo it."""
         value = args[0]
         shape = _called(node, (torch.empty(value.shape), *args[1:]), kwargs).shape
@@ -218,34 +218,34 @@ class _Reader:
 
     # Factors
 
-    def gate(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def gate(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Every term times a gate."""
         value, given = args
         return times(value, recipes.Given(given.number, value.channels, value.size, self.hard))
 
-    def product(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def product(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """A constant factor, or a multiplier that the gating network computed."""
         first, second = factors.operands(args, kwargs)
-        value, factor = (first, second) if isinstance(first, Value) else (second, first)
+        value, factor = (first, second) if isinstance(first, RowValue) else (second, first)
         if not isinstance(factor, _Input):
             return self._scaled(node, value, factor)
         if value.flat and value.positions > 1:
             raise NotApplicableError(f"{describe(node)} multiplies a flattened image")
         return times(value, recipes.Given(factor.number, value.channels, value.size, False))
 
-    def quotient(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def quotient(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Division by a constant."""
         value, divisor = factors.operands(args, kwargs)
-        if kwargs.get("rounding_mode") is not None or isinstance(divisor, Value | _Input):
+        if kwargs.get("rounding_mode") is not None or isinstance(divisor, RowValue | _Input):
             raise NotApplicableError(f"{describe(node)} rounds, or divides by the data")
         return self._scaled(node, value, 1 / torch.as_tensor(divisor, dtype=torch.float32))
 
-    def negation(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def negation(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Times -1."""
         return self._scaled(node, args[0], -1.0)
 
-    def _scaled(self, node: fx.Node, value: Any, factor: Any) -> Value:
-        if not isinstance(value, Value) or isinstance(factor, Value):
+    def _scaled(self, node: fx.Node, value: Any, factor: Any) -> RowValue:
+        if not isinstance(value, RowValue) or isinstance(factor, RowValue):
             raise NotApplicableError(f"{describe(node)} multiplies two values")
         if isinstance(factor, Tensor) and factor.numel() > 1:
             return times(value, recipes.Constant(_spread(node, value, factor)))
@@ -255,21 +255,21 @@ class _Reader:
 
     # Sums
 
-    def addition(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def addition(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Both sides' terms; a constant belongs to the input, or is a bias and left out."""
         left, right = factors.operands(args, kwargs)
         factor = kwargs.get("alpha", 1) * (-1 if node.target in additions.DIFFERENCES else 1)
-        if isinstance(left, Value) and isinstance(right, Value):
+        if isinstance(left, RowValue) and isinstance(right, RowValue):
             if (left.channels, left.size, left.flat) != (right.channels, right.size, right.flat):
                 raise NotApplicableError(f"{describe(node)} adds values of different shapes")
             return added(left, self._scaled(node, right, factor))
-        if isinstance(left, Value):
+        if isinstance(left, RowValue):
             return self._shifted(node, left, right, node.args[1:], factor)
         return self._shifted(node, self._scaled(node, right, factor), left, node.args[:1], 1)
 
     def _shifted(
-        self, node: fx.Node, value: Value, constant: Any, made_of: Any, factor: float
-    ) -> Value:
+        self, node: fx.Node, value: RowValue, constant: Any, made_of: Any, factor: float
+    ) -> RowValue:
         parameter = any(isinstance(n, fx.Node) and additions.reads_parameter(n) for n in made_of)
         random = any(term.origin != ONE for term in value.terms)
         if isinstance(constant, _Input) or (self.layers.setting.biases and (parameter or random)):
@@ -283,11 +283,11 @@ class _Reader:
         shift = shift / term.coefficient
         return replace(value, terms=(replace(term, factor=recipes.Shifted(term.factor, shift)),))
 
-    def concatenation(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def concatenation(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Each part's terms, zero in the others' channels."""
         parts = list(args[0] if args else kwargs["tensors"])
         axis: Any = kwargs.get("dim", args[1] if len(args) > 1 else 0)
-        if not all(isinstance(part, Value) for part in parts):
+        if not all(isinstance(part, RowValue) for part in parts):
             raise NotApplicableError(f"{describe(node)} joins a constant")
         first = parts[0]
         rank = len(first.shape)
@@ -295,7 +295,7 @@ class _Reader:
         if axis % rank != 1 or moves or any(p.size != first.size for p in parts):
             raise NotApplicableError(f"{describe(node)} joins another axis than the channels")
         total, at = sum(part.channels for part in parts), 0
-        terms: list[Term] = []
+        terms: list[RowTerm] = []
         for part in parts:
             index = torch.full((total,), NOWHERE)
             index[at : at + part.channels] = torch.arange(part.channels)
@@ -305,14 +305,14 @@ class _Reader:
 
     # Weight layers
 
-    def dense(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def dense(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """A dense layer on a vector, or on a flattened image."""
         value = args[0]
         if not value.flat and value.dims:
             raise NotApplicableError(f"{describe(node)} is applied at every position of an image")
         return self.layers.dense(node, value)
 
-    def convolution(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def convolution(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """A convolution of one or two axes."""
         value = args[0]
         module: Any = module_of(node)
@@ -320,13 +320,13 @@ class _Reader:
             raise NotApplicableError(f"{describe(node)} reads a value of {value.dims} axes")
         return self.layers.convolution(node, value)
 
-    def fixed_convolution(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def fixed_convolution(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """A convolution with constant weights, of the input."""
         value, *rest = args
         constants = [n for n in node.all_input_nodes if n is not node.all_input_nodes[0]]
         parameter = any(additions.reads_parameter(n) for n in constants)
         of_input = len(value.terms) == 1 and value.terms[0].origin == ONE and not value.flat
-        if _holds((rest, kwargs), (Value, _Input)) or parameter or not of_input:
+        if _holds((rest, kwargs), (RowValue, _Input)) or parameter or not of_input:
             raise NotApplicableError(f"{describe(node)} has fixed weights behind a weight layer")
 
         def call(image: Tensor) -> Tensor:
@@ -338,15 +338,15 @@ class _Reader:
         nothing = np.zeros(made.shape[1], int)
         size: Any = (1, 1, *made.shape[2:])[-2:]
         term = replace(term, factor=factor, channels=nothing, groups=nothing)
-        return Value((term,), made.shape[1], size, value.dims)
+        return RowValue((term,), made.shape[1], size, value.dims)
 
-    def batch_norm(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def batch_norm(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Its scale if asked for, and its bias if biases are."""
         return self.layers.batch_norm(node, args[0])
 
     # Channels and positions
 
-    def max_pool(self, node: fx.Node, args: Any, kwargs: Any) -> Value:
+    def max_pool(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """A max pool whose choices are given."""
         value, switch = args[:2]
         pool = self.pools.get(switch.name)
@@ -374,7 +374,7 @@ class _Reader:
     def structural(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """What moves channels or maps positions: pools, slices, padding, pieces, rolls."""
         value, *rest = args
-        if not isinstance(value, Value) or _holds((rest, kwargs), (Value, _Input)):
+        if not isinstance(value, RowValue) or _holds((rest, kwargs), (RowValue, _Input)):
             raise NotApplicableError(f"{describe(node)} has no step in the fast kernel")
 
         def call(tensor: Tensor) -> Any:
@@ -384,7 +384,7 @@ class _Reader:
             return _Pieces(node, value, call)
         return self._moved(node, value, call)
 
-    def _moved(self, node: fx.Node, value: Value, call: Callable[[Tensor], Tensor]) -> Value:
+    def _moved(self, node: fx.Node, value: RowValue, call: Callable[[Tensor], Tensor]) -> RowValue:
         if value.flat and value.positions > 1:
             raise NotApplicableError(f"{describe(node)} moves a flattened image")
         index, size, dims = _read_channels(node, value, call)
@@ -399,7 +399,7 @@ class _Reader:
 
 
 def _read_channels(
-    node: fx.Node, value: Value, call: Callable[[Tensor], Tensor]
+    node: fx.Node, value: RowValue, call: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Size, int]:
     """Which channel is at every channel of a call's result, its size and number of axes."""
     ones = call(torch.ones(value.shape, dtype=torch.float64))
@@ -416,8 +416,8 @@ def _read_channels(
 
 
 def _positions_mapped(
-    value: Value, call: Callable[[Tensor], Tensor], size: Size, dims: int
-) -> Value:
+    value: RowValue, call: Callable[[Tensor], Tensor], size: Size, dims: int
+) -> RowValue:
     """The value after a call that treats all channels alike."""
     axes = value.dims
 
@@ -441,7 +441,7 @@ def _both(option: Any, default: int, dims: int) -> Size:
     return (default, *values)[-2:]  # type: ignore[return-value]
 
 
-def _spread(node: fx.Node, value: Value, constant: Tensor) -> Tensor:
+def _spread(node: fx.Node, value: RowValue, constant: Tensor) -> Tensor:
     """A constant over (channels, height, width)."""
     tensor = constant.detach().float().cpu()
     try:

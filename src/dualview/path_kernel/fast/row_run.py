@@ -29,9 +29,9 @@ from dualview.path_kernel.fast.row_program import (
     Layer,
     Mapping,
     Overlap,
-    Part,
     RowProgram,
     Schedule,
+    Summand,
     Windows,
     pitch,
     schedule,
@@ -188,11 +188,11 @@ class _Batch:
     # Operations
 
     def overlap(self, it: Overlap, entry: Entry) -> None:
-        """Part after part."""
+        """Summand after part."""
         for number, part in enumerate(it.parts):
             self._part(it, part, entry, number > 0)
 
-    def _part(self, it: Overlap, part: Part, entry: Entry, add: bool) -> None:
+    def _part(self, it: Overlap, part: Summand, entry: Entry, add: bool) -> None:
         target, step = self.program.planes[it.target], self.pitches[it.target]
         lead = entry.start * target.size[1] % ROWS  # blocks of masks start at multiples of ROWS
         positions, at_out = self._out(it.target, entry, lead)
@@ -234,15 +234,10 @@ class _Batch:
                 (start, stop, *fixed, *planes, *rest),
                 scales,
                 groups,
-                self.first,
-                self.second,
-                left,
-                right,
-                source,
-                self.planes[it.target],
-                at_in.reshape(-1),
-                at_out,
-                weights.reshape(-1),
+                (self.first, self.second),
+                (left, right),
+                (source, self.planes[it.target]),
+                (at_in.reshape(-1), at_out, weights.reshape(-1)),
                 taken,
             )
 
@@ -397,7 +392,7 @@ def _whole(piece: int, most: int) -> int:
     return min(max(piece // LANES, 1) * LANES, most)
 
 
-def _groups(part: Part) -> np.ndarray:
+def _groups(part: Summand) -> np.ndarray:
     """Group of the source, group of the target, whether it is the first one for that."""
     targets = [of_target for _, of_target in part.groups]
     first = [target not in targets[:at] for at, target in enumerate(targets)]

@@ -34,7 +34,7 @@ NOWHERE = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class RowTerm:
     """One term of a value.
 
     Attributes:
@@ -60,10 +60,10 @@ class Term:
 
 
 @dataclass(frozen=True, eq=False)
-class Value:
+class RowValue:
     """A node's value: images of `size`, or vectors (`dims` 0), seen as vectors where `flat`."""
 
-    terms: tuple[Term, ...]
+    terms: tuple[RowTerm, ...]
     channels: int
     size: Size
     dims: int
@@ -87,7 +87,7 @@ def ones(channels: int, size: Size) -> Factor:
     return Constant(torch.ones(channels, *size, dtype=torch.bool), True)
 
 
-def times(value: Value, factor: Factor) -> Value:
+def times(value: RowValue, factor: Factor) -> RowValue:
     """Every term times a factor."""
     terms = []
     for term in value.terms:
@@ -97,12 +97,12 @@ def times(value: Value, factor: Factor) -> Value:
     return replace(value, terms=tuple(terms))
 
 
-def _settled(term: Term, channels: int) -> Term:
+def _settled(term: RowTerm, channels: int) -> RowTerm:
     """The term with its pending map told apart by the windows of its factor."""
     return term if term.pending is None else _seen_at(term, channels, term.pending)
 
 
-def _seen_at(term: Term, channels: int, over: PositionMap, switch: int | None = None) -> Term:
+def _seen_at(term: RowTerm, channels: int, over: PositionMap, switch: int | None = None) -> RowTerm:
     """The term seen at every place of a map's windows, or at those that a switch names."""
     factor = term.factor or ones(channels, over.before)
     inner = (1, 1)
@@ -112,7 +112,7 @@ def _seen_at(term: Term, channels: int, over: PositionMap, switch: int | None = 
     return replace(term, factor=moved, window=over.after(term.window), pending=None)
 
 
-def mapped(value: Value, over: PositionMap, function: Any) -> tuple[Term, ...]:
+def mapped(value: RowValue, over: PositionMap, function: Any) -> tuple[RowTerm, ...]:
     """The terms after a linear map over positions, `function` of images (n, 1, height, width)."""
     terms = []
     for term in value.terms:
@@ -126,7 +126,7 @@ def mapped(value: Value, over: PositionMap, function: Any) -> tuple[Term, ...]:
     return tuple(terms)
 
 
-def chosen(value: Value, windows: PositionMap, switch: int) -> Value:
+def chosen(value: RowValue, windows: PositionMap, switch: int) -> RowValue:
     """The value after a max pool whose choice is input `switch`."""
     terms = []
     for term in value.terms:
@@ -138,7 +138,7 @@ def chosen(value: Value, windows: PositionMap, switch: int) -> Value:
     return replace(value, terms=tuple(terms), size=windows.size)
 
 
-def selected(value: Value, index: Tensor) -> Value:
+def selected(value: RowValue, index: Tensor) -> RowValue:
     """The value whose channel i is channel index[i] of `value`; `NOWHERE`: zeros."""
     kept, nothing = index.clamp(min=0).numpy(), (index < 0).numpy()
     terms = []
@@ -155,7 +155,7 @@ def selected(value: Value, index: Tensor) -> Value:
     return replace(value, terms=tuple(terms), channels=len(index))
 
 
-def added(left: Value, right: Value) -> Value:
+def added(left: RowValue, right: RowValue) -> RowValue:
     """The terms of both, side by side.
 
     Raises:
