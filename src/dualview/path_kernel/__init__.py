@@ -4,8 +4,8 @@ The rooms, lowest first: `positions` (linear maps over positions), `scale` (kern
 large for their type), `layout` (which axes are channels), `terms` (the covariance as a sum of
 terms), `spread` (what different channels share), `sums`, `contraction` (what weight layers sum
 over), `rules` (one function an operation, in `*_rules`), `propagate` (walks the weights network);
-the CPU kernel: `simd_block`, `offset_program`, `offset_kernel`, `fast_tile`, and `fast_masks`,
-`fast_plan`, `fast_reader`, `fast_kernel`, which bring graphs to it; `kernel` (NPK and expected
-NTK), `parameters` (which are drawn), `random_weights`, `features` and `empirical` (NTK), `gram`
-(dask and zarr), `ridge` and `machines` (kernel regression).
+`fast` (CPU kernels: offset by offset for many pairs of small images, row by row for the rest, and
+what brings graphs to them); `kernel` (NPK and expected NTK), `parameters` (which are drawn),
+`random_weights`, `features` and `empirical` (NTK), `gram` (dask and zarr), `ridge` and `machines`
+(kernel regression).
 """
