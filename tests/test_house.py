@@ -5,13 +5,15 @@
 2. Files import each other in no circle, but for `GatedNetwork` and what saves and loads it.
 3. No public name stands at the top level of three files for three things. Where it is one thing in
    many files (the `plan` of an experiment, the `HELP` of a command), that is said here.
-4. Each room says what is public: its `__all__` holds names that are there.
+4. Each room says what is public: its `__all__` holds names that are there, and one page of the
+   reference lists them all and no others.
 5. Each file has a test file of its own, at the mirrored place; or it is said here where it is
    tested, and why.
 """
 
 import ast
 import importlib
+import re
 import sys
 from collections import defaultdict
 from fnmatch import fnmatch
@@ -151,11 +153,24 @@ def test_a_public_room_has_what_it_says(room):
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
 
 
+def test_one_page_has_all_that_is_public():
+    page = (TESTS.parent / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
+    listed = {}
+    for part in page.split("\n## `")[1:]:
+        room, _, rest = part.partition("`")
+        listed[room] = re.findall(r"^\| \[?`(\w+)`", rest, flags=re.MULTILINE)
+    assert listed == {room: importlib.import_module(room).__all__ for room in listed}
+    assert {f"dualview{room}" for room in PUBLIC} == {*listed, "dualview.path_enumeration"}
+
+
 TYPES = ("explorer/explanations/records", "path_enumeration/edges", "path_kernel/fast/plan")
 TESTED_ELSEWHERE = {
     **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
     "conversion/affine_pass": "path_attribution/test_affine_run",
+    "conversion/capture/exported": "conversion/test_wrappers",
+    "conversion/onnx_files/*": "conversion/onnx_files/test_reading",  # the tables, one by one
     "path_kernel/setting": "path_kernel/test_rules",
+    "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
     "training/distil_settings": "training/test_teacher",
