@@ -60,6 +60,18 @@ class Distilled:
         own = self.hard_accuracy if hard else self.soft_accuracy
         return own / self.teacher_accuracy if self.teacher_accuracy else 0.0
 
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """As records keep them: "before", "soft", "hard" and "teacher"; none where it diverged."""
+        if self.result.status != "finished":
+            return {}
+        return {
+            "before": self.copied_accuracy,
+            "soft": self.soft_accuracy,
+            "hard": self.hard_accuracy,
+            "teacher": self.teacher_accuracy,
+        }
+
     def __repr__(self) -> str:
         return (
             f"Distilled(teacher {100 * self.teacher_accuracy:.2f} %, copied "
@@ -165,6 +177,7 @@ def distil(
     result = train(student, data, settings, Path(folder), watcher=watcher, teacher=teacher)
     epochs = len(result.curve)
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not
+    student = _described(student)
     hardened = with_hard_gates(student)
     return Distilled(
         network=(hardened if hard else student).eval(),
@@ -189,10 +202,18 @@ def with_hard_gates(net: GatedNetwork) -> GatedNetwork:
     from torch import nn
 
     from dualview.conversion.gates import HardGate
-    from dualview.conversion.recipe import describe_gate
 
     hard = copy.deepcopy(net)
     hard.gate_functions = nn.ModuleList([HardGate()] * net.n_gates)
-    if net.recipe is not None:
-        hard.recipe = replace(net.recipe, gate=describe_gate(HardGate()))
-    return hard
+    return _described(hard)
+
+
+def _described(net: GatedNetwork) -> GatedNetwork:
+    """The network; its recipe says what gates it has now, which are all alike."""
+    from dualview.conversion.gates import Gate
+    from dualview.conversion.recipe import describe_gate
+
+    gate = net.gate_functions[0]
+    if net.recipe is not None and isinstance(gate, Gate):
+        net.recipe = replace(net.recipe, gate=describe_gate(gate))
+    return net

@@ -128,17 +128,7 @@ def _perform(
         max_pool=config["max_pool"],
         watcher=watcher,
     )
-    if found.result.status != "finished":
-        return made(found.result)
-    return made(
-        found.result,
-        {
-            "before": found.copied_accuracy,
-            "soft": found.soft_accuracy,
-            "hard": found.hard_accuracy,
-            "teacher": found.teacher_accuracy,
-        },
-    )
+    return made(found.result, found.accuracies)
 
 
 def _with_hard_gates(data: Dataset, net: GatedNetwork) -> dict[str, float]:
