@@ -24,7 +24,7 @@ EXPERIMENT = Experiment(
     question="How much of a trained ReLU network’s accuracy does a DLGN keep that starts from its "
     "parameters and learns its logits, and how much of that is left when the gates are made hard?",
     source=f"none; the DLGN is that of {DLGN_PAPER}",
-    duration="digits: 2 minutes",
+    duration="digits: 7 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.distillation.plan"),
     tables=tables.tables,
