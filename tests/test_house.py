@@ -5,11 +5,15 @@
 2. Files import each other in no circle, but for `GatedNetwork` and what saves and loads it.
 3. No public name stands at the top level of three files for three things. Where it is one thing in
    many files (the `plan` of an experiment, the `HELP` of a command), that is said here.
-4. Each room says what is public: its `__all__` is there and sorted out of names it has.
+4. Each room says what is public: its `__all__` holds names that are there, and one page of the
+   reference lists them all and no others.
+5. Each file has a test file of its own, at the mirrored place; or it is said here where it is
+   tested, and why.
 """
 
 import ast
 import importlib
+import re
 import sys
 from collections import defaultdict
 from fnmatch import fnmatch
@@ -20,6 +24,7 @@ import pytest
 import dualview
 
 SOURCE = Path(dualview.__file__).parent
+TESTS = Path(__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 NAMES = [str(file.relative_to(SOURCE).with_suffix("")) for file in FILES]
 TREES = {
@@ -146,6 +151,43 @@ def test_a_public_room_has_what_it_says(room):
     module = importlib.import_module(f"dualview{room}")
     assert len(set(module.__all__)) == len(module.__all__) > 0
     assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_one_page_has_all_that_is_public():
+    page = (TESTS.parent / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
+    listed = {}
+    for part in page.split("\n## `")[1:]:
+        room, _, rest = part.partition("`")
+        listed[room] = re.findall(r"^\| \[?`(\w+)`", rest, flags=re.MULTILINE)
+    assert listed == {room: importlib.import_module(room).__all__ for room in listed}
+    assert {f"dualview{room}" for room in PUBLIC} == {*listed, "dualview.path_enumeration"}
+
+
+TYPES = ("explorer/explanations/records", "path_enumeration/edges", "path_kernel/fast/plan")
+TESTED_ELSEWHERE = {
+    **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
+    "conversion/affine_pass": "path_attribution/test_affine_run",
+    "path_kernel/setting": "path_kernel/test_rules",
+    "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
+    "experiments/*/claims": "experiments/test_claims",
+    "training/distil_settings": "training/test_teacher",
+    "training/lightning": "training/test_run",  # names of the library
+    "training/watcher": "training/test_keeping",  # the protocol, as it is told
+}
+"""Files -> where they are tested."""
+
+
+def test_each_file_has_a_test():
+    missing = []
+    for name in NAMES:
+        place, _, file = name.rpartition("/")
+        if file in ("__init__", "__main__"):
+            continue
+        own = str(Path(place, f"test_{file.lstrip('_')}"))
+        said = next((test for f, test in TESTED_ELSEWHERE.items() if fnmatch(name, f)), own)
+        if not any((TESTS / f"{test}.py").exists() for test in (own, said)):
+            missing.append(name)
+    assert missing == []
 
 
 def test_these_are_the_files_that_run():

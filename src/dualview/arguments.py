@@ -170,11 +170,6 @@ def fraction(value: Any) -> float:
     return _number_of(value, "a number between 0 and 1", lambda v: 0 < v < 1)
 
 
-def probability(value: Any) -> float:
-    """A number from 0 to 1."""
-    return _number_of(value, "a number from 0 to 1", lambda v: 0 <= v <= 1)
-
-
 def text_value(value: Any) -> str:
     """A text that is not empty and can be written as UTF-8."""
     if not isinstance(value, str) or not value or "\0" in value:

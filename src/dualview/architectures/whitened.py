@@ -23,9 +23,6 @@ from dualview.errors import ArchitectureError
 PATCH = 2
 """Rows and columns of a patch."""
 
-SIGNS = 2
-"""Each direction comes with both signs, since a gate keeps one side only."""
-
 LEAST_SIDE = 9
 """Smallest image: a row less for the patches, then three halvings."""
 

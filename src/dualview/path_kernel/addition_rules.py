@@ -145,7 +145,7 @@ def entries_term(
     node: fx.Node, like: Value, index: Tensor, origin: tuple[str, int], setting: Setting
 ) -> Term:
     """Independent biases: at every channel and position the one whose number stands in `index`."""
-    spread = constant_of(node, like, index.double())[0].long().cpu()
+    spread = constant_of(node, like, index.double(), "cpu")[0].long()
     spread = spread.reshape(like.channels, -1)  # (c, positions)
     first = spread[:, 0]
     pattern = spread - first[:, None]

@@ -62,10 +62,12 @@ def scaled(node: fx.Node, value: Value, factor: Tensor | float) -> Value:
     return multiplied(value, constant, constant)
 
 
-def constant_of(node: fx.Node, value: Value, constant: Tensor | float) -> Tensor:
+def constant_of(
+    node: fx.Node, value: Value, constant: Tensor | float, device: str | None = None
+) -> Tensor:
     """A constant spread over the channels and positions of a value: (1, channels, *positions)."""
     like = some_tensor(value)
-    tensor = torch.as_tensor(constant, dtype=like.dtype, device=like.device).detach()
+    tensor = torch.as_tensor(constant, dtype=like.dtype, device=device or like.device).detach()
     inner = (value.channels, *value.positions)
     seen = (math.prod(inner),) if value.flat else inner
     rank = 1 + len(seen)

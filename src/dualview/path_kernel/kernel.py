@@ -28,12 +28,10 @@ from dualview.path_kernel.fast.reader import fast_plan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
+from dualview.path_kernel.tile_size import tile_size
 from dualview.path_kernel.weight_rules import fan_in
 
 BATCH_NORM = one_of("identity", "scale")
-
-TEMPORARIES = 4
-"""How many kernels of the largest size a rule may hold beside those that live in the graph."""
 
 
 @takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
@@ -69,15 +67,16 @@ def npk(
         bias_variance: of the biases.
         batch_norm: "identity", or "scale": multiply by gamma / sqrt(running variance + eps), a
             constant. The running mean plays no part.
-        memory: bound, in bytes, on what one tile of pairs may hold.
+        memory: bound, in bytes, on what one tile of pairs may hold. Where one pair takes more, that
+            is said before anything is computed.
 
     Returns:
         Kernel (n1, n2), of x1's type and on its device.
 
     Raises:
         PathKernelError: `net` was not made by `disentangle` or does not take the examples, x has
-            NaN, an operation has no exact rule, weights are tied, or a value is too large or too
-            small for x1's type.
+            NaN, an operation has no exact rule, weights are tied, one pair takes more than
+            `memory` bytes, or a value is too large or too small for x1's type.
 
     Source: arXiv 2006.10529, section 3; arXiv 2110.03403; the rules for general graphs are this
     project's.
@@ -322,9 +321,8 @@ def side(
 
 
 def _tile_size(request: _Request, double: bool) -> int:
-    """Examples on each side of a tile, from what one pair holds."""
+    """Examples on each side of a tile, from what a pair takes."""
     net, gates = request.net, request.gates
     one, other = (_sides(net, x, [0], gates, double) for x in (request.x1, request.x2))
-    pair = propagate(net.weights_network, one, other, request.setting).peak_elements
-    pairs = request.memory / (pair * one.x.element_size() * TEMPORARIES)
-    return max(1, min(int(math.sqrt(pairs)), TILE))
+    most = min(TILE, max(len(request.x1), len(request.x2)))
+    return tile_size(net.weights_network, one, other, request.setting, request.memory, most)

@@ -14,6 +14,7 @@ from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.addition_rules import one_term
+from dualview.path_kernel.condensing import condensed
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
 from dualview.path_kernel.scale import LogScale
@@ -32,11 +33,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Block:
-    """Result of one walk: the kernel (s, n1, n2), its scale, and how much it held at once."""
+    """Result of one walk: the kernel (s, n1, n2) and its scale."""
 
     kernel: Tensor
     log_scale: LogScale
-    peak_elements: int
 
 
 def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting) -> Block:
@@ -58,18 +58,20 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
     inputs = iter([Pair(left.x, right.x), *_pairs(left, right)])
     last_use = _last_uses(network.graph)
     env: dict[fx.Node, Any] = {}
-    peak = 0
+    made: dict[fx.Node, Any] = {}  # without what was given, for a look at each of them
     for node in network.graph.nodes:
         if node.op == "output":
-            return _result(node, env[node.args[0]], peak)
+            return _result(node, env[node.args[0]])
         if node.op == "placeholder":
             pair = next(inputs)
             env[node] = _input(pair) if node.name == "x" else pair
         else:
             env[node] = _run(network, node, env, setting)
-        peak = max(peak, sum(_elements(value) for value in env.values()))
         for done in last_use.get(node, ()):
             del env[done]
+            made.pop(done, None)
+        if node in env and node.op != "placeholder":
+            env[node] = made[node] = condensed(env[node], node, made.values())
     raise AssertionError("a graph ends in an output")
 
 
@@ -117,7 +119,7 @@ def _depends_on_data(node: fx.Node, env: dict[fx.Node, Any]) -> bool:
     return any(holds(env[source]) for source in node.all_input_nodes)
 
 
-def _result(node: fx.Node, value: Any, peak: int) -> Block:
+def _result(node: fx.Node, value: Any) -> Block:
     if not isinstance(value, Value):
         raise PathKernelError(
             "the network's output: expected one tensor, got several. Repair: wrap the model in a "
@@ -137,13 +139,15 @@ def _result(node: fx.Node, value: Any, peak: int) -> Block:
             f"{value.positions} in {groups} groups. Repair: pool over the positions"
         )
     kernel, log_scale = combined(value, lambda term: channel_mean(term, value))
-    return Block(kernel.reshape(kernel.shape[: LEADING - 1]), log_scale, peak)
+    return Block(kernel.reshape(kernel.shape[: LEADING - 1]), log_scale)
 
 
 def _is_the_same_for_every_output(term: Term) -> bool:
     if term.left is None:
         return True
-    return term.is_constant and bool((term.left == term.left[:, :1]).all())
+    if not term.is_constant or term.left.is_meta:  # of a shape alone nothing is known
+        return term.is_constant
+    return bool((term.left == term.left[:, :1]).all())
 
 
 def refuse_tied(network: fx.GraphModule, *, biases: bool) -> None:
@@ -190,10 +194,3 @@ def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     for source, node in last.items():
         uses.setdefault(node, []).append(source)
     return uses
-
-
-def _elements(value: Any) -> int:
-    if isinstance(value, Value):
-        kernels = [term.kernel for term in value.terms if term.kernel is not None]
-        return sum(kernel.numel() for kernel in kernels)
-    return 0

@@ -32,8 +32,10 @@ def balanced(kernel: Tensor, log_scale: LogScale) -> tuple[Tensor, LogScale]:
 
     What is within the range stays as it is, to the bit.
     """
+    if kernel.is_meta:  # its shape alone is asked for
+        return kernel, log_scale
     over = tuple(axis for axis in range(kernel.dim()) if axis not in (1, 2))
-    peak = kernel.abs().amax(over)  # (n1, n2)
+    peak = torch.maximum(kernel.amax(over), -kernel.amin(over))  # (n1, n2)
     _, exponent = torch.frexp(peak.double())
     shift = torch.where(exponent.abs() > _middle(kernel.dtype), exponent, 0)
     shift = torch.where((peak > 0) & peak.isfinite(), shift, 0)

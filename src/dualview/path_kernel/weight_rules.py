@@ -22,6 +22,7 @@ from dualview.path_kernel.addition_rules import (
 )
 from dualview.path_kernel.factor_rules import constant_of, multiplied
 from dualview.path_kernel.positions import LEADING, apply_map, window_sum
+from dualview.path_kernel.rows import by_rows, may_go_by_rows
 from dualview.path_kernel.scale import LogScale, balanced, summed
 from dualview.path_kernel.setting import Arguments, Setting, refuse
 from dualview.path_kernel.terms import (
@@ -58,13 +59,16 @@ def convolution(node: fx.Node, args: Arguments, kwargs: dict[str, Any], setting:
     dims = len(module.kernel_size)
     if value.flat or value.dims != dims:
         refuse(node, f"it reads a value with {value.dims} position axes")
-    total, log_scale = combined(value, lambda term: channel_mean(term, value, module.groups))
-    padding = list(module._reversed_padding_repeated_twice)
-    if any(padding):
-        mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        total = apply_map(total, lambda image: F.pad(image, padding, mode), dims)
-    total = window_sum(total, module.kernel_size, module.stride, module.dilation)
-    kernel = total / math.prod(module.kernel_size)
+    if may_go_by_rows(value, module):
+        kernel, log_scale = by_rows(value, module)
+    else:
+        total, log_scale = combined(value, lambda term: channel_mean(term, value, module.groups))
+        padding = list(module._reversed_padding_repeated_twice)
+        if any(padding):
+            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+            total = apply_map(total, lambda image: F.pad(image, padding, mode), dims)
+        total = window_sum(total, module.kernel_size, module.stride, module.dilation)
+        kernel = total / math.prod(module.kernel_size)
     term = _weight_term(node, kernel, log_scale, setting)
     return Value((term,), module.out_channels, tuple(kernel.shape[LEADING : LEADING + dims]))
 

@@ -164,7 +164,6 @@ def distil(
 
     model, transform = without_front(model, input_transform)
     transform = transform or transform_of(data)
-    teaching = teaching or DistilSettings()
 
     def taken_apart(kind: Any, **options: Any) -> GatedNetwork:
         return disentangle(model, kind, input_transform=transform, **conversion, **options)
@@ -172,9 +171,9 @@ def distil(
     own = taken_apart("dnn")
     student = taken_apart(kind, gate=SoftGate(beta), weights="copied")
     copied = accuracy(student, data)
+    chosen, teaching = settings or TrainSettings(), teaching or DistilSettings()
     teacher = Teacher(own.without_input_transform(), teaching, beta)
-    settings = settings or TrainSettings()
-    result = train(student, data, settings, Path(folder), watcher=watcher, teacher=teacher)
+    result = train(student, data, chosen, Path(folder), watcher=watcher, teacher=teacher)
     epochs = len(result.curve)
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not
     student = _described(student)

@@ -89,11 +89,6 @@ def measure(settings: Settings, per_draw: int) -> Measurement:
     return Measurement(tuple(samples), BLOCKS, SHARED, total, "features")
 
 
-def slope(measurement: Measurement) -> Sides:
-    """Slope of log error against log number of features, and -1/2."""
-    return measurement.slope_sides()
-
-
 STATEMENTS = (
     Statement(
         name="unbiased",
@@ -128,7 +123,7 @@ STATEMENTS = (
         source="derived",
         left="fit to errors against dv.npk",
         right="−1/2",
-        compute=slope,
+        compute=Measurement.slope_sides,
         comparison="mean",
         measurement="features",
     ),

@@ -10,7 +10,7 @@ from torch import nn
 
 from dualview.experiments.theory.measurement import Measurement, Sample
 from dualview.experiments.theory.models import chain, convolutions, normal, taken_apart
-from dualview.experiments.theory.statement import Settings, Sides, Statement
+from dualview.experiments.theory.statement import Settings, Statement
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.kernel import expected_ntk
 from dualview.path_kernel.random_weights import draw_weights
@@ -78,16 +78,6 @@ def _sample(settings: Settings, family: Family, width: int, draws: int) -> Sampl
     return Sample(width, torch.stack(estimates), torch.stack(expected))
 
 
-def measured_mean(measurement: Measurement) -> Sides:
-    """Mean over draws against the expected NTK, at every width."""
-    return measurement.mean_sides()
-
-
-def slope(measurement: Measurement) -> Sides:
-    """Slope of log deviation against log width, and -1/2."""
-    return measurement.slope_sides()
-
-
 def _statements(name: str, network: str) -> tuple[Statement, Statement]:
     return (
         Statement(
@@ -99,7 +89,7 @@ def _statements(name: str, network: str) -> tuple[Statement, Statement]:
             source="derived",
             left="mean over draws of dv.empirical_ntk",
             right="dv.expected_ntk",
-            compute=measured_mean,
+            compute=Measurement.mean_sides,
             comparison="mean",
             measurement=name,
         ),
@@ -113,7 +103,7 @@ def _statements(name: str, network: str) -> tuple[Statement, Statement]:
             source="arXiv 2006.10529, theorem 5.1 (the limit)",
             left="fit to deviations of single draws",
             right="−1/2",
-            compute=slope,
+            compute=Measurement.slope_sides,
             comparison="mean",
             measurement=name,
         ),

@@ -23,7 +23,7 @@ from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.setting import Setting
 
-BLOCK_MEMORY = 256e6
+BLOCK_MEMORY = 512e6
 """Bytes that the tiles of one block may hold. Fixed, as the order of sums depends on it."""
 
 BLOCK_SECONDS = 10.0

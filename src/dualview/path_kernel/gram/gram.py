@@ -88,7 +88,7 @@ def npk_gram(
         scheduler: "threads" or "processes" of this machine, or the address of a dask scheduler
             ("tcp://host:8786") whose workers see the folder `out` under the same path. With
             "processes", a script must keep its work under `if __name__ == "__main__":`.
-        workers: threads or processes; default: one for each core. Each holds up to 256 MB beside
+        workers: threads or processes; default: one for each core. Each holds up to 512 MB beside
             the data, of which every process has a copy.
         normalise: as `npk`.
         gates: as `npk`.

@@ -1,0 +1,145 @@
+"""How many examples a tile of the general rules may have, found before any number is computed.
+
+The rules are run on meta tensors, which hold no numbers: their shapes tell what a tile takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+from torch.utils.flop_counter import FlopCounterMode
+
+from dualview.conversion.memory_meter import MemoryMeter
+from dualview.conversion.shape_run import on_meta
+from dualview.errors import DualviewError, PathKernelError
+from dualview.path_kernel.propagate import Side, propagate
+from dualview.path_kernel.setting import Setting
+
+OPERATIONS_A_SECOND = 2e10
+"""Sums of products of a CPU, roughly: estimates only."""
+
+BYTES_A_SECOND = 2e9
+"""Read and written by a CPU, roughly: estimates only."""
+
+SURE = 64e6
+"""Bytes that a pair may be tried with."""
+
+SHRINK = 0.8
+"""What a tile that is too large is tried again with."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a tile: bytes held at once, its examples included, and seconds."""
+
+    nbytes: float
+    seconds: float
+
+
+def tile_size(
+    network: fx.GraphModule, one: Side, other: Side, setting: Setting, memory: float, most: int
+) -> int:
+    """Examples on each side of a tile that takes at most `memory` bytes; at most `most`.
+
+    Args:
+        network: a weights network in evaluation mode.
+        one: one example of the first side.
+        other: one example of the second side.
+        setting: what the weights are drawn from.
+        memory: bound in bytes.
+        most: bound on the size.
+
+    Raises:
+        PathKernelError: one pair takes more than `memory` bytes, or an operation has no rule.
+    """
+
+    def cost(size: int) -> float:
+        return cost_of(network, one, other, setting, size).nbytes
+
+    if cost(most) <= memory:
+        return most
+    single, few = cost(1), cost(4)
+    if single > memory:
+        seconds = cost_of(network, one, other, setting, 1, timed=True).seconds
+        raise too_large(single, seconds, memory)
+    square, linear = max(few - 4 * single, 0) / 12, max(16 * single - few, 0) / 12
+    root = (math.sqrt(linear**2 + 4 * square * memory) - linear) / (2 * square or 1)
+    size = min(max(1, int(root if square else memory / linear)), most)
+    while size > 1 and cost(size) > memory:
+        size = max(1, int(size * SHRINK))
+    return size
+
+
+def too_large(nbytes: float, seconds: float, memory: float) -> PathKernelError:
+    """The error for a pair that does not fit."""
+    return PathKernelError(
+        f"memory: one pair of these examples takes {nbytes / 1e6:,.0f} MB and about "
+        f"{_said(seconds)} by the general rules; expected at most {memory:g} bytes. Repair: "
+        f"memory={nbytes:.2g}, examples of fewer positions, or npk_features, whose cost does not "
+        f"grow with the square of the positions"
+    )
+
+
+def _said(seconds: float) -> str:
+    return f"{seconds:,.0f} s" if seconds < 600 else f"{seconds / 60:,.0f} minutes"
+
+
+def cost_of(
+    network: fx.GraphModule,
+    one: Side,
+    other: Side,
+    setting: Setting,
+    size: int,
+    *,
+    timed: bool = False,
+) -> Cost:
+    """What a tile of `size` examples a side takes, from one example of each.
+
+    A rule that cannot do without numbers is tried on one pair, if its gates promise a small one.
+    """
+    left, right = (_many(side, size) for side in (one, other))
+    meter, counter = MemoryMeter(), FlopCounterMode(display=False)
+    held = sum(_bytes(t) for s in (left, right) for t in (s.x, *s.gates, *s.switches))
+    try:
+        if timed:
+            with counter, meter:
+                propagate(network, left, right, setting)
+        else:
+            with meter:
+                propagate(network, left, right, setting)
+    except DualviewError:
+        raise
+    except (NotImplementedError, RuntimeError):  # a rule that reads numbers
+        rough = _rough(one)
+        if rough > SURE:
+            return Cost(held + rough * size**2, rough / BYTES_A_SECOND)
+        with meter:
+            propagate(network, one, other, setting)
+        return Cost(held + meter.peak * size**2, 0.0)
+    seconds = counter.get_total_flops() / 2 / OPERATIONS_A_SECOND if timed else 0.0
+    return Cost(held + meter.peak, seconds + meter.written / BYTES_A_SECOND)
+
+
+def _rough(side: Side) -> float:
+    """Bytes of one pair: some kernels of the largest layer's pairs of positions."""
+    positions = (math.prod(tensor.shape[2:]) for tensor in (side.x, *side.gates))
+    return 8.0 * side.x.element_size() * max(positions) ** 2
+
+
+def _many(side: Side, size: int) -> Side:
+    def spread(tensor: Tensor) -> Tensor:
+        like = on_meta(tensor)
+        return torch.empty(size, *like.shape[1:], dtype=like.dtype, device="meta")
+
+    def all_of(tensors: Sequence[Tensor]) -> list[Tensor]:
+        return [spread(t) for t in tensors]
+
+    return Side(spread(side.x), all_of(side.gates), all_of(side.switches))
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
