@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork
     from dualview.conversion.gates import Gate, HardGate, SoftGate
     from dualview.conversion.input_transform import InputTransform
+    from dualview.conversion.onnx_files import from_onnx
     from dualview.conversion.products import as_multiplier
     from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
+    from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
+    from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
     from dualview.training.distil_settings import DistilSettings
@@ -55,12 +58,14 @@ __all__ = [
     "DualviewWarning",
     "FilterSpectra",
     "Gate",
+    "GateCrossings",
     "GateRates",
     "GatedNetwork",
     "HardGate",
     "InputTransform",
     "NPKClassifier",
     "NPKFeatureClassifier",
+    "PartitionSlice",
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
@@ -73,6 +78,8 @@ __all__ = [
     "explain_page",
     "explorer_page",
     "filter_spectra",
+    "from_onnx",
+    "gate_crossings",
     "gate_distances",
     "gate_rates",
     "initial_overlap",
@@ -84,6 +91,7 @@ __all__ = [
     "npk_features",
     "npk_gram",
     "ntk_variance",
+    "partition_slice",
     "path_features",
     "path_values",
     "primal_filters",
@@ -98,6 +106,7 @@ _ROOMS = {
     "InputTransform": "conversion.input_transform",
     "GatedNetwork": "conversion.gated_network",
     "disentangle": "conversion.disentangling",
+    "from_onnx": "conversion.onnx_files",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "needed_width": "path_kernel.concentration",
@@ -120,6 +129,10 @@ _ROOMS = {
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",
+    "gate_crossings": "primal.crossings",
+    "GateCrossings": "primal.crossings",
+    "partition_slice": "primal.partition",
+    "PartitionSlice": "primal.partition",
     "filter_spectra": "primal.spectra",
     "FilterSpectra": "primal.spectra",
     "gate_rates": "primal.rates",
