@@ -83,7 +83,7 @@ def run(options: Any, again: str) -> int:
     from dualview.experiments.data import load_settings
     from dualview.experiments.distilling import Distilling, distil_own
     from dualview.experiments.progress import TerminalProgress
-    from dualview.experiments.run_folders import NETWORK
+    from dualview.experiments.run_folders import LEFT_NETWORK
 
     settings = Distilling(
         model=options.model,
@@ -106,7 +106,7 @@ def run(options: Any, again: str) -> int:
         )
     if is_main_process():
         print(result_text(record))
-        place = out / f"{record.kind}-seed0" / NETWORK
+        place = out / f"{record.kind}-seed0" / LEFT_NETWORK
         print(f"\nNetwork: {place}\nExplore: dualview explore {place} --model {options.model}")
     return 0 if record.status == "finished" else 1
 

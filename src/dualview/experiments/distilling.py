@@ -15,7 +15,7 @@ from dualview.experiments.experiment import data_config
 from dualview.experiments.finished import own_maker
 from dualview.experiments.jobs import Job, JobsProgress, record, run_jobs, training_config
 from dualview.experiments.records import RunRecord
-from dualview.experiments.run_folders import NETWORK
+from dualview.experiments.run_folders import LEFT_NETWORK
 from dualview.files.user_code import own_name
 from dualview.training import TrainSettings, Watcher, on_this_machine
 from dualview.training.distil_settings import DistilSettings
@@ -126,7 +126,7 @@ def _perform(
         watcher=watcher,
     )
     if found.result.status == "finished":
-        found.network.cpu().save_pretrained(where / NETWORK)
+        found.network.cpu().save_pretrained(where / LEFT_NETWORK)
     return record("distil", config, settings.kind, 0, found.result, found.accuracies)
 
 

@@ -28,7 +28,7 @@ STAGE_END = "stage-end.ckpt"
 
 WRITTEN = (CONFIG, RECORD, METRICS, MODEL, CHECKPOINT, STAGE_END)
 """Every file that runs write, but for TensorBoard's."""
-NETWORK = "network"
+LEFT_NETWORK = "network"
 """Folder inside a run's, where it leaves one that `save_pretrained` writes."""
 SAVED = (CONFIG, MODEL, "README.md")
 """What `save_pretrained` writes."""
@@ -126,9 +126,9 @@ def _foreign(folder: Path) -> Iterator[str]:
         if entry.name == TENSORBOARD and entry.is_dir(follow_symlinks=False):
             logs = (log.name for log in list(os.scandir(entry.path)))
             yield from (f"{TENSORBOARD}/{name}" for name in logs if not _LOGS.match(name))
-        elif entry.name == NETWORK and entry.is_dir(follow_symlinks=False):
+        elif entry.name == LEFT_NETWORK and entry.is_dir(follow_symlinks=False):
             saved = (file.name for file in list(os.scandir(entry.path)))
-            yield from (f"{NETWORK}/{name}" for name in saved if name not in SAVED)
+            yield from (f"{LEFT_NETWORK}/{name}" for name in saved if name not in SAVED)
         elif entry.is_dir(follow_symlinks=False):
             yield from () if is_part(entry.name) else (entry.name,)
         elif entry.name not in WRITTEN:
