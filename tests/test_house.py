@@ -168,6 +168,7 @@ TESTED_ELSEWHERE = {
     **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
     "conversion/affine_pass": "path_attribution/test_affine_run",
     "path_kernel/setting": "path_kernel/test_rules",
+    "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
     "training/distil_settings": "training/test_teacher",
