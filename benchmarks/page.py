@@ -20,11 +20,13 @@ RECORDS = ROOT / "results" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 TITLES = {
+    "conversion": "Taking a network apart",
     "train_step": "A training step",
     "training_speed": "What makes a CPU fast",
     "path_kernel": "The neural path kernel",
     "kernel_machine": "Kernel machines",
     "explain": "Filters, paths and the explorer's page",
+    "at_size": "Images of 224 pixels, deep networks",
     "loader": "The data loader",
     "import_time": "Import",
     "soak": "What many runs leave behind",
