@@ -28,6 +28,7 @@ from dualview.path_attribution import figures as path_figures
 from dualview.path_kernel import kernel, random_weights, ridge
 from dualview.primal.figures import filters as filter_figures
 from dualview.primal.figures import gates as gate_figures
+from dualview.primal.figures import partition as partition_figures
 from dualview.training.stacked import run as stacked
 from tests.training.tiny import tiny_data
 
@@ -142,7 +143,7 @@ def _batches(**options: Any) -> Any:
 
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
-    *("Distilled", "FinishedRun", "TrainedNetwork"),
+    *("Distilled", "FinishedRun", "TrainedNetwork", "GateCrossings", "PartitionSlice"),
     *("Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
@@ -164,6 +165,7 @@ ENGINE |= {"summary_table", "comparison_figures"}
 
 DRAWN = {"filter_grid", "spectrum_grid", "spectrum_curves", "kernel_map", "gate_maps"}
 DRAWN |= {"class_overlap", "gate_overlap", "gate_training", "path_graph", "layer_bars"}
+DRAWN |= {"partition_map"}
 """Figures; what else their modules hold, they share with each other."""
 
 CHECKS = {"at_least", "at_most", "choose", "positive"}
@@ -234,7 +236,7 @@ def _targets() -> Iterator[Target]:
         value = getattr(experiments, name)
         if callable(value) and name not in RECORDS | ENGINE:
             yield _of(name, value)
-    for module in (filter_figures, gate_figures, path_figures):
+    for module in (filter_figures, gate_figures, partition_figures, path_figures):
         for name, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__ and name in DRAWN:
                 yield _of(name, value)
@@ -328,6 +330,19 @@ GOOD_IN: dict[str, Maker] = {
     "top_paths.k": lambda _: 2,
     "PathSearch.top.k": lambda _: 2,
     "PathSearch.x": lambda _: X[0],
+    "partition_map.found": lambda _: dv.partition_slice(gated_net(), *X, gates="hard"),
+    "partition_map.names": lambda _: ["one", "two"],
+    "partition_map.example_names": lambda _: ["a", "b", "c"],
+    "gate_crossings.a": lambda _: X[0],
+    "gate_crossings.b": lambda _: X[1],
+    "gate_crossings.most": lambda _: 1000,
+    "partition_slice.net": lambda _: gated_net("dlgn"),
+    "partition_slice.a": lambda _: X[0],
+    "partition_slice.b": lambda _: X[1],
+    "partition_slice.c": lambda _: X[2],
+    "partition_slice.gates": lambda _: "hard",
+    "partition_slice.margin": lambda _: 0.1,
+    "partition_slice.most": lambda _: 20_000,
     "kernel_attribution.x": lambda _: X[0],
     "kernel_attribution.train_x": lambda _: X,
     "kernel_attribution.train_labels": lambda _: LABELS,

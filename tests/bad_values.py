@@ -271,6 +271,7 @@ MEANT: dict[str, set[str]] = {
     "gate": {"gate"},
     "channels": _INDEX | _ORDER | _EMPTY,
     "class_names": {"array of texts", "list of texts", "generator"},
+    "names": {"array of texts", "list of texts", "generator"},
     "kinds": {"array of texts", "list of texts", "generator"},
     "filters": _POSITIONWISE,
     "images": {"image tensor"},

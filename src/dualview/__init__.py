@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
+    from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
+    from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
     from dualview.training.distil_settings import DistilSettings
@@ -55,12 +57,14 @@ __all__ = [
     "DualviewWarning",
     "FilterSpectra",
     "Gate",
+    "GateCrossings",
     "GateRates",
     "GatedNetwork",
     "HardGate",
     "InputTransform",
     "NPKClassifier",
     "NPKFeatureClassifier",
+    "PartitionSlice",
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
@@ -73,6 +77,7 @@ __all__ = [
     "explain_page",
     "explorer_page",
     "filter_spectra",
+    "gate_crossings",
     "gate_distances",
     "gate_rates",
     "initial_overlap",
@@ -84,6 +89,7 @@ __all__ = [
     "npk_features",
     "npk_gram",
     "ntk_variance",
+    "partition_slice",
     "path_features",
     "path_values",
     "primal_filters",
@@ -120,6 +126,10 @@ _ROOMS = {
     "primal_filters": "primal.filters",
     "PrimalFilters": "primal.filters",
     "gate_distances": "primal.filters",
+    "gate_crossings": "primal.crossings",
+    "GateCrossings": "primal.crossings",
+    "partition_slice": "primal.partition",
+    "PartitionSlice": "primal.partition",
     "filter_spectra": "primal.spectra",
     "FilterSpectra": "primal.spectra",
     "gate_rates": "primal.rates",

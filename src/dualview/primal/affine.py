@@ -54,8 +54,8 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
         )
     network = GraphNetwork(net.gating_network, _layer_graph(net.gating_network, layer))
     if net.input_transform is not None:
-        _put_first(net.input_transform, network)
-    _check_modes(network)
+        put_first(net.input_transform, network)
+    check_modes(network)
     check_network(network, PrimalFilterError)
     return copy.deepcopy(network).requires_grad_(False)
 
@@ -105,7 +105,7 @@ def _checked_layer(net: GatedNetwork, layer: int) -> int:
     return index
 
 
-def _put_first(transform: InputTransform, network: fx.GraphModule) -> None:
+def put_first(transform: InputTransform, network: fx.GraphModule) -> None:
     """Let the network read its input behind the transform."""
     name = "input_transform"
     while hasattr(network, name):
@@ -129,7 +129,7 @@ def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:
     for node in gating.graph.nodes:
         if node.op == "output":
             graph.output(env[node.args[0][layer]])
-        elif node.op == "call_method" and node.target == "detach":
+        elif is_detach(node):
             env[node] = env[node.all_input_nodes[0]]
         elif node.op == "call_module" and type(module_of(node)) is nn.Sequential:
             value = env[node.all_input_nodes[0]]
@@ -142,7 +142,17 @@ def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:
     return graph
 
 
-def _check_modes(network: fx.GraphModule) -> None:
+def is_detach(node: fx.Node) -> bool:
+    """Whether a node only cuts derivatives off."""
+    return node.op == "call_method" and node.target == "detach"
+
+
+def check_modes(network: fx.GraphModule) -> None:
+    """Refuse what makes the values of one example depend on others, or on chance.
+
+    Raises:
+        PrimalFilterError: batch norm by the statistics of the batch, or dropout in training mode.
+    """
     for node in network.graph.nodes:
         module: Any = module_of(node) if node.op == "call_module" else None
         if isinstance(module, BATCH_NORM_MODULES):

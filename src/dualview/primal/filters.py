@@ -21,14 +21,16 @@ from torch import Tensor, fx, nn
 
 from dualview.arguments import byte_count, optional, require, sequence, takes, whole
 from dualview.arguments import shape as shape_of
-from dualview.conversion.examples import example, gated
-from dualview.conversion.finite import check_preactivations
+from dualview.conversion.examples import batch, check_takes, example, gated
+from dualview.conversion.finite import check_network, check_preactivations
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
 from dualview.errors import DualviewWarning, PrimalFilterError
-from dualview.primal.affine import layer_network
+from dualview.primal.affine import LINEAR_KINDS, layer_network
 from dualview.primal.composition import Walk, operations, walk
+from dualview.primal.local_distances import local_distances
 from dualview.primal.local_maps import LocalMap
 from dualview.primal.norms import canvas_of, filter_norms, filters_of
 
@@ -321,38 +323,10 @@ class PrimalFilters:
         return self._local
 
     def _channels(self, channels: int | Iterable[int] | None) -> list[int]:
-        count = self.gate_shape[0]
-        if channels is None:
-            return list(range(count))
-        one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
-        given: list[Any] = (
-            [channels] if one else require("channels", channels, sequence, PrimalFilterError)
-        )
-        return [_index(channel, count, "channels") for channel in given]
+        return _chosen_channels(channels, self.gate_shape[0])
 
     def _positions(self, positions: Iterable[Sequence[int]] | None) -> list[tuple[int, ...]]:
-        """Every position as a tuple; for a dense layer the one position ()."""
-        spatial = self.gate_shape[1:]
-        if positions is None:
-            return list(_every(spatial))
-        given = require("positions", positions, sequence, PrimalFilterError)
-        places = [
-            tuple(require("positions", place, sequence, PrimalFilterError)) for place in given
-        ]
-        if not spatial:
-            raise PrimalFilterError(
-                f"positions: expected none for layer {self.layer}, which is dense, got some"
-            )
-        for place in places:
-            if len(place) != len(spatial):
-                raise PrimalFilterError(
-                    f"positions: expected {len(spatial)} numbers each, for the positions "
-                    f"{spatial} of layer {self.layer}, got {place}"
-                )
-        return [
-            tuple(_index(p, n, "positions") for p, n in zip(place, spatial, strict=True))
-            for place in places
-        ]
+        return _chosen_positions(positions, self.gate_shape[1:], self.layer)
 
     def _refuse_large(self, gates: int) -> None:
         size = gates * math.prod(self.input_shape) * self.offsets.element_size()
@@ -435,10 +409,15 @@ def gate_distances(
 ) -> Tensor:
     """Signed Euclidean distance of every example to the hyperplane {q = 0} of every gate.
 
+    In a DLGN a gate has one hyperplane. **In a DNN or DGN the distance is local**: to the
+    hyperplane that the gate has in the linear region of the example, q / |dq / dx|. The gate
+    switches there only if no other gate switches before; `gate_crossings` finds where it does along
+    a segment.
+
     All gates of a deep layer of large images take long: choose some.
 
     Args:
-        net: a DLGN, as for `primal_filters`.
+        net: a DLGN, as for `primal_filters`; or a DNN or DGN of ReLU, leaky ReLU, PReLU or ReLU6.
         x: examples (n, ...), of the network's type.
         layer: number of the gating network's pre-activation.
         channels: channels, or units of a dense layer; default: all.
@@ -461,6 +440,8 @@ def gate_distances(
     tensor([[ 5.0000],
             [-0.8000]])
     """
+    if net.kind not in LINEAR_KINDS:
+        return _local_distances(net, x, layer, channels, positions, memory)
     try:
         found = primal_filters(net, layer, tuple(x.shape[1:]), memory=memory)
     except PrimalFilterError as error:
@@ -471,6 +452,63 @@ def gate_distances(
             f"axis. Repair: x[None] is a batch of one example"
         ) from error
     return found.distances(x, channels, positions)
+
+
+def _local_distances(
+    net: GatedNetwork,
+    x: Tensor,
+    layer: int,
+    channels: int | Iterable[int] | None,
+    positions: Iterable[Sequence[int]] | None,
+    memory: float,
+) -> Tensor:
+    """The distances of a DNN or DGN, whose hyperplanes are those of each example's region."""
+    check_network(net, PrimalFilterError)
+    require("x", x, batch, PrimalFilterError)
+    check_takes(net, "x", x, PrimalFilterError)
+    index = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
+    with evaluation_mode(net), torch.no_grad():
+        shape = tuple(net.preactivations(x[:1])[index].shape[1:])
+    chosen = _chosen_channels(channels, shape[0])
+    places = _chosen_positions(positions, shape[1:], index)
+    found = local_distances(net, x, index, _flat(chosen, places, shape), memory)
+    every = channels is None and positions is None
+    dense = (len(chosen),) if len(shape) == 1 else (len(chosen), len(places))
+    return found.reshape(len(x), *(shape if every else dense))
+
+
+def _chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
+    if channels is None:
+        return list(range(count))
+    one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
+    given: list[Any] = (
+        [channels] if one else require("channels", channels, sequence, PrimalFilterError)
+    )
+    return [_index(channel, count, "channels") for channel in given]
+
+
+def _chosen_positions(
+    positions: Iterable[Sequence[int]] | None, spatial: tuple[int, ...], layer: int
+) -> list[tuple[int, ...]]:
+    """Every position as a tuple; for a dense layer the one position ()."""
+    if positions is None:
+        return list(_every(spatial))
+    given = require("positions", positions, sequence, PrimalFilterError)
+    places = [tuple(require("positions", place, sequence, PrimalFilterError)) for place in given]
+    if not spatial:
+        raise PrimalFilterError(
+            f"positions: expected none for layer {layer}, which is dense, got some"
+        )
+    for place in places:
+        if len(place) != len(spatial):
+            raise PrimalFilterError(
+                f"positions: expected {len(spatial)} numbers each, for the positions "
+                f"{spatial} of layer {layer}, got {place}"
+            )
+    return [
+        tuple(_index(p, n, "positions") for p, n in zip(place, spatial, strict=True))
+        for place in places
+    ]
 
 
 def _takes(net: GatedNetwork, layer: int, input_shape: tuple[int, ...]) -> bool:
