@@ -20,6 +20,7 @@ RECORDS = ROOT / "results" / "benchmarks"
 PAGE = ROOT / "docs" / "benchmarks.md"
 
 TITLES = {
+    "conversion": "Taking a network apart",
     "train_step": "A training step",
     "training_speed": "What makes a CPU fast",
     "path_kernel": "The neural path kernel",

@@ -44,6 +44,18 @@ def gated_net(kind: str = "dlgn") -> dv.GatedNetwork:
     return dv.disentangle(model, kind, seed=0).eval()
 
 
+def _onnx_model() -> Any:
+    from onnx import TensorProto, helper
+
+    def value(name: str) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4])
+
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "g", [value("x")], [value("y")]
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
 @cache
 def _residual() -> dv.GatedNetwork:
     with torch.random.fork_rng(devices=[]):
@@ -322,6 +334,7 @@ GOOD: dict[str, Maker] = {
 """By the parameter's name, and where functions differ by `function.parameter`."""
 
 GOOD_IN: dict[str, Maker] = {
+    "from_onnx.model": lambda _: _onnx_model(),
     "ensemble_contributions.net": lambda _: _residual(),
     "ensemble_contributions.x": lambda _: torch.ones(1, 4, 4),
     "input_contributions.x": lambda _: X[0],

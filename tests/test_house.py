@@ -167,7 +167,10 @@ TYPES = ("explorer/explanations/records", "path_enumeration/edges", "path_kernel
 TESTED_ELSEWHERE = {
     **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
     "conversion/affine_pass": "path_attribution/test_affine_run",
+    "conversion/capture/exported": "conversion/test_wrappers",
+    "conversion/onnx_files/*": "conversion/onnx_files/test_reading",  # the tables, one by one
     "path_kernel/setting": "path_kernel/test_rules",
+    "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
     "primal/regions": "primal/test_crossings",

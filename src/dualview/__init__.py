@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dualview.conversion.gated_network import GatedNetwork
     from dualview.conversion.gates import Gate, HardGate, SoftGate
     from dualview.conversion.input_transform import InputTransform
+    from dualview.conversion.onnx_files import from_onnx
     from dualview.conversion.products import as_multiplier
     from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
@@ -77,6 +78,7 @@ __all__ = [
     "explain_page",
     "explorer_page",
     "filter_spectra",
+    "from_onnx",
     "gate_crossings",
     "gate_distances",
     "gate_rates",
@@ -104,6 +106,7 @@ _ROOMS = {
     "InputTransform": "conversion.input_transform",
     "GatedNetwork": "conversion.gated_network",
     "disentangle": "conversion.disentangling",
+    "from_onnx": "conversion.onnx_files",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "needed_width": "path_kernel.concentration",

@@ -35,6 +35,10 @@ def no_memory(*of):
 
 
 SIZES = {
+    "conversion": (
+        ["--rounds", "1"],
+        {"NETWORKS": {"FC": (lambda: (fc(width=3, depth=2), torch.randn(2, 1, 28, 28)), 9.0, 1)}},
+    ),
     "train_step": (
         ["--rounds", "1", "--width", "2", "--batch", "2"],
         {"memory_in_new_process": no_process},

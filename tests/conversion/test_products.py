@@ -4,7 +4,10 @@
   attention over channels and space, softmax over branches, GLU and SwiGLU, division by a norm. The
   dual form equals the model, in float64, and paths run through the other factor alone.
 - Normalisations by statistics of the example are such products.
-- A bilinear product is refused, and settled by `as_multiplier`.
+- A bilinear product is refused, and settled by `as_multiplier`, or by the name of the layer that
+  gives the multiplier, through moves, sums with constants and products one after the other, whether
+  symbolic tracing follows forward or export does; the choice is saved with the network. A name that
+  decides nothing is refused.
 """
 
 import pytest
@@ -14,7 +17,7 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.conversion.products import as_multiplier
-from dualview.errors import UnsupportedOperationError
+from dualview.errors import ConversionError, UnsupportedOperationError
 
 
 class Block(nn.Module):
@@ -175,3 +178,59 @@ def test_bilinear_products_are_refused_or_settled_by_hand():
         dv.disentangle(model, "dnn")
     model, x = alive(Block(lambda m, h: m.side(h) * as_multiplier(m.side(h.flip(1))))), examples()
     torch.testing.assert_close(dv.disentangle(model, "dnn")(x), model(x))
+
+
+class Modulated(nn.Module):
+    """As in FocalNet: what one layer gives times what another one does, twice."""
+
+    def __init__(self, asks=False):
+        super().__init__()
+        self.front = nn.Linear(4, 6)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({"query": nn.Linear(6, 6), "context": nn.Linear(6, 6)}) for _ in range(2)
+        )
+        self.fc, self.asks = nn.Linear(6, 2), asks
+
+    def forward(self, x):
+        if self.asks and x.shape[1] != 4:
+            raise ValueError("expected four values")
+        h = torch.relu(self.front(x))
+        for block in self.blocks:
+            context = (block["context"](h).view(x.size(0), 2, 3) * 2 + 1).flatten(1)
+            h = torch.relu(block["query"](h) * context)
+        return self.fc(h)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_bilinear_product_is_settled_by_the_name_of_a_layer(asks, tmp_path):
+    torch.manual_seed(0)
+    model, x = Modulated(asks).double(), torch.randn(5, 4, dtype=torch.float64)
+    with pytest.raises(UnsupportedOperationError, match=r"here 'blocks\.0\.query' or .*context"):
+        dv.disentangle(model, "dnn", example_input=x)
+    named = {}
+    for name in ("query", "context"):
+        net = dv.disentangle(model, "dnn", example_input=x, multipliers=[f"blocks.*.{name}"])
+        torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
+        multipliers = net.gates_and_switches(x)[1]
+        assert len(multipliers) == 2
+        named[name] = multipliers[0]
+        net.eval().save_pretrained(tmp_path / name)
+        again = dv.GatedNetwork.from_pretrained(tmp_path / name, model=model)
+        torch.testing.assert_close(again(x), model(x), rtol=1e-12, atol=1e-12)
+        assert again.recipe.multipliers == (f"blocks.*.{name}",)
+    first = torch.relu(model.front(x))
+    torch.testing.assert_close(named["query"], model.blocks[0]["query"](first))
+    torch.testing.assert_close(named["context"], model.blocks[0]["context"](first) * 2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["blocks.*.context", "block.0.query"], r"'block\.0\.query'; did you mean 'blocks"),
+        (["blocks.*.context", "fc"], "'fc' names no layer whose output goes into a product"),
+        ("blocks", "expected names of layers, got 'blocks'"),
+    ],
+)
+def test_a_name_that_decides_nothing_is_refused(names, message):
+    with pytest.raises(ConversionError, match=message):
+        dv.disentangle(Modulated(), "dnn", multipliers=names)

@@ -139,7 +139,6 @@ REFUSED = {
     "item assignment": (Assigns, "x\\[:, 0\\] = 0"),
     "two inputs": (TwoInputs, "expected one input tensor"),
     "mode": (ModeDependent, "another thing in training mode|operations in training mode"),
-    "wrapper": (lambda: nn.DataParallel(nn.ReLU()), "wraps a network"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(2), nn.ReLU()), "no shape yet"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import Tensor, fx, nn
 
@@ -16,6 +16,7 @@ from dualview.arguments import (
     one_of,
     optional,
     seed_number,
+    several,
     takes,
     text_value,
     whole,
@@ -52,7 +53,11 @@ from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, trace
 from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
+from dualview.conversion.wrappers import plain_model
 from dualview.errors import ConversionError, DroppedWeightsWarning
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 TRANSFORM = "dualview.InputTransform(mean, std)"
 
@@ -85,13 +90,14 @@ def _output(value: Any) -> str | int:
     weights_input=one_of(*get_args(WeightsInput)),
     mode=optional(one_of(*get_args(Mode))),
     output=optional(_output),
+    multipliers=several(text_value, "names of layers", empty=True),
     max_pool=optional(one_of(*get_args(MaxPooling))),
     initialise=optional(calling(1)),
     seed=optional(seed_number),
     input_transform=optional(instance_of(InputTransform, repair=TRANSFORM)),
 )
 def disentangle(
-    model: nn.Module,
+    model: nn.Module | ExportedProgram,
     kind: Kind = "dlgn",
     *,
     gate: Gate | GateChoice | None = None,
@@ -102,6 +108,7 @@ def disentangle(
     example_input: Any = None,
     mode: Mode | None = None,
     output: str | int | None = None,
+    multipliers: Sequence[str] = (),
     initialise: Initialiser | None = None,
     seed: int | None = None,
     input_transform: InputTransform | None = None,
@@ -121,7 +128,9 @@ def disentangle(
             operations, activations, max pools and products with a multiplier. Every call site of an
             activation is one gated layer. Attention weights, squashed branches and the scales of
             normalisations are multipliers that the gating network supplies (the documentation's
-            pages "Beyond ReLU" and "Attention and LayerNorm" say which spellings).
+            pages "Beyond ReLU" and "Attention and LayerNorm" say which spellings). A compiled
+            model, one in `nn.DataParallel` or its like, and a program of `torch.export` are taken
+            for the model in them; `from_onnx` reads ONNX files.
         kind: "dnn"; "dgn" (gates from a ReLU network); "dlgn" (gates from a deep linear network,
             average in place of max pooling); "dlgn-sf" (every gated layer reads the input
             directly; plain chains of layers only).
@@ -148,6 +157,9 @@ def disentangle(
             same, dropout and batch norm aside, which follow the mode.
         output: the name or number of the one output to take, of a model that gives several.
             Default: all of them; kernels, paths and contributions need one.
+        multipliers: names of layers, `*` for any text, whose output is the multiplier of the
+            product it goes into: for bilinear products, which are refused since nothing else says
+            which of the two factors is the gate.
         initialise: called with a copy of the model (and with the layers of a "dlgn-sf" gating
             network) to draw all parameters anew, biases too; nothing of a "dgn" or "dlgn" with
             copied weights. Default: the modules' own `reset_parameters`.
@@ -176,10 +188,11 @@ def disentangle(
     (torch.Size([3, 2]), [(3, 8)])
     """
     refuse_switch(kind, max_pool)
+    model, example_input = plain_model(model, example_input)
     model, transform = without_front(model, input_transform)
     if transform is not None and isinstance(example_input, Tensor):
         example_input = transform(example_input)
-    traced = trace(model, example_input, mode=mode, output=output)
+    traced = trace(model, example_input, mode=mode, output=output, multipliers=multipliers)
     order = checked_order(gate_order, traced)
     if kind == "dnn":
         check_own_dual_form(gate, weights_input, order, max_pool, traced)
@@ -203,6 +216,7 @@ def disentangle(
         seed=seed,
         mode=mode,
         output=output,
+        multipliers=tuple(multipliers),
         example_inputs=None if example is None else described(example),
         weights=weights if weights == "copied" else None,
     )

@@ -70,6 +70,12 @@ class Example:
         """The same inputs in memory of their own."""
         return self._changed(lambda tensor: tensor.clone())
 
+    def followed(self) -> Example:
+        """The same inputs, such that autograd keeps what becomes of them."""
+        return self._changed(
+            lambda t: t.clone().requires_grad_().clone() if t.is_floating_point() else t
+        )
+
     def of_several(self) -> Example:
         """A batch of at least two: one example alone is where a forward may do something else."""
         if all(len(tensor) > 1 for tensor in self.tensors):

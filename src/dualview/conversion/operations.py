@@ -389,7 +389,8 @@ _RANDOM = (
 )
 _FUNCTIONAL_BATCH_NORM = (
     "a functional batch norm does not follow the network's mode",
-    "use nn.BatchNorm1d, nn.BatchNorm2d or nn.BatchNorm3d",
+    "pass an example_input, with mode='evaluation' if it stays as it is in training mode; or use "
+    "nn.BatchNorm1d, nn.BatchNorm2d or nn.BatchNorm3d",
 )
 _CHOICE = (
     "it chooses by value, and the choice is not a gate that the gating network could supply",

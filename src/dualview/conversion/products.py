@@ -10,7 +10,8 @@ was made to weigh the other:
 - of an activated and a plain factor the activated one is the gate, as the authors of SwiGLU and its
   like call it;
 - what divides is the multiplier of what is divided;
-- `as_multiplier(factor)` in a model's forward settles it by hand.
+- `as_multiplier(factor)` in a model's forward settles it by hand, and the name of the layer that
+  gives the factor does for a model whose forward is somebody else's.
 
 Two factors of one strength are a bilinear product: nothing says which is the gate, so that is
 refused. Source: theory, section 7.
@@ -19,6 +20,8 @@ refused. Source: theory, section 7.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ from dualview.conversion.activations import is_activation
 from dualview.conversion.leaf import leaf
 from dualview.conversion.normalisation import SCALES
 from dualview.conversion.source_lines import module_of, operation_name
+from dualview.errors import ConversionError, did_you_mean
 
 MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
 """How strongly a factor claims to be the multiplier."""
@@ -71,6 +75,70 @@ def as_multiplier(factor: Tensor) -> Tensor:
     torch.Size([2, 3])
     """
     return factor
+
+
+def mark_multipliers(module: fx.GraphModule, patterns: Sequence[str]) -> None:
+    """Mark what the layers called `patterns` give as the multiplier of the product it goes into.
+
+    Args:
+        module: the traced network.
+        patterns: names of layers; `*` stands for any text.
+
+    Raises:
+        ConversionError: there is no such layer, or it goes into no product.
+    """
+    layers = [node for node in module.graph.nodes if node.op == "call_module"]
+    for pattern in patterns:
+        named = [node for node in layers if fnmatchcase(str(node.target), pattern)]
+        if not named:
+            raise ConversionError(
+                f"multipliers: expected names of layers that forward calls, got {pattern!r}"
+                f"{did_you_mean(pattern, [str(node.target) for node in layers])}"
+            )
+        for node in named:
+            with module.graph.inserting_after(node):
+                marked = module.graph.call_function(as_multiplier, (node,))
+            marked.stack_trace, marked.meta = node.stack_trace, dict(node.meta)
+            node.replace_all_uses_with(
+                marked, delete_user_cb=lambda user, own=marked: user is not own
+            )
+
+
+def refuse_idle_marks(graph: fx.Graph, kinds: Any, patterns: Sequence[str]) -> None:
+    """Refuse names of `mark_multipliers` that decide no product.
+
+    Raises:
+        ConversionError: no factor of a product comes from one of these layers.
+    """
+    factors = [factor for node in graph.nodes if (factor := multiplying_factor(node, kinds))]
+    deciding = {str(node.target) for factor in factors for node in _marked_layers(factor, kinds)}
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in deciding):
+            raise ConversionError(
+                f"multipliers: {pattern!r} names no layer whose output goes into a product of two "
+                f"values that depend on the input. Repair: leave it out, or name the layer that "
+                f"gives the factor"
+            )
+
+
+def _marked_layers(factor: fx.Node, kinds: Any) -> list[fx.Node]:
+    """The layers that were named and whose output `factor` is, moves and constants left out."""
+    if factor.target is as_multiplier:
+        return [source for source in factor.all_input_nodes if source.op == "call_module"]
+    if not _keeps_claim(factor):
+        return []
+    sources = (source for source in factor.all_input_nodes if kinds[source] == "data")
+    return [layer for source in sources for layer in _marked_layers(source, kinds)]
+
+
+def layer_behind(factor: fx.Node, kinds: Any) -> str | None:
+    """The name of the one layer whose output `factor` is, moves and constants left out."""
+    while _keeps_claim(factor):
+        sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
+        if len(sources) != 1:
+            return None
+        factor = sources[0]
+    return str(factor.target) if factor.op == "call_module" else None
 
 
 def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:

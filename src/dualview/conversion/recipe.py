@@ -53,6 +53,7 @@ class Recipe:
         seed: of the freshly drawn parameters, if one was given.
         mode: "evaluation", or None.
         output: which of the model's outputs was taken, if one was named.
+        multipliers: names of layers that give a multiplier.
         weights: "copied", where the weights network started from the model's own; else None.
         example_inputs: the example input where that was not one tensor of floating-point numbers,
             as `example_outline.described` gives it; empty: it held what only code makes again.
@@ -66,6 +67,7 @@ class Recipe:
     seed: int | None
     mode: str | None = None
     output: str | int | None = None
+    multipliers: tuple[str, ...] = ()
     example_inputs: Mapping[str, Any] | None = None
     weights: str | None = None
 

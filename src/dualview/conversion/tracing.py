@@ -8,8 +8,9 @@ every value's shape. The user's model is only read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import FunctionType
 from typing import Any, Literal
 
 import torch
@@ -25,9 +26,11 @@ from dualview.conversion.example_input import Example, compare, outputs_of, shap
 from dualview.conversion.gates import Gate
 from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
+from dualview.conversion.products import mark_multipliers, refuse_idle_marks
 from dualview.conversion.recording.both_modes import UnfollowedError, trace_both_modes
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
+from dualview.conversion.rewriting.evaluation_form import write_evaluation_form
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
@@ -93,6 +96,7 @@ def trace(
     *,
     mode: Mode | None = None,
     output: str | int | None = None,
+    multipliers: Sequence[str] = (),
 ) -> TracedNetwork:
     """Trace a copy of `model`.
 
@@ -103,6 +107,7 @@ def trace(
         mode: "evaluation" takes the model as it is in evaluation mode. Default: training mode must
             do the same, dropout and batch norm aside.
         output: which of the model's outputs to take, by name or number. Default: all.
+        multipliers: names of layers that give the multiplier of a product, `*` for any text.
 
     Raises:
         TracingError: the forward cannot be traced.
@@ -122,7 +127,11 @@ def trace(
     if output is not None:
         select_output(module, output)
         expected = None if expected is None else selected(expected, output)
+    if mode == "evaluation":
+        write_evaluation_form(module, example)
+    mark_multipliers(module, multipliers)
     squash = _normalised(module, example)
+    refuse_idle_marks(module.graph, value_kinds(module.graph), multipliers)
     verify(module.graph)
     traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
     if example is None:
@@ -202,13 +211,30 @@ def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.
             module = trace_both_modes(own, evaluation_only=evaluation_only)
             if example is None:  # else the two are compared
                 refuse_identity(own, module.graph)
-            return module
+            if example is None or not _has_closed_function(module.graph):
+                return module
         except UnfollowedError:
             if example is None:
                 raise
     from dualview.conversion.capture import captured
 
     return captured(own, example, evaluation_only=evaluation_only)
+
+
+def _has_closed_function(graph: fx.Graph) -> bool:
+    """Whether a function of a library is called as one operation, as torch.fx.wrap has it.
+
+    Symbolic tracing looks into it where it can; `torch.export` looks into every one. ATen's own
+    operations, of which the modules of exported programs are made, are written as users would too.
+    """
+    return any(
+        isinstance(node.target, torch._ops.OpOverload)
+        or (
+            isinstance(node.target, FunctionType)
+            and node.target.__module__.partition(".")[0] not in ("torch", "dualview")
+        )
+        for node in graph.nodes
+    )
 
 
 def drop_dead_code(graph: fx.Graph) -> None:

@@ -18,6 +18,7 @@ from torch import fx
 from dualview.conversion import operations as ops
 from dualview.conversion.activations import is_activation
 from dualview.conversion.pooling import is_max_pool
+from dualview.conversion.products import as_multiplier, layer_behind
 from dualview.conversion.signal_path import (
     dot_product_arguments,
     is_dot_product,
@@ -112,7 +113,7 @@ def is_known_affine(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
 
 
 def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
-    if is_activation(node) or is_max_pool(node):
+    if is_activation(node) or is_max_pool(node) or node.target is as_multiplier:
         return
     if is_layer_norm(node):
         _verify_layer_norm(node, kinds)
@@ -141,13 +142,13 @@ def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
         factors.remove(replayed)
     if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
         if len(factors) > 1:
-            _refuse_product(node)
+            _refuse_product(node, kinds)
     elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
         if replayed is not None:
             return
         divisors = [*node.args[1:], *(v for k, v in node.kwargs.items() if k != "input")]
         if any(_holds_data(arg, kinds) for arg in divisors):
-            _refuse_product(node)
+            _refuse_product(node, kinds)
     elif node.op == "call_method":
         if node.target not in ops.LINEAR_METHODS | ops.ADDITIVE_METHODS:
             _refuse(node)
@@ -211,10 +212,15 @@ def _refuse(node: fx.Node) -> None:
     raise UnsupportedOperationError(f"{describe(node)}: {reason}. Repair: {repair}")
 
 
-def _refuse_product(node: fx.Node) -> None:
+def _refuse_product(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
+    factors = [factor for factor in as_nodes((node.args, node.kwargs)) if kinds[factor] == "data"]
+    layers = [name for factor in factors if (name := layer_behind(factor, kinds))]
+    named = "".join(f" (here {' or '.join(map(repr, layers))})" for _ in layers[:1])
     raise UnsupportedOperationError(
         f"{describe(node)}: it multiplies or divides two values that both depend on the input, and "
         f"nothing says which of them is the gate: neither is squashed (sigmoid, softmax), a "
-        f"statistic of the example or, of the two, the activated one. Repair: name the factor that "
-        f"the gating network is to supply, h * dualview.as_multiplier(g) in forward"
+        f"statistic of the example or, of the two, the activated one. Repair: name the layer that "
+        f"gives the factor which the gating network is to supply, "
+        f"disentangle(..., multipliers=['NAME']){named}; or mark the factor in forward, "
+        f"h * dualview.as_multiplier(g)"
     )

@@ -6,6 +6,7 @@ Gates are those of the network in evaluation mode, whatever its mode. Examples a
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,12 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import CONVOLUTION_MODULES, DENSE_MODULES
 from dualview.conversion.source_lines import module_of
-from dualview.errors import PathKernelError
+from dualview.errors import DualviewWarning, PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast.plan import FastPlan
-from dualview.path_kernel.fast.reader import fast_plan
+from dualview.path_kernel.fast.reader import Slow, are_hard, read_network
+from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.scale import Reader, within_middle
 from dualview.path_kernel.setting import Setting
@@ -191,12 +193,15 @@ def _kernel(
     request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
     out = x1.new_zeros(len(x1), len(request.x2))
     extreme = _is_extreme(request)
-    plan = None if extreme else fast_plan(net, x1, setting, gates)
+    plan = Slow(EXTREME) if extreme else read_network(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
-        if plan is not None:
+        if isinstance(plan, RowPlan):
+            _fill_by_rows(request, plan, x2 is None, out)
+        elif isinstance(plan, FastPlan):
             fast_kernel(net, x1, x2, plan, memory, out)
             _finish_fast(request, plan, x2 is None, out)
         else:
+            warn_of_slowness(net, x1, len(x1) * len(request.x2) // (2 if x2 is None else 1), plan)
             rows, columns = range(len(x1)), range(len(request.x2))
             _fill(request, rows, columns, x2 is None, out)
     if x2 is None:
@@ -234,6 +239,48 @@ def _fill(
             out[high, wide] = request.reader(
                 block.kernel[-1], block.log_scale, rows[high], columns[wide]
             )
+
+
+EXTREME = "values of the examples are so large or small that their products need float64"
+
+SLOW_SECONDS = 2e-8
+"""What the torch rules take for a gated layer and a pair of positions, on one core, roughly."""
+
+PATIENCE = 30.0
+"""Seconds from which on a kernel that goes the slow way says so."""
+
+
+def warn_of_slowness(net: GatedNetwork, x: Tensor, pairs: int, slow: Slow) -> None:
+    """Say that the torch rules must run, why, and for about how long, where that is long."""
+    gates = net.gates(x[:1])
+    work = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
+    seconds = work * pairs * SLOW_SECONDS
+    if seconds > PATIENCE:
+        warnings.warn(
+            f"the path kernel of {pairs:,} pairs goes by the general rules, which take about "
+            f"{_duration(seconds)}: {slow.reason}",
+            DualviewWarning,
+            stacklevel=4,
+        )
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds > 2 * length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def _fill_by_rows(request: _Request, plan: RowPlan, symmetric: bool, out: Tensor) -> None:
+    """Write the kernel by the row kernel; of a symmetric one the upper tiles only."""
+    from dualview.path_kernel.fast.rows import row_tiles
+
+    hard = are_hard(request.net, request.gates)
+    x2 = None if symmetric else request.x2
+    tiles = row_tiles(request.net, request.x1, x2, request.setting, plan, hard, request.memory)
+    for tile in tiles:
+        rows, columns = (range(s.start, s.stop) for s in (tile.rows, tile.columns))
+        out[tile.rows, tile.columns] = request.reader(tile.kernel, plan.log_scale, rows, columns)
 
 
 DOUBTFUL = 1e-28

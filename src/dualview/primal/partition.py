@@ -121,8 +121,7 @@ def partition_slice(
     points = examples_of(net, a, b, c)
     frame = _frame(*points)
     window = _window(frame.examples, margin)
-    found = _lines(net, frame)
-    lines, line_gates = (part[_meets(found[0], window)] for part in found)
+    lines, line_gates = _met_lines(net, frame, window)
     cells = _cells(lines, window, most)
     logits = _cell_logits(net, frame, cells, gates == "hard", memory)
     decisions, classes, owners = _decisions(cells, logits)
@@ -138,6 +137,15 @@ def partition_slice(
         _predicted(net, torch.cat(points), gates == "hard"),
         window,
     )
+
+
+def _met_lines(
+    net: GatedNetwork, frame: _Frame, window: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lines that meet the window, and the gates that they are of."""
+    found = _lines(net, frame)
+    kept = _meets(found[0], window)
+    return found[0][kept], found[1][kept]
 
 
 def _window(corners: np.ndarray, margin: float) -> tuple[float, float, float, float]:

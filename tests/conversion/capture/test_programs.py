@@ -6,7 +6,8 @@
   modes is refused, and taken as in evaluation mode on request.
 - Several inputs, tokens, several outputs and data classes convert; `output=` picks one. They are
   saved, loaded again to the last bit, and exported to ONNX for any number of examples.
-- Without an example, and where export cannot follow, the message says so.
+- Without an example, and where export cannot follow, the message says so. An autograd function of
+  the user's, whose backward would be lost, is refused.
 """
 
 import io
@@ -362,3 +363,23 @@ def test_save_and_load(tmp_path):
     again = dv.GatedNetwork.from_pretrained(tmp_path, model=MODELS["layers"]().double())
     torch.testing.assert_close(again(x), net(x))
     assert again.recipe.mode == "evaluation"
+
+
+class Steep(torch.autograd.Function):
+    """Twice its input, and a slope that is none of that."""
+
+    @staticmethod
+    def forward(ctx, h):
+        return h * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 100
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_backward_of_its_own_is_not_lost(frozen):
+    model = Checked(lambda m, h: torch.relu(Steep.apply(h) - 1)).requires_grad_(not frozen)
+    with pytest.raises(TracingError, match=r"calls Steep, a torch\.autograd\.Function"):
+        dv.disentangle(model, "dnn", example_input=torch.randn(2, 3, 4, 4))
+    assert all(p.requires_grad is not frozen for p in model.parameters())

@@ -1,7 +1,7 @@
 """The copy that conversion works on.
 
-- Wrappers, compiled and scripted parts, lazy and complex models, and weights that
-  are made anew at each call are refused anywhere in a model, by name and with the repair.
+- Scripted parts, lazy and complex models, and weights that are made anew at each call are refused
+  anywhere in a model, by name and with the repair.
 - The repair of each is followed, and the model then converts to itself.
 - Hooks, of modules and of parameters, are warned of, and not carried over.
 - Shared modules and tied parameters stay shared.
@@ -73,16 +73,6 @@ REMADE = {
     ),
     "pruned": (pruned, r"masks its 'bias'", lambda layer: prune.remove(layer, "bias")),
     "lazy": (lazy, r"'0.weight' has no shape yet", built),
-    "parallel": (
-        lambda: nn.DataParallel(nn.Linear(4, 4)),
-        r"module '0' \(DataParallel\) wraps a network",
-        lambda layer: layer.module,
-    ),
-    "compiled": (
-        lambda: torch.compile(nn.Linear(4, 4)),
-        r"module '0' \(OptimizedModule\) wraps a network",
-        lambda layer: layer._orig_mod,
-    ),
 }
 
 

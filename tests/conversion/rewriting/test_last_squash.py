@@ -5,6 +5,7 @@
 - Kernel and contributions are those of the model without its squash.
 - Where the logits are given too, or moves follow the squash, it goes with them.
 - A sigmoid in the middle is a gate.
+- Of several outputs each gives its logits, in a tuple or by name, whatever stands beside them.
 """
 
 import pytest
@@ -67,3 +68,37 @@ def test_logits_beside_probabilities():
     net = dv.disentangle(model, "dnn")
     for got, expected in zip(net(x), model(x), strict=True):
         torch.testing.assert_close(got, expected)
+
+
+class TwoHeads(nn.Module):
+    """As the networks of MTCNN: places, and the chances that there is something."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.a, self.places, self.scores = nn.Linear(3, 5), nn.Linear(5, 4), nn.Linear(5, 2)
+        self.outputs = outputs
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        return self.outputs(self.places(h), self.scores(h), h)
+
+
+SEVERAL = {
+    "a tuple": (lambda b, a, h: (b, a.softmax(1)), lambda b, a, h: (b, a)),
+    "by name": (
+        lambda b, a, h: {"places": b, "more": [torch.sigmoid(b), F.log_softmax(a, 1), h]},
+        lambda b, a, h: {"places": b, "more": [b, a, h]},
+    ),
+    "one twice": (lambda b, a, h: (a, a.softmax(1)), lambda b, a, h: a),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_outputs_each_gives_its_logits(name):
+    torch.manual_seed(0)
+    outputs, logits = SEVERAL[name]
+    model, x = TwoHeads(outputs).double(), torch.randn(5, 3, dtype=torch.float64)
+    net = dv.disentangle(model, "dnn", example_input=x[:2])
+    torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
+    model.outputs = logits
+    torch.testing.assert_close(net.logits(x), model(x), rtol=1e-12, atol=1e-12)

@@ -85,10 +85,10 @@ def job_of(name, size, n, options, **architecture):
         ("fc", 8, HARD, 1024),
         ("fc", 8, OPTIONS, 1024),
         ("c4gap", 32, HARD, 64),  # about 8 s at full width
-        ("c4gap", 32, OPTIONS, 8),  # 4 s
+        ("c4gap", 32, OPTIONS, 16),
         ("resnet20", 32, HARD, 64),  # 2 s
-        ("resnet20", 32, OPTIONS, 8),  # 18 s
-        ("c4gap", 8, OPTIONS, 128),  # 6 s
+        ("resnet20", 32, OPTIONS, 16),
+        ("c4gap", 8, OPTIONS, 256),
     ],
 )
 def test_default_block_takes_seconds(name, size, options, expected):

@@ -15,6 +15,7 @@ import torch
 from torch import fx, nn
 
 from dualview.conversion.capture.calls import Call
+from dualview.conversion.layer_tensors import batch_norm, give_tensor
 from dualview.conversion.multipliers import dot_product_weights
 
 Key = tuple[Any, ...]
@@ -23,12 +24,6 @@ _CONVOLUTIONS: dict[str, type[nn.Module]] = {
     "conv1d": nn.Conv1d,
     "conv2d": nn.Conv2d,
     "conv3d": nn.Conv3d,
-}
-_BATCH_NORMS: dict[int, type[nn.Module]] = {
-    2: nn.BatchNorm1d,
-    3: nn.BatchNorm1d,
-    4: nn.BatchNorm2d,
-    5: nn.BatchNorm3d,
 }
 _DROPOUTS: dict[str, type[nn.Module]] = {"dropout": nn.Dropout}
 
@@ -56,6 +51,7 @@ class Layers:
             "dropout": self._dropout,
             "dropout_": self._dropout,
             "feature_dropout": self._dropout,
+            "feature_dropout_": self._dropout,
             "scaled_dot_product_attention": self._attention,
         }
 
@@ -107,15 +103,13 @@ class Layers:
         tensors = {name: _parameter(call.arguments[name]) for name in names}
         if any(tensors[n] is None for n in names if call.arguments[n] is not None):
             return None
-        if tensors["running_mean"] is None:
+        if tensors["running_mean"] is None or call.arguments["training"]:
             return None
         eps, momentum = call.arguments["eps"], call.arguments["momentum"]
 
         def make() -> nn.Module:
-            features = len(self._tensor(tensors["running_mean"]))
-            kind = _BATCH_NORMS[call.rank()]
-            affine = tensors["weight"] is not None
-            return kind(features, eps, momentum, affine, device="meta")
+            own = {n: self._tensor(path) for n, path in tensors.items() if path is not None}
+            return batch_norm(call.rank(), eps, momentum, own)
 
         return self._layer(call, ("batch_norm", call.rank(), eps), tensors, make)
 
@@ -182,7 +176,7 @@ class Layers:
             return path
         for name, parameter in names.items():
             if parameter is not None:
-                _set(layer, name, self._tensor(parameter))
+                give_tensor(layer, name, self._tensor(parameter))
         if not path or self._holds_more(owner, names):
             return self._add(path or next(n for n in names.values() if n), layer)
         self._own.set_submodule(path, layer.train(owner.training))
@@ -232,14 +226,3 @@ def _each(option: Any, dims: int) -> tuple[int, ...] | str:
 def _alike(owner: nn.Module, layer: nn.Module) -> bool:
     """Whether `owner` is PyTorch's own layer with the options of `layer`."""
     return type(owner) is type(layer) and owner.extra_repr() == layer.extra_repr()
-
-
-def _set(layer: nn.Module, name: str, tensor: torch.Tensor) -> None:
-    if isinstance(tensor, nn.Parameter) == (name in layer._parameters):
-        setattr(layer, name, tensor)
-    else:
-        (layer._parameters if name in layer._parameters else layer._buffers).pop(name)
-        if isinstance(tensor, nn.Parameter):
-            layer.register_parameter(name, tensor)
-        else:
-            layer.register_buffer(name, tensor)

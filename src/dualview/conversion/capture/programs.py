@@ -14,6 +14,7 @@ from torch.export.graph_signature import InputKind, InputSpec, OutputKind
 from torch.utils import _pytree as pytree
 
 from dualview.conversion.capture.calls import call_of, written
+from dualview.conversion.capture.constants import constants_of
 from dualview.conversion.capture.layers import Layers
 from dualview.conversion.example_input import Example
 from dualview.conversion.graph_network import GraphNetwork
@@ -41,11 +42,12 @@ def captured(own: nn.Module, example: Example, *, evaluation_only: bool = False)
     following: dict[str, float] = {}
     with _modes_kept(own):
         own.eval()
+        _refuse_own_backwards(own, batch)
         with _reads_of_the_mode(own) as reads:
             program = _program(own, batch)
         if reads and not evaluation_only:
             following = _dropouts_that_follow(program, own, batch)
-    return _network(own, program, following)
+    return network_of(own, program, following)
 
 
 def _program(own: nn.Module, batch: Example) -> ExportedProgram:
@@ -69,6 +71,41 @@ def _program(own: nn.Module, batch: Example) -> ExportedProgram:
             f"is not needed (use_cache=False of a language model); or convert the part of the "
             f"model before or after that line"
         ) from error
+
+
+def _refuse_own_backwards(own: nn.Module, batch: Example) -> None:
+    """Refuse an autograd function of the user's: of it the capture keeps the forward alone.
+
+    Raises:
+        TracingError: the outputs come from one.
+    """
+    frozen = [p for p in own.parameters() if p.is_floating_point() and not p.requires_grad]
+    inputs = batch.copied().followed()
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        with torch.enable_grad():
+            outputs = own(*inputs.args, **inputs.kwargs)
+    except Exception:  # that is told where the operation that fails is known
+        return
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    leaves = [leaf for leaf in pytree.tree_leaves(outputs) if isinstance(leaf, Tensor)]
+    waiting, seen = [leaf.grad_fn for leaf in leaves], set()
+    while waiting:
+        step = waiting.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        if isinstance(step, torch.autograd.function.BackwardCFunction):
+            name = type(step).__name__.removesuffix("Backward")
+            raise TracingError(
+                f"{type(own).__name__}: forward calls {name}, a torch.autograd.Function with a "
+                f"backward of its own, which no graph keeps. Repair: write it with PyTorch's own "
+                f"operations (checkpoint: use_reentrant=False)"
+            )
+        waiting += [following for following, _ in step.next_functions]
 
 
 @contextmanager
@@ -193,54 +230,58 @@ def _without_mode(node: fx.Node, nodes: dict[str, fx.Node]) -> str:
     return f"{name} {args} {kwargs}"
 
 
-def _network(
-    own: nn.Module, program: ExportedProgram, following: Mapping[str, float]
+def network_of(
+    own: nn.Module, program: ExportedProgram, following: Mapping[str, float], name: str = ""
 ) -> fx.GraphModule:
-    """The program as a graph over the parts of `own`."""
+    """The program as a graph over the parts of `own`.
+
+    Args:
+        own: has the parameters and buffers of the program; layers are added to it.
+        program: in evaluation mode.
+        following: name of a captured node -> the probability with which it drops entries in
+            training mode alone.
+        name: what to call it. Default: as `own`.
+    """
     graph = fx.Graph()
     layers = Layers(own, following)
     inputs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     values: dict[fx.Node, Any] = {}
+    constants, computed = constants_of(program)
     for node in program.graph.nodes:
+        if node in computed:
+            continue
+        for source in (source for source in node.all_input_nodes if source in computed):
+            values[source] = _constant(graph, own, source, constants[node, source])
         if node.op == "placeholder":
-            values[node] = _input(graph, own, program, node, inputs[node.name])
+            values[node] = _input(graph, node, inputs[node.name])
         elif node.op == "call_function":
             values[node] = _operation(graph, layers, node, values)
         elif node.op == "output":
             graph.output(_outputs(program, node, values))
     root = root_of(own, graph)
     rename(graph)
-    module = GraphNetwork(root, graph, class_name=type(own).__name__)
+    module = GraphNetwork(root, graph, class_name=name or type(own).__name__)
     module.training = own.training
     return module
 
 
-def _input(
-    graph: fx.Graph, own: nn.Module, program: ExportedProgram, node: fx.Node, spec: InputSpec
-) -> fx.Node | None:
-    if spec.kind is InputKind.USER_INPUT:
-        return graph.placeholder(node.name) if isinstance(node.meta["val"], Tensor) else None
-    if spec.target is None or spec.kind not in (
-        InputKind.PARAMETER,
-        InputKind.BUFFER,
-        InputKind.CONSTANT_TENSOR,
-    ):
-        return None
-    name = spec.target
-    if spec.kind is InputKind.CONSTANT_TENSOR and not _has(own, name):
-        name = name.replace(".", "_")
-        constant: Any = program.constants[spec.target]
-        own.register_buffer(name, constant, persistent=False)
+def _constant(graph: fx.Graph, own: nn.Module, node: fx.Node, value: Any) -> Any:
+    """A node that reads `value`, which the program computes at `node`."""
+    if not isinstance(value, Tensor):
+        return value
+    number, name = 0, f"constant_{node.name}"
+    while hasattr(own, name):
+        number, name = number + 1, f"constant_{node.name}_{number + 1}"
+    own.register_buffer(name, value, persistent=False)
     return graph.get_attr(name)
 
 
-def _has(own: nn.Module, path: str) -> bool:
-    value: Any = own
-    for name in path.split("."):
-        if not hasattr(value, name):
-            return False
-        value = getattr(value, name)
-    return True
+def _input(graph: fx.Graph, node: fx.Node, spec: InputSpec) -> fx.Node | None:
+    if spec.kind is InputKind.USER_INPUT:
+        return graph.placeholder(node.name) if isinstance(node.meta["val"], Tensor) else None
+    if spec.target is None or spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER):
+        return None
+    return graph.get_attr(spec.target)
 
 
 def _operation(graph: fx.Graph, layers: Layers, node: fx.Node, values: dict[fx.Node, Any]) -> Any:

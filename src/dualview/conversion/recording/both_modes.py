@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
 from dualview.conversion.graph_network import GraphNetwork
@@ -137,9 +138,8 @@ def _record(
             raise UnsupportedOperationError(f"{what}: {reason}. Repair: {repair}") from error
         line = users_line(error.__traceback__)
         if isinstance(error, Refusal) and error.repair:
-            raise TracingError(
-                f"{what}: forward {error}, at {line}. Repair: {error.repair}"
-            ) from error
+            kind = UnfollowedError if error.exported else TracingError
+            raise kind(f"{what}: forward {error}, at {line}. Repair: {error.repair}") from error
         why = f"it {error}" if isinstance(error, Refusal) else str(error)
         raise UnfollowedError(
             f"{what}: tracing cannot follow {line} ({why}). Expected a forward that takes one "
@@ -336,9 +336,21 @@ def _warn_of_full_precision(graph: fx.Graph) -> None:
 
 
 def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str, bool]) -> None:
-    """Turn functional dropout that follows the mode into modules; refuse any other difference."""
+    """Turn functional dropout that follows the mode into modules; refuse any other difference.
+
+    Raises:
+        UnfollowedError: a functional batch norm follows the mode; a layer in its place must be for
+            values of its number of axes, which only shapes tell.
+        TracingError: the modes differ in more than dropout.
+    """
     evaluation = list(module.graph.nodes)
     other = list(training.nodes)
+    if any(_follows_as_batch_norm(node) for node in other):
+        raise UnfollowedError(
+            "forward calls a functional batch norm that follows the mode. Repair: pass an "
+            "example_input, whose shapes tell which layer it stands for; or use nn.BatchNorm "
+            "modules"
+        )
     for node, twin in zip(evaluation, other, strict=False):
         if _same_call(node, twin):
             continue
@@ -357,6 +369,12 @@ def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str
             f"evaluation mode. Repair: mode='evaluation' takes the model as it is in evaluation "
             f"mode; or return the same outputs in both modes"
         )
+
+
+def _follows_as_batch_norm(node: fx.Node) -> bool:
+    if node.target is not F.batch_norm:
+        return False
+    return bool(node.kwargs.get("training", node.args[5] if len(node.args) > 5 else False))
 
 
 def _dropout_options(node: fx.Node) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The copy of a user's model that conversion works on; the model itself is only read.
 
-What a copy cannot carry (wrappers, weights made anew at each call, hooks) is refused or warned of.
+What a copy cannot carry (scripted parts, weights made anew at each call, hooks) is refused or
+warned of.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ def private_copy(model: nn.Module) -> nn.Module:
     """A deep copy without hooks. Hooks that change the output would be lost silently, so warn.
 
     Raises:
-        TracingError: `model` cannot be copied, or is wrapped or compiled.
+        TracingError: `model` cannot be copied, or is scripted.
     """
     if not isinstance(model, nn.Module):
         raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
     for name, module in model.named_modules():
-        _refuse_wrapper(module, name)
+        _refuse_unreadable(module, name)
         _refuse_weight_hooks(module, name)
     _refuse_types(model)
     try:
@@ -99,13 +100,12 @@ def _sets_all(module: nn.Module, mode: bool) -> bool:
     return all(part.training is mode for part in module.modules())
 
 
-def _refuse_wrapper(module: nn.Module, name: str) -> None:
+def _refuse_unreadable(module: nn.Module, name: str) -> None:
     what = f"{_called(name)} ({type(module).__name__})"
-    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, torch.jit.ScriptModule)
-    if isinstance(module, wrappers) or "_orig_mod" in module._modules:
+    if isinstance(module, torch.jit.ScriptModule):
         raise TracingError(
-            f"{what} wraps a network. Repair: pass the network inside it "
-            f"(.module, ._orig_mod, or the module before scripting) and wrap the result"
+            f"{what} is scripted or traced by torch.jit, so that its Python code is gone. Repair: "
+            f"pass the network before torch.jit.script or torch.jit.trace"
         )
     if is_led_away(module):
         raise TracingError(

@@ -80,11 +80,17 @@ _SEVERAL_OUTPUTS = (nn.MultiheadAttention, nn.RNNBase, nn.AdaptiveLogSoftmaxWith
 
 
 class Refusal(fx.proxy.TraceError):
-    """forward does what no graph can hold; `repair` is empty where the usual ones apply."""
+    """forward does what no graph can hold.
 
-    def __init__(self, what: str, repair: str = "") -> None:
+    Attributes:
+        repair: empty where the usual ones apply.
+        exported: whether `torch.export` may follow, for which it takes an example input.
+    """
+
+    def __init__(self, what: str, repair: str = "", exported: bool = False) -> None:
         super().__init__(what)
         self.repair = repair
+        self.exported = exported
 
 
 class StandIn(fx.Proxy):

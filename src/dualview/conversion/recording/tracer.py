@@ -80,16 +80,18 @@ class Tracer(fx.Tracer):
         elif not issubclass(type(out), fx.Proxy | Tensor | bool | int | float | str | NoneType):
             self.refuse(
                 f"returns a {type(out).__name__}, which converted networks do not make",
-                "return a tensor, or a plain tuple, list or dict of tensors",
+                "return a tensor, or a plain tuple, list or dict of tensors; or pass an "
+                "example_input, with which torch.export makes a dictionary of it",
+                exported=True,
             )
 
-    def refuse(self, what: str, repair: str = "") -> NoReturn:
+    def refuse(self, what: str, repair: str = "", *, exported: bool = False) -> NoReturn:
         """Raise a refusal: what forward does, as a verb, and the repair."""
-        raise self.refused(what, repair)
+        raise self.refused(what, repair, exported=exported)
 
-    def refused(self, what: str, repair: str = "") -> Refusal:
+    def refused(self, what: str, repair: str = "", *, exported: bool = False) -> Refusal:
         """A refusal, remembered so that forward cannot catch it unnoticed."""
-        refusal = Refusal(what, repair)
+        refusal = Refusal(what, repair, exported)
         self.refusal = self.refusal or refusal
         return refusal
 

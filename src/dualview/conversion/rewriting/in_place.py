@@ -8,7 +8,7 @@ Here every later use of `x` becomes a use of the result. Where another name shar
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,8 +39,8 @@ def make_out_of_place(graph: fx.Graph) -> None:
     Raises:
         UnsupportedOperationError: the changed tensor is still used through another name.
     """
-    storage = _storage_roots(graph)
     kinds = value_kinds(graph)
+    storage = _storage_roots(graph, kinds)
     order = {node: position for position, node in enumerate(graph.nodes)}
     for node in list(graph.nodes):
         before = describe(node)
@@ -111,13 +111,16 @@ def _redirect_later_uses(
     )
 
 
-def _storage_roots(graph: fx.Graph) -> dict[fx.Node, fx.Node]:
-    """For each node, one node that stands for all whose memory it may share."""
+def _storage_roots(graph: fx.Graph, kinds: Mapping[fx.Node, str]) -> dict[fx.Node, fx.Node]:
+    """For each node, one node that stands for all whose memory it may share.
+
+    Sizes are numbers, and have no memory: `h.view(x.size(0), -1)` shares that of h alone.
+    """
     roots: dict[fx.Node, fx.Node] = {}
     for node in graph.nodes:
         roots[node] = node
         if _may_share_memory(node):
-            sources = node.all_input_nodes
+            sources = [source for source in node.all_input_nodes if kinds[source] != "shape"]
             joined = {roots[n] for n in (sources[:1] if _changes_in_place(node) else sources)}
             for other, root in roots.items():
                 if root in joined:

@@ -78,6 +78,7 @@ def config_to_json(config: SavedConfig) -> dict[str, Any]:
         "example_shape": recipe.example_shape and list(recipe.example_shape),
         "seed": recipe.seed,
         **{name: value for name in _CHOICES if (value := getattr(recipe, name)) is not None},
+        **({"multipliers": list(recipe.multipliers)} if recipe.multipliers else {}),
         "dtype": config.dtype,
         "versions": dict(config.versions),
         "sha256": config.sha256,
@@ -141,6 +142,7 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         seed=value["seed"],
         mode=value.get("mode"),
         output=value.get("output"),
+        multipliers=tuple(value.get("multipliers", ())),
         example_inputs=value.get("example_inputs"),
         weights=value.get("weights"),
     )
@@ -272,6 +274,7 @@ _OPTIONAL: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: _is_whole(value) or (_is_short(value) and bool(value)),
         "the name or number of an output",
     ),
+    "multipliers": (_is_list(_is_short), "a list of names of layers"),
     "weights": _one_of("copied"),
     "example_inputs": (
         is_description,

@@ -67,6 +67,7 @@ def rebuilt(
                 example_input=_example(model, recipe),
                 mode=cast(Any, recipe.mode),
                 output=recipe.output,
+                multipliers=recipe.multipliers,
                 initialise=_draw,
                 seed=0,
             )

@@ -20,8 +20,10 @@ from dualview.path_kernel.fast.simd_block import (
     LANES,
     PAIRS,
     ROWS,
+    TALLIES,
     accumulate,
     compiled,
+    counted,
     fill,
     inlined,
     lanes,
@@ -196,10 +198,22 @@ def _gated(value, ga, i, gb, j, words, scale):
     """`value * scale * (channels on in both)`, or `value * scale` without a mask."""
     if words == 0:
         return value * scale
+    return value * (_overlap(ga, i, gb, j, words) * scale)
+
+
+@inlined
+def _overlap(ga, i, gb, j, words):
+    """The channels on in both."""
     count = overlap_of(rows(ga, i), lanes(gb, j))
-    for k in range(1, words):
+    for k in range(1, min(words, TALLIES)):
         count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
-    return value * (to_float(count) * scale)
+    total = to_float(counted(count))
+    for start in range(TALLIES, words, TALLIES):
+        count = overlap_of(rows(ga, i + start * ROWS), lanes(gb, j + start * LANES))
+        for k in range(start + 1, min(words, start + TALLIES)):
+            count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
+        total = total + to_float(counted(count))
+    return total
 
 
 @inlined

@@ -1,9 +1,9 @@
-"""What the CPU kernel (`tile`) is asked to compute; `reader.fast_plan` says whether it applies.
+"""What the offset kernel (`tile`) is asked to compute; `reader.read_network` says if it applies.
 
 It applies to dense layers with gates between them, and to image networks of convolutions, gates,
 additions of branches, option-A shortcuts and average pooling that end in global average pooling (or
 flatten) and dense layers. The graph is read once into an `OffsetProgram` (planes and steps) and the
-`Mask`s whose overlaps the steps multiply by. Everything else goes to the torch rules.
+`Mask`s whose overlaps the steps multiply by. Everything else goes to the row kernel (`rows`).
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ from dualview.path_kernel.fast.offset_program import (
     applies,
 )
 from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, pair
+from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
 
@@ -96,24 +97,80 @@ class Plan:
     seen: set[int] = field(default_factory=set)
 
 
-def fast_plan(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> FastPlan | None:
-    """The plan for examples like `x`, or None; which of the two, and why, is logged (debug)."""
+@dataclass(frozen=True)
+class Slow:
+    """Why the torch rules must run."""
+
+    reason: str
+
+
+LARGE = 96 * 96
+"""Positions from which on rows of one pair are gone through, and not offsets of 64 pairs."""
+
+
+def read_network(
+    net: GatedNetwork, x: Tensor, setting: Setting, gates: str
+) -> FastPlan | RowPlan | Slow:
+    """How the CPU computes the kernel of examples like `x`; it is logged (debug), too.
+
+    Small images and dense networks go offset by offset, many pairs at once; all others row by row.
+    """
     try:
-        _check_surroundings(net, x, setting, gates)
-        plan = read_plan(net.weights_network.graph, tuple(x.shape[1:]), setting)
+        _check_surroundings(x)
+        hard = are_hard(net, gates)
+        plan = _offsets(net, x, setting, hard) or _rows(net, x, setting, hard)
     except NotApplicableError as reason:
         log.debug("path kernel by the torch rules: %s", reason)
-        return None
+        return Slow(str(reason))
     log.debug("path kernel by the fast tile: %s", plan)
     return plan
 
 
-def _check_surroundings(net: GatedNetwork, x: Tensor, setting: Setting, gates: str) -> None:
+def are_hard(net: GatedNetwork, gates: str) -> bool:
+    """Whether the gates asked for are 0 or 1."""
+    return gates == "hard" or all(isinstance(gate, HardGate) for gate in net.gate_functions)
+
+
+def fast_plan(
+    net: GatedNetwork, x: Tensor, setting: Setting, gates: str
+) -> FastPlan | RowPlan | None:
+    """The plan of `read_network`, or None."""
+    plan = read_network(net, x, setting, gates)
+    return None if isinstance(plan, Slow) else plan
+
+
+def _offsets(net: GatedNetwork, x: Tensor, setting: Setting, hard: bool) -> FastPlan | None:
+    """The plan for planes of one offset, if there is one that is no worse than that for rows."""
+    try:
+        _check_law(setting, hard)
+        plan = read_plan(net.weights_network.graph, tuple(x.shape[1:]), setting)
+    except NotApplicableError as reason:
+        log.debug("path kernel not by offsets: %s", reason)
+        return None
+    program = plan.program
+    large = program is not None and math.prod(program.size) >= LARGE and not program.diagonal
+    return None if large else plan
+
+
+def _rows(net: GatedNetwork, x: Tensor, setting: Setting, hard: bool) -> RowPlan:
+    """The plan for rows of planes."""
+    from dualview.path_kernel.fast.rows import row_plan
+
+    plan = row_plan(net, x, setting, hard)
+    if all(plane.size == (1, 1) for plane in plan.program.planes):
+        raise NotApplicableError("there are no positions: the rules are matrix products")
+    return plan
+
+
+def _check_surroundings(x: Tensor) -> None:
     if importlib.util.find_spec("numba") is None:
         raise NotApplicableError("numba is not installed")
     if x.device.type != "cpu" or x.dtype != torch.float32:
         raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
-    if gates != "hard" and not all(isinstance(g, HardGate) for g in net.gate_functions):
+
+
+def _check_law(setting: Setting, hard: bool) -> None:
+    if not hard:
         raise NotApplicableError("gates are not hard")
     if setting.biases or setting.batch_norm_scale:
         raise NotApplicableError("biases or batch-norm scales are asked for")

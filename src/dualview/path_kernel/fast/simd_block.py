@@ -14,11 +14,18 @@ as `[..., lane]` with `LANES`, and a block as `[..., row, lane]`.
     load(f, k)          f[k + r * LANES + l]
     store(f, k, v)      the reverse
     store_rows(f, k, pitch, v)  f[k + r * pitch + l] = v
+    gathered(f, at, i, k)       f[at[i + r] + k + l]
+    scatter(f, at, i, k, v)     the reverse
     accumulate(f, k, v) f[k + r * LANES + l] += v, f in float64
     fill(s)             the float32 s everywhere
     u + v, u * v        elementwise, float32
-    overlap_of(u, v)    gates on in both: uint32 words -> bits set in `u & v`; float32 -> `u * v`
+    overlap_of(u, v)    gates on in both: uint32 words -> a tally of `u & v`; float32 -> `u * v`
+    counted(n)          a sum of up to `TALLIES` tallies -> the bits set; float32 as it is
     to_float(n)         a count as float32
+
+A **tally** is the number of bits set, where the processor counts those of a vector's words in one
+instruction. Otherwise it is that of each byte, looked up half a byte at a time (a shuffle of bytes
+is a table of 16 entries), and the four bytes of a word are added up only in the end.
 
 uint32 arrays give blocks of words, float32 arrays blocks of floats. Addresses are not checked: the
 callers lay out their own arrays.
@@ -38,6 +45,7 @@ from dualview.errors import needs
 with needs("kernel", "the fast path kernel"):
     from llvmlite import binding, ir
     from numba import njit, types
+    from numba.core import config  # what the environment asks numba for
     from numba.extending import intrinsic as numba_intrinsic
     from numba.extending import models, overload, register_model
 
@@ -51,15 +59,28 @@ inlined: Any = njit(nogil=True, cache=True, error_model="numpy", forceinline=Tru
 """The same for functions that pass blocks in and out: a call would send them through memory."""
 
 
-def _wide_vectors() -> bool:
-    """Whether the processor has 32 registers of 512 bits, and not 16 or 32 smaller ones."""
+def _features() -> set[str]:
+    """Instruction sets that numba compiles for: the processor's, or those it is told."""
+    told: Any = config
+    if told.CPU_FEATURES is not None:
+        return {name[1:] for name in told.CPU_FEATURES.split(",") if name.startswith("+")}
+    if told.CPU_NAME not in (None, "", binding.get_host_cpu_name()):
+        return set()
     try:
-        return bool(binding.get_host_cpu_features().get("avx512f"))
+        return {name for name, there in binding.get_host_cpu_features().items() if there}
     except RuntimeError:  # llvmlite does not know this platform's features
-        return False
+        return set()
 
 
-ROWS, LANES = (4, 16) if _wide_vectors() else (2, 8)
+_FEATURES = _features()
+_WIDE = "avx512f" in _FEATURES
+"""Whether there are 32 registers of 512 bits, and not 16 or 32 smaller ones."""
+
+ROWS, LANES = (4, 16) if _WIDE else (4, 8) if "avx2" in _FEATURES else (2, 8)
+_BY_BYTES = "avx512vpopcntdq" not in _FEATURES and ("avx512bw" if _WIDE else "avx2") in _FEATURES
+TALLIES = 31 if _BY_BYTES else 1 << 24
+"""How many tallies may be added up: a byte holds 31 times 8."""
+
 PAIRS = ROWS * LANES
 
 _F32, _F64, _I32, _I64 = ir.FloatType(), ir.DoubleType(), ir.IntType(32), ir.IntType(64)
@@ -177,6 +198,42 @@ def store_rows(typing_context, array, index, pitch, block):
     return types.void(array, types.intp, types.intp, block), generate
 
 
+def _row_pointers(ctx: Any, builder: Any, sig: Any, args: Any, element: ir.Type) -> list[Any]:
+    """One pointer a row, from (array, starts of the rows, index of the first start, offset)."""
+    array, places, first, offset = args[:4]
+    data = ctx.make_array(sig.args[0])(ctx, builder, array).data
+    starts = ctx.make_array(sig.args[1])(ctx, builder, places).data
+    pointers = []
+    for row in range(ROWS):
+        number = builder.add(first, ir.Constant(_I64, row))
+        start = builder.load(builder.gep(starts, [number], inbounds=True))
+        pointer = builder.gep(data, [builder.add(start, offset)], inbounds=True)
+        pointers.append(builder.bitcast(pointer, element.as_pointer()))
+    return pointers
+
+
+@intrinsic
+def gathered(typing_context, array, places, first, offset):
+    kind = _block_of(array)
+
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _row_pointers(ctx, builder, sig, args, _vector(kind.element))
+        return _join(builder, [builder.load(p, align=4) for p in pointers])
+
+    return kind(array, places, types.intp, types.intp), generate
+
+
+@intrinsic
+def scatter(typing_context, array, places, first, offset, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointers = _row_pointers(ctx, builder, sig, args, _vector(block.element))
+        for pointer, vector in zip(pointers, _split(builder, args[4]), strict=True):
+            builder.store(vector, pointer, align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(array, places, types.intp, types.intp, block), generate
+
+
 @intrinsic
 def accumulate(typing_context, array, index, block):
     def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -238,12 +295,61 @@ def _emit_product(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
 def _emit_overlap(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
     if kind.floating:
         return _emit_product(builder, kind, x, y)
+    both = builder.and_(x, y)
+    if _BY_BYTES:
+        return _bits_of_bytes(builder, both)
     vector = _vector(_I32)
-    name = f"llvm.ctpop.v{LANES}i32"
-    popcount = builder.module.globals.get(name)
-    if popcount is None:
-        popcount = ir.Function(builder.module, ir.FunctionType(vector, [vector]), name)
-    return builder.call(popcount, [builder.and_(x, y)])
+    return builder.call(_declared(builder, f"llvm.ctpop.v{LANES}i32", vector, [vector]), [both])
+
+
+def _declared(builder: Any, name: str, result: ir.Type, arguments: list[ir.Type]) -> Any:
+    """A function of LLVM's, declared in the module that is written."""
+    known = builder.module.globals.get(name)
+    return known or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
+
+
+_BYTES = ir.VectorType(ir.IntType(8), 4 * LANES)
+_HALVES = ir.VectorType(ir.IntType(16), 2 * LANES)
+
+
+def _bits_of_bytes(builder: Any, word: Any) -> Any:
+    """The number of bits set in each byte of a vector of words."""
+    name = "llvm.x86.avx512.pshuf.b.512" if _WIDE else "llvm.x86.avx2.pshuf.b"
+    look_up = _declared(builder, name, _BYTES, [_BYTES, _BYTES])
+    table = ir.Constant(_BYTES, [n.bit_count() for n in range(16)] * (LANES // 4))
+    low = ir.Constant(_BYTES, [15] * 4 * LANES)
+    four = ir.Constant(_BYTES, [4] * 4 * LANES)
+    value = builder.bitcast(word, _BYTES)
+    halves = builder.and_(value, low), builder.lshr(value, four)
+    parts = [builder.call(look_up, [table, half]) for half in halves]
+    return builder.bitcast(builder.add(*parts), _vector(_I32))
+
+
+def _sum_of_bytes(builder: Any, word: Any) -> Any:
+    """The sum of the four bytes of each word."""
+    names = (
+        ("avx512.pmaddubs.w.512", "avx512.pmaddw.d.512")
+        if _WIDE
+        else (
+            "avx2.pmadd.ub.sw",
+            "avx2.pmadd.wd",
+        )
+    )
+    pairs = _declared(builder, f"llvm.x86.{names[0]}", _HALVES, [_BYTES, _BYTES])
+    words = _declared(builder, f"llvm.x86.{names[1]}", _vector(_I32), [_HALVES, _HALVES])
+    ones = ir.Constant(_BYTES, [1] * 4 * LANES), ir.Constant(_HALVES, [1] * 2 * LANES)
+    twos = builder.call(pairs, [builder.bitcast(word, _BYTES), ones[0]])
+    return builder.call(words, [twos, ones[1]])
+
+
+@intrinsic
+def counted(typing_context, block):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if block.floating or not _BY_BYTES:
+            return args[0]
+        return _join(builder, [_sum_of_bytes(builder, v) for v in _split(builder, args[0])])
+
+    return block(block), generate
 
 
 _sum, _product = _elementwise(_emit_sum), _elementwise(_emit_product)

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewError, PathKernelError
-from dualview.path_kernel.fast.reader import fast_plan
+from dualview.path_kernel.fast.plan import FastPlan
+from dualview.path_kernel.fast.reader import Slow, read_network
+from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.gram.store import Block, GramStore
-from dualview.path_kernel.kernel import npk
+from dualview.path_kernel.kernel import npk, warn_of_slowness
 from dualview.path_kernel.setting import Setting
 
 BLOCK_MEMORY = 512e6
@@ -77,9 +79,18 @@ class Job:
             f"{columns.stop - 1} of {second} (x2)"
         )
 
+    def plan(self) -> FastPlan | RowPlan | Slow:
+        """How its pairs are computed."""
+        law = (self.options[name] for name in ("biases", "bias_variance", "batch_norm"))
+        return read_network(self.net, self.x, Setting.of(*law), self.options["gates"])
+
     def try_one_pair(self) -> None:
-        """Find out what the kernel refuses before anything is written."""
+        """Find out what the kernel refuses or takes long for before anything is written."""
         self.kernel(slice(0, 1), slice(0, 1))
+        plan, pairs = self.plan(), math.prod(self.shape)
+        if isinstance(plan, Slow):
+            with torch.no_grad():
+                warn_of_slowness(self.net, self.x, pairs // (2 if self.x2 is None else 1), plan)
 
 
 def frozen(net: GatedNetwork, like: Tensor) -> GatedNetwork:
@@ -142,9 +153,10 @@ def rough_seconds(job: Job) -> float:
 
     A layer of p positions holds p^2 pairs of them, whatever its channels.
     """
-    law = (job.options[name] for name in ("biases", "bias_variance", "batch_norm"))
-    setting = Setting.of(*law)
-    fast = fast_plan(job.net, job.x, setting, job.options["gates"]) is not None
+    plan = job.plan()
+    if isinstance(plan, RowPlan):
+        return plan.seconds
+    fast = isinstance(plan, FastPlan)
     with torch.no_grad():
         gates = job.net.gates(job.x[:1])
     pairs = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)

@@ -1,0 +1,356 @@
+"""The compiled loops over rows of planes; `row_program` says what they compute.
+
+A plane is one flat array of float32: for every pair of the batch and every sub-plane (its copies
+times its groups) `lines` lines of `pitch` numbers, one for each position held of the first example.
+Its entries are those of the second example's positions, with zeros behind. The last line but one
+holds zeros only, the last one takes what nobody reads. `at` arrays name the starts of lines within
+a sub-plane, for each position of the rows in work, with as many spare ones behind as a block has
+rows. Masks are those of `factors.packed`, flat. A thread makes what is between `start` and `stop`.
+
+numba infers all types, so the functions here carry no annotations.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call"
+
+from __future__ import annotations
+
+import numpy as np
+
+from dualview.path_kernel.fast.simd_block import (
+    LANES,
+    ROWS,
+    TALLIES,
+    compiled,
+    counted,
+    fill,
+    gathered,
+    inlined,
+    lanes,
+    overlap_of,
+    rows,
+    scatter,
+    to_float,
+)
+
+
+@compiled
+def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, taken):
+    """One summand of an `Overlap`: kernel times overlap of two masks, into the target's rows.
+
+    The second example's positions `start` to `stop` are gone through in pieces, whose masks and
+    lines stay in the cache while all positions of the first one pass.
+
+    Arguments, in order:
+        shape: (start, stop, length of a piece, copies, whether to add, windows, words of the mask,
+            whether the source is a constant, size of the source's sub-planes, their groups, the
+            same of the target, numbers of a mask's window and group, first position in work, pitch
+            of the source, whether windows have weights).
+        scales: scale, slope of the NTK, constants (NPK, NTK), bias (NPK, NTK).
+        groups: (mask's groups, 3): group of the source, group of the target, whether it is the
+            first one for its target.
+        pairs: the first and the second examples.
+        masks: of the first and of the second examples.
+        planes: source, target.
+        lines: those of the source, or numbers of lines of `taken`, windows after windows; those of
+            the target; weights of the first example's windows, (windows, positions).
+        taken: of windows: the lines that are read, for each tap and position of the second example
+            what it reads of a line, and its weight; else empty.
+    """
+    start, stop, piece, copies, add, windows, words, constant = shape[:8]
+    in_size, in_groups, out_size, out_groups, mask_size, offset, pitch, weighted = shape[8:16]
+    parts, live = len(groups), np.zeros(windows, np.int64)
+    one = len(taken[0]) * windows * piece  # a copy of what is taken
+    scratch = np.zeros(copies * one + LANES, np.float32)
+    fixed = (copies, windows, words, constant, parts * mask_size, offset, weighted)
+    for b in range(len(pairs[0])):
+        for g in range(parts):
+            origin = (b * copies * in_groups + groups[g, 0]) * in_size
+            goal = (b * copies * out_groups + groups[g, 1]) * out_size
+            mask_a = (pairs[0][b] * windows * parts + g) * mask_size
+            mask_b = (pairs[1][b] * windows * parts + g) * mask_size
+            joins = 1 if add or groups[g, 2] == 0 else 0
+            there = (joins, mask_a, mask_b, goal, out_groups * out_size)
+            for low in range(start, stop, piece):
+                high = min(low + piece, stop)
+                if one == 0:
+                    here = (low, high, origin, in_groups * in_size, piece)
+                    _overlap_piece(fixed, here, there, scales, masks, planes, lines, live)
+                    continue
+                for copy in range(copies):
+                    begin = origin + copy * in_groups * in_size
+                    _take(planes[0], begin, pitch, taken, low, high, piece, scratch, copy * one)
+                here = (low, high, -low, one, piece)
+                seen = (scratch, planes[1])
+                _overlap_piece(fixed, here, there, scales, masks, seen, lines, live)
+
+
+@compiled
+def _take(source, origin, pitch, taken, low, high, piece, scratch, at):
+    """Columns `low` to `high` of each line, for every tap: [line, tap, position]."""
+    lines, tables, weights = taken
+    for n in range(len(lines)):
+        read = source[origin + lines[n] : origin + lines[n] + pitch]
+        for v in range(len(tables)):
+            out = scratch[at : at + high - low]
+            table, weight = tables[v, low:high], weights[v, low:high]
+            for q in range(high - low):
+                out[q] = weight[q] * read[table[q]]
+            at += piece
+
+
+@compiled
+def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
+    """Positions `low` to `high` of the second example, against all in work of the first one."""
+    copies, windows, words, constant, step, offset, weighted = fixed
+    low, high, origin, in_copy, tap = here
+    joins, mask_a, mask_b, goal, out_copy = there
+    left, right = masks
+    source, target = planes
+    at_in, at_out, weights = lines
+    count, in_copy = len(at_out), in_copy if copies == 2 else 0
+    scale, slope = fill(scales[0]), fill(scales[1])
+    constant0, constant1 = fill(scales[2]), fill(scales[3])
+    bias0, bias1 = fill(scales[4]), fill(scales[5])
+    for p in range(0, count, ROWS):
+        inside = (offset + p) // LANES * words * LANES + (offset + p) % LANES
+        alive = _live_windows(left, mask_a + inside, step, words, live)
+        for q in range(low, high, LANES):
+            value, extra = fill(np.float32(0)), fill(np.float32(0))
+            for n in range(alive):
+                u = live[n]
+                i, j, at = mask_a + u * step + inside, mask_b + q * words, u * count + p
+                k = origin + q
+                if words == 0 and constant:
+                    part, more = fill(np.float32(1)), fill(np.float32(0))
+                elif words == 0:
+                    part = gathered(source, at_in, at, k)
+                    more = gathered(source, at_in, at, k + in_copy)
+                elif constant:
+                    part, more = _overlap(left, i, right, j, words), fill(np.float32(0))
+                else:
+                    part, more = _seen(
+                        left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy
+                    )
+                if weighted:
+                    weight = rows(weights, at)
+                    part, more = part * weight, more * weight
+                value, extra = value + part, extra + more
+            if constant:
+                extra = value * constant1
+                value = value * constant0
+            value = value * scale
+            if copies == 2:
+                extra = extra * scale + slope * value
+                if joins:
+                    extra = extra + gathered(target, at_out, p, goal + out_copy + q)
+                else:
+                    extra = extra + bias1
+                scatter(target, at_out, p, goal + out_copy + q, extra)
+            value = value + gathered(target, at_out, p, goal + q) if joins else value + bias0
+            scatter(target, at_out, p, goal + q, value)
+
+
+@inlined
+def _seen(left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy):
+    """Overlaps times kernels, summed over the second example's windows; of both copies.
+
+    One and two words are written out: their words of the first example stay in registers.
+    """
+    zero = fill(np.float32(0))
+    part, more = zero, zero
+    if words == 1:
+        a = rows(left, i)
+        for v in range(windows):
+            overlap = to_float(counted(overlap_of(a, lanes(right, j + v * step))))
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    elif words == 2:
+        a, b = rows(left, i), rows(left, i + LANES)
+        for v in range(windows):
+            there = j + v * step
+            one = overlap_of(a, lanes(right, there))
+            other = overlap_of(b, lanes(right, there + LANES))
+            overlap = to_float(counted(one + other))
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    else:
+        for v in range(windows):
+            overlap = _overlap(left, i, right, j + v * step, words)
+            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            if in_copy:
+                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+    return part, more
+
+
+@inlined
+def _overlap(left, i, right, j, words):
+    """Channels on in both, of a block of positions."""
+    count = overlap_of(rows(left, i), lanes(right, j))
+    for k in range(1, min(words, TALLIES)):
+        count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
+    total = to_float(counted(count))
+    for start in range(TALLIES, words, TALLIES):
+        count = overlap_of(rows(left, i + start * LANES), lanes(right, j + start * LANES))
+        for k in range(start + 1, min(words, start + TALLIES)):
+            count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
+        total = total + to_float(counted(count))
+    return total
+
+
+@inlined
+def _live_windows(mask, at, step, words, live):
+    """Those windows in which some channel of some row of the block is on; returns how many."""
+    if len(live) == 1:
+        live[0] = 0
+        return 1
+    alive = 0
+    for u in range(len(live)):
+        found = words == 0
+        for k in range(words):
+            for r in range(ROWS):
+                if mask[at + u * step + k * LANES + r] != 0:
+                    found = True
+        if found:
+            live[alive] = u
+            alive += 1
+    return alive
+
+
+@compiled
+def shifted_windows(shape, tables, masks, source, target, at_in, at_out, scales):
+    """Stride 1 and zero padding: every tap adds a line to a line, moved by a constant.
+
+    `tables`: for each tap its shift, the first and the last + 1 of the entries it reaches. `masks`:
+    (taps, positions), 0 where the shift goes round the edge of a row.
+    """
+    start, stop, pitch, copies, batch, groups, in_size, out_size = shape[:8]
+    count, taps = len(at_out), len(tables)
+    zero = in_size - 2 * pitch
+    size = masks.shape[1]
+    for b in range(batch):
+        for g in range(copies * groups):
+            origin, goal = (b * copies * groups + g) * in_size, (b * copies * groups + g) * out_size
+            for p in range(start, stop):
+                out = target[goal + at_out[p] : goal + at_out[p] + size]
+                out[:] = 0
+                for t in range(taps):
+                    if at_in[t * count + p] == zero:
+                        continue
+                    line = origin + at_in[t * count + p] + tables[t, 0]
+                    low, high = tables[t, 1], tables[t, 2]
+                    if tables[t, 3]:
+                        _add(out, low, high, source, line)
+                    else:
+                        _add_masked(out, low, high, source, line, masks[t])
+        _finish(target, b, start, stop, size, copies, groups, out_size, at_out, scales)
+
+
+@inlined
+def _add(out, low, high, source, line):
+    part, read = out[low:high], source[line + low : line + high]
+    for q in range(high - low):
+        part[q] += read[q]
+
+
+@inlined
+def _add_masked(out, low, high, source, line, mask):
+    part, read, keep = out[low:high], source[line + low : line + high], mask[low:high]
+    for q in range(high - low):
+        part[q] += keep[q] * read[q]
+
+
+@compiled
+def tabled_windows(shape, tables, source, target, at_in, at_out, scales):
+    """Any stride and padding: every tap adds entries named by a table (taps, positions)."""
+    start, stop, pitch, copies, batch, groups, in_size, out_size = shape[:8]
+    count, taps, size = len(at_out), tables.shape[0], tables.shape[1]
+    zero = in_size - 2 * pitch
+    for b in range(batch):
+        for g in range(copies * groups):
+            origin, goal = (b * copies * groups + g) * in_size, (b * copies * groups + g) * out_size
+            for p in range(start, stop):
+                out = target[goal + at_out[p] : goal + at_out[p] + size]
+                out[:] = 0
+                for t in range(taps):
+                    if at_in[t * count + p] == zero:
+                        continue
+                    line = origin + at_in[t * count + p]
+                    read, table = source[line : line + pitch], tables[t]
+                    for q in range(size):
+                        out[q] += read[table[q]]
+        _finish(target, b, start, stop, size, copies, groups, out_size, at_out, scales)
+
+
+@inlined
+def _finish(target, b, start, stop, size, copies, groups, out_size, at_out, scales):
+    """Scale, slope and bias of a weight layer."""
+    for g in range(groups):
+        goal = (b * copies * groups + g) * out_size
+        for p in range(start, stop):
+            out = target[goal + at_out[p] : goal + at_out[p] + size]
+            if copies == 2:
+                other = goal + groups * out_size + at_out[p]
+                more = target[other : other + size]
+                for q in range(size):
+                    value = out[q] * scales[0]
+                    more[q] = more[q] * scales[0] + scales[1] * value + scales[5]
+            for q in range(size):
+                out[q] = out[q] * scales[0] + scales[4]
+
+
+@compiled
+def mapped_columns(shape, tables, weights, source, target, lines_in, lines_out):
+    """`target[line, q] = sum_v weights[v, q] source[line, tables[v, q]]`.
+
+    `shape`: (start, stop, source's pitch, sub-planes, size of a source's sub-plane, of a target's).
+    """
+    start, stop, pitch, planes, in_size, out_size = shape
+    size = tables.shape[1]
+    for g in range(planes):
+        for n in range(start, stop):
+            read = source[g * in_size + lines_in[n] : g * in_size + lines_in[n] + pitch]
+            to = g * out_size + lines_out[n]
+            out = target[to : to + size]
+            for v in range(len(tables)):
+                table, weight = tables[v], weights[v]
+                if v == 0:
+                    for q in range(size):
+                        out[q] = weight[q] * read[table[q]]
+                else:
+                    for q in range(size):
+                        out[q] += weight[q] * read[table[q]]
+
+
+@compiled
+def mapped_rows(shape, weights, source, target, at_in, at_out):
+    """`target[p, q] = sum_u weights[u, p] source[u's line of p, q]`.
+
+    `shape`: (start, stop, positions, sub-planes, source's sub-plane, target's sub-plane).
+    """
+    start, stop, size, planes, in_size, out_size = shape
+    count = len(at_out)
+    for g in range(planes):
+        for p in range(start, stop):
+            to = g * out_size + at_out[p]
+            out = target[to : to + size]
+            out[:] = 0
+            for u in range(len(weights)):
+                weight = weights[u, p]
+                if weight != 0:
+                    line = g * in_size + at_in[u * count + p]
+                    read = source[line : line + size]
+                    for q in range(size):
+                        out[q] += weight * read[q]
+
+
+@compiled
+def diagonal(shape, scale, source, target, at_in, goal):
+    """`target[0] = scale sum_p source[p, p]`."""
+    planes, in_size, out_size = shape
+    for g in range(planes):
+        total = 0.0
+        for p in range(len(at_in)):
+            total += source[g * in_size + at_in[p] + p]
+        target[g * out_size + goal] = scale * total

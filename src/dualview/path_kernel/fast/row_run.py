@@ -1,0 +1,462 @@
+"""Runs a `RowProgram` on pairs of examples: batches of pairs, rows after rows.
+
+A pair's planes stay within the bound on memory: fewer rows at once, fewer pairs at once. Where
+pairs are fewer than threads, threads share the rows in work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dualview.path_kernel.fast.position_maps import NONE, PositionMap
+from dualview.path_kernel.fast.row_kernel import (
+    diagonal,
+    mapped_columns,
+    mapped_rows,
+    overlap_rows,
+    shifted_windows,
+    tabled_windows,
+)
+from dualview.path_kernel.fast.row_program import (
+    Diagonal,
+    Entry,
+    Layer,
+    Mapping,
+    Overlap,
+    RowProgram,
+    Schedule,
+    Summand,
+    Windows,
+    pitch,
+    schedule,
+)
+from dualview.path_kernel.fast.simd_block import LANES, ROWS
+
+BLOCKS = (1 << 18, 1 << 16, 1 << 14, 1)
+"""Numbers of a plane to make at once: about what a core's cache holds, or less to save memory."""
+
+PIECE = 1 << 12
+"""Words of a mask's windows to go through at once, for all positions of the first example."""
+
+BATCH = 1 << 19
+"""Numbers of a batch's largest plane at most: more pairs save calls, and leave the cache."""
+
+Spread = Callable[[Callable[[int, int], None], int], None]
+"""`spread(make, n)` calls make(start, stop) for pieces of range(n), each a multiple of ROWS."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Masks of some examples, flat, with the words and windows of each: empty if none reads it."""
+
+    masks: list[np.ndarray]
+    words: list[int]
+    windows: list[int]
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How a program is run: its schedule, and how many pairs go together."""
+
+    schedule: Schedule
+    batch: int
+    bytes_each: int
+
+
+def arrangement(program: RowProgram, memory: float) -> Arrangement:
+    """The largest blocks of rows and pairs that stay within `memory` bytes; else the smallest."""
+    for block in BLOCKS:
+        order = schedule(program, block, LANES)
+        each = 4 * (order.numbers(program, LANES) + _scratch_numbers(program, order))
+        if each <= memory:
+            break
+    largest = max(
+        plane.groups * min(held, plane.size[0]) * plane.size[1] * pitch(plane, LANES)
+        for plane, held in zip(program.planes, order.held, strict=True)
+    )
+    batch = max(1, min(int(memory / each), BATCH // max(largest * program.copies, 1)))
+    return Arrangement(order, batch, each)
+
+
+def run(
+    program: RowProgram,
+    plan: Arrangement,
+    left: Packed,
+    right: Packed,
+    pairs: Sequence[tuple[int, int]],
+    threads: int = 1,
+) -> np.ndarray:
+    """The kernel (pairs,) of pairs of the packed examples: the NTK's where there are two copies."""
+    chunks = [pairs[at : at + plan.batch] for at in range(0, len(pairs), plan.batch)]
+    if threads > 1 and len(chunks) < threads and len(pairs) > 1:
+        size = -(-len(pairs) // threads)
+        chunks = [pairs[at : at + size] for at in range(0, len(pairs), size)]
+    if threads <= 1 or len(chunks) >= threads:
+        with ThreadPoolExecutor(max(1, min(threads, len(chunks)))) as pool:
+            parts = pool.map(
+                lambda chunk: _Batch(program, plan.schedule, left, right, chunk, _alone).run(),
+                chunks,
+            )
+            return np.concatenate(list(parts))
+    with ThreadPoolExecutor(threads) as pool:
+        spread = _over(pool, threads)
+        parts = (_Batch(program, plan.schedule, left, right, c, spread).run() for c in chunks)
+        return np.concatenate(list(parts))
+
+
+def _alone(make: Callable[[int, int], None], n: int) -> None:
+    make(0, n)
+
+
+def _over(pool: ThreadPoolExecutor, threads: int) -> Spread:
+    def spread(make: Callable[[int, int], None], n: int) -> None:
+        size = -(-n // threads // LANES) * LANES
+        starts = range(0, n, size)
+        list(pool.map(lambda start: make(start, min(start + size, n)), starts))
+
+    return spread
+
+
+class _Batch:
+    """The planes of some pairs, and what makes their rows."""
+
+    def __init__(
+        self,
+        program: RowProgram,
+        order: Schedule,
+        left: Packed,
+        right: Packed,
+        pairs: Sequence[tuple[int, int]],
+        spread: Spread,
+    ) -> None:
+        self.program, self.order, self.spread = program, order, spread
+        self.left, self.right = left, right
+        self.first = np.array([pair[0] for pair in pairs], np.int64)
+        self.second = np.array([pair[1] for pair in pairs], np.int64)
+        self.copies = program.copies
+        self.pitches = [pitch(plane, LANES) for plane in program.planes]
+        self.sizes = [
+            (held * plane.size[1] + 2) * step if held else 0
+            for plane, held, step in zip(program.planes, order.held, self.pitches, strict=True)
+        ]
+        self.planes = [
+            np.zeros(self._subplanes(plane.groups) * size + LANES, np.float32)
+            for plane, size in zip(program.planes, self.sizes, strict=True)
+        ]
+        self.scratch = np.zeros(0, np.float32)
+
+    def run(self) -> np.ndarray:
+        """The kernel (pairs,)."""
+        for entry in self.order.entries:
+            operation = self.program.operations[entry.operation]
+            _MAKERS[type(operation)](self, operation, entry)
+        last = self.program.operations[-1].target
+        values = self.planes[last][: len(self.first) * self.copies * self.sizes[last]]
+        return values.reshape(len(self.first), self.copies, -1)[:, -1, 0].copy()
+
+    def _subplanes(self, groups: int) -> int:
+        return len(self.first) * self.copies * groups
+
+    # Lines
+
+    def _lines(self, plane: int, positions: np.ndarray) -> np.ndarray:
+        """Starts of the lines of flat positions in a sub-plane; the line of zeros for `NONE`."""
+        width, held = self.program.planes[plane].size[1], self.order.held[plane]
+        y, x = np.divmod(positions, width)
+        lines = (y % held) * width + x
+        return np.where(positions == NONE, held * width, lines) * self.pitches[plane]
+
+    def _out(self, plane: int, entry: Entry, lead: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """The positions in work, and the starts of their lines: `lead` spare ones before them.
+
+        Behind them is one spare line at least, and as many as blocks of rows need.
+        """
+        width = self.program.planes[plane].size[1]
+        positions = np.arange(entry.start * width, entry.stop * width)
+        spare = self.sizes[plane] - self.pitches[plane]
+        count = -(-(lead + len(positions)) // ROWS) * ROWS
+        at = np.full(count, spare)
+        at[lead : lead + len(positions)] = self._lines(plane, positions)
+        return positions, at
+
+    # Operations
+
+    def overlap(self, it: Overlap, entry: Entry) -> None:
+        """Summand after part."""
+        for number, part in enumerate(it.parts):
+            self._part(it, part, entry, number > 0)
+
+    def _part(self, it: Overlap, part: Summand, entry: Entry, add: bool) -> None:
+        target, step = self.program.planes[it.target], self.pitches[it.target]
+        lead = entry.start * target.size[1] % ROWS  # blocks of masks start at multiples of ROWS
+        positions, at_out = self._out(it.target, entry, lead)
+        within = slice(lead, lead + len(positions))
+        words, windows = 0, 1
+        left: np.ndarray = _NO_MASK
+        right: np.ndarray = _NO_MASK
+        if part.mask is not None:
+            words, windows = self.left.words[part.mask], self.left.windows[part.mask]
+            left, right = self.left.masks[part.mask], self.right.masks[part.mask]
+        source, in_size, in_groups, in_pitch = _NO_PLANE, 0, 1, 0
+        at_in = np.zeros((windows, len(at_out)), np.int64)
+        weights: np.ndarray = _NO_PLANE
+        taken, piece = _NOTHING_TAKEN, PIECE // max(words, 1)
+        if part.source is not None:
+            in_groups, in_pitch = self.program.planes[part.source].groups, self.pitches[part.source]
+            source, in_size = self.planes[part.source], self.sizes[part.source]
+            at_in[:] = in_size - 2 * in_pitch
+            if part.window is None:
+                at_in[0, within] = self._lines(part.source, positions)
+            else:
+                taken, places = self._taken(part.source, part.window, entry, positions)
+                piece = _whole(PIECE // max(words * windows, len(taken[0]) // 8), step)
+                at_in[:] = (len(taken[0]) - 1) * windows * piece
+                at_in[:, within] = places.T * windows * piece
+                weight = part.window.flat()[1][positions].T
+                if not np.isin(weight, (0, 1)).all():
+                    weights = np.ones(at_in.shape, np.float32)
+                    weights[:, within] = weight
+        piece = _whole(piece, step)
+        scales = np.array([part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32)
+        fixed = (piece, self.copies, int(add), windows, words, int(part.source is None))
+        planes = (in_size, in_groups, self.sizes[it.target], target.groups)
+        rest = (words * step, int(positions[0]) - lead, in_pitch, int(len(weights) > 1))
+        groups = _groups(part)
+
+        def make(start: int, stop: int) -> None:
+            overlap_rows(
+                (start, stop, *fixed, *planes, *rest),
+                scales,
+                groups,
+                (self.first, self.second),
+                (left, right),
+                (source, self.planes[it.target]),
+                (at_in.reshape(-1), at_out, weights.reshape(-1)),
+                taken,
+            )
+
+        self.spread(make, step)
+
+    def _taken(
+        self, plane: int, over: PositionMap, entry: Entry, positions: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        """What `overlap_rows` takes of a plane seen through windows; lines that positions read.
+
+        The last line is one of zeros, for what is outside.
+        """
+        it = self.program.planes[plane]
+        low, high = _rows_read(over, entry)
+        table, weight = over.flat()
+        read = np.append(np.arange(low * it.size[1], high * it.size[1]), NONE)
+        padded = _filled(np.where(table == NONE, math.prod(it.size), table), math.prod(it.size))
+        taken = (
+            self._lines(plane, read),
+            np.ascontiguousarray(padded.T, np.int32),
+            np.ascontiguousarray(_filled(weight, 0.0).T, np.float32),
+        )
+        places = table[positions]
+        return taken, np.where(places == NONE, len(read) - 1, places - low * it.size[1])
+
+    def windows(self, it: Windows, entry: Entry) -> None:
+        """A convolution, by shifts of whole lines where its stride and padding allow it."""
+        target, source = self.program.planes[it.target], self.program.planes[it.source]
+        positions, at_out = self._out(it.target, entry)
+        table, _ = it.map.flat()
+        at_in = np.full(
+            (table.shape[1], len(at_out)), self.sizes[it.source] - 2 * self.pitches[it.source]
+        )
+        at_in[:, : len(positions)] = self._lines(it.source, table[positions].T)
+        shape = (
+            self.pitches[it.source],
+            self.copies,
+            len(self.first),
+            target.groups,
+            self.sizes[it.source],
+            self.sizes[it.target],
+        )
+        scales = _scales(it.scale, it.layer)
+        shifts = _shifts(it.map) if target.size == source.size else None
+        if shifts is None:
+            columns = np.where(table == NONE, math.prod(source.size), table).T.astype(np.int32)
+            tables: tuple[np.ndarray, ...] = (np.ascontiguousarray(columns),)
+            function = tabled_windows
+        else:
+            tables, function = shifts, shifted_windows
+
+        def make(start: int, stop: int) -> None:
+            function(
+                (start, stop, *shape),
+                *tables,
+                self.planes[it.source],
+                self.planes[it.target],
+                at_in.reshape(-1),
+                at_out,
+                scales,
+            )
+
+        self.spread(make, len(positions))
+
+    def mapping(self, it: Mapping, entry: Entry) -> None:
+        """Columns first, then rows."""
+        target = self.program.planes[it.target]
+        positions, at_out = self._out(it.target, entry)
+        step = self.pitches[it.target]
+        scratch, in_size, places = self._columns(it.source, it.map, entry, positions, step)
+        at_in = np.full((it.map.taps, len(at_out)), in_size - step)
+        at_in[:, : len(positions)] = places.T
+        weights = np.zeros((it.map.taps, len(at_out)), np.float32)
+        weights[:, : len(positions)] = it.map.flat()[1][positions].T
+        planes = self._subplanes(target.groups)
+        shape = math.prod(target.size), planes, in_size, self.sizes[it.target]
+
+        def make(start: int, stop: int) -> None:
+            mapped_rows(
+                (start, stop, *shape),
+                weights,
+                scratch,
+                self.planes[it.target],
+                at_in.reshape(-1),
+                at_out,
+            )
+
+        self.spread(make, len(positions))
+
+    def diagonal(self, it: Diagonal, entry: Entry) -> None:
+        """The sum over equal positions."""
+        source = self.program.planes[it.source]
+        at_in = self._lines(it.source, np.arange(math.prod(source.size)))
+        shape = self._subplanes(source.groups), self.sizes[it.source], self.sizes[it.target]
+        diagonal(shape, float(it.scale), self.planes[it.source], self.planes[it.target], at_in, 0)
+
+    # Columns of the second example's positions
+
+    def _columns(
+        self, plane: int, over: PositionMap, entry: Entry, positions: np.ndarray, step: int
+    ) -> tuple[np.ndarray, int, np.ndarray]:
+        """The rows that a map reads, with their columns mapped.
+
+        Returns the scratch memory, the length of a sub-plane (a line of zeros is its last one), and
+        the starts of the lines that each position reads.
+        """
+        it = self.program.planes[plane]
+        low, high = _rows_read(over, entry)
+        count = (high - low) * it.size[1]
+        one, planes = (count + 1) * step, self._subplanes(it.groups)
+        scratch = np.zeros(planes * one, np.float32)
+        table, weight = over.flat()
+        columns = np.where(table == NONE, math.prod(it.size), table)
+        lines_in = self._lines(plane, np.arange(low * it.size[1], high * it.size[1]))
+        lines_out = np.arange(count, dtype=np.int64) * step
+        shape = self.pitches[plane], planes, self.sizes[plane], one
+
+        def make(start: int, stop: int) -> None:
+            mapped_columns(
+                (start, stop, *shape),
+                np.ascontiguousarray(columns.T, np.int32),
+                np.ascontiguousarray(weight.T, np.float32),
+                self.planes[plane],
+                scratch,
+                lines_in,
+                lines_out,
+            )
+
+        self.spread(make, count)
+        places = table[positions]
+        lines = np.where(places == NONE, count, places - low * it.size[1])
+        return scratch, one, lines * step
+
+
+_MAKERS: dict[type, Any] = {
+    Overlap: _Batch.overlap,
+    Windows: _Batch.windows,
+    Mapping: _Batch.mapping,
+    Diagonal: _Batch.diagonal,
+}
+_NO_MASK = np.zeros(1, np.uint32)
+_NO_PLANE = np.zeros(1, np.float32)
+_NOTHING_TAKEN: tuple[np.ndarray, ...] = (
+    np.zeros(0, np.int64),
+    np.zeros((0, 0), np.int32),
+    np.zeros((0, 0), np.float32),
+)
+
+
+def _whole(piece: int, most: int) -> int:
+    """The length of a piece as a multiple of LANES, within 1 and `most`."""
+    return min(max(piece // LANES, 1) * LANES, most)
+
+
+def _groups(part: Summand) -> np.ndarray:
+    """Group of the source, group of the target, whether it is the first one for that."""
+    targets = [of_target for _, of_target in part.groups]
+    first = [target not in targets[:at] for at, target in enumerate(targets)]
+    return np.array([(*pair, new) for pair, new in zip(part.groups, first, strict=True)], np.int64)
+
+
+def _filled(table: np.ndarray, value: float) -> np.ndarray:
+    """Rows (positions, taps) with more of `value`, one at least, up to blocks of lanes."""
+    more = (len(table) // LANES + 1) * LANES - len(table)
+    return np.pad(table, ((0, more), (0, 0)), constant_values=value)
+
+
+def _scales(scale: float, layer: Layer) -> np.ndarray:
+    return np.array([scale, layer.slope, 0, 0, *layer.bias], np.float32)
+
+
+def _rows_read(over: PositionMap, entry: Entry) -> tuple[int, int]:
+    """First row and last + 1 that a map reads for an entry's rows."""
+    rows = over.rows.source[entry.start : entry.stop]
+    inside = rows[rows != NONE]
+    return (int(inside.min()), int(inside.max()) + 1) if inside.size else (0, 0)
+
+
+def _shifts(over: PositionMap) -> tuple[np.ndarray, np.ndarray] | None:
+    """Each tap as a shift of whole lines, if it is one: what `shifted_windows` reads."""
+    height, width = over.before
+    axes = []
+    for axis, size in ((over.rows, height), (over.columns, width)):
+        steps: list[int | None] = []
+        for tap in axis.source.T:
+            inside = np.flatnonzero(tap != NONE)
+            moved = tap[inside] - inside
+            if inside.size == 0:
+                steps.append(None)
+                continue
+            reach = (np.arange(size) + moved[0] >= 0) & (np.arange(size) + moved[0] < size)
+            if (moved != moved[0]).any() or (reach != (tap != NONE)).any():
+                return None
+            steps.append(int(moved[0]))
+        axes.append(steps)
+    count = height * width
+    tables, masks = [], []
+    for dy in axes[0]:
+        for dx in axes[1]:
+            if dy is None or dx is None:
+                tables.append((0, 0, 0, 1))
+                masks.append(np.zeros(count, np.float32))
+                continue
+            shift = dy * width + dx
+            x = np.arange(count) % width + dx
+            tables.append((shift, max(0, -shift), min(count, count - shift), int(dx == 0)))
+            masks.append(((x >= 0) & (x < width)).astype(np.float32))
+    return np.array(tables, np.int64), np.array(masks)
+
+
+def _scratch_numbers(program: RowProgram, order: Schedule) -> int:
+    """The most numbers that mapped columns take for one pair."""
+    most = 0
+    for entry in order.entries:
+        operation = program.operations[entry.operation]
+        if isinstance(operation, Mapping):
+            low, high = _rows_read(operation.map, entry)
+            it = program.planes[operation.source]
+            lines = (high - low) * it.size[1] + 1
+            step = pitch(program.planes[operation.target], LANES)
+            most = max(most, program.copies * it.groups * lines * step)
+    return most

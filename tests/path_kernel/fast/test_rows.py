@@ -1,0 +1,277 @@
+"""The row kernel, against the general rules in float64 (which the oracle judges).
+
+- Random graphs with everything the generator knows (pools before and inside skips, concatenation,
+  groups, batch norm, any padding, shared modules, soft activations), for data and ones, hard and
+  soft gates, with and without biases and batch norm's scales: NPK and NTK, of a set with itself and
+  with another, are those of the rules. Most graphs are read.
+- So they are for the networks of the field that stand for the kinds: a max or average pooled stem
+  with identity skips, dense concatenation, inception, U-Net, shuffled groups; with permuted gates
+  too.
+- Neither a bound on memory that leaves one row at a time nor threads change a value; too small a
+  bound is refused with what is needed.
+- Kernels that float32 loses on the way are found again by enlarging every layer.
+"""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+import dualview as dv
+from dualview.errors import PathKernelError
+from dualview.path_kernel.fast.plan import NotApplicableError
+from dualview.path_kernel.fast.reader import are_hard
+from dualview.path_kernel.fast.row_program import mask_numbers
+from dualview.path_kernel.fast.row_run import arrangement
+from dualview.path_kernel.fast.rows import pack_rows, row_plan, row_tiles
+from dualview.path_kernel.fast.simd_block import LANES
+from dualview.path_kernel.kernel import weight_layers
+from dualview.path_kernel.setting import Setting
+from tests.cases import enliven, relative_error
+from tests.random_networks import Features, random_networks
+
+pytestmark = pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
+
+LAWS = [
+    {"biases": biases, "bias_variance": 0.5, "batch_norm": batch_norm}
+    for biases in (False, True)
+    for batch_norm in ("identity", "scale")
+]
+
+
+def by_rows(net, x1, x2, setting, hard, memory=512e6, boost=None):
+    """The kernel by the row kernel, in float32."""
+    more = {} if boost is None else {"boost": boost}
+    with torch.no_grad():
+        plan = row_plan(net, x1, setting, hard, **more)
+        out = torch.full((len(x1), len(x1 if x2 is None else x2)), math.nan, dtype=torch.float64)
+        for tile in row_tiles(net, x1, x2, setting, plan, hard, memory):
+            out[tile.rows, tile.columns] = tile.kernel * math.exp(plan.log_scale)
+    return out
+
+
+def setting_of(net, law, ntk):
+    variances = {name: 1 / n for name, n in weight_layers(net).items()} if ntk else None
+    return Setting.of(*law.values(), variances, ntk=ntk)
+
+
+def compare(model, shape, law, *, gate="hard", kind="dgn", n=3, memory=512e6, **options):
+    """One network, both kernels; raises `NotApplicableError` where it is left to the rules."""
+    net = dv.disentangle(model.double(), kind, gate=gate, seed=0, **options).eval()
+    x = torch.randn(n, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    for ntk, kernel in ((False, dv.npk), (True, dv.expected_ntk)):
+        exact = kernel(net.double(), x, **law)
+        setting = setting_of(net, law, ntk)
+        got = by_rows(net.float(), x.float(), None, setting, are_hard(net, "model"), memory)
+        assert relative_error(got, exact) < 1e-5
+        got = by_rows(net, x[:1].float(), x.float(), setting, are_hard(net, "model"), memory)
+        assert relative_error(got, exact[:1]) < 1e-5
+
+
+def test_random_graphs():
+    read, left = 0, {}
+
+    @settings(max_examples=25)
+    @given(
+        random_networks(Features(dense=False)),
+        st.sampled_from(LAWS),
+        st.sampled_from(["data", "ones"]),
+        st.sampled_from(["hard", "soft"]),
+    )
+    def one(model, law, weights_input, gate):
+        nonlocal read
+        try:
+            compare(model, model.input_shape, law, gate=gate, weights_input=weights_input)
+        except NotApplicableError as reason:
+            left[str(reason)] = left.get(str(reason), 0) + 1
+        except PathKernelError:  # no rule, so no fast kernel either
+            return
+        else:
+            read += 1
+
+    one()
+    assert read >= 5 * sum(left.values()), left
+
+
+class Residual(nn.Module):
+    """A stem, a block with an identity skip, a strided one with a 1 x 1 shortcut."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(2, 5, 3, padding=1), nn.BatchNorm2d(5), nn.ReLU(), pool)
+        self.a, self.b = nn.Conv2d(5, 5, 3, padding=1), nn.Conv2d(5, 5, 3, padding=1)
+        self.norm = nn.BatchNorm2d(5)
+        self.c, self.d = nn.Conv2d(5, 7, 3, 2, 1), nn.Conv2d(7, 7, 3, padding=1)
+        self.shortcut, self.fc = nn.Conv2d(5, 7, 1, 2), nn.Linear(7, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = F.relu(self.norm(self.b(F.relu(self.a(x)))) + x)
+        x = F.relu(self.d(F.relu(self.c(x))) + self.shortcut(x))
+        return self.fc(x.mean((2, 3)))
+
+
+class Dense(nn.Module):
+    """Layers that read all before them, a pooled transition."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+        self.norm, self.c = nn.BatchNorm2d(7), nn.Conv2d(7, 3, 3, padding=1)
+        self.transition, self.d = nn.Conv2d(10, 6, 1), nn.Conv2d(6, 3, 3, padding=1)
+        self.fc = nn.Linear(9, 2)
+
+    def forward(self, x):
+        x = self.a(x)
+        x = torch.cat([x, self.b(F.relu(x))], 1)
+        x = torch.cat([x, self.c(F.relu(self.norm(x)))], 1)
+        x = F.avg_pool2d(self.transition(F.relu(x)), 2)
+        x = torch.cat([x, self.d(F.relu(x))], 1)
+        return self.fc(F.adaptive_avg_pool2d(F.relu(x), 1).flatten(1))
+
+
+class Inception(nn.Module):
+    """Branches of convolutions and of a pool, joined; pooled again."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.stem, self.pool = nn.Conv2d(2, 6, 3, padding=1), pool
+        self.a, self.b = nn.Conv2d(6, 3, 1), nn.Conv2d(6, 2, 1)
+        self.b2, self.c = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(6, 2, 1)
+        self.last, self.fc = nn.Conv2d(9, 5, 3, 2, 1), nn.Linear(5, 2)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        branches = self.a(x), self.b2(F.relu(self.b(x))), self.c(self.pool(x))
+        x = self.pool(torch.cat([F.relu(branch) for branch in branches], 1))
+        return self.fc(F.relu(self.last(x)).mean((2, 3)))
+
+
+class UNet(nn.Module):
+    """Down by a max pool, up by interpolation, joined with what was there before."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.up, self.fc = nn.Conv2d(9, 4, 3, padding=1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = F.relu(self.a(x))
+        low = F.relu(self.b(F.max_pool2d(x, 2)))
+        x = torch.cat([x, F.interpolate(low, scale_factor=2, mode="bilinear")], 1)
+        return self.fc(F.relu(self.up(x)).mean((2, 3)))
+
+
+class Groups(nn.Module):
+    """An inverted residual block, grouped convolutions, a shuffle between them, flatten."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.wide = nn.Conv2d(2, 4, 3, 2, 1), nn.Conv2d(4, 8, 1)
+        self.each, self.narrow = nn.Conv2d(8, 8, 3, 1, 1, groups=8), nn.Conv2d(8, 4, 1)
+        self.a, self.shuffle = nn.Conv2d(4, 6, 3, 1, 1, groups=2), nn.ChannelShuffle(2)
+        self.b, self.fc = nn.Conv2d(6, 6, 1, groups=2), nn.Linear(6 * 12, 2)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = x + self.narrow(F.relu(self.each(F.relu(self.wide(x)))))
+        x = F.relu(self.b(self.shuffle(F.relu(self.a(x)))))
+        return self.fc(x.flatten(1))
+
+
+NETWORKS = {
+    "max pooled stem": lambda: Residual(nn.MaxPool2d(3, 2, 1)),
+    "average pooled stem": lambda: Residual(nn.AvgPool2d(3, 2, 1)),
+    "adaptive max pool": lambda: Residual(nn.AdaptiveMaxPool2d((4, 3))),
+    "dense": Dense,
+    "inception, average": lambda: Inception(nn.AvgPool2d(3, 1, 1)),
+    "inception, max": lambda: Inception(nn.MaxPool2d(3, 1, 1)),
+    "u-net": UNet,
+    "groups": Groups,
+}
+SHAPE = (2, 8, 6)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(name):
+    torch.manual_seed(0)
+    model = enliven(NETWORKS[name]().double()).eval()
+    for law in LAWS[::3]:
+        compare(model, SHAPE, law)
+    compare(model, SHAPE, LAWS[0], kind="dlgn")
+    compare(model, SHAPE, LAWS[0], gate="soft", n=2)
+
+
+@pytest.fixture(scope="module")
+def pooled():
+    torch.manual_seed(0)
+    model = enliven(Residual(nn.MaxPool2d(3, 2, 1)).double()).eval()
+    return dv.disentangle(model, "dgn", gate="hard", seed=0).eval().float()
+
+
+def test_memory_and_threads(pooled):
+    x = torch.randn(5, 2, 17, 16)
+    whole = by_rows(pooled, x, None, Setting(), True)
+    needed = 2 * smallest(pooled, x)
+    threads = torch.get_num_threads()
+    for count, memory in ((1, needed), (2, 512e6), (2, needed)):
+        torch.set_num_threads(count)
+        try:
+            pairs = by_rows(pooled, x, x[:2], Setting(), True, memory)
+            one = by_rows(pooled, x[:1], x[1:2], Setting(), True, memory)
+        finally:
+            torch.set_num_threads(threads)
+        torch.testing.assert_close(pairs, whole[:, :2], rtol=1e-5, atol=0)
+        torch.testing.assert_close(one, whole[:1, 1:2], rtol=1e-5, atol=0)
+
+
+def smallest(net, x):
+    """Bytes of a pair that goes row by row."""
+    program = row_plan(net, x, Setting(), True).program
+    return arrangement(program, 1.0).bytes_each
+
+
+def test_masks_take_what_is_said(pooled):
+    x = torch.randn(3, 2, 17, 16)
+    program = row_plan(pooled, x, Setting(), True).program
+    with torch.no_grad():
+        masks = pack_rows(pooled, x, program, True).masks
+    assert sum(mask.size - LANES for mask in masks) == 3 * mask_numbers(program, LANES)
+
+
+def test_too_little_memory(pooled):
+    x = torch.randn(2, 2, 17, 16)
+    with pytest.raises(PathKernelError, match=r"memory: expected at least [\d,]+ bytes for a pair"):
+        by_rows(pooled, x, None, Setting(), True, 1e3)
+
+
+def test_permuted_gates(pooled):
+    model = enliven(Dense().double()).eval()
+    net = dv.disentangle(model, "dlgn", gate="hard", seed=0).eval()
+    assert net.n_gates > 2
+    x = torch.randn(3, *SHAPE, dtype=torch.float64)
+    exact = dv.npk(net, x)
+    assert relative_error(by_rows(net.float(), x.float(), None, Setting(), True), exact) < 1e-5
+
+
+def test_what_float32_loses_is_found_again():
+    layers = [nn.Conv2d(2, 64, 1), nn.ReLU()]
+    for _ in range(40):
+        layers += [nn.Conv2d(64, 64, 1), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1))
+    with torch.no_grad():
+        for module in model:
+            if isinstance(module, nn.Conv2d):  # one channel of 64 is open: 64^-41 of the paths
+                module.bias.fill_(-100.0)
+                module.bias[0] = 100.0
+                module.weight.mul_(0.01)
+    net = dv.disentangle(model.double(), "dnn").eval()
+    x = torch.randn(2, 2, 2, 2, dtype=torch.float64)
+    exact = dv.npk(net, x)
+    assert exact[0, 0] < 1e-60
+    got = by_rows(net.float(), x.float(), None, Setting(), True)
+    assert relative_error(got, exact) < 1e-5
