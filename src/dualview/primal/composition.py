@@ -7,16 +7,15 @@ meta tensors, which tells what the kernels themselves would take.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualview.conversion.memory_meter import MemoryMeter
-from dualview.conversion.shape_run import ShapeRun, on_meta
+from dualview.conversion.shape_run import ShapeRun, on_meta, twin
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
@@ -163,7 +162,7 @@ class _Walker(fx.Interpreter):
             kwargs = {name: option for name, option in kwargs.items() if name != "input"}
         if not self.kernels:
             args, kwargs = on_meta(args), on_meta(kwargs)
-            module = None if module is None else _twin_on_meta(module)
+            module = None if module is None else twin(module, on_meta)
         call = Call(node.target, args, kwargs, module, tuple(value.shape[2:]))
         counter = FlopCounterMode(display=False)
         with counter, self.memory:
@@ -176,11 +175,3 @@ class _Walker(fx.Interpreter):
 
     def _argument(self, node: fx.Node) -> Any:
         return self.maps[node] if self.kinds[node] == "data" else self.env[node]
-
-
-def _twin_on_meta(module: nn.Module) -> nn.Module:
-    """The module as a rule sees it, with meta tensors in place of its own."""
-    twin = copy.copy(module)
-    twin._parameters = on_meta(module._parameters)
-    twin._buffers = on_meta(module._buffers)
-    return twin
