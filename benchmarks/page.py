@@ -26,6 +26,7 @@ TITLES = {
     "path_kernel": "The neural path kernel",
     "kernel_machine": "Kernel machines",
     "explain": "Filters, paths and the explorer's page",
+    "at_size": "Images of 224 pixels, deep networks",
     "loader": "The data loader",
     "import_time": "Import",
     "soak": "What many runs leave behind",

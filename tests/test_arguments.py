@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from dualview import arguments
 from dualview.arguments import (
     LARGEST_COUNT,
-    SHOWN,
     calling,
     number,
     offering,
@@ -39,7 +38,7 @@ from dualview.arguments import (
     takes,
     whole,
 )
-from dualview.errors import ConversionError, PathKernelError
+from dualview.errors import SHOWN, ConversionError, PathKernelError
 
 
 class Odd:

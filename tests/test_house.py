@@ -173,6 +173,7 @@ TESTED_ELSEWHERE = {
     "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
+    "primal/regions": "primal/test_crossings",
     "training/distil_settings": "training/test_teacher",
     "training/lightning": "training/test_run",  # names of the library
     "training/watcher": "training/test_keeping",  # the protocol, as it is told

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dualview.errors import DualviewError, did_you_mean
+from dualview.errors import DualviewError, did_you_mean, said
 
 Check = Callable[[Any], Any]
 """A value -> the same in its plain type; raises `UnfitError`."""
@@ -31,9 +31,6 @@ LARGEST_SEED = 2**64 - 1
 
 LARGEST_COUNT = 2**31 - 1
 """Of examples, units, features: beyond, sizes in bytes overflow."""
-
-SHOWN = 80
-"""Characters of a value that a message shows."""
 
 
 class UnfitError(Exception):
@@ -111,37 +108,6 @@ def require_fields(record: Any, error: type[DualviewError], **checks: Check) -> 
     """Check fields of a frozen dataclass in its `__post_init__`, and put in their plain types."""
     for name, check in checks.items():
         object.__setattr__(record, name, require(name, getattr(record, name), check, error))
-
-
-def said(value: Any) -> str:
-    """A value in a message: short, whatever it is.
-
-    >>> said("no"), said([1, 2]), said(print)
-    ("'no'", '[1, 2]', 'builtin_function_or_method')
-    """
-    if value is None or isinstance(value, bool | float | str | bytes | list | tuple | dict | set):
-        return _short(value)
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
-    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
-    if dtype is not None and shape is not None:
-        try:
-            of_torch = str(dtype).startswith("torch.")
-            return f"{'' if of_torch else 'an array of '}{dtype} {tuple(shape)}"
-        except Exception:  # a foreign type with such names
-            return type(value).__name__
-    if isinstance(value, os.PathLike | range | numbers.Number):
-        return _short(value)
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
-
-
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except Exception:  # an entry's own repr may raise anything; so does a number of 5,000 digits
-        return type(value).__name__
-    text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be printed
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 # Checks without options ---------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """The package's exceptions. Each message says what was expected, what was found, and the repair.
 
-Catch `DualviewError` to catch them all. Those that a wrong value causes are `ValueError`s too. Two
-things that messages need are here as well: the nearest name, and which extra brings a library.
+Catch `DualviewError` to catch them all. Those that a wrong value causes are `ValueError`s too. What
+messages need is here as well: a value in short, the nearest name, which extra brings a library.
 """
 
 from __future__ import annotations
 
 import importlib
+import numbers
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from difflib import SequenceMatcher
@@ -86,6 +88,9 @@ class DroppedWeightsWarning(DualviewWarning):
     """A model that looks trained is taken apart, and its weights are not kept."""
 
 
+SHOWN = 80
+"""Characters of a value that a message shows."""
+
 ALIKE = 0.5
 """Names that are less alike (difflib's ratio) are not worth a hint."""
 
@@ -114,6 +119,37 @@ def did_you_mean(value: object, choices: Collection[str]) -> str:
     if near is None or likeness(near)[1] < ALIKE:
         return ""
     return f"; did you mean {near!r}?"
+
+
+def said(value: Any) -> str:
+    """A value in a message: short, whatever it is.
+
+    >>> said("no"), said([1, 2]), said(print)
+    ("'no'", '[1, 2]', 'builtin_function_or_method')
+    """
+    if value is None or isinstance(value, bool | float | str | bytes | list | tuple | dict | set):
+        return _short(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**40 else f"a number of {value.bit_length()} bits"
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    if dtype is not None and shape is not None:
+        try:
+            of_torch = str(dtype).startswith("torch.")
+            return f"{'' if of_torch else 'an array of '}{dtype} {tuple(shape)}"
+        except Exception:  # a foreign type with such names
+            return type(value).__name__
+    if isinstance(value, os.PathLike | range | numbers.Number):
+        return _short(value)
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:  # an entry's own repr may raise anything; so does a number of 5,000 digits
+        return type(value).__name__
+    text = text.encode("utf-8", "backslashreplace").decode()  # a lone surrogate cannot be printed
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def need(module: str, extra: str, what: str = "this data") -> Any:

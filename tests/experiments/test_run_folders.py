@@ -195,3 +195,15 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="choose another --out"), locked(tmp_path / "file"):
         pass
+
+
+def test_a_saved_network_is_of_a_run_and_nothing_beside_it(begun):
+    network = begun / "network"
+    network.mkdir()
+    (network / MODEL).write_text("numbers")
+    (network / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"'network/notes\.txt'"):
+        delete_run(begun)
+    (network / "notes.txt").unlink()
+    delete_run(begun)
+    assert not begun.exists()

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import compare, demo, explain, explore, kernel, reproduce, results, theory
+from dualview.cli import compare, demo, distil, explain, explore, kernel, reproduce, results, theory
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
@@ -51,7 +51,17 @@ class Command(Protocol):
 
 COMMANDS = tuple(
     cast(Command, module)
-    for module in (demo, compare, explore, explain, reproduce, results, kernel, theory)
+    for module in (
+        demo,
+        compare,
+        distil,
+        explore,
+        explain,
+        reproduce,
+        results,
+        kernel,
+        theory,
+    )
 )
 
 

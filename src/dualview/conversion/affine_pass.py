@@ -51,6 +51,7 @@ class AffinePass:
         arguments: of the network.
         first: the node whose value is taken for the variable.
         call: calls what a node calls; default: as torch.fx does.
+        module: gives what a node of `call_module` calls; default: the network's own.
         keep: nodes whose values are kept.
         start: in place of the value of `first`.
 
@@ -67,6 +68,7 @@ class AffinePass:
         first: fx.Node,
         *,
         call: AffineCall | None = None,
+        module: Callable[[fx.Node], Any] = module_of,
         keep: Collection[fx.Node] = (),
         start: Tensor | None = None,
     ) -> None:
@@ -76,6 +78,7 @@ class AffinePass:
         self.kept: dict[fx.Node, Any] = {}
         self._constants: dict[fx.Node, Any] = {}
         self._call = call or _Plain(network)
+        self._module = module
         self._start = start
         self.result: Any = self._forward(arguments, frozenset(keep))
 
@@ -140,7 +143,7 @@ class AffinePass:
     def _through(self, node: fx.Node, cotangent: Any) -> Iterator[tuple[fx.Node, Any]]:
         """What the sources of `node` get from it; the commonest operations without a derivative."""
         sources = [n for n in dict.fromkeys(node.all_input_nodes) if n in self.data]
-        module: Any = module_of(node) if node.op == "call_module" else None
+        module: Any = self._module(node) if node.op == "call_module" else None
         if type(module) in _CONVOLUTIONS and _is_plain(module):
             size = self.data[sources[0]].shape[1:]
             yield sources[0], _through_convolution(module, size, cotangent)
@@ -197,7 +200,7 @@ class AffinePass:
 
     def added(self, node: fx.Node, cotangent: Any) -> float | None:
         """What the operation of a node adds on its own, a bias, times a cotangent; None: 0."""
-        module: Any = module_of(node) if node.op == "call_module" else None
+        module: Any = self._module(node) if node.op == "call_module" else None
         if node.op == "placeholder" or node.target is apply_gate:
             return None
         if type(module) in _CONVOLUTIONS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,3 +50,19 @@ def call_on_meta(module: nn.Module, args: Any, kwargs: Any) -> Any:
 def on_meta(value: Any) -> Any:
     """A structure whose tensors are meta tensors of the same shapes and types."""
     return pytree.tree_map_only(Tensor, lambda tensor: tensor.detach().to("meta"), value)
+
+
+def twin(module: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
+    """The module with other tensors in place of its parameters and buffers; it shares the rest."""
+
+    def converted(tensors: dict[str, Any]) -> dict[str, Any]:
+        return {name: None if t is None else convert(t) for name, t in tensors.items()}
+
+    made = copy.copy(module)
+    made._parameters = converted(module._parameters)
+    made._buffers = converted(module._buffers)
+    made._modules = {
+        name: None if child is None else twin(child, convert)
+        for name, child in module._modules.items()
+    }
+    return made

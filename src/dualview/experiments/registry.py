@@ -20,6 +20,7 @@ FOLDERS = (
     "alignment",
     "shallow",
     "spectrum",
+    "distillation",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

@@ -28,6 +28,10 @@ STAGE_END = "stage-end.ckpt"
 
 WRITTEN = (CONFIG, RECORD, METRICS, MODEL, CHECKPOINT, STAGE_END)
 """Every file that runs write, but for TensorBoard's."""
+LEFT_NETWORK = "network"
+"""Folder inside a run's, where it leaves one that `save_pretrained` writes."""
+SAVED = (CONFIG, MODEL, "README.md")
+"""What `save_pretrained` writes."""
 _LOGS = re.compile(r"events\.out\.tfevents\.|hparams\.yaml$")
 
 Config = Mapping[str, Any]
@@ -117,11 +121,14 @@ def check_deletable(folder: Path) -> None:
 
 
 def _foreign(folder: Path) -> Iterator[str]:
-    """Names in the folder, or in the one of TensorBoard in it, that no run writes."""
+    """Names in the folder, or in those of TensorBoard and of a network in it, that no run has."""
     for entry in list(os.scandir(folder)):
         if entry.name == TENSORBOARD and entry.is_dir(follow_symlinks=False):
             logs = (log.name for log in list(os.scandir(entry.path)))
             yield from (f"{TENSORBOARD}/{name}" for name in logs if not _LOGS.match(name))
+        elif entry.name == LEFT_NETWORK and entry.is_dir(follow_symlinks=False):
+            saved = (file.name for file in list(os.scandir(entry.path)))
+            yield from (f"{LEFT_NETWORK}/{name}" for name in saved if name not in SAVED)
         elif entry.is_dir(follow_symlinks=False):
             yield from () if is_part(entry.name) else (entry.name,)
         elif entry.name not in WRITTEN:

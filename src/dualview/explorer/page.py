@@ -278,7 +278,7 @@ def _paths(top: TopPaths | None, n_layers: int) -> dict[str, Any] | None:
     return {
         "total": round_digits(top.total),
         "magnitude": round_digits(top.magnitude),
-        "count": round_digits(top.n_paths),
+        "count": round_digits(top.n_paths) if top.n_paths < 1e300 else f"{top.n_paths:.3g}",
         "list": [
             {
                 "part": round_digits(path.contribution),

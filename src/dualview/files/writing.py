@@ -20,8 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dualview.arguments import said
-from dualview.errors import RunError
+from dualview.errors import RunError, said
 from dualview.files.opening import text_of
 
 PART = ".part"

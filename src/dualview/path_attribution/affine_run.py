@@ -14,6 +14,8 @@ from torch import Tensor, fx
 
 from dualview.conversion.affine_pass import AffinePass
 from dualview.conversion.normal_form import SAME_VALUE
+from dualview.conversion.shape_run import twin
+from dualview.conversion.source_lines import module_of
 from dualview.path_attribution.example import OneExample, output_node
 
 
@@ -39,12 +41,18 @@ def affine_pass(
     with torch.inference_mode(False), torch.no_grad():
         first = example.input_node
         return AffinePass(
-            example.network, example.arguments, first, call=call, keep=keep, start=start
+            example.network,
+            example.arguments,
+            first,
+            call=call,
+            module=call.module,
+            keep=keep,
+            start=start,
         )
 
 
 class ExactCall:
-    """Calls what nodes call, except methods that would round."""
+    """Calls what nodes call in float64, except methods that would round."""
 
     def __init__(self, network: fx.GraphModule) -> None:
         self._interpreter = fx.Interpreter(network)
@@ -53,7 +61,18 @@ class ExactCall:
         """What the node makes of its arguments."""
         if node.op == "call_method" and node.target in SAME_VALUE:
             return args[0]
-        return getattr(self._interpreter, node.op)(node.target, args, kwargs)
+        if node.op == "call_module":
+            return self.module(node)(*args, **kwargs)
+        value = getattr(self._interpreter, node.op)(node.target, args, kwargs)
+        return _exact(value) if node.op == "get_attr" and isinstance(value, Tensor) else value
+
+    def module(self, node: fx.Node) -> Any:
+        """What a node calls, in float64, made when it is called and not kept."""
+        return twin(module_of(node), _exact)
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def unit(result: Tensor, output: int) -> Tensor:

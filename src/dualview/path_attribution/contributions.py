@@ -136,7 +136,7 @@ def layer_contributions(
     >>> parts.units.shape, abs(parts.through + parts.skips + parts.biases - parts.total) < 1e-12
     ((8,), True)
     """
-    example = one_example(net, x)
+    example = one_example(net, x, in_place=True)
     number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
@@ -187,7 +187,7 @@ def input_contributions(net: GatedNetwork, x: Tensor, output: int) -> InputContr
     >>> sorted(parts.biases), abs(parts.from_input + parts.from_biases - parts.total) < 1e-12
     (['0', '2'], True)
     """
-    example = one_example(net, x)
+    example = one_example(net, x, in_place=True)
     first = example.input_node
     run = affine_pass(example, keep=[first])
     entry = checked_output(output, run.result.shape)

@@ -10,15 +10,20 @@ maximum-sum. Arrays are flat, one number per entry.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dualview.path_attribution.steps import Gather, Input, Program, Step, Weighted
+from dualview.path_attribution.steps import Gather, Input, Program, Step, Weighted, sources
 
 View = Literal["contribution", "magnitude", "count"]
+
+LARGE = 512
+"""Sums of 2 to this power are divided by a power of two."""
 
 CELLS = 2**21
 """Most numbers of a temporary array: 16 MB."""
@@ -36,6 +41,38 @@ def totals(program: Program, view: View) -> list[np.ndarray]:
     for step in program.steps:
         values.append(_total(step, values, view))
     return values
+
+
+def output_total(program: Program, view: View) -> tuple[np.ndarray, int]:
+    """The sum over all paths to each entry of the output, divided by a power of two; its exponent.
+
+    Sums beyond what float64 holds stay finite, and values are held only as long as they are read.
+    Up to 2^512 the exponent is 0.
+    """
+    last_use = dict[int, int]()
+    for number, step in enumerate(program.steps):
+        last_use |= dict.fromkeys((number, *sources(step)), number)
+    last_use[program.output] = len(program.steps)
+    values: dict[int, np.ndarray] = {}
+    exponents: dict[int, int] = {}
+    for number, step in enumerate(program.steps):
+        own = sources(step)
+        exponent = max((exponents[source] for source in own), default=0)
+        aligned = {
+            source: values[source]
+            if exponents[source] == exponent
+            else np.ldexp(values[source], exponents[source] - exponent)
+            for source in own
+        }
+        value = _total(step, aligned, view, math.ldexp(1.0, max(-exponent, -2000)))
+        _, size = math.frexp(float(np.abs(value).max(initial=0.0)))
+        if size > LARGE:
+            value, exponent = np.ldexp(value, -size), exponent + size
+        values[number], exponents[number] = value, exponent
+        for source in (number, *own):
+            if last_use[source] == number:
+                values.pop(source, None)
+    return values[program.output], exponents[program.output]
 
 
 def best_prefixes(program: Program) -> list[np.ndarray]:
@@ -64,15 +101,19 @@ def _seen(array: np.ndarray, view: View) -> np.ndarray:
     return np.abs(array) if view == "magnitude" else np.ones_like(array)
 
 
-def _total(step: Step, values: list[np.ndarray], view: View) -> np.ndarray:
+Values = Mapping[int, np.ndarray] | list[np.ndarray]
+
+
+def _total(step: Step, values: Values, view: View, unit: float = 1.0) -> np.ndarray:
+    """The step's value from those of its sources, all of them times `unit`."""
     if isinstance(step, Input):
         return _seen(step.values, view)
     if isinstance(step, Weighted):
-        return _weighted_total(step, values[step.source], view)
+        return _weighted_total(step, values[step.source], view, unit)
     total = np.zeros(step.label.size)
     if step.constant is not None:
         present = 1.0 if step.learnt else step.constant != 0
-        total += _seen(step.constant, view) * present
+        total += _seen(step.constant, view) * present * unit
     for part in step.parts:
         value = values[part.source]
         if part.gather is not None:
@@ -111,7 +152,7 @@ def _position_blocks(step: Weighted) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
-def _weighted_total(step: Weighted, value: np.ndarray, view: View) -> np.ndarray:
+def _weighted_total(step: Weighted, value: np.ndarray, view: View, unit: float = 1.0) -> np.ndarray:
     groups, outputs = step.weight.shape[:2]
     total = np.empty((groups, outputs, step.index.shape[1]))
     weight = _seen(step.weight, view) if view != "count" else step.weight
@@ -122,7 +163,7 @@ def _weighted_total(step: Weighted, value: np.ndarray, view: View) -> np.ndarray
         else:
             np.matmul(weight, columns, out=total[:, :, positions])
     if step.bias is not None:
-        total += _seen(step.bias, view).reshape(groups, outputs, 1)
+        total += _seen(step.bias, view).reshape(groups, outputs, 1) * unit
     return total.reshape(-1)
 
 
@@ -168,30 +209,48 @@ def _weighted_best(step: Weighted, value: np.ndarray) -> np.ndarray:
 
 def _max_plus(weight: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """max_j weight[g, i, j] + columns[g, j, q]: (groups, outputs, positions)."""
-    groups, outputs, terms = weight.shape
-    positions = columns.shape[-1]
+    outputs, positions = weight.shape[1], columns.shape[-1]
     if positions <= FEW_POSITIONS:
         return np.stack([_max_plus_one(weight, columns[..., q]) for q in range(positions)], -1)
-    best = np.empty((groups, outputs, positions))
-    pairs = [torch.from_numpy(columns[:, None, j]) for j in range(terms)]
-    rows = max(1, TILE // (groups * positions))
-    for start in range(0, outputs, rows):
-        block = np.ascontiguousarray(weight[:, start : start + rows].transpose(2, 0, 1))
-        best[:, start : start + rows] = _max_plus_tile(block, pairs, positions)
+    longer = outputs > positions  # the longer axis is the inner one, for long vectors
+    one, other = (columns, weight.transpose(0, 2, 1)) if longer else (weight, columns)
+    if longer:
+        one = one.transpose(0, 2, 1)
+    best = _max_plus_rows(one, np.ascontiguousarray(other))
+    return best.transpose(0, 2, 1) if longer else best
+
+
+def _max_plus_rows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """max_j rows[g, i, j] + columns[g, j, q]: (groups, i, q), some rows at a time, on all cores.
+
+    Each piece is small and done by one thread, so that pieces run side by side.
+    """
+    groups, count, _ = rows.shape
+    inner = columns.shape[-1]
+    best = np.empty((groups, count, inner))
+    pairs = torch.from_numpy(columns).unsqueeze(1).unbind(2)
+    size = max(1, TILE // (groups * inner))
+
+    def fill(start: int) -> None:
+        block = np.ascontiguousarray(rows[:, start : start + size].transpose(2, 0, 1))
+        best[:, start : start + size] = _max_plus_tile(block, pairs, inner)
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        list(pool.map(fill, range(0, count, size)))
     return best
 
 
-def _max_plus_tile(weight: np.ndarray, columns: list[Tensor], positions: int) -> np.ndarray:
-    """The same for a few outputs: weight (terms, groups, outputs), columns (groups, 1, positions).
+def _max_plus_tile(weight: np.ndarray, columns: Sequence[Tensor], inner: int) -> np.ndarray:
+    """The same for a few rows: weight (terms, groups, rows), columns (groups, 1, inner).
 
     In torch, whose maximum is faster than numpy's.
     """
-    best = torch.full((*weight.shape[1:], positions), -math.inf, dtype=torch.float64)
+    best = torch.full((*weight.shape[1:], inner), -math.inf, dtype=torch.float64)
     added = torch.empty_like(best)
-    for of_outputs, of_positions in zip(
+    for of_rows, of_columns in zip(
         torch.from_numpy(weight).unsqueeze(-1).unbind(), columns, strict=True
     ):
-        torch.add(of_outputs, of_positions, out=added)
+        torch.add(of_rows, of_columns, out=added)
         torch.maximum(best, added, out=best)
     return best.numpy()
 

@@ -57,13 +57,15 @@ class OneExample:
         return ones[0] if self.ones and ones else next(n for n in nodes if n.target == "x")
 
 
-def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
+def one_example(net: GatedNetwork, x: Tensor, *, in_place: bool = False) -> OneExample:
     """Fix the gates of `net` at one example.
 
     Args:
         net: a gated network; its mode does not matter and comes back.
         x: one example, (1, ...), or (...) as one entry of a batch. Where the network takes both
             readings, the first is meant.
+        in_place: the network's own numbers in the copy, of their type: for what is done at once,
+            and takes them in float64 as it needs them.
 
     Raises:
         PathKernelError: not a gated network, one whose parameters are not finite, or not one finite
@@ -78,21 +80,21 @@ def one_example(net: GatedNetwork, x: Tensor) -> OneExample:
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
         given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
-        network = _exact_copy(net.weights_network).eval()
+        network = _copy(net.weights_network, exact=not in_place).eval()
         gates = [gate.cpu() for gate in given[0]]  # times float64 they are float64
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
         x = copy.deepcopy(net.input_transform or nn.Identity()).cpu().double()(batch.cpu().double())
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
 
 
-def _exact_copy(network: fx.GraphModule) -> fx.GraphModule:
-    """A copy in float64 on the CPU, without gradients, and without another one on the way."""
+def _copy(network: fx.GraphModule, *, exact: bool) -> fx.GraphModule:
+    """A copy on the CPU, without gradients: in float64, or sharing the network's own numbers."""
     memo: dict[int, Any] = {}
     for tensor in (*network.parameters(), *network.buffers()):
-        kind = torch.float64 if tensor.is_floating_point() else tensor.dtype
-        exact = tensor.detach().to("cpu", kind, copy=True)
+        kind = torch.float64 if exact and tensor.is_floating_point() else tensor.dtype
+        held = tensor.detach().to("cpu", kind, copy=exact)
         is_parameter = isinstance(tensor, nn.Parameter)
-        memo[id(tensor)] = nn.Parameter(exact, requires_grad=False) if is_parameter else exact
+        memo[id(tensor)] = nn.Parameter(held, requires_grad=False) if is_parameter else held
     copied: fx.GraphModule = copy.deepcopy(network, memo)
     return copied
 

@@ -213,7 +213,7 @@ def _describe(axes: Axes, top: TopPaths) -> None:
     axes.set_title(text, loc="left", fontsize=FONT_SIZE, color=LIGHT["ink"], pad=8)
 
 
-def _number(value: float) -> str:
+def _number(value: float | int) -> str:
     """Three digits, with a true minus and a short exponent."""
     text = f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
     return text.replace("-", "−")

@@ -41,7 +41,7 @@ def contributions_of_layers(
     >>> abs(layer.through + layer.biases - net(x)[0, 1].item()) < 1e-12, layer.skips
     (True, 0.0)
     """
-    example = one_example(net, x)
+    example = one_example(net, x, in_place=True)
     nodes = gate_nodes(example.network)
     number = {node: layer for layer, node in nodes.items()}
     run = affine_pass(example, keep=list(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from typing import Any, Literal
 
 NodeKind = Literal["input", "bias", "weights", "gate"]
@@ -88,6 +89,22 @@ def _same_unit(gate: PathNode, last: PathNode) -> bool:
     return entered and (gate.channel, gate.position) == (last.channel, last.position)
 
 
+class PathCount(int):
+    """A number of paths: a whole number of any size, which every format of floats can show.
+
+    >>> f"{PathCount(12):.3g}, {PathCount(10**400):.3g}"
+    '12, 1.00e+400'
+    """
+
+    def __format__(self, spec: str) -> str:
+        if not spec.endswith(("e", "f", "g", "%")):
+            return format(int(self), spec)
+        try:
+            return format(float(self), spec)
+        except OverflowError:
+            return format(Decimal(int(self)), spec).lower()
+
+
 @dataclass(frozen=True, repr=False)
 class TopPaths:
     """The strongest paths of one example to one output, strongest first.
@@ -99,14 +116,15 @@ class TopPaths:
         magnitude: the sum of |contribution| over all paths; much larger than |total| where paths
             cancel.
         n_paths: number of all paths to the output, those that contribute 0 included; exact below
-            2^53. Paths that a max pool's choice has cut off are not counted.
+            2^53, and to 15 digits however many there are. Paths that a max pool's choice has cut
+            off are not counted.
     """
 
     output: int
     paths: tuple[Path, ...]
     total: float
     magnitude: float
-    n_paths: float
+    n_paths: PathCount
 
     @property
     def sum(self) -> float:

@@ -162,6 +162,13 @@ class Weighted:
 Step = Input | Sum | Weighted
 
 
+def sources(step: Step) -> tuple[int, ...]:
+    """Numbers of the steps that a step reads."""
+    if isinstance(step, Input):
+        return ()
+    return (step.source,) if isinstance(step, Weighted) else tuple(p.source for p in step.parts)
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Steps in an order in which sources come first.

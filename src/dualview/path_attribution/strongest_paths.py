@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from torch import Tensor
 
 from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_attribution.evaluation import best_prefixes, totals
+from dualview.path_attribution.evaluation import best_prefixes, output_total
 from dualview.path_attribution.example import checked_output, one_example
-from dualview.path_attribution.paths import NodeKind, Path, PathNode, TopPaths
+from dualview.path_attribution.paths import NodeKind, Path, PathCount, PathNode, TopPaths
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
 from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
@@ -66,7 +67,7 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
     >>> [node.layer for node in top.paths[0].nodes]
     ['input', '0', 'gate_1', '2']
     >>> top.n_paths, round(top.share_of_magnitude, 6)
-    (6.0, 1.0)
+    (6, 1.0)
     >>> bool(abs(top.sum - net(torch.tensor([[1.0, 2.0]]))[0, 1]) < 1e-6)
     True
     """
@@ -95,17 +96,18 @@ class PathSearch:
     def __init__(self, net: GatedNetwork, x: Tensor) -> None:
         program, values = program_of(one_example(net, x))
         self._totals = values[program.output]
+        del values  # of the whole network
         self._program = one_route_each(program)
-        last = self._program.output
-        self._magnitudes = totals(self._program, "magnitude")[last]
-        self._counts = totals(self._program, "count")[last]
+        self._magnitudes = output_total(self._program, "magnitude")
+        self._counts = output_total(self._program, "count")
         self._best = BestPaths(self._program, best_prefixes(self._program))
 
     def top(self, output: int, k: int = 20) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""
         k = require("k", k, whole(1), PathKernelError)
         entry = checked_output(output, self._program.shape)
-        _check_k(k, float(self._counts[entry]), entry)
+        count = _count(*self._counts, entry)
+        _check_k(k, count, entry)
         found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
         found = [path for path in found if path.contribution]  # not below what float64 holds
         found.sort(key=lambda path: -abs(path.contribution))
@@ -113,18 +115,29 @@ class PathSearch:
             output=entry,
             paths=tuple(found),
             total=float(self._totals[entry]),
-            magnitude=float(self._magnitudes[entry]),
-            n_paths=float(self._counts[entry]),
+            magnitude=_magnitude(*self._magnitudes, entry),
+            n_paths=count,
         )
 
 
-def _check_k(k: int, count: float, output: int) -> None:
+def _count(counts: np.ndarray, exponent: int, entry: int) -> PathCount:
+    return PathCount(int(counts[entry]) << exponent)
+
+
+def _magnitude(sizes: np.ndarray, exponent: int, entry: int) -> float:
+    try:
+        return math.ldexp(float(sizes[entry]), exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _check_k(k: int, count: int, output: int) -> None:
     if not count:
         raise PathKernelError(f"output {output}: no path leads to it, so it is 0 for any input")
     if k > count:
         raise PathKernelError(
-            f"k: expected at most {count:.0f}, the number of paths to output {output}, got {k}. "
-            f"Repair: k={count:.0f} lists all that are not 0"
+            f"k: expected at most {count:d}, the number of paths to output {output}, got {k}. "
+            f"Repair: k={count:d} lists all that are not 0"
         )
 
 

@@ -7,17 +7,16 @@ meta tensors, which tells what the kernels themselves would take.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualview.conversion.memory_meter import MemoryMeter
 from dualview.conversion.normal_form import normal_call
-from dualview.conversion.shape_run import ShapeRun, on_meta
+from dualview.conversion.shape_run import ShapeRun, on_meta, twin
 from dualview.conversion.source_lines import describe
 from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
@@ -161,7 +160,7 @@ class _Walker(fx.Interpreter):
         arguments, module = fx.map_arg(dict(given.arguments), self._argument), given.module
         if not self.kernels:
             arguments = on_meta(arguments)
-            module = None if module is None else _twin_on_meta(module)
+            module = None if module is None else twin(module, on_meta)
         known = replace(given, arguments=arguments, module=module)
         call = MapCall(known, tuple(value.shape[2:]))
         counter = FlopCounterMode(display=False)
@@ -175,11 +174,3 @@ class _Walker(fx.Interpreter):
 
     def _argument(self, node: fx.Node) -> Any:
         return self.maps[node] if self.kinds[node] == "data" else self.env[node]
-
-
-def _twin_on_meta(module: nn.Module) -> nn.Module:
-    """The module as a rule sees it, with meta tensors in place of its own."""
-    twin = copy.copy(module)
-    twin._parameters = on_meta(module._parameters)
-    twin._buffers = on_meta(module._buffers)
-    return twin

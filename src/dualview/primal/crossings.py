@@ -245,16 +245,21 @@ class _Line:
         rows: list[list[Tensor]] = [[], []]
         for first in range(0, len(found), self.block):
             some = found[first : first + self.block]
-            inside = self.at([region.point for region in some])
+            inside = self._gates(self.at([region.point for region in some])) if of_piece else None
             for side, out in enumerate(rows):
                 ends = self.at([positions[first + k + side] for k in range(len(some))])
-                out.append(self._logits(ends, inside if of_piece else ends))
+                out.append(self._logits(ends, inside or self._gates(ends)))
         return torch.cat(rows[0]), torch.cat(rows[1])
 
-    def _logits(self, x: Tensor, gated_by: Tensor) -> Tensor:
+    def _gates(self, x: Tensor) -> tuple[Tensor, ...]:
+        """All that the weights network needs beside its input."""
         with torch.no_grad():
-            gates, switches = self.net.gates_and_switches(gated_by, hard=self.hard)
-            value: Any = self.net.weights_network(self.net.transformed(x), *gates, *switches)
+            gates, switches = self.net.gates_and_switches(x, hard=self.hard)
+        return (*gates, *switches)
+
+    def _logits(self, x: Tensor, gates: tuple[Tensor, ...]) -> Tensor:
+        with torch.no_grad():
+            value: Any = self.net.weights_network(self.net.transformed(x), *gates)
         return expect_logits(value, len(x))
 
 

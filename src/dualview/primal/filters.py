@@ -290,12 +290,17 @@ class PrimalFilters:
             )
         return int(self.memory / self._held)
 
-    def _warn_of_norms(self) -> None:
-        """Say beforehand that the norms of all gates take long."""
+    @property
+    def norms_seconds(self) -> float:
+        """Roughly what `norms` takes on a CPU."""
         canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
         share = math.prod(canvas.input_shape) / math.prod(self.input_shape)
         passes = share * min(math.prod(canvas.gate_shape), canvas.colours)
-        seconds = passes * operations(self._network, self._example()) / OPERATIONS_A_SECOND
+        return passes * operations(self._network, self._example()) / OPERATIONS_A_SECOND
+
+    def _warn_of_norms(self) -> None:
+        """Say beforehand that the norms of all gates take long."""
+        seconds = self.norms_seconds
         if seconds > LONG:
             warnings.warn(
                 f"layer {self.layer}: the norms of all {math.prod(self.gate_shape):,} gates take "

@@ -118,36 +118,57 @@ def partition_slice(
     (True, True, True)
     """
     _check_kind(net, gates)
-    start, right, up = examples_of(net, a, b, c)
-    frame = _frame(start, right, up)
-    corners = frame.examples
-    low, high = corners.min(0), corners.max(0)
-    grow = margin * (high - low).max()
-    window = (low[0] - grow, high[0] + grow, low[1] - grow, high[1] + grow)
-    lines, line_gates = _lines(net, frame)
-    kept = _meets(lines, window)
-    lines, line_gates = lines[kept], line_gates[kept]
+    points = examples_of(net, a, b, c)
+    frame = _frame(*points)
+    window = _window(frame.examples, margin)
+    lines, line_gates = _met_lines(net, frame, window)
     cells = _cells(lines, window, most)
-    on = np.stack([_sides(lines, cell.mean(0)) > 0 for cell in cells])
     logits = _cell_logits(net, frame, cells, gates == "hard", memory)
     decisions, classes, owners = _decisions(cells, logits)
-    with torch.no_grad():
-        exact = exact_copy(net)
-        x = torch.cat([start, right, up])
-        own, switches = exact.gates_and_switches(x, hard=gates == "hard")
-        predicted = exact.weights_network(exact.transformed(x), *own, *switches).argmax(1)
     return PartitionSlice(
         lines,
         line_gates,
         tuple(cells),
-        on,
+        np.stack([_sides(lines, cell.mean(0)) > 0 for cell in cells]),
         tuple(decisions),
         np.array(classes),
         np.array(owners),
-        corners,
-        predicted.numpy(),
-        tuple(map(float, window)),  # type: ignore[arg-type]
+        frame.examples,
+        _predicted(net, torch.cat(points), gates == "hard"),
+        window,
     )
+
+
+def _met_lines(
+    net: GatedNetwork, frame: _Frame, window: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lines that meet the window, and the gates that they are of."""
+    found = _lines(net, frame)
+    kept = _meets(found[0], window)
+    return found[0][kept], found[1][kept]
+
+
+def _window(corners: np.ndarray, margin: float) -> tuple[float, float, float, float]:
+    """Lowest and highest abscissa, then ordinate, with room around the examples (3, 2)."""
+    low, high = corners.min(0), corners.max(0)
+    grow = margin * (high - low).max()
+    return (
+        float(low[0] - grow),
+        float(high[0] + grow),
+        float(low[1] - grow),
+        float(high[1] + grow),
+    )
+
+
+def _predicted(net: GatedNetwork, x: Tensor, hard: bool) -> np.ndarray:
+    """The class of each example, under its own gates."""
+    with torch.no_grad():
+        exact = exact_copy(net)
+        own, switches = exact.gates_and_switches(x, hard=hard)
+        classes: np.ndarray = (
+            exact.weights_network(exact.transformed(x), *own, *switches).argmax(1).numpy()
+        )
+    return classes
 
 
 def _check_kind(net: GatedNetwork, gates: str) -> None:

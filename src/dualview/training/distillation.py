@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +17,6 @@ from dualview.arguments import (
     optional,
     takes,
 )
-from dualview.errors import DivergenceError
 from dualview.training.distil_settings import DistilSettings
 from dualview.training.run import dataset_value, module_value, train
 from dualview.training.settings import SettingsError, TrainSettings
@@ -43,7 +43,7 @@ class Distilled:
         copied_accuracy: of the network before it learnt anything: copied weights, soft gates.
         soft_accuracy: of the trained network with the soft gates that it was trained with.
         hard_accuracy: with every gate 1{q > 0}.
-        result: the training run.
+        result: the training run; it may have diverged.
     """
 
     network: GatedNetwork
@@ -59,6 +59,18 @@ class Distilled:
         hard = type(self.network.gate_functions[0]).__name__ == "HardGate"
         own = self.hard_accuracy if hard else self.soft_accuracy
         return own / self.teacher_accuracy if self.teacher_accuracy else 0.0
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """As records keep them: "before", "soft", "hard" and "teacher"; none where it diverged."""
+        if self.result.status != "finished":
+            return {}
+        return {
+            "before": self.copied_accuracy,
+            "soft": self.soft_accuracy,
+            "hard": self.hard_accuracy,
+            "teacher": self.teacher_accuracy,
+        }
 
     def __repr__(self) -> str:
         return (
@@ -127,7 +139,6 @@ def distil(
 
     Raises:
         ConversionError: (and its subclasses) the model has no network of this kind.
-        DivergenceError: the loss was not finite.
         RunError: the folder's checkpoint is damaged, or of another run.
         SettingsError: the network does not fit the data, or a value cannot be meant.
 
@@ -163,11 +174,45 @@ def distil(
     chosen, teaching = settings or TrainSettings(), teaching or DistilSettings()
     teacher = Teacher(own.without_input_transform(), teaching, beta)
     result = train(student, data, chosen, Path(folder), watcher=watcher, teacher=teacher)
-    if result.status != "finished":
-        raise DivergenceError(result.message)
-    hardened = taken_apart(kind, gate="hard", weights="copied")
-    hardened.load_state_dict(student.state_dict())
     epochs = len(result.curve)
     teacher.set_gates(student, epochs - 1, epochs)  # as a call that had nothing left to do did not
-    accuracies = accuracy(own, data), copied, accuracy(student, data), accuracy(hardened, data)
-    return Distilled((hardened if hard else student).eval(), *accuracies, result)
+    student = _described(student)
+    hardened = with_hard_gates(student)
+    return Distilled(
+        network=(hardened if hard else student).eval(),
+        teacher_accuracy=accuracy(own, data),
+        copied_accuracy=copied,
+        soft_accuracy=accuracy(student, data),
+        hard_accuracy=accuracy(hardened, data),
+        result=result,
+    )
+
+
+def with_hard_gates(net: GatedNetwork) -> GatedNetwork:
+    """A copy of the network with every gate 1{q > 0}, which its recipe says.
+
+    >>> import torch, dualview as dv
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> with_hard_gates(dv.disentangle(model, "dlgn", weights="fresh", seed=0)).gate_functions
+    ModuleList(
+      (0): HardGate()
+    )
+    """
+    from torch import nn
+
+    from dualview.conversion.gates import HardGate
+
+    hard = copy.deepcopy(net)
+    hard.gate_functions = nn.ModuleList([HardGate()] * net.n_gates)
+    return _described(hard)
+
+
+def _described(net: GatedNetwork) -> GatedNetwork:
+    """The network; its recipe says what gates it has now, which are all alike."""
+    from dualview.conversion.gates import Gate
+    from dualview.conversion.recipe import describe_gate
+
+    gate = net.gate_functions[0]
+    if net.recipe is not None and isinstance(gate, Gate):
+        net.recipe = replace(net.recipe, gate=describe_gate(gate))
+    return net

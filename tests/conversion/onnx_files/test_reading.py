@@ -179,6 +179,9 @@ STEPS = {
     "MaxPool": lambda: one("MaxPool", X, kernel_shape=[2, 3], strides=[2, 1], ceil_mode=1),
     "MaxPool, uneven": lambda: one("MaxPool", X, kernel_shape=[2, 2], pads=[0, 0, 1, 1],
                                    shape=(3, 4, 5, 6)),
+    "MaxPool, room for the last": lambda: one(
+        "MaxPool", X, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1], shape=(3, 4, 6, 8)
+    ),
     "AveragePool": lambda: one("AveragePool", X, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     "AveragePool, counted": lambda: one(
         "AveragePool", X, kernel_shape=[2, 2], pads=[0, 0, 1, 1], count_include_pad=1),
@@ -186,7 +189,7 @@ STEPS = {
 SINGLE = {"Cast", "Selu", "Erf", "HardSwish", "LeakyRelu", "HardSigmoid", "Gelu",
           "GroupNormalization"}  # fmt: skip
 """Of these the reference evaluator rounds to float32, whatever it is given."""
-BY_RUNTIME = {"LRN", "MaxPool, uneven"}
+BY_RUNTIME = {"LRN", "MaxPool, uneven", "MaxPool, room for the last"}
 """Of these it follows another rule than the operation's; onnxruntime stands in."""
 ELSEWHERE = {"ConstantOfShape", "Range"}
 """Read where sizes are computed: `test_sizes_that_are_computed`."""
@@ -215,6 +218,12 @@ def test_as_the_reference_evaluator_has_it(name):
     tolerance = 1e-6 if name.split(",")[0] in SINGLE or name in BY_RUNTIME else 1e-11
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a.detach().numpy(), b, rtol=tolerance, atol=tolerance)
+
+
+def test_room_for_the_last_window_is_no_pad():
+    network = dv.from_onnx(STEPS["MaxPool, room for the last"]()[0])
+    called = [node for node in network.graph.nodes if node.op.startswith("call")]
+    assert [node.op for node in called] == ["call_module"]
 
 
 REFUSED = {

@@ -224,15 +224,36 @@ def _max_pool(call: OnnxCall) -> Any:
     even = pads[0] == pads[1] and all(2 * p <= w for p, w in zip(pads[0], window, strict=True))
     if call.outputs > 1:
         raise call.refused("its places are used, too, and unpooling by them is no affine operation")
+    rounded = not even and _rounds_up(call, window, pads)
+    even = even or rounded
     kind: Any = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[dims - 1]
     layer = kind(
         window,
         _each(call, "strides", dims),
         tuple(pads[0]) if even else 0,
         _each(call, "dilations", dims),
-        ceil_mode=bool(call.options.get("ceil_mode", 0)),
+        ceil_mode=rounded or bool(call.options.get("ceil_mode", 0)),
     )
     return call.layer(layer, call.x if even else _padded(call, pads, -math.inf))
+
+
+def _rounds_up(call: OnnxCall, window: tuple[int, ...], pads: Pads) -> bool:
+    """Whether a border that is wider behind only makes room for the last window.
+
+    A pool that rounds the number of its windows up does the same without the wider border.
+    """
+    sizes = call.dims[0][2:] if call.dims[0] else ()
+    strides, gaps = _each(call, "strides", len(window)), _each(call, "dilations", len(window))
+    if len(sizes) != len(window) or call.options.get("ceil_mode"):
+        return False
+    for size, width, step, gap, *pad in zip(sizes, window, strides, gaps, *pads, strict=True):
+        before, after = pad
+        if size is None or after < before or 2 * before > width:
+            return False
+        room = size + 2 * before - gap * (width - 1) - 1
+        if -(-room // step) != (room + after - before) // step:
+            return False
+    return True
 
 
 def _average_pool(call: OnnxCall) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from dualview.primal.filters import PrimalFilters
 
 MOST_SECONDS = 30.0
-"""Spent on norms, after which no further layer's are begun: those of deep layers take minutes."""
+"""Spent on norms; layers that are going to take longer are not begun: deep ones take minutes."""
 
 
 def norms_by_layer(
@@ -24,7 +24,7 @@ def norms_by_layer(
     norms: list[np.ndarray | None] = []
     start = time.perf_counter()
     for layer in found:
-        late = time.perf_counter() - start > MOST_SECONDS
+        late = time.perf_counter() - start + layer.norms_seconds > MOST_SECONDS
         norms.append(None if late else layer.norms.numpy())
     first = next((i for i, norm in enumerate(norms, start=1) if norm is None), None)
     if first is None:

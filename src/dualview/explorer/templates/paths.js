@@ -49,7 +49,7 @@ function beginnings(lists) {
 function pathsText(top, paths) {
   const sizes = paths.reduce((sum, path) => sum + Math.abs(path.part), 0);
   return (
-    `These ${paths.length} are the strongest of ${number(top.count)} paths. All together add ${number(top.total)}, ` +
+    `These ${paths.length} are the strongest of ${typeof top.count === "string" ? top.count : number(top.count)} paths. All together add ${number(top.total)}, ` +
     `while their sizes sum to ${number(top.magnitude)}: paths are many, and cancel. Of that sum these have ` +
     `${percent(sizes / (top.magnitude || 1))}.` +
     (data.layers.every(isDense) ? "" : " In the graph a dot is a channel; where it is on the map stands in the list.")

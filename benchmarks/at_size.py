@@ -1,0 +1,252 @@
+"""Claim: Images of 224 pixels and deep networks are explained in seconds, on two CPU cores.
+
+Every job of the table `JOBS` runs in a process of its own, whose peak memory is that of the whole
+process: Python, PyTorch, network and all. Networks are untrained; ResNet-18 and ResNet-50 are those
+of `image_networks.py`, 224x224, one image. Time is that of the clock; where other programs run, the
+processor's time beside it tells what the job itself takes. A job that is refused, or that does not
+end in time, has no number.
+
+    python benchmarks/at_size.py [--only JOB ...] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from image_networks import SIZE, resnet18, resnet50
+from measurement import Measurement, parser_of, report, resident
+from torch import Tensor, nn
+
+import dualview as dv
+from dualview.errors import DualviewError
+
+TIMEOUT = 150
+"""Seconds after which a job is given up."""
+
+OUTPUT, LAYER, DEEP = 3, 24, 48
+MIDDLE = {LAYER: 7, DEEP: 3}
+
+Task = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: `prepare` makes what is needed and gives the task that is measured."""
+
+    subject: str
+    quantity: str
+    prepare: Callable[[], Task]
+    seconds: float | None = None
+    """Limit, if any."""
+    megabytes: float | None = None
+    """Limit, if any."""
+
+
+def image(examples: int = 1) -> Tensor:
+    """Standard normal images."""
+    return torch.randn(examples, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+
+
+def taken_apart(model: Callable[[], nn.Module], kind: str) -> dv.GatedNetwork:
+    """A network with hard gates, drawn from a fixed seed, once run."""
+    torch.manual_seed(0)
+    options = {} if kind == "dnn" else {"gate": "hard", "seed": 0}
+    net = dv.disentangle(model().eval(), kind, **options).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        net(image())
+    return net
+
+
+def contributions(model: Callable[[], nn.Module]) -> Task:
+    net, x = taken_apart(model, "dnn"), image()
+    return lambda: dv.layer_contributions(net, x, OUTPUT, LAYER)
+
+
+def of_the_input(model: Callable[[], nn.Module]) -> Task:
+    net, x = taken_apart(model, "dnn"), image()
+    return lambda: dv.input_contributions(net, x, OUTPUT)
+
+
+def paths(model: Callable[[], nn.Module]) -> Task:
+    net, x = taken_apart(model, "dnn"), image()
+    return lambda: dv.top_paths(net, x, OUTPUT, 20)
+
+
+def one_filter(model: Callable[[], nn.Module], layer: int) -> Task:
+    net, place = taken_apart(model, "dlgn"), [(MIDDLE[layer],) * 2]
+    shape = (3, SIZE, SIZE)
+    return lambda: dv.primal_filters(net, layer, shape).filters(0, place)
+
+
+def channel_filters(model: Callable[[], nn.Module], layer: int) -> Task:
+    net = taken_apart(model, "dlgn")
+    return lambda: dv.primal_filters(net, layer, (3, SIZE, SIZE)).channel_kernels
+
+
+def refusal(model: Callable[[], nn.Module], layer: int) -> Task:
+    task = channel_filters(model, layer)
+
+    def refused() -> None:
+        said = "kernels larger than the image were composed"
+        try:
+            task()
+        except DualviewError as error:
+            said = str(error)
+        if "larger than the image" not in said:
+            raise RuntimeError(said)
+
+    return refused
+
+
+def distances(model: Callable[[], nn.Module], layer: int) -> Task:
+    net, x, place = taken_apart(model, "dlgn"), image(), [(MIDDLE[layer],) * 2]
+    return lambda: dv.gate_distances(net, x, layer, channels=range(8), positions=place)
+
+
+def kernel_pair(model: Callable[[], nn.Module]) -> Task:
+    net, x = taken_apart(model, "dnn"), image(2)
+    dv.npk(net, x[:1, :, :32, :32], x[1:, :, :32, :32])  # compiled once
+    return lambda: dv.npk(net, x[:1], x[1:])
+
+
+def chain(layers: int) -> nn.Sequential:
+    """Dense layers of two units."""
+    parts = (part for _ in range(layers) for part in (nn.Linear(2, 2), nn.ReLU()))
+    return nn.Sequential(*parts, nn.Linear(2, 1))
+
+
+def conversion(layers: int, kind: str) -> Task:
+    model = chain(layers)
+    dv.disentangle(chain(2), kind, seed=0)  # type: ignore[arg-type]
+    return lambda: dv.disentangle(model, kind, seed=0)  # type: ignore[arg-type]
+
+
+class Residual(nn.Module):
+    """x + W relu(x), with a gate after the addition."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.dense, self.inner, self.outer = nn.Linear(width, width), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, width) -> (n, width)."""
+        return self.outer(x + self.dense(self.inner(x)))
+
+
+def dense_kernel(blocks: int) -> Task:
+    model = nn.Sequential(
+        nn.Linear(8, 16), *(Residual(16) for _ in range(blocks)), nn.Linear(16, 1)
+    )
+    net, x = dv.disentangle(model, "dnn"), torch.randn(8, 8)
+    return lambda: dv.npk(net, x)
+
+
+R50 = "ResNet-50, 224x224"
+JOBS: dict[str, Job] = {
+    "contributions": Job(
+        R50, f"contributions of layer {LAYER}", partial(contributions, resnet50), 2.0, 800
+    ),
+    "input": Job(R50, "contributions of the input", partial(of_the_input, resnet50), 2.0, 800),
+    "paths": Job(R50, "20 strongest paths", partial(paths, resnet50), 8.0),
+    "filter": Job(R50, f"filter of a gate, layer {LAYER}", partial(one_filter, resnet50, LAYER), 1),
+    "deep-filter": Job(
+        R50, f"filter of a gate, layer {DEEP}", partial(one_filter, resnet50, DEEP), 1.0
+    ),
+    "channels": Job(R50, "channel filters, layer 10", partial(channel_filters, resnet50, 10)),
+    "refusal": Job(
+        R50,
+        f"channel filters, layer {DEEP}: larger than the image",
+        partial(refusal, resnet50, DEEP),
+    ),
+    "distances": Job(
+        R50, f"distances of 8 gates, layer {LAYER}", partial(distances, resnet50, LAYER), 2.0
+    ),
+    "npk-18": Job("ResNet-18, 224x224", "NPK of a pair", partial(kernel_pair, resnet18), 2.0, 1000),
+    "npk-50": Job(R50, "NPK of a pair", partial(kernel_pair, resnet50), 2.0, 1000),
+    "convert": Job("2,000 layers", "conversion, DLGN", partial(conversion, 2000, "dlgn"), 10.0),
+    "convert-sf": Job(
+        "2,000 layers", "conversion, DLGN-SF", partial(conversion, 2000, "dlgn-sf"), 10.0
+    ),
+    "blocks-100": Job("100 dense residual blocks", "NPK of 8", partial(dense_kernel, 100)),
+    "blocks-400": Job("400 dense residual blocks", "NPK of 8", partial(dense_kernel, 400)),
+}
+"""Name -> job, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a job took: seconds of the clock and of the processor, and the process's peak in MB."""
+
+    seconds: float = math.nan
+    processor: float = math.nan
+    megabytes: float = math.nan
+
+
+def measure(job: Job) -> Taken:
+    """Run a job in this process."""
+    task = job.prepare()
+    clock, processor = time.perf_counter(), time.process_time()
+    task()
+    seconds, used = time.perf_counter() - clock, time.process_time() - processor
+    return Taken(seconds, used, resident("VmHWM"))
+
+
+def in_new_process(name: str) -> Taken:
+    """`measure` in a process that does nothing else; NaN where it is refused or too slow."""
+    command = [sys.executable, str(Path(__file__)), "--job", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        print(f"{name}: no end in {TIMEOUT} s", file=sys.stderr)
+        return Taken()
+    if done.returncode:
+        print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
+        return Taken()
+    return Taken(**json.loads(done.stdout))
+
+
+def measured(names: Iterable[str]) -> Iterator[Measurement]:
+    """Time, processor time and memory of every job; and how dense blocks grow."""
+    processor = {}
+    for name in names:
+        job, taken = JOBS[name], in_new_process(name)
+        processor[name] = taken.processor
+        what = (job.subject, job.quantity)
+        yield Measurement(*what, taken.seconds, "s", 1, job.seconds)
+        yield Measurement(what[0], f"{what[1]}, processor", taken.processor, "s", 1)
+        yield Measurement(
+            what[0], f"{what[1]}, peak memory", taken.megabytes, "MB", 1, job.megabytes
+        )
+    if {"blocks-100", "blocks-400"} <= set(processor):
+        ratio = processor["blocks-400"] / processor["blocks-100"]
+        quantity = "processor time / that of 100 blocks"
+        yield Measurement("400 dense residual blocks", quantity, ratio, "", 1, at_most=5.0)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--only", nargs="+", choices=JOBS, default=list(JOBS), help="these jobs")
+    parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.job:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            print(json.dumps(vars(measure(JOBS[options.job]))))
+        return
+    report(__file__, __doc__, measured(options.only), ["numpy", "numba"], options.json)
+
+
+if __name__ == "__main__":
+    main()
