@@ -1,0 +1,82 @@
+"""Memory on images of 96 and 224 pixels, in a process of its own (Linux).
+
+- Kernels, filters and distances hold no more than `memory`, beside parameters, input and result; a
+  pair of images that does not fit is refused, and holds no more either.
+- Contributions hold a few layers, and neither all activations nor a copy of all of them.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MEMORY = 100e6
+SLACK = 60e6
+"""Of libraries that load their code, and of what convolutions need for themselves."""
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+from image_networks import image_resnet
+import dualview as dv
+
+size, memory = int(sys.argv[1]), float(sys.argv[2])
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = image_resnet((1, 1, 1, 1), bottleneck=True, width=8, classes=5).eval()
+net = dv.disentangle(model, "dlgn", seed=0).eval()
+x = torch.randn(2, 3, size, size)
+small = x[:, :, :32, :32]
+dv.layer_contributions(net, small[:1], 1, 5)  # loads what is loaded once
+dv.expected_ntk(net, small[:1], small[1:], biases=True)
+dv.npk(net, small[:1], small[1:])
+
+def field(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
+
+def added(task):
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = field("VmRSS")
+    try:
+        result, said = task(), ""
+    except dv.DualviewError as error:
+        result, said = None, str(error)
+    own = result.nbytes if isinstance(result, torch.Tensor) else 0
+    return field("VmHWM") - before - own, said
+
+last = net.n_gates - 1
+tasks = {
+    "npk": lambda: dv.npk(net, x[:1], x[1:], memory=memory),
+    "expected_ntk": lambda: dv.expected_ntk(net, x[:1], x[1:], biases=True, memory=memory),
+    "filters": lambda: dv.primal_filters(net, last, x.shape[1:], memory=memory).filters(0),
+    "kernels": lambda: dv.primal_filters(net, 4, x.shape[1:], memory=memory).channel_kernels,
+    "distances": lambda: dv.gate_distances(
+        net, x, last, channels=range(8), positions=[(1, 1)], memory=memory),
+    "layer": lambda: dv.layer_contributions(net, x[:1], 1, 5),
+    "input": lambda: dv.input_contributions(net, x[:1], 1),
+}
+print(json.dumps({name: added(task) for name, task in tasks.items()}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("size", [96, 224])
+def test_memory_is_a_bound(size):
+    path = f"{ROOT / 'src'}:{ROOT / 'benchmarks'}"
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, str(size), str(MEMORY)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for name, (held, said) in found.items():
+        assert held <= MEMORY + SLACK, (name, held)
+        assert not said or "Repair: memory=" in said or "larger than the image" in said, (
+            name,
+            said,
+        )
+    for name in ("distances", "layer", "input"):
+        assert not found[name][1]
