@@ -121,7 +121,7 @@ def test_options_reach_the_kernel():
     net, (x, y), (new, _) = network(), problem(), problem(7, seed=1)
     machine = NPKClassifier(net, ridge=0.01).fit(x, y)
     expected = machine.decision_function(new)
-    plain = clone(machine).set_params(normalise=False, memory=1e4).fit(x, y)
+    plain = clone(machine).set_params(normalise=False, memory=1e5).fit(x, y)
     assert np.abs(plain.dual_coef_).max() < 1e-2 * np.abs(machine.dual_coef_).max()
     np.testing.assert_allclose(plain.decision_function(new), expected, rtol=1e-8)
     hard = clone(machine).set_params(gates="hard").fit(x, y).decision_function(new)
