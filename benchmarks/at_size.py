@@ -59,12 +59,16 @@ def image(examples: int = 1) -> Tensor:
 
 
 def taken_apart(model: Callable[[], nn.Module], kind: str) -> dv.GatedNetwork:
-    """A network with hard gates, drawn from a fixed seed, once run."""
+    """A network with hard gates, drawn from a fixed seed; libraries have loaded their code."""
     torch.manual_seed(0)
     options = {} if kind == "dnn" else {"gate": "hard", "seed": 0}
     net = dv.disentangle(model().eval(), kind, **options).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         net(image())
+    small = image()[:, :, :32, :32]
+    dv.input_contributions(net, small, OUTPUT)
+    if kind == "dlgn":
+        dv.primal_filters(net, 0, small.shape[1:]).filters(0, [(0, 0)])
     return net
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -155,19 +157,11 @@ def distil(
     >>> found.recovered > 0.9, found.network.kind
     (True, 'dlgn')
     """
-    from dualview.conversion.disentangling import disentangle
     from dualview.conversion.gates import SoftGate
-    from dualview.conversion.input_transform import without_front
     from dualview.training.accuracy import accuracy
-    from dualview.training.feeding import transform_of
     from dualview.training.teacher import Teacher
 
-    model, transform = without_front(model, input_transform)
-    transform = transform or transform_of(data)
-
-    def taken_apart(kind: Any, **options: Any) -> GatedNetwork:
-        return disentangle(model, kind, input_transform=transform, **conversion, **options)
-
+    taken_apart = _maker(model, data, input_transform, conversion)
     own = taken_apart("dnn")
     student = taken_apart(kind, gate=SoftGate(beta), weights="copied")
     copied = accuracy(student, data)
@@ -216,3 +210,16 @@ def _described(net: GatedNetwork) -> GatedNetwork:
     if net.recipe is not None and isinstance(gate, Gate):
         net.recipe = replace(net.recipe, gate=describe_gate(gate))
     return net
+
+
+def _maker(
+    model: nn.Module, data: Dataset, given: InputTransform | None, conversion: dict[str, Any]
+) -> Callable[..., GatedNetwork]:
+    """`disentangle` of the model, behind the transform of its inputs."""
+    from dualview.conversion.disentangling import disentangle
+    from dualview.conversion.input_transform import without_front
+    from dualview.training.feeding import transform_of
+
+    model, transform = without_front(model, given)
+    transform = transform or transform_of(data)
+    return functools.partial(disentangle, model, input_transform=transform, **conversion)
