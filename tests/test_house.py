@@ -32,7 +32,7 @@ TREES = {
     for name, file in zip(NAMES, FILES, strict=True)
 }
 
-RULES = "addition product quotient negation batch_norm identity mean dense RULES Rule"
+RULES = "addition product quotient negation batch_norm identity mean dense RULES Rule convolution"
 ONE_THING = {
     "cli/*": "NAME USAGE HELP DESCRIPTION EPILOG add_options run result_text",
     "experiments/*/*": "NAME TITLE EXPERIMENT CAPTIONS CLAIMS plan tables figures heading "
@@ -169,7 +169,9 @@ TESTED_ELSEWHERE = {
     "conversion/affine_pass": "path_attribution/test_affine_run",
     "conversion/capture/exported": "conversion/test_wrappers",
     "conversion/onnx_files/*": "conversion/onnx_files/test_reading",  # the tables, one by one
+    "path_kernel/contraction": "path_kernel/test_rules",
     "path_kernel/setting": "path_kernel/test_rules",
+    "path_kernel/spread": "path_kernel/test_rules",
     "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
     "experiments/*/claims": "experiments/test_claims",
@@ -196,5 +198,6 @@ def test_each_file_has_a_test():
 
 def test_these_are_the_files_that_run():
     """What is read here is what is imported."""
-    loaded = [m.__file__ for n, m in sys.modules.items() if n.startswith("dualview") and m.__file__]
+    own = [m for name, m in sys.modules.items() if name.partition(".")[0] == "dualview"]
+    loaded = [module.__file__ for module in own if module.__file__]
     assert {Path(file) for file in loaded} <= set(FILES)

@@ -9,6 +9,7 @@
 import importlib
 import math
 import re
+from types import SimpleNamespace
 
 import page
 import pytest
@@ -32,6 +33,10 @@ def no_process(*_):
 
 def no_memory(*of):
     return Measurement(str(of), "memory", 1.0, "MB", 1, at_most=500.0)
+
+
+def no_job(name):
+    return SimpleNamespace(seconds=1.0, processor=1.0, megabytes=1.0)
 
 
 SIZES = {
@@ -79,6 +84,7 @@ SIZES = {
             "memory_in_new_process": no_memory,
         },
     ),
+    "at_size": ([], {"in_new_process": no_job}),
     "loader": (
         ["--repeats", "1", "--data", "digits", "--threads", str(torch.get_num_threads())],
         {},

@@ -24,7 +24,7 @@ from dualview.path_kernel.spread import (
     spread_channels,
     summed_over,
 )
-from dualview.path_kernel.terms import Step, Term, Value, settled, whole_kernel, with_groups
+from dualview.path_kernel.terms import SideStep, Term, Value, settled, whole_kernel, with_groups
 
 _AVERAGE: dict[int, Callable[..., Tensor]] = {
     1: F.avg_pool1d,
@@ -146,7 +146,7 @@ def _chosen(
     view = (*term.view, name)
     if term.kernel is None:
         return before.after(
-            Step(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
+            SideStep(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
         )
     n1, n2, c = len(pair.left), len(pair.right), old.channels
     sides = (new.arranged(side) for side in (pair.left, pair.right))
@@ -164,7 +164,7 @@ def _chosen(
     chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *at]
     kernel = chosen.reshape(-1, n1, n2, c, *new.positions, *new.positions)
     return before.after(
-        Step(act), kernel=kernel, left=left, right=right, layout=new, view=view, pending=()
+        SideStep(act), kernel=kernel, left=left, right=right, layout=new, view=view, pending=()
     )
 
 
@@ -239,7 +239,7 @@ def _by_example(
     def act(array: Tensor, side: int) -> Tensor:
         return new.arranged(function(old.as_tensor(array, 2), side), 2)
 
-    step = Step(act)
+    step = SideStep(act)
     if term.is_certain:
         return _of_certain(term, act, new)
     places = max(math.prod(old.positions), math.prod(new.positions))

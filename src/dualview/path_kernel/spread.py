@@ -24,7 +24,7 @@ from dualview.path_kernel.positions import LEADING, apply_to_left, apply_to_righ
 from dualview.path_kernel.scale import LogScale
 from dualview.path_kernel.terms import (
     NOWHERE,
-    Step,
+    SideStep,
     Term,
     in_order,
     mapped,
@@ -86,7 +86,7 @@ def spread_channels(term: Term, atoms: Collection[int] | None = None) -> Term:
         moved = array.index_select(axis, grid.flatten().to(array.device))
         return moved.reshape(*head, len(grid), *sizes, *tail)
 
-    step = Step(lambda array, side: move(array, 2), channelwise=False)
+    step = SideStep(lambda array, side: move(array, 2), channelwise=False)
     before, origin = term, ("spread", term.origin, new)
     if term.is_certain:
         channels = torch.zeros(len(grid), dtype=torch.long)
@@ -164,7 +164,7 @@ def _explicit_of_mixed(term: Term) -> Term:
     new = Layout(layout.sizes, 0, layout.axes)
     check_size(*[math.prod(layout.sizes)] * 2)
     kernel = kernel.reshape(*kernel.shape[:3], 1, *layout.sizes, *layout.sizes)
-    step = Step(
+    step = SideStep(
         lambda array, side: array.reshape(*array.shape[:2], 1, *layout.sizes), channelwise=False
     )
     made = term.after(
@@ -242,7 +242,7 @@ def _channelwise(one: Term, other: Term, base: Term) -> Tensor:
 
 
 def both_sides(
-    kernel: Tensor, left: Sequence[Step], right: Sequence[Step], old: Layout, new: Layout
+    kernel: Tensor, left: Sequence[SideStep], right: Sequence[SideStep], old: Layout, new: Layout
 ) -> Tensor:
     """Steps that keep channels apart, on both sides of (s, n1, n2, c, *p, *q)."""
     before, after = len(old.positions), len(new.positions)
@@ -250,7 +250,7 @@ def both_sides(
     return swap_positions(_through(kernel, right, 1, before), after)
 
 
-def _through(kernel: Tensor, steps: Sequence[Step], side: int, dims: int) -> Tensor:
+def _through(kernel: Tensor, steps: Sequence[SideStep], side: int, dims: int) -> Tensor:
     """Steps of one side applied to the first positions of (s, n1, n2, c, *p, *q)."""
     right = kernel.shape[LEADING + dims :]
     s, n, m, c = kernel.shape[:LEADING]
@@ -297,7 +297,7 @@ def _turned(kernel: Tensor, first: int) -> Tensor:
     return kernel.permute(*axes[:3], *axes[3 + first :], *axes[3 : 3 + first])
 
 
-def _act(kernel: Tensor, steps: Sequence[Step], side: int, own: int) -> Tensor:
+def _act(kernel: Tensor, steps: Sequence[SideStep], side: int, own: int) -> Tensor:
     """Steps of one side on the first `own` axes of entries of (s, n1, n2, *entries, *others)."""
     s, n, m = kernel.shape[:3]
     entries, others = kernel.shape[3 : 3 + own], kernel.shape[3 + own :]
@@ -362,7 +362,7 @@ def centred(term: Term, axes: Collection[int]) -> Term:
             split = torch.zeros_like(split)
         return split.reshape(array.shape)
 
-    step = Step(lambda array, side: subtract(array, 2), channelwise=not atoms)
+    step = SideStep(lambda array, side: subtract(array, 2), channelwise=not atoms)
     if term.is_certain:
         return with_factors(term, lambda factor: subtract(factor, 1))
     average = functools.partial(_average, places=places)
@@ -466,7 +466,7 @@ def _channels_summed(term: Term, kept: int, axes: Collection[int], kernel: Tenso
         return array.unflatten(2, (math.prod(rest), group)).sum(3)
 
     return term.after(
-        Step(add, channelwise=False),
+        SideStep(add, channelwise=False),
         kernel=kernel,
         left=None,
         right=None,

@@ -118,7 +118,7 @@ def _merged(one: Term, other: Term, where: Tensor) -> tuple[Term, Term | None]:
 
 def _joint(one: Term, other: Term, merged: Term) -> Term:
     """The merged term with what was done to both of them as one step."""
-    from dualview.path_kernel.terms import Step
+    from dualview.path_kernel.terms import SideStep
 
     if one.is_certain:
         return merged
@@ -132,7 +132,7 @@ def _joint(one: Term, other: Term, merged: Term) -> Term:
                 parts[k] = step.act(parts[k], side)
         return parts[0] + parts[1]
 
-    return replace(merged, base=one.base or _bare(one), steps=(Step(both, channelwise),))
+    return replace(merged, base=one.base or _bare(one), steps=(SideStep(both, channelwise),))
 
 
 def _bare(term: Term) -> Term:

@@ -44,7 +44,7 @@ NOWHERE = -1
 
 
 @dataclass(frozen=True)
-class Step:
+class SideStep:
     """What was done to the random values of an origin, for one side's examples.
 
     Attributes:
@@ -97,7 +97,7 @@ class Term:
     moments: tuple[float, ...] = (1.0,)
     root: Hashable = None
     base: Term | None = None
-    steps: tuple[Step, ...] = ()
+    steps: tuple[SideStep, ...] = ()
     mixed: bool = False
 
     @property
@@ -110,7 +110,7 @@ class Term:
         """Whether nothing is random: the input, and constants, times factors."""
         return self.origin == ONE
 
-    def after(self, step: Step, **changes: Any) -> Term:
+    def after(self, step: SideStep, **changes: Any) -> Term:
         """The term after a step."""
         if self.is_certain:
             return replace(self, **changes)
@@ -161,7 +161,7 @@ def gated(term: Term, left: Tensor, right: Tensor) -> Term:
     first = left if term.left is None else term.left * left
     constant = left is right and term.is_constant
     second = first if constant else right if term.right is None else term.right * right
-    step = Step(lambda array, side: array * (left, right)[side].unsqueeze(1))
+    step = SideStep(lambda array, side: array * (left, right)[side].unsqueeze(1))
     made = replace(term, left=first, right=second)
     return before.after(step, **_changed(made))
 
@@ -180,7 +180,7 @@ def mapped(
     applied to the kernel and the factors apart. Equal `name`s promise equal maps; None: the entries
     are only seen in another shape.
     """
-    step = Step(lambda array, side: map_factor(array, function, 3))
+    step = SideStep(lambda array, side: map_factor(array, function, 3))
     if term.kernel is None:  # equal at all positions, so that the map acts on the factors alone
         made = with_factors(term, lambda factor: map_factor(factor, function))
         return term.after(step, **_changed(replace(made, layout=layout)))
@@ -284,7 +284,7 @@ def select_channels(term: Term, index: Tensor, layout: Layout) -> Term:
     if term.is_certain:  # where it is 0, its factor says
         channels = torch.zeros_like(channels)
     made = replace(with_factors(term, select), kernel=kernel, channels=channels, layout=layout)
-    step = Step(lambda array, side: select(array, 2), channelwise=False)
+    step = SideStep(lambda array, side: select(array, 2), channelwise=False)
     return before.after(step, **_changed(made))
 
 
@@ -337,7 +337,7 @@ def with_channels_in_order(term: Term, atoms: Sequence[int]) -> Term:
 
 def scaled(term: Term, number: float) -> Term:
     """The term times a number."""
-    step = Step(lambda array, side: array * number)
+    step = SideStep(lambda array, side: array * number)
     return term.after(step, coefficient=term.coefficient * number)
 
 

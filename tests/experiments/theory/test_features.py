@@ -1,7 +1,7 @@
 """Properties proved here: features that are biased, or converge otherwise, are found.
 
 1. Features of another variance, or another kernel, are not unbiased.
-2. The network without a rule is refused by the exact kernel, so that only enumeration can judge.
+2. Where channels become positions, the exact kernel is that of the enumerated paths.
 3. An error that does not fall as 1 / sqrt(m) does not have the slope -1/2.
 4. Standard errors are those of whole draws: features that share layers are not counted as if they
    were independent.
@@ -9,10 +9,8 @@
 
 from dataclasses import replace
 
-import pytest
 import torch
 
-from dualview.errors import PathKernelError
 from dualview.experiments.theory import features
 from dualview.experiments.theory.measurement import Sample
 from dualview.experiments.theory.models import normal, taken_apart
@@ -23,20 +21,23 @@ from tests.experiments.theory.checking import all_fail, measured, tried
 def test_features_of_another_variance(monkeypatch):
     own = features.npk_features
     monkeypatch.setattr(features, "npk_features", lambda *a, **o: own(*a, **o) * 1.3)
-    assert all_fail("unbiased", "no-rule")
+    assert all_fail("unbiased", "exchanged")
 
 
 def test_wrong_kernels(monkeypatch):
     own, enumerated = features.npk, features.enumerated_npk
     monkeypatch.setattr(features, "npk", lambda *a, **o: own(*a, **o) * 0.6)
     monkeypatch.setattr(features, "enumerated_npk", lambda *a, **o: enumerated(*a, **o) * 0.6)
-    assert all_fail("unbiased", "no-rule")
+    assert all_fail("unbiased", "exchanged")
 
 
-def test_network_without_rule():
-    net = taken_apart(features.Transposing())
-    with pytest.raises(PathKernelError, match="npk_features"):
-        npk(net, normal(2, 2, 3))
+def test_channels_that_become_positions():
+    net, x = taken_apart(features.Transposing()), normal(2, 2, 3)
+    names = features.parameter_names(net)
+    sizes = {n: net.weights_network.get_parameter(n)[0].numel() for n in names.values()}
+    variances = {name: 1 / size for name, size in sizes.items()}
+    wanted = features.enumerated_npk(net, x, output=0, variances=variances)
+    assert torch.allclose(npk(net, x), wanted, rtol=1e-12)
 
 
 def test_rate():

@@ -58,9 +58,9 @@ def from_onnx(model: Any) -> fx.GraphModule:
     ...     [helper.make_tensor("w", TensorProto.FLOAT, [2, 1], [1.0, 2.0])],
     ... )
     >>> network = from_onnx(helper.make_model(graph))
-    >>> network(torch.tensor([[1.0, -1.0], [2.0, 3.0]]))
+    >>> network(torch.tensor([[1.0, -1.0], [2.0, 3.0]])).detach()
     tensor([[1.],
-            [8.]], grad_fn=<AddmmBackward0>)
+            [8.]])
     """
     proto = _upgraded(_loaded(model))
     graph = proto.graph

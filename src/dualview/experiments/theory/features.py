@@ -33,8 +33,8 @@ def unbiased(settings: Settings) -> Sides:
     return Sides(tuple(pairs), draws, "draws")
 
 
-def without_rule(settings: Settings) -> Sides:
-    """The same for a network that the rules refuse, against enumerated paths."""
+def exchanged(settings: Settings) -> Sides:
+    """The same for a network whose channels become positions, against enumerated paths."""
     net, x = taken_apart(Transposing(), "dlgn"), normal(3, 2, 3)
     names = parameter_names(net)
     fan_ins = {name: net.weights_network.get_parameter(name)[0].numel() for name in names.values()}
@@ -55,7 +55,7 @@ def _mean_pair(features: Tensor, exact: Tensor, per_draw: int, label: str) -> Pa
 
 
 class Transposing(nn.Module):
-    """Exchanges channels and positions between two layers: there is no rule for that."""
+    """Exchanges channels and positions between two layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,14 +104,14 @@ STATEMENTS = (
         comparison="mean",
     ),
     Statement(
-        name="no-rule",
+        name="exchanged",
         section="6",
-        title="the same, a graph that has no rule",
-        text="A network that exchanges channels and positions, which dv.npk refuses.",
+        title="the same, channels and positions exchanged",
+        text="A network that exchanges channels and positions between two layers.",
         source="derived",
         left="mean over draws of dv.npk_features",
         right="enumerated paths",
-        compute=without_rule,
+        compute=exchanged,
         comparison="mean",
     ),
     Statement(

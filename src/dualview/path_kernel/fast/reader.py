@@ -247,7 +247,7 @@ class _Reader:
         self.plan.precisions.append(1 / variance)
 
     def convolution(self, node: fx.Node, value: Value) -> Value:
-        """Windows of the sum of the input's terms."""
+        """RowWindows of the sum of the input's terms."""
         module: Any = module_of(node)
         circular = module.padding_mode == "circular"
         if value.size is None or value.head or module.groups != 1:

@@ -26,8 +26,8 @@ from dualview.path_kernel.fast.row_program import (
     Overlap,
     Plane,
     RowProgram,
+    RowWindows,
     Summand,
-    Windows,
 )
 from dualview.path_kernel.fast.row_terms import (
     NOWHERE,
@@ -116,7 +116,7 @@ class Layers:
             plane = self._plane(Plane(size, groups), self.logs[source])
             over = over or _identity(value.size)
             scale = 1 / (over.taps if over.taps > 1 else 1)
-            self.program.operations.append(Windows(plane, source, over, scale, law))
+            self.program.operations.append(RowWindows(plane, source, over, scale, law))
         self.logs[plane] += grown
         count = module.weight.shape[0]
         term = RowTerm(plane, None, node, np.arange(count), np.arange(count) * groups // count)

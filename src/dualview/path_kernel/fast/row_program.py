@@ -9,7 +9,7 @@ on the height of the images, and may be bounded.
 Each operation is what one of the rules of theory, section 4.5, does to a kernel:
 
     Overlap    K'[p, q] = sum_t scale_t K_t[p, q] <left_t[:, p], right_t[:, q]>   sums channels
-    Windows    K'[p, q] = scale sum_d K[s p + d, s q + d] + bias                  a convolution
+    RowWindows    K'[p, q] = scale sum_d K[s p + d, s q + d] + bias                  a convolution
     Mapping    K'[p, q] = sum_u sum_v L[p, u] L[q, v] K[u, v]                     pooling
     Diagonal   K'       = scale sum_p K[p, p]                                     flatten
 
@@ -86,7 +86,7 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Windows:
+class RowWindows:
     """A convolution: the sum over the taps that both positions read at once."""
 
     target: int
@@ -114,7 +114,7 @@ class Diagonal:
     scale: float
 
 
-Operation = Overlap | Windows | Mapping | Diagonal
+Operation = Overlap | RowWindows | Mapping | Diagonal
 
 
 @dataclass

@@ -429,7 +429,10 @@ def _positions_mapped(
             image = image[:, :, 0]
         if axes == 0:
             image = image[:, :, 0, 0]
-        return call(image).reshape(len(image), 1, *size)
+        moved = call(image)
+        if moved.numel() != len(image) * size[0] * size[1]:
+            raise NotApplicableError("an operation joins or drops examples")
+        return moved.reshape(len(image), 1, *size)
 
     if value.positions == 1 and size == (1, 1):
         return replace(value, dims=dims)

@@ -30,9 +30,9 @@ from dualview.path_kernel.fast.row_program import (
     Mapping,
     Overlap,
     RowProgram,
+    RowWindows,
     Schedule,
     Summand,
-    Windows,
     pitch,
     schedule,
 )
@@ -263,7 +263,7 @@ class _Batch:
         places = table[positions]
         return taken, np.where(places == NONE, len(read) - 1, places - low * it.size[1])
 
-    def windows(self, it: Windows, entry: Entry) -> None:
+    def windows(self, it: RowWindows, entry: Entry) -> None:
         """A convolution, by shifts of whole lines where its stride and padding allow it."""
         target, source = self.program.planes[it.target], self.program.planes[it.source]
         positions, at_out = self._out(it.target, entry)
@@ -374,7 +374,7 @@ class _Batch:
 
 _MAKERS: dict[type, Any] = {
     Overlap: _Batch.overlap,
-    Windows: _Batch.windows,
+    RowWindows: _Batch.windows,
     Mapping: _Batch.mapping,
     Diagonal: _Batch.diagonal,
 }
