@@ -2,9 +2,9 @@
 
 The library `onnx` loads the file, writes its functions out, brings its operations to one version,
 infers shapes and computes what is constant; the tables of this folder turn each operation that is
-left into a layer or a function of PyTorch. onnx2torch 1.5.15 and onnx2pytorch 0.5.3 were tried
-first: neither knows the versions of operations that PyTorch's exporter writes today, and both
-import torchvision.
+left into a layer or a function of PyTorch. onnx2torch 1.5.15 was tried first: it does not know the
+versions of operations that PyTorch's exporter writes today, and imports torchvision, as
+onnx2pytorch does.
 """
 
 from __future__ import annotations
