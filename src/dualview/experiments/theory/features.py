@@ -106,7 +106,7 @@ STATEMENTS = (
     Statement(
         name="exchanged",
         section="6",
-        title="the same, channels and positions exchanged",
+        title="the same, channels become positions",
         text="A network that exchanges channels and positions between two layers.",
         source="derived",
         left="mean over draws of dv.npk_features",
