@@ -17,6 +17,7 @@ import numpy as np
 
 from dualview.path_kernel.fast.offset_program import STORE, SUM
 from dualview.path_kernel.fast.simd_block import (
+    BY_BYTES,
     LANES,
     PAIRS,
     ROWS,
@@ -202,8 +203,17 @@ def _gated(value, ga, i, gb, j, words, scale):
 
 
 @inlined
-def _overlap(ga, i, gb, j, words):
-    """The channels on in both."""
+def _overlap_at_once(ga, i, gb, j, words):
+    """The channels on in both, where a sum of tallies holds them all."""
+    count = overlap_of(rows(ga, i), lanes(gb, j))
+    for k in range(1, words):
+        count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
+    return to_float(count)
+
+
+@inlined
+def _overlap_by_tallies(ga, i, gb, j, words):
+    """The channels on in both, counted every `TALLIES` words."""
     count = overlap_of(rows(ga, i), lanes(gb, j))
     for k in range(1, min(words, TALLIES)):
         count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
@@ -214,6 +224,10 @@ def _overlap(ga, i, gb, j, words):
             count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
         total = total + to_float(counted(count))
     return total
+
+
+# One loop where one will do: the second costs registers, and twice the time.
+_overlap = _overlap_by_tallies if BY_BYTES else _overlap_at_once
 
 
 @inlined

@@ -77,8 +77,9 @@ _WIDE = "avx512f" in _FEATURES
 """Whether there are 32 registers of 512 bits, and not 16 or 32 smaller ones."""
 
 ROWS, LANES = (4, 16) if _WIDE else (4, 8) if "avx2" in _FEATURES else (2, 8)
-_BY_BYTES = "avx512vpopcntdq" not in _FEATURES and ("avx512bw" if _WIDE else "avx2") in _FEATURES
-TALLIES = 31 if _BY_BYTES else 1 << 24
+BY_BYTES = "avx512vpopcntdq" not in _FEATURES and ("avx512bw" if _WIDE else "avx2") in _FEATURES
+"""Whether bits are counted by tables of half a byte."""
+TALLIES = 31 if BY_BYTES else 1 << 24
 """How many tallies may be added up: a byte holds 31 times 8."""
 
 PAIRS = ROWS * LANES
@@ -296,7 +297,7 @@ def _emit_overlap(builder: Any, kind: BlockType, x: Any, y: Any) -> Any:
     if kind.floating:
         return _emit_product(builder, kind, x, y)
     both = builder.and_(x, y)
-    if _BY_BYTES:
+    if BY_BYTES:
         return _bits_of_bytes(builder, both)
     vector = _vector(_I32)
     return builder.call(_declared(builder, f"llvm.ctpop.v{LANES}i32", vector, [vector]), [both])
@@ -345,7 +346,7 @@ def _sum_of_bytes(builder: Any, word: Any) -> Any:
 @intrinsic
 def counted(typing_context, block):
     def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
-        if block.floating or not _BY_BYTES:
+        if block.floating or not BY_BYTES:
             return args[0]
         return _join(builder, [_sum_of_bytes(builder, v) for v in _split(builder, args[0])])
 
