@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from image_networks import SIZE, resnet18, resnet50
@@ -29,6 +30,7 @@ from measurement import Measurement, parser_of, report, resident
 from torch import Tensor, nn
 
 import dualview as dv
+from dualview.conversion.promises import Kind
 from dualview.errors import DualviewError
 
 TIMEOUT = 150
@@ -58,11 +60,11 @@ def image(examples: int = 1) -> Tensor:
     return torch.randn(examples, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
 
 
-def taken_apart(model: Callable[[], nn.Module], kind: str) -> dv.GatedNetwork:
+def taken_apart(model: Callable[[], nn.Module], kind: Kind) -> dv.GatedNetwork:
     """A network with hard gates, drawn from a fixed seed; libraries have loaded their code."""
     torch.manual_seed(0)
-    options = {} if kind == "dnn" else {"gate": "hard", "seed": 0}
-    net = dv.disentangle(model().eval(), kind, **options).eval()  # type: ignore[arg-type]
+    options: dict[str, Any] = {} if kind == "dnn" else {"gate": "hard", "seed": 0}
+    net = dv.disentangle(model().eval(), kind, **options).eval()
     with torch.no_grad():
         net(image())
     small = image()[:, :, :32, :32]
@@ -130,10 +132,10 @@ def chain(layers: int) -> nn.Sequential:
     return nn.Sequential(*parts, nn.Linear(2, 1))
 
 
-def conversion(layers: int, kind: str) -> Task:
+def conversion(layers: int, kind: Kind) -> Task:
     model = chain(layers)
-    dv.disentangle(chain(2), kind, seed=0)  # type: ignore[arg-type]
-    return lambda: dv.disentangle(model, kind, seed=0)  # type: ignore[arg-type]
+    dv.disentangle(chain(2), kind, seed=0)
+    return lambda: dv.disentangle(model, kind, seed=0)
 
 
 class Residual(nn.Module):

@@ -100,7 +100,7 @@ def make(factory: Factory, where: str, given: Mapping[str, Any]) -> nn.Module:
             )
     try:
         model = factory(**{name: value for name, value in given.items() if name in taken})
-    except Exception as error:
+    except Exception as error:  # whatever the user's code raises
         raise ArchitectureError(
             f"{where}: expected a network, got {type(error).__name__}: {error}. Repair: mend the "
             f"factory; --debug shows where it was"

@@ -19,7 +19,7 @@ from dualview.experiments.run_folders import LEFT_NETWORK
 from dualview.files.user_code import own_name
 from dualview.training import TrainSettings, Watcher, on_this_machine
 from dualview.training.distil_settings import DistilSettings
-from dualview.training.distillation import distil
+from dualview.training.distillation import DistilKind, distil
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ class Distilling:
 
     model: str
     weights: Path
-    kind: str = "dlgn"
+    kind: DistilKind = "dlgn"
     hard: bool = True
     teaching: DistilSettings = field(default_factory=DistilSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
@@ -117,7 +117,7 @@ def _perform(
     found = distil(
         model,
         data,
-        settings.kind,  # type: ignore[arg-type]  # which it checks
+        settings.kind,
         folder=where,
         settings=training,
         teaching=settings.teaching,

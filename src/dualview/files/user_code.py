@@ -65,7 +65,7 @@ def imported(place: str, wanted: str, error: type[DualviewError]) -> ModuleType:
         sys.path.insert(0, folder)
     try:
         return _from_file(Path(place)) if is_file else importlib.import_module(place)
-    except Exception as raised:
+    except Exception as raised:  # whatever the user's code raises while it is imported
         raise error(
             f"{place}: expected a Python file or module with {wanted}, got "
             f"{type(raised).__name__}: {raised}"

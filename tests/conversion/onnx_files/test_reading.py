@@ -398,3 +398,17 @@ def test_tokens_are_looked_up():
     network = dv.from_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]))
     tokens = torch.randint(0, 7, (3, 4))
     torch.testing.assert_close(network(tokens), torch.from_numpy(table)[tokens])
+
+
+def test_a_table_of_whole_numbers_is_refused():
+    shape = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "t"], ["y"], name="the_node")],
+        "whole numbers",
+        [shape("t", TensorProto.INT64, [1, 4])],
+        [shape("y", TensorProto.INT64, None)],
+        [numpy_helper.from_array(np.arange(21).reshape(7, 3), "table")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    with pytest.raises(UnsupportedOperationError, match=r"the_node.*looks up whole numbers"):
+        dv.from_onnx(model)

@@ -70,8 +70,9 @@ class _Run:
             self._keep(node, self._fresh(node))
         elif node.op == "call_function" and self._reads_constants_alone(node):
             args, kwargs = fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
+            assert callable(node.target)  # of a call_function
             with torch.no_grad():
-                self._keep(node, node.target(*args, **kwargs))  # type: ignore[operator]
+                self._keep(node, node.target(*args, **kwargs))
         else:
             self._reads(node)
 

@@ -52,8 +52,9 @@ class Builder:
 
     def parameter(self, value: Tensor) -> nn.Parameter | Tensor:
         """The parameter that a weight of the file is."""
-        if not value.is_floating_point():
-            return value
+        return self._parameter_of(value) if value.is_floating_point() else value
+
+    def _parameter_of(self, value: Tensor) -> nn.Parameter:
         if id(value) not in self._parameters:
             self._kept.append(value)
             self._parameters[id(value)] = nn.Parameter(value)
@@ -65,7 +66,7 @@ class Builder:
             self._kept.append(value)
             name = self._free(self._weights.get(key, "constant"))
             if key in self._weights and value.is_floating_point():
-                self.root.register_parameter(name, self.parameter(value))  # type: ignore[arg-type]
+                self.root.register_parameter(name, self._parameter_of(value))
             else:
                 self.root.register_buffer(name, value)
             self._constants[key] = name

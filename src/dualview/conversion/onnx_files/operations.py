@@ -231,9 +231,12 @@ def _gather(call: OnnxCall) -> Any:
     if isinstance(table, Tensor) and isinstance(index, fx.Node) and axis == 0:
         if table.dim() != 2:
             raise call.refused("it looks up values in a table that is no matrix")
+        weight = call.parameter(0)
+        if not isinstance(weight, nn.Parameter):
+            raise call.refused("it looks up whole numbers, which no layer does")
         rows, width = table.shape
         embedding = nn.Embedding(rows, width, device="meta")
-        embedding.weight = call.parameter(0)  # type: ignore[assignment]
+        embedding.weight = weight
         return call.layer(embedding, index)
     found = call.constant(1)
     if found.dim() == 0:
