@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
     "its mind as much as the explanation says? Path contributions beside other methods.",
     source="none; softened paths are the excitation pullbacks of arXiv 2507.22832, the measures "
     "those of arXiv 1806.07421 and 1711.06104",
-    duration="digits: 8 minutes",
+    duration="digits: 7 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.explanations.plan"),
     tables=tables.tables,
