@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
     "parts say? Beside similarity of gradients and TRAK.",
     source="none; the score is that of arXiv 2303.14186 (TRAK), the kernel machine that of "
     "arXiv 2006.10529",
-    duration="digits: 10 minutes",
+    duration="digits: 4 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.datamodels.plan"),
     tables=tables.tables,
