@@ -27,7 +27,6 @@ from tests.cases import (
 )
 from tests.path_kernel.second_moments import second_moments
 
-
 NETWORKS = {
     "fc": (lambda: small_architecture("fc"), SMALL["fc"][1]),
     "gconv": (lambda: small_architecture("gconv"), SMALL["gconv"][1]),
