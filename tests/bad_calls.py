@@ -156,6 +156,7 @@ def _batches(**options: Any) -> Any:
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
     *("Distilled", "FinishedRun", "TrainedNetwork", "GateCrossings", "PartitionSlice"),
+    "ExplanationScores",
     *("Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
@@ -339,6 +340,10 @@ GOOD_IN: dict[str, Maker] = {
     "ensemble_contributions.x": lambda _: torch.ones(1, 4, 4),
     "input_contributions.x": lambda _: X[0],
     "layer_contributions.x": lambda _: X[0],
+    "evaluate_explanations.methods": lambda _: ["random"],
+    "evaluate_explanations.model": lambda _: None,
+    "evaluate_explanations.steps": lambda _: 2,
+    "evaluate_explanations.sets": lambda _: 3,
     "top_paths.x": lambda _: X[0],
     "top_paths.k": lambda _: 2,
     "PathSearch.top.k": lambda _: 2,

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
+    from dualview.path_attribution.faithfulness.evaluation import (
+        ExplanationScores,
+        evaluate_explanations,
+    )
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
@@ -56,6 +60,7 @@ __all__ = [
     "Distilled",
     "DualviewError",
     "DualviewWarning",
+    "ExplanationScores",
     "FilterSpectra",
     "Gate",
     "GateCrossings",
@@ -74,6 +79,7 @@ __all__ = [
     "distil",
     "empirical_ntk",
     "ensemble_contributions",
+    "evaluate_explanations",
     "expected_ntk",
     "explain_page",
     "explorer_page",
@@ -123,6 +129,8 @@ _ROOMS = {
     "layer_contributions": "path_attribution.contributions",
     "input_contributions": "path_attribution.contributions",
     "ensemble_contributions": "path_attribution.ensemble",
+    "evaluate_explanations": "path_attribution.faithfulness.evaluation",
+    "ExplanationScores": "path_attribution.faithfulness.evaluation",
     "kernel_attribution": "path_kernel.attribution",
     "explain_page": "explorer.writing",
     "explorer_page": "explorer.writing",

@@ -16,6 +16,7 @@ from unittest import mock
 from dualview.datasets import Dataset, Split, load
 from dualview.errors import DualviewWarning
 from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.records import RunRecord
@@ -56,12 +57,13 @@ def tiny_reproduce(name: str, folder: Path, **changes: object) -> list[RunRecord
 
 @contextmanager
 def smaller() -> Iterator[None]:
-    """What a request cannot make smaller: the number of gate orders, of stages, of points."""
+    """What a request cannot make smaller: the number of gate orders, stages, points, examples."""
     kernel = replace(gate_learning.SMALL_PRESET.kernel, n_train=60, n_test=40)
     recipe = replace(gate_learning.SMALL_PRESET, stages=2, kernel=kernel)
     with (
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
+        mock.patch.object(explanations, "EXAMPLES", 2),
     ):
         yield
 

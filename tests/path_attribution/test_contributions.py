@@ -215,3 +215,20 @@ def test_short_texts():
     assert said.startswith(f"LayerContributions(output 0: {layer.total:.6g} = ")
     assert "\n" not in said
     assert repr(parts).startswith(f"InputContributions(output 0: {parts.total:.6g} = ")
+
+
+def test_the_difference_of_two_outputs():
+    net, x = gated(small_architecture("vconv"), kind="dlgn", seed=0), small_input("vconv", 1)
+    both = [input_contributions(net, x, output) for output in (1, 0)]
+    found = input_contributions(net, x, 1, against=0)
+    assert found.coordinates == pytest.approx(both[0].coordinates - both[1].coordinates, abs=1e-12)
+    assert found.total == pytest.approx(both[0].total - both[1].total, abs=1e-12)
+    layers = [layer_contributions(net, x, output, 1) for output in (1, 0)]
+    layer = layer_contributions(net, x, 1, 1, against=0)
+    assert layer.units == pytest.approx(layers[0].units - layers[1].units, abs=1e-12)
+    _assert_sum([layer.through, layer.skips, layer.biases], layer.total, found.total)
+    assert "output 1 - output 0" in repr(layer)
+    with pytest.raises(PathKernelError, match="against: expected another output than 1"):
+        input_contributions(net, x, 1, against=1)
+    with pytest.raises(PathKernelError, match="against: expected a whole number"):
+        layer_contributions(net, x, 1, 1, against=99)

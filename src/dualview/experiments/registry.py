@@ -21,6 +21,7 @@ FOLDERS = (
     "shallow",
     "spectrum",
     "distillation",
+    "explanations",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

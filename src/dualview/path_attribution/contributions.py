@@ -8,19 +8,21 @@ skips around it and biases after it. No path is listed, so any operation will do
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.arguments import require, whole
+from dualview.arguments import number, optional, require, whole
+from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
 from dualview.path_attribution.example import checked_output, one_example
+from dualview.path_attribution.softening import softened
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,7 @@ class LayerContributions:
         biases: the sum over all paths from biases that bypass it: those of later layers, and
             earlier ones that go by a skip.
         total: the output itself: the sum of `units`, `skips` and `biases`, to rounding.
+        against: the output that was subtracted, if any: all parts are then of the difference.
     """
 
     output: int
@@ -45,6 +48,7 @@ class LayerContributions:
     skips: float
     biases: float
     total: float
+    against: int | None = None
 
     @property
     def through(self) -> float:
@@ -65,7 +69,7 @@ class LayerContributions:
 
     def __repr__(self) -> str:
         return (
-            f"LayerContributions(output {self.output}: {self.total:.6g} = {self.through:.6g} by "
+            f"LayerContributions({_asked(self)}: {self.total:.6g} = {self.through:.6g} by "
             f"the units {self.units.shape} of layer {self.layer} + {self.skips:.6g} by skips + "
             f"{self.biases:.6g} from biases)"
         )
@@ -80,13 +84,16 @@ class InputContributions:
         coordinates: the input's shape: the sum over all paths from each coordinate.
         biases: layer's name -> the sum over all paths that begin at its biases (at batch norm's
             shift, at an added constant).
-        total: the output itself: the sum of all, to rounding.
+        total: the output itself: the sum of all, to rounding. Of softened gates, what the output
+            is under them.
+        against: the output that was subtracted, if any: all parts are then of the difference.
     """
 
     output: int
     coordinates: np.ndarray
     biases: Mapping[str, float]
     total: float
+    against: int | None = None
 
     @property
     def from_input(self) -> float:
@@ -100,10 +107,16 @@ class InputContributions:
 
     def __repr__(self) -> str:
         return (
-            f"InputContributions(output {self.output}: {self.total:.6g} = {self.from_input:.6g} "
+            f"InputContributions({_asked(self)}: {self.total:.6g} = {self.from_input:.6g} "
             f"from the input {self.coordinates.shape} + {self.from_biases:.6g} from the biases of "
             f"{len(self.biases)} layers)"
         )
+
+
+def _asked(parts: LayerContributions | InputContributions) -> str:
+    """What was taken apart, in words."""
+    other = "" if parts.against is None else f" - output {parts.against}"
+    return f"output {parts.output}{other}"
 
 
 def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,7 +124,7 @@ def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layer_contributions(
-    net: GatedNetwork, x: Tensor, output: int, layer: int
+    net: GatedNetwork, x: Tensor, output: int, layer: int, *, against: int | None = None
 ) -> LayerContributions:
     """What each unit of one gated layer adds to an output: activation * gradient, gates fixed.
 
@@ -120,12 +133,13 @@ def layer_contributions(
         x: one example, (1, ...) or (...).
         output: flat position in the network's output: the class.
         layer: number of the gated layer, from 0; negative ones count from the last.
+        against: another output, to be subtracted: what decides between two classes.
 
     Returns:
         The units' contributions and what bypasses the layer; in float64 they sum to the output.
 
     Raises:
-        PathKernelError: `layer` or `output` is out of range, or x is not one example.
+        PathKernelError: `layer` or an output is out of range, or x is not one example.
 
     Source: arXiv 2006.10529, section 2: the output is linear in path space.
 
@@ -140,10 +154,10 @@ def layer_contributions(
     number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
-    entry = checked_output(output, run.result.shape)
+    asked = _Target.of(output, against, run.result)
     value, units, skips, biases = run.kept[node], torch.zeros_like(run.kept[node]), 0.0, 0.0
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(unit(run.result, entry), barrier=[node]):
+        for at, gradient in run.pull_back(asked.cotangent, barrier=[node]):
             if at is node:
                 units = value * gradient
             elif at is run.first:
@@ -151,17 +165,25 @@ def layer_contributions(
             else:
                 biases += run.added(at, gradient) or 0.0
     return LayerContributions(
-        output=entry,
+        output=asked.output,
         layer=number,
         name=f"gate_{number + 1}",
         units=units[0].numpy(),
         skips=skips,
         biases=biases,
-        total=float(run.result.reshape(-1)[entry]),
+        total=asked.value,
+        against=asked.against,
     )
 
 
-def input_contributions(net: GatedNetwork, x: Tensor, output: int) -> InputContributions:
+def input_contributions(
+    net: GatedNetwork,
+    x: Tensor,
+    output: int,
+    *,
+    against: int | None = None,
+    soften: float | None = None,
+) -> InputContributions:
     """What each input coordinate and each layer's biases add to an output, gates fixed.
 
     It is the input times the gates-fixed gradient. Where the weights network reads ones, the
@@ -171,14 +193,19 @@ def input_contributions(net: GatedNetwork, x: Tensor, output: int) -> InputContr
         net: a gated network; its own gates, in evaluation mode.
         x: one example, (1, ...) or (...).
         output: flat position in the network's output: the class.
+        against: another output, to be subtracted: what decides between two classes.
+        soften: steepness beta of gates sigmoid(beta * q) that take the place of steps 1{q > 0}, in
+            units of 1 / pre-activation; the pre-activations q stay those of the network itself.
+            Paths that are nearly open then count, too. Default: the network's own gates.
 
     Returns:
-        The contributions; in float64 they sum to the output.
+        The contributions; in float64 they sum to the output (under softened gates, to `total`).
 
     Raises:
-        PathKernelError: `output` is out of range, or x is not one example.
+        PathKernelError: an output is out of range, x is not one example, or gates to be softened
+            are no steps.
 
-    Source: arXiv 2006.10529, section 2.
+    Source: arXiv 2006.10529, section 2; softened, the excitation pullbacks of arXiv 2507.22832.
 
     >>> import dualview as dv
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -187,26 +214,59 @@ def input_contributions(net: GatedNetwork, x: Tensor, output: int) -> InputContr
     >>> sorted(parts.biases), abs(parts.from_input + parts.from_biases - parts.total) < 1e-12
     (['0', '2'], True)
     """
+    beta = require("soften", soften, optional(number(above=0)), PathKernelError)
+    if beta is not None:
+        net = softened(require("net", net, gated, PathKernelError), beta)
     example = one_example(net, x, in_place=True)
     first = example.input_node
     run = affine_pass(example, keep=[first])
-    entry = checked_output(output, run.result.shape)
+    asked = _Target.of(output, against, run.result)
     coordinates, found = torch.zeros_like(run.kept[first]), []
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(unit(run.result, entry)):
+        for at, gradient in run.pull_back(asked.cotangent):
             if at is first:
                 coordinates = run.kept[first] * gradient
             elif (part := run.added(at, gradient)) is not None:
                 found.append((str(at.target) if at.op == "call_module" else at.name, part))
-    biases: dict[str, float] = {}
-    for name, part in reversed(found):
-        biases[name] = biases.get(name, 0.0) + part
     return InputContributions(
-        output=entry,
+        output=asked.output,
         coordinates=coordinates[0].numpy(),
-        biases=biases,
-        total=float(run.result.reshape(-1)[entry]),
+        biases=_by_name(reversed(found)),
+        total=asked.value,
+        against=asked.against,
     )
+
+
+def _by_name(parts: Iterable[tuple[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for name, part in parts:
+        found[name] = found.get(name, 0.0) + part
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """One output, or one minus another: its cotangent in the network's result, and its value."""
+
+    output: int
+    against: int | None
+    cotangent: Tensor
+    value: float
+
+    @classmethod
+    def of(cls, output: int, against: int | None, result: Tensor) -> _Target:
+        entry = checked_output(output, result.shape)
+        cotangent, value = unit(result, entry), float(result.reshape(-1)[entry])
+        if against is None:
+            return cls(entry, None, cotangent, value)
+        other = checked_output(against, result.shape, "against")
+        if other == entry:
+            raise PathKernelError(
+                f"against: expected another output than {entry}, got the same. Repair: "
+                f"against=None, for the output itself"
+            )
+        value -= float(result.reshape(-1)[other])
+        return cls(entry, other, cotangent - unit(result, other), value)
 
 
 def _checked_layer(layer: int, count: int) -> int:

@@ -158,8 +158,8 @@ def refuse_batch_statistics(network: fx.GraphModule) -> None:
             )
 
 
-def checked_output(output: int, shape: Sequence[int]) -> int:
-    """`output` as an int, if it is a flat position in outputs of `shape` (1, ...).
+def checked_output(output: int, shape: Sequence[int], name: str = "output") -> int:
+    """The argument called `name` as an int, if it is a flat position in outputs (1, ...).
 
     Raises:
         PathKernelError: otherwise.
@@ -174,7 +174,7 @@ def checked_output(output: int, shape: Sequence[int]) -> int:
             raise UnfitError(f"{unfit.expected} ({of})") from None
         return found
 
-    entry: int = require("output", output, check, PathKernelError)
+    entry: int = require(name, output, check, PathKernelError)
     return entry
 
 
