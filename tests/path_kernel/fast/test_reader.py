@@ -45,8 +45,10 @@ def assert_same(model, x, kind="dgn", *, ntk=True, **options):
         assert relative_error(dv.expected_ntk(net, x).double(), exact_ntk) < 1e-5
 
 
-@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
-@pytest.mark.parametrize("weights_input", ["data", "ones"])
+@pytest.mark.parametrize(
+    ("name", "weights_input"),
+    [(n, w) for n in DLGN_ARCHITECTURES for w in ("data", "ones")] + [("resnet110", "data")],
+)
 def test_architectures(name, weights_input):
     batch_norm = name.startswith("resnet")
     model, x = small_architecture(name, batch_norm), small_input(name, 3)
