@@ -151,7 +151,8 @@ FUNCTIONS = {
     "double": lambda x: x.double(),
     "to": lambda x: x.to(torch.float64),
 }
-ELSEWHERE = {"ones", "spread", "embedding", "convolution", "group centred", "layer norm"}
+ELSEWHERE = {"ones", "spread", "embedding", "convolution", "group centred"}
+ELSEWHERE |= {"marked", "replayed layer norm"}
 """Conversion's own, and what other tests here try."""
 
 FIXED = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
