@@ -15,6 +15,7 @@ from unittest import mock
 
 from dualview.datasets import Dataset, Split, load
 from dualview.errors import DualviewWarning
+from dualview.experiments.datamodels import plan as datamodels
 from dualview.experiments.experiment import Experiment, Machine, Request
 from dualview.experiments.experiment_report import write_outputs
 from dualview.experiments.explanations import plan as explanations
@@ -65,6 +66,7 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
     ):
         yield
 

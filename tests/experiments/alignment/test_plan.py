@@ -22,7 +22,7 @@ from dualview.experiments.alignment.class_pair import class_pair, first_of_each
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.experiments.alignment.measure import build_network, hard_npk
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import MODEL, SettingsError, Unwatched
 from tests.experiments.small import exact
 from tests.training.tiny import tiny_data

@@ -27,9 +27,10 @@ from dualview.experiments.gate_learning.jobs import (
     stage_jobs,
     weights_network,
 )
-from dualview.experiments.jobs import Job, run_jobs
+from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, drawn, load_trained, unnormalised
 from dualview.experiments.records import RunRecord
+from dualview.experiments.running import run_jobs
 from dualview.training import MODEL, TrainSettings, train
 from tests.experiments.regimes.test_jobs import StopAt
 from tests.experiments.small import exact, parameters

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.jobs import Job, Silent, run_jobs
+from dualview.experiments.jobs import Job, Silent
 from dualview.experiments.npk_paper import (
     FrozenGates,
     RegimeSetting,
@@ -33,6 +33,7 @@ from dualview.experiments.progress import TerminalProgress
 from dualview.experiments.published import REGIMES
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.jobs import network_of, regime_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import CHECKPOINT, METRICS, MODEL, TrainSettings, Unwatched
 from tests.experiments.small import exact, parameters
 from tests.training.tiny import tiny_data
