@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ExplanationScores,
         evaluate_explanations,
     )
+    from dualview.path_attribution.path_norm import path_norm
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
@@ -99,6 +100,7 @@ __all__ = [
     "ntk_variance",
     "partition_slice",
     "path_features",
+    "path_norm",
     "path_values",
     "primal_filters",
     "top_paths",
@@ -124,6 +126,7 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "path_norm": "path_attribution.path_norm",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",
