@@ -156,7 +156,8 @@ def _batches(**options: Any) -> Any:
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
     *("Distilled", "FinishedRun", "TrainedNetwork", "GateCrossings", "PartitionSlice"),
-    *("Job", "RunRecord", "Table", "Variant"),
+    "ExplanationScores",
+    *("ExpectedJob", "Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
 
@@ -172,7 +173,7 @@ PLAIN = {
 """A mark of whatever a forward computes; exceptions and protocols."""
 
 ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
-ENGINE |= {"summary_table", "comparison_figures"}
+ENGINE |= {"summary_table", "comparison_figures", "outlook_table"}
 """What an experiment of one's own is made of: called by its plan with what `reproduce` checked."""
 
 DRAWN = {"filter_grid", "spectrum_grid", "spectrum_curves", "kernel_map", "gate_maps"}
@@ -339,6 +340,12 @@ GOOD_IN: dict[str, Maker] = {
     "ensemble_contributions.x": lambda _: torch.ones(1, 4, 4),
     "input_contributions.x": lambda _: X[0],
     "layer_contributions.x": lambda _: X[0],
+    "path_norm.x": lambda _: X[0],
+    "rescaled.sweeps": lambda _: 2,
+    "evaluate_explanations.methods": lambda _: ["random"],
+    "evaluate_explanations.model": lambda _: None,
+    "evaluate_explanations.steps": lambda _: 2,
+    "evaluate_explanations.sets": lambda _: 3,
     "top_paths.x": lambda _: X[0],
     "top_paths.k": lambda _: 2,
     "PathSearch.top.k": lambda _: 2,
@@ -409,6 +416,17 @@ GOOD_IN: dict[str, Maker] = {
     ),
     "compare.data": lambda _: _data(),
     "reproduce.data": lambda _: _data(),
+    "plan_comparison.settings": lambda _: ComparisonSettings(
+        kinds=("dlgn",), seeds=1, width=4, training=one_epoch()
+    ),
+    "plan_comparison.data": lambda _: _data(),
+    "plan_experiment.data": lambda _: _data(),
+    "outlook.budget": lambda _: 0.0,
+    "outlook.jobs": lambda _: experiments.plan_comparison(
+        ComparisonSettings(kinds=("dnn",), seeds=1, width=4, training=one_epoch()),
+        Path("runs"),
+        data=_data(),
+    ),
     "build.width": lambda _: 4,
     "fc.width": lambda _: 4,
     "fc.depth": lambda _: 3,

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from dualview.explorer.writing import explain_page, explorer_page
     from dualview.path_attribution.contributions import input_contributions, layer_contributions
     from dualview.path_attribution.ensemble import ensemble_contributions
+    from dualview.path_attribution.faithfulness.evaluation import (
+        ExplanationScores,
+        evaluate_explanations,
+    )
+    from dualview.path_attribution.path_norm import path_norm
+    from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
@@ -56,6 +62,7 @@ __all__ = [
     "Distilled",
     "DualviewError",
     "DualviewWarning",
+    "ExplanationScores",
     "FilterSpectra",
     "Gate",
     "GateCrossings",
@@ -74,6 +81,7 @@ __all__ = [
     "distil",
     "empirical_ntk",
     "ensemble_contributions",
+    "evaluate_explanations",
     "expected_ntk",
     "explain_page",
     "explorer_page",
@@ -93,8 +101,10 @@ __all__ = [
     "ntk_variance",
     "partition_slice",
     "path_features",
+    "path_norm",
     "path_values",
     "primal_filters",
+    "rescaled",
     "top_paths",
 ]
 
@@ -118,11 +128,15 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "path_norm": "path_attribution.path_norm",
+    "rescaled": "path_attribution.rescaling",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",
     "input_contributions": "path_attribution.contributions",
     "ensemble_contributions": "path_attribution.ensemble",
+    "evaluate_explanations": "path_attribution.faithfulness.evaluation",
+    "ExplanationScores": "path_attribution.faithfulness.evaluation",
     "kernel_attribution": "path_kernel.attribution",
     "explain_page": "explorer.writing",
     "explorer_page": "explorer.writing",

@@ -15,7 +15,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
-from dualview.cli import compare, demo, distil, explain, explore, kernel, reproduce, results, theory
+from dualview.cli import (
+    compare,
+    demo,
+    distil,
+    evaluate,
+    explain,
+    explore,
+    kernel,
+    reproduce,
+    results,
+    theory,
+)
 from dualview.cli.parser import WRONG_USE, Parser, die
 from dualview.errors import DualviewError, DualviewWarning
 from dualview.training import SettingsError
@@ -57,6 +68,7 @@ COMMANDS = tuple(
         distil,
         explore,
         explain,
+        evaluate,
         reproduce,
         results,
         kernel,

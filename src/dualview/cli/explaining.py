@@ -22,22 +22,7 @@ SLOW_PAGE_BYTES = 15e6
 
 def add_run_options(parser: Any, out: str) -> None:
     """The run, its model and data, the kernel machine, and the page."""
-    parser.add_argument(
-        "run_folder",
-        metavar="RUN",
-        type=str,
-        help="the folder of one finished run, as in demo/dlgn-seed0, or one that save_pretrained "
-        "or train wrote",
-    )
-    parser.add_argument(
-        "--model",
-        metavar="WHERE",
-        type=str | None,
-        help="of a network of your own, what made its model: module:Class, ./mine.py:Class or a "
-        "factory, called with those of num_classes and input_shape that it takes; files never "
-        "bring code",
-    )
-    add_data_options(parser)
+    add_network_options(parser)
     group = parser.add_argument_group("page")
     group.add_argument("--out", metavar="FILE", type=str, default=out, help="the page")
     group.add_argument(
@@ -56,6 +41,26 @@ def add_run_options(parser: Any, out: str) -> None:
         help="gates of the kernel machine: as the network applies them, or 1{q > 0}, which is much "
         "faster in convolutional networks (default: model for dense networks, else hard)",
     )
+
+
+def add_network_options(parser: Any) -> None:
+    """The run, its model and data."""
+    parser.add_argument(
+        "run_folder",
+        metavar="RUN",
+        type=str,
+        help="the folder of one finished run, as in demo/dlgn-seed0, or one that save_pretrained "
+        "or train wrote",
+    )
+    parser.add_argument(
+        "--model",
+        metavar="WHERE",
+        type=str | None,
+        help="of a network of your own, what made its model: module:Class, ./mine.py:Class or a "
+        "factory, called with those of num_classes and input_shape that it takes; files never "
+        "bring code",
+    )
+    add_data_options(parser)
 
 
 def load_network(options: Any) -> TrainedNetwork:

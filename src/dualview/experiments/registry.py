@@ -21,6 +21,8 @@ FOLDERS = (
     "shallow",
     "spectrum",
     "distillation",
+    "explanations",
+    "datamodels",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.normal_form import normal_call
+from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
 from dualview.path_attribution.weight_rules import convolution, dense
@@ -174,12 +174,12 @@ def pool(node: fx.Node, builder: ProgramBuilder) -> int:
             result: Tensor = target(images, *rest, **options)
             return result
 
-    gather = _on_unit_images(function, shape[2:], shape[0] * shape[1])
+    gather = on_unit_images(function, shape[2:], shape[0] * shape[1])
     part = Part(builder.source(data), gather)
     return builder.add(Sum(builder.label(node), (part,)))
 
 
-def _on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> Gather:
+def on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> Gather:
     """Which positions every new position reads, and how often, the same in each of the blocks."""
     count = int(np.prod(positions))
     new = function(torch.zeros(1, 1, *positions).double()).numel()
@@ -248,7 +248,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("linear", "matmul", "einsum"), dense),
     **dict.fromkeys(("convolution", "transposed convolution"), convolution),
     "batch norm": batch_norm,
-    **dict.fromkeys(("same", "ones", "spread"), identity),
+    **dict.fromkeys((*UNCHANGED, "ones", "spread"), identity),
     "gate": gate,
     "switch": switch,
     "mul": product,

@@ -7,6 +7,7 @@
 - So they are for the networks of the field that stand for the kinds: a max or average pooled stem
   with identity skips, dense concatenation, inception, U-Net, shuffled groups; with permuted gates
   too.
+- Sums that see one plane through the same windows are made at once.
 - Neither a bound on memory that leaves one row at a time nor threads change a value; too small a
   bound is refused with what is needed.
 - Kernels that float32 loses on the way are found again by enlarging every layer.
@@ -25,7 +26,7 @@ import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.reader import are_hard
-from dualview.path_kernel.fast.row_program import mask_numbers
+from dualview.path_kernel.fast.row_program import Overlap, mask_numbers
 from dualview.path_kernel.fast.row_run import arrangement
 from dualview.path_kernel.fast.rows import pack_rows, row_plan, row_tiles
 from dualview.path_kernel.fast.simd_block import LANES
@@ -227,6 +228,19 @@ def test_memory_and_threads(pooled):
             torch.set_num_threads(threads)
         torch.testing.assert_close(pairs, whole[:, :2], rtol=1e-5, atol=0)
         torch.testing.assert_close(one, whole[:1, 1:2], rtol=1e-5, atol=0)
+
+
+def test_the_stem_is_seen_once(pooled):
+    program = row_plan(pooled, torch.randn(1, 2, 17, 16), Setting(), True).program
+    overlaps = [o for o in program.operations if isinstance(o, Overlap)]
+    of_stem = [
+        (program.planes[o.target].groups, part.window.taps)
+        for o in overlaps
+        for part in o.parts
+        if part.source == overlaps[0].target and part.window is not None
+    ]
+    # the pool's gates, and what the first block adds to them; then the 1 x 1 shortcut's rows
+    assert of_stem == [(2, 9), (1, 9)]
 
 
 def smallest(net, x):

@@ -3,8 +3,6 @@
 - A worker lost on a local cluster of two loses nothing, and so does losing all copies of the data;
   workers that fail, that do not see the store, or that are not there are told of.
 - A network that cannot be sent to other processes is refused, before any process is started.
-- Two calls at once on processes do not get into each other's way, and who finds their ports can
-  neither speak to them nor read their state.
 - How much there is to do, and how long it should take, stands in the log; how far it is, in a bar
   with the time left where somebody looks, else in the log.
 """
@@ -14,21 +12,18 @@ import re
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
-import warnings
 from concurrent.futures import CancelledError
+from datetime import timedelta
 
 import pytest
 import torch
-from distributed import Client
-from distributed.security import Security
 
 import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.gram import schedule as room
 from dualview.path_kernel.gram.store import GramStore
 from tests.path_kernel.gram.cases import BLOCK, BLOCKS, N, chunks, dense
+from tests.processes import two_workers
 
 
 @pytest.fixture
@@ -46,14 +41,7 @@ def out(tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster():
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-    ) as cluster:
+    with two_workers() as cluster:
         yield cluster
 
 
@@ -153,34 +141,6 @@ def test_network_that_cannot_travel(x, out, scheduler):
     torch.testing.assert_close(torch.from_numpy(gram), dv.npk(dense(), x, gates="hard"))
 
 
-def test_clusters_of_two_calls_share_a_machine():
-    with (
-        warnings.catch_warnings(action="error"),  # distributed warns of a port that is taken
-        room._client("processes", 1) as first,
-        room._client("processes", 1) as second,
-    ):
-        assert len({client.submit(int, "3").result() for client in (first, second)}) == 1
-
-
-def test_processes_trust_nobody_else():
-    """Who finds a port of the cluster cannot speak to it, and is shown no pages."""
-    with room._client("processes", 1) as client:
-        assert client.submit(sum, [1, 2]).result() == 3
-        cluster = client.cluster
-        assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
-        (worker,) = cluster.scheduler.workers
-        assert worker.startswith("tls://127.0.0.1:")
-        for address in (cluster.scheduler_address, worker):
-            for outsider in ({}, {"security": Security.temporary()}):
-                where = address if outsider else address.replace("tls", "tcp")
-                with pytest.raises(OSError):  # noqa: PT011  of the handshake
-                    Client(where, timeout="1s", set_as_default=False, **outsider)
-        port = cluster.scheduler.http_server.port
-        for page in ("health", "info/main/workers.html", "json/index.html"):
-            with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
-
-
 # Progress
 
 
@@ -218,9 +178,15 @@ def test_nothing_is_measured_where_nobody_reads(x, out, monkeypatch):
 
 
 def test_bar_with_time_left_on_a_terminal(x, out, monkeypatch, capsys):
+    """It is there before the first block is done."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    dv.npk_gram(dense(), x, out, block=BLOCK)
+    monkeypatch.setattr(room, "measured_seconds", lambda job: 40.0)
+    dv.npk_gram(dense(), x, out, block=BLOCK, workers=2)
     shown = capsys.readouterr().err
+    pairs = 9 * (10 - 4 / 2)
+    first = shown.replace("\r", "\n").split("\n")[1]
+    assert f"0/{BLOCKS}" in first
+    assert f"about {timedelta(seconds=40 * pairs / 2)} on 2 workers" in first
     assert f"{BLOCKS}/{BLOCKS}" in shown
     assert "Gram matrix" in shown
     dv.npk_gram(dense(1), x, out, block=BLOCK, overwrite=True, progress=False)
@@ -238,4 +204,6 @@ def test_log_elsewhere(x, out, caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", sys)  # imported by others, it is no notebook
     with caplog.at_level("INFO", logger="dualview.path_kernel"):
         dv.npk_gram(dense(), x, out, block=BLOCK)
-    assert f"Gram matrix: {BLOCKS} of {BLOCKS} blocks" in caplog.messages
+    told = [message for message in caplog.messages if message.startswith("Gram matrix: ")]
+    assert told[0] == f"Gram matrix: 1 of {BLOCKS} blocks, under a second left"
+    assert told[-1] == f"Gram matrix: {BLOCKS} of {BLOCKS} blocks"

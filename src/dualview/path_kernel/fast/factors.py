@@ -123,6 +123,24 @@ class Selected:
 
 
 @dataclass(frozen=True, eq=False)
+class Joined:
+    """The channels of several factors, one after another."""
+
+    factors: tuple[Factor, ...]
+
+    @property
+    def hard(self) -> bool:
+        """Whether all of them are."""
+        return all(factor.hard for factor in self.factors)
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """All channels."""
+        values = [factor.evaluate(inputs) for factor in self.factors]
+        n = max(len(value) for value in values)
+        return torch.cat([value.expand(n, -1, -1, -1, -1) for value in values], 2)
+
+
+@dataclass(frozen=True, eq=False)
 class Mapped:
     """The factor after a linear map of images, of one window."""
 
@@ -176,7 +194,7 @@ class Moved:
         """(n, new windows times old ones, channels, *new size)."""
         value = self.factor.evaluate(inputs)
         n, windows, c = value.shape[:3]
-        source, _ = self.map.flat()
+        source, _ = self.map.flat
         places = torch.from_numpy(np.where(source == NONE, 0, source).T.copy())  # (taps, positions)
         taps, positions = places.shape
         flat = value.expand(-1, -1, -1, *self.map.before).reshape(n, windows, c, -1)

@@ -17,23 +17,19 @@ import numpy as np
 
 from dualview.path_kernel.fast.offset_program import STORE, SUM
 from dualview.path_kernel.fast.simd_block import (
-    BY_BYTES,
     LANES,
     PAIRS,
     ROWS,
-    TALLIES,
     accumulate,
+    channels_on,
     compiled,
-    counted,
     fill,
     inlined,
     lanes,
     load,
-    overlap_of,
     rows,
     store,
     store_rows,
-    to_float,
 )
 
 # Stages, offset by offset
@@ -199,35 +195,7 @@ def _gated(value, ga, i, gb, j, words, scale):
     """`value * scale * (channels on in both)`, or `value * scale` without a mask."""
     if words == 0:
         return value * scale
-    return value * (_overlap(ga, i, gb, j, words) * scale)
-
-
-@inlined
-def _overlap_at_once(ga, i, gb, j, words):
-    """The channels on in both, where a sum of tallies holds them all."""
-    count = overlap_of(rows(ga, i), lanes(gb, j))
-    for k in range(1, words):
-        count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
-    return to_float(count)
-
-
-@inlined
-def _overlap_by_tallies(ga, i, gb, j, words):
-    """The channels on in both, counted every `TALLIES` words."""
-    count = overlap_of(rows(ga, i), lanes(gb, j))
-    for k in range(1, min(words, TALLIES)):
-        count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
-    total = to_float(counted(count))
-    for start in range(TALLIES, words, TALLIES):
-        count = overlap_of(rows(ga, i + start * ROWS), lanes(gb, j + start * LANES))
-        for k in range(start + 1, min(words, start + TALLIES)):
-            count = count + overlap_of(rows(ga, i + k * ROWS), lanes(gb, j + k * LANES))
-        total = total + to_float(counted(count))
-    return total
-
-
-# One loop where one will do: the second costs registers, and twice the time.
-_overlap = _overlap_by_tallies if BY_BYTES else _overlap_at_once
+    return value * (channels_on(ga, i, ROWS, gb, j, words) * scale)
 
 
 @inlined

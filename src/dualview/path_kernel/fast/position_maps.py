@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,6 +79,7 @@ class PositionMap:
         weights = np.concatenate([self.rows.weight, self.columns.weight], axis=None)
         return self.taps == 1 and bool(np.isin(weights, (0, 1)).all())
 
+    @cached_property
     def flat(self) -> tuple[np.ndarray, np.ndarray]:
         """Sources and weights (new positions, taps), over flat positions."""
         y, x = self.rows.source, self.columns.source

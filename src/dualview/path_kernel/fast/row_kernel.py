@@ -19,7 +19,7 @@ import numpy as np
 from dualview.path_kernel.fast.simd_block import (
     LANES,
     ROWS,
-    TALLIES,
+    channels_on,
     compiled,
     counted,
     fill,
@@ -34,7 +34,7 @@ from dualview.path_kernel.fast.simd_block import (
 
 
 @compiled
-def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, taken):
+def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, taken):
     """One summand of an `Overlap`: kernel times overlap of two masks, into the target's rows.
 
     The second example's positions `start` to `stop` are gone through in pieces, whose masks and
@@ -43,70 +43,105 @@ def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, taken):
     Arguments, in order:
         shape: (start, stop, length of a piece, copies, whether to add, windows, words of the mask,
             whether the source is a constant, size of the source's sub-planes, their groups, the
-            same of the target, numbers of a mask's window and group, first position in work, pitch
-            of the source, whether windows have weights).
+            same of the target, numbers of a mask's window and group, first position in work,
+            whether windows have weights).
         scales: scale, slope of the NTK, constants (NPK, NTK), bias (NPK, NTK).
         groups: (mask's groups, 3): group of the source, group of the target, whether it is the
             first one for its target.
         pairs: the first and the second examples.
         masks: of the first and of the second examples.
         planes: source, target.
-        lines: those of the source, or numbers of lines of `taken`, windows after windows; those of
-            the target; weights of the first example's windows, (windows, positions).
-        taken: of windows: the lines that are read, for each tap and position of the second example
-            what it reads of a line, and its weight; else empty.
+        lines: those of the source, or of the copies, windows after windows; those of the target;
+            weights of the first example's windows, (windows, positions).
+        copied: lines of the source that are copied for windows, how many numbers each makes, and
+            the stride of its runs; no lines: none is.
+        taken: what windows take: where each of the second example's windows reads a line; for each
+            of its taps and positions what is read of a line, and its weight; or runs of lines, and
+            the first run of each piece.
     """
     start, stop, piece, copies, add, windows, words, constant = shape[:8]
-    in_size, in_groups, out_size, out_groups, mask_size, offset, pitch, weighted = shape[8:16]
-    parts, live = len(groups), np.zeros(windows, np.int64)
-    one = len(taken[0]) * windows * piece  # a copy of what is taken
+    in_size, in_groups, out_size, out_groups, mask_size, offset, weighted = shape[8:15]
+    parts, live, shifts = len(groups), np.zeros(windows, np.int64), taken[0]
+    one = len(copied[0]) * copied[1]
     scratch = np.zeros(copies * one + LANES, np.float32)
-    fixed = (copies, windows, words, constant, parts * mask_size, offset, weighted)
+    fixed = (copies, words, constant, parts * mask_size, offset, weighted)
+    places = (lines[0], lines[1], lines[2], shifts)
     for b in range(len(pairs[0])):
-        for g in range(parts):
-            origin = (b * copies * in_groups + groups[g, 0]) * in_size
-            goal = (b * copies * out_groups + groups[g, 1]) * out_size
-            mask_a = (pairs[0][b] * windows * parts + g) * mask_size
-            mask_b = (pairs[1][b] * windows * parts + g) * mask_size
-            joins = 1 if add or groups[g, 2] == 0 else 0
-            there = (joins, mask_a, mask_b, goal, out_groups * out_size)
-            for low in range(start, stop, piece):
-                high = min(low + piece, stop)
+        for number in range(start // piece, (stop - 1) // piece + 1):
+            low, high = max(number * piece, start), min((number + 1) * piece, stop)
+            held = -1
+            for g in range(parts):
+                origin = (b * copies * in_groups + groups[g, 0]) * in_size
+                goal = (b * copies * out_groups + groups[g, 1]) * out_size
+                mask_a = (pairs[0][b] * windows * parts + g) * mask_size
+                mask_b = (pairs[1][b] * windows * parts + g) * mask_size
+                joins = 1 if add or groups[g, 2] == 0 else 0
+                there = (joins, mask_a, mask_b, goal, out_groups * out_size)
                 if one == 0:
-                    here = (low, high, origin, in_groups * in_size, piece)
-                    _overlap_piece(fixed, here, there, scales, masks, planes, lines, live)
+                    here = (low, high, origin, in_groups * in_size)
+                    _overlap_piece(fixed, here, there, scales, masks, planes, places, live)
                     continue
-                for copy in range(copies):
-                    begin = origin + copy * in_groups * in_size
-                    _take(planes[0], begin, pitch, taken, low, high, piece, scratch, copy * one)
-                here = (low, high, -low, one, piece)
+                if held != groups[g, 0]:
+                    held = groups[g, 0]
+                    for copy in range(copies):
+                        begin = origin + copy * in_groups * in_size
+                        part = scratch[copy * one :]
+                        if len(taken[3]):
+                            _take_runs(planes[0], begin, copied, taken, number, part)
+                        else:
+                            _take(planes[0], begin, copied, taken, number, piece, part)
+                here = (low, high, -number * piece, one)
                 seen = (scratch, planes[1])
-                _overlap_piece(fixed, here, there, scales, masks, seen, lines, live)
+                _overlap_piece(fixed, here, there, scales, masks, seen, places, live)
 
 
 @compiled
-def _take(source, origin, pitch, taken, low, high, piece, scratch, at):
-    """Columns `low` to `high` of each line, for every tap: [line, tap, position]."""
-    lines, tables, weights = taken
+def _take(source, origin, copied, taken, number, piece, scratch):
+    """A piece of each line, for every tap: [line, tap, position]."""
+    lines, at = copied[0], 0
+    tables, weights = taken[1], taken[2]
+    low = number * piece
+    count = min(piece, tables.shape[1] - low)
     for n in range(len(lines)):
-        read = source[origin + lines[n] : origin + lines[n] + pitch]
+        read = source[origin + lines[n] :]
         for v in range(len(tables)):
-            out = scratch[at : at + high - low]
-            table, weight = tables[v, low:high], weights[v, low:high]
-            for q in range(high - low):
+            out = scratch[at : at + count]
+            table, weight = tables[v, low : low + count], weights[v, low : low + count]
+            for q in range(count):
                 out[q] = weight[q] * read[table[q]]
             at += piece
 
 
 @compiled
+def _take_runs(source, origin, copied, taken, number, scratch):
+    """A piece of each line, run after run."""
+    lines, size, stride = copied
+    runs, first = taken[3], taken[4]
+    for n in range(len(lines)):
+        for r in range(first[number], first[number + 1]):
+            count = runs[r, 2]
+            at, begin = n * size + runs[r, 0], origin + lines[n] + runs[r, 1]
+            out, read = scratch[at : at + count], source[begin : begin + (count - 1) * stride + 1]
+            if stride == 1:  # written out, so that the compiler makes vectors of it
+                for k in range(count):
+                    out[k] = read[k]
+            elif stride == 2:
+                for k in range(count):
+                    out[k] = read[2 * k]
+            else:
+                for k in range(count):
+                    out[k] = read[stride * k]
+
+
+@compiled
 def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
     """Positions `low` to `high` of the second example, against all in work of the first one."""
-    copies, windows, words, constant, step, offset, weighted = fixed
-    low, high, origin, in_copy, tap = here
+    copies, words, constant, step, offset, weighted = fixed
+    low, high, origin, in_copy = here
     joins, mask_a, mask_b, goal, out_copy = there
     left, right = masks
     source, target = planes
-    at_in, at_out, weights = lines
+    at_in, at_out, weights, shifts = lines
     count, in_copy = len(at_out), in_copy if copies == 2 else 0
     scale, slope = fill(scales[0]), fill(scales[1])
     constant0, constant1 = fill(scales[2]), fill(scales[3])
@@ -126,10 +161,10 @@ def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
                     part = gathered(source, at_in, at, k)
                     more = gathered(source, at_in, at, k + in_copy)
                 elif constant:
-                    part, more = _overlap(left, i, right, j, words), fill(np.float32(0))
+                    part, more = channels_on(left, i, LANES, right, j, words), fill(np.float32(0))
                 else:
                     part, more = _seen(
-                        left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy
+                        left, i, right, j, step, words, shifts, source, at_in, at, k, in_copy
                     )
                 if weighted:
                     weight = rows(weights, at)
@@ -151,7 +186,7 @@ def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
 
 
 @inlined
-def _seen(left, i, right, j, step, words, windows, source, at_in, at, k, tap, in_copy):
+def _seen(left, i, right, j, step, words, shifts, source, at_in, at, k, in_copy):
     """Overlaps times kernels, summed over the second example's windows; of both copies.
 
     One and two words are written out: their words of the first example stay in registers.
@@ -160,43 +195,28 @@ def _seen(left, i, right, j, step, words, windows, source, at_in, at, k, tap, in
     part, more = zero, zero
     if words == 1:
         a = rows(left, i)
-        for v in range(windows):
+        for v in range(len(shifts)):
             overlap = to_float(counted(overlap_of(a, lanes(right, j + v * step))))
-            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            part = part + overlap * gathered(source, at_in, at, k + shifts[v])
             if in_copy:
-                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+                more = more + overlap * gathered(source, at_in, at, k + shifts[v] + in_copy)
     elif words == 2:
         a, b = rows(left, i), rows(left, i + LANES)
-        for v in range(windows):
+        for v in range(len(shifts)):
             there = j + v * step
             one = overlap_of(a, lanes(right, there))
             other = overlap_of(b, lanes(right, there + LANES))
             overlap = to_float(counted(one + other))
-            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+            part = part + overlap * gathered(source, at_in, at, k + shifts[v])
             if in_copy:
-                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+                more = more + overlap * gathered(source, at_in, at, k + shifts[v] + in_copy)
     else:
-        for v in range(windows):
-            overlap = _overlap(left, i, right, j + v * step, words)
-            part = part + overlap * gathered(source, at_in, at, k + v * tap)
+        for v in range(len(shifts)):
+            overlap = channels_on(left, i, LANES, right, j + v * step, words)
+            part = part + overlap * gathered(source, at_in, at, k + shifts[v])
             if in_copy:
-                more = more + overlap * gathered(source, at_in, at, k + v * tap + in_copy)
+                more = more + overlap * gathered(source, at_in, at, k + shifts[v] + in_copy)
     return part, more
-
-
-@inlined
-def _overlap(left, i, right, j, words):
-    """Channels on in both, of a block of positions."""
-    count = overlap_of(rows(left, i), lanes(right, j))
-    for k in range(1, min(words, TALLIES)):
-        count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
-    total = to_float(counted(count))
-    for start in range(TALLIES, words, TALLIES):
-        count = overlap_of(rows(left, i + start * LANES), lanes(right, j + start * LANES))
-        for k in range(start + 1, min(words, start + TALLIES)):
-            count = count + overlap_of(rows(left, i + k * LANES), lanes(right, j + k * LANES))
-        total = total + to_float(counted(count))
-    return total
 
 
 @inlined

@@ -18,6 +18,7 @@ from dualview.path_kernel.addition_rules import origin_of
 from dualview.path_kernel.fast.factors import Constant, Factor, Flattened, Patches, Selected
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.position_maps import PositionMap, Size, window
+from dualview.path_kernel.fast.row_joined import joined
 from dualview.path_kernel.fast.row_program import (
     Diagonal,
     Layer,
@@ -29,6 +30,7 @@ from dualview.path_kernel.fast.row_program import (
     RowWindows,
     Summand,
 )
+from dualview.path_kernel.fast.row_taken import taken
 from dualview.path_kernel.fast.row_terms import (
     NOWHERE,
     RowTerm,
@@ -165,7 +167,7 @@ class Layers:
         if term is None or term.plane != last or term.pending is not None or term.coefficient != 1:
             last = self.sum(result, 1)
         self._drop_unread(last)
-        return self.program, self.logs[last]
+        return joined(self.program), self.logs[last]
 
     def _drop_unread(self, last: int) -> None:
         """Drop operations that nothing reads."""
@@ -235,7 +237,8 @@ class Layers:
             scale *= groups / channels
         lanes = tuple(zip(of_source.tolist(), of_target.tolist(), strict=True))
         constant = term.moments if term.plane is None else (0.0, 0.0)
-        return Summand(term.plane, mask, scale, lanes, term.window, constant)
+        how = None if term.window is None else taken(term.window)
+        return Summand(term.plane, mask, scale, lanes, term.window, constant, how)
 
     def _diagonal(self, value: RowValue) -> RowValue:
         """A flattened image as one position: the mean over channels and equal positions."""

@@ -20,11 +20,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from dualview.path_kernel.fast.factors import Factor
 from dualview.path_kernel.fast.position_maps import NONE, Axis, PositionMap, Size
+from dualview.path_kernel.fast.row_taken import Taken
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Summand:
         groups: (of the source, of the target), for each group of the mask.
         window: the places of the source that its mask's windows see; None: its own position.
         constant: the kernel (and NTK) where there is no source.
+        taken: how windows that all look alike take what they see of the source's lines.
     """
 
     source: int | None
@@ -63,6 +66,7 @@ class Summand:
     groups: tuple[tuple[int, int], ...]
     window: PositionMap | None = None
     constant: tuple[float, float] = (0.0, 0.0)
+    taken: Taken | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,39 @@ class RowWindows:
     map: PositionMap
     scale: float
     layer: Layer
+
+    @cached_property
+    def shifts(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Each tap as a shift of whole lines, if it is one: what `shifted_windows` reads."""
+        over = self.map
+        height, width = over.before
+        axes = []
+        for axis, size in ((over.rows, height), (over.columns, width)):
+            steps: list[int | None] = []
+            for tap in axis.source.T:
+                inside = np.flatnonzero(tap != NONE)
+                moved = tap[inside] - inside
+                if inside.size == 0:
+                    steps.append(None)
+                    continue
+                reach = (np.arange(size) + moved[0] >= 0) & (np.arange(size) + moved[0] < size)
+                if (moved != moved[0]).any() or (reach != (tap != NONE)).any():
+                    return None
+                steps.append(int(moved[0]))
+            axes.append(steps)
+        count = height * width
+        tables, masks = [], []
+        for dy in axes[0]:
+            for dx in axes[1]:
+                if dy is None or dx is None:
+                    tables.append((0, 0, 0, 1))
+                    masks.append(np.zeros(count, np.float32))
+                    continue
+                shift = dy * width + dx
+                x = np.arange(count) % width + dx
+                tables.append((shift, max(0, -shift), min(count, count - shift), int(dx == 0)))
+                masks.append(((x >= 0) & (x < width)).astype(np.float32))
+        return np.array(tables, np.int64), np.array(masks)
 
 
 @dataclass(frozen=True, eq=False)

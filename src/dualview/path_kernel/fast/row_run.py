@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ Spread = Callable[[Callable[[int, int], None], int], None]
 
 @dataclass(frozen=True)
 class Packed:
-    """Masks of some examples, flat, with the words and windows of each: empty if none reads it."""
+    """Masks of some examples, flat, with the words and windows of each."""
 
     masks: list[np.ndarray]
     words: list[int]
@@ -203,30 +203,28 @@ class _Batch:
         if part.mask is not None:
             words, windows = self.left.words[part.mask], self.left.windows[part.mask]
             left, right = self.left.masks[part.mask], self.right.masks[part.mask]
-        source, in_size, in_groups, in_pitch = _NO_PLANE, 0, 1, 0
+        source, in_size, in_groups = _NO_PLANE, 0, 1
         at_in = np.zeros((windows, len(at_out)), np.int64)
         weights: np.ndarray = _NO_PLANE
-        taken, piece = _NOTHING_TAKEN, PIECE // max(words, 1)
+        seen = _Seen(_whole(PIECE // max(words, 1), step))
         if part.source is not None:
-            in_groups, in_pitch = self.program.planes[part.source].groups, self.pitches[part.source]
+            in_groups = self.program.planes[part.source].groups
             source, in_size = self.planes[part.source], self.sizes[part.source]
-            at_in[:] = in_size - 2 * in_pitch
+            at_in[:] = in_size - 2 * self.pitches[part.source]
             if part.window is None:
                 at_in[0, within] = self._lines(part.source, positions)
             else:
-                taken, places = self._taken(part.source, part.window, entry, positions)
-                piece = _whole(PIECE // max(words * windows, len(taken[0]) // 8), step)
-                at_in[:] = (len(taken[0]) - 1) * windows * piece
-                at_in[:, within] = places.T * windows * piece
-                weight = part.window.flat()[1][positions].T
+                seen, places = self._seen(part, words, windows, entry, positions)
+                at_in[:] = (len(seen.lines) - 1) * seen.entries
+                at_in[:, within] = places.T * seen.entries
+                weight = part.window.flat[1][positions].T
                 if not np.isin(weight, (0, 1)).all():
                     weights = np.ones(at_in.shape, np.float32)
                     weights[:, within] = weight
-        piece = _whole(piece, step)
         scales = np.array([part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32)
-        fixed = (piece, self.copies, int(add), windows, words, int(part.source is None))
+        fixed = (seen.piece, self.copies, int(add), windows, words, int(part.source is None))
         planes = (in_size, in_groups, self.sizes[it.target], target.groups)
-        rest = (words * step, int(positions[0]) - lead, in_pitch, int(len(weights) > 1))
+        rest = (words * step, int(positions[0]) - lead, int(len(weights) > 1))
         groups = _groups(part)
 
         def make(start: int, stop: int) -> None:
@@ -238,36 +236,51 @@ class _Batch:
                 (left, right),
                 (source, self.planes[it.target]),
                 (at_in.reshape(-1), at_out, weights.reshape(-1)),
-                taken,
+                (seen.lines, seen.entries, seen.stride),
+                (seen.shifts, seen.tables, seen.weights, seen.runs, seen.first),
             )
 
         self.spread(make, step)
 
-    def _taken(
-        self, plane: int, over: PositionMap, entry: Entry, positions: np.ndarray
-    ) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
-        """What `overlap_rows` takes of a plane seen through windows; lines that positions read.
+    def _seen(
+        self, part: Summand, words: int, windows: int, entry: Entry, positions: np.ndarray
+    ) -> tuple[_Seen, np.ndarray]:
+        """What `overlap_rows` copies of a plane seen through windows; lines that positions read.
 
         The last line is one of zeros, for what is outside.
         """
-        it = self.program.planes[plane]
-        low, high = _rows_read(over, entry)
-        table, weight = over.flat()
-        read = np.append(np.arange(low * it.size[1], high * it.size[1]), NONE)
-        padded = _filled(np.where(table == NONE, math.prod(it.size), table), math.prod(it.size))
-        taken = (
-            self._lines(plane, read),
-            np.ascontiguousarray(padded.T, np.int32),
-            np.ascontiguousarray(_filled(weight, 0.0).T, np.float32),
+        assert part.source is not None
+        assert part.window is not None
+        it = self.program.planes[part.source]
+        low, high = _rows_read(part.window, entry)
+        table, weight = part.window.flat
+        lines = self._lines(
+            part.source, np.append(np.arange(low * it.size[1], high * it.size[1]), NONE)
         )
         places = table[positions]
-        return taken, np.where(places == NONE, len(read) - 1, places - low * it.size[1])
+        places = np.where(places == NONE, len(lines) - 1, places - low * it.size[1])
+        how = part.taken
+        if how is not None:
+            seen = _Seen(how.piece, lines, how.entries, how.stride, how.shifts, how.runs, how.first)
+            return seen, places
+        most = PIECE // max(words * windows, len(lines) // 8)
+        piece = _whole(most, len(table) // LANES * LANES + LANES)
+        padded = _filled(np.where(table == NONE, math.prod(it.size), table), math.prod(it.size))
+        seen = _Seen(
+            piece,
+            lines,
+            windows * piece,
+            shifts=np.arange(windows) * piece,
+            tables=np.ascontiguousarray(padded.T, np.int32),
+            weights=np.ascontiguousarray(_filled(weight, 0.0).T, np.float32),
+        )
+        return seen, places
 
     def windows(self, it: RowWindows, entry: Entry) -> None:
         """A convolution, by shifts of whole lines where its stride and padding allow it."""
         target, source = self.program.planes[it.target], self.program.planes[it.source]
         positions, at_out = self._out(it.target, entry)
-        table, _ = it.map.flat()
+        table, _ = it.map.flat
         at_in = np.full(
             (table.shape[1], len(at_out)), self.sizes[it.source] - 2 * self.pitches[it.source]
         )
@@ -281,7 +294,7 @@ class _Batch:
             self.sizes[it.target],
         )
         scales = _scales(it.scale, it.layer)
-        shifts = _shifts(it.map) if target.size == source.size else None
+        shifts = it.shifts if target.size == source.size else None
         if shifts is None:
             columns = np.where(table == NONE, math.prod(source.size), table).T.astype(np.int32)
             tables: tuple[np.ndarray, ...] = (np.ascontiguousarray(columns),)
@@ -311,7 +324,7 @@ class _Batch:
         at_in = np.full((it.map.taps, len(at_out)), in_size - step)
         at_in[:, : len(positions)] = places.T
         weights = np.zeros((it.map.taps, len(at_out)), np.float32)
-        weights[:, : len(positions)] = it.map.flat()[1][positions].T
+        weights[:, : len(positions)] = it.map.flat[1][positions].T
         planes = self._subplanes(target.groups)
         shape = math.prod(target.size), planes, in_size, self.sizes[it.target]
 
@@ -349,7 +362,7 @@ class _Batch:
         count = (high - low) * it.size[1]
         one, planes = (count + 1) * step, self._subplanes(it.groups)
         scratch = np.zeros(planes * one, np.float32)
-        table, weight = over.flat()
+        table, weight = over.flat
         columns = np.where(table == NONE, math.prod(it.size), table)
         lines_in = self._lines(plane, np.arange(low * it.size[1], high * it.size[1]))
         lines_out = np.arange(count, dtype=np.int64) * step
@@ -380,11 +393,21 @@ _MAKERS: dict[type, Any] = {
 }
 _NO_MASK = np.zeros(1, np.uint32)
 _NO_PLANE = np.zeros(1, np.float32)
-_NOTHING_TAKEN: tuple[np.ndarray, ...] = (
-    np.zeros(0, np.int64),
-    np.zeros((0, 0), np.int32),
-    np.zeros((0, 0), np.float32),
-)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What `overlap_rows` copies of the source's lines, in pieces; nothing, without windows."""
+
+    piece: int
+    lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    entries: int = 0
+    stride: int = 1
+    shifts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    runs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    first: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    tables: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int32))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 def _whole(piece: int, most: int) -> int:
@@ -414,38 +437,6 @@ def _rows_read(over: PositionMap, entry: Entry) -> tuple[int, int]:
     rows = over.rows.source[entry.start : entry.stop]
     inside = rows[rows != NONE]
     return (int(inside.min()), int(inside.max()) + 1) if inside.size else (0, 0)
-
-
-def _shifts(over: PositionMap) -> tuple[np.ndarray, np.ndarray] | None:
-    """Each tap as a shift of whole lines, if it is one: what `shifted_windows` reads."""
-    height, width = over.before
-    axes = []
-    for axis, size in ((over.rows, height), (over.columns, width)):
-        steps: list[int | None] = []
-        for tap in axis.source.T:
-            inside = np.flatnonzero(tap != NONE)
-            moved = tap[inside] - inside
-            if inside.size == 0:
-                steps.append(None)
-                continue
-            reach = (np.arange(size) + moved[0] >= 0) & (np.arange(size) + moved[0] < size)
-            if (moved != moved[0]).any() or (reach != (tap != NONE)).any():
-                return None
-            steps.append(int(moved[0]))
-        axes.append(steps)
-    count = height * width
-    tables, masks = [], []
-    for dy in axes[0]:
-        for dx in axes[1]:
-            if dy is None or dx is None:
-                tables.append((0, 0, 0, 1))
-                masks.append(np.zeros(count, np.float32))
-                continue
-            shift = dy * width + dx
-            x = np.arange(count) % width + dx
-            tables.append((shift, max(0, -shift), min(count, count - shift), int(dx == 0)))
-            masks.append(((x >= 0) & (x < width)).astype(np.float32))
-    return np.array(tables, np.int64), np.array(masks)
 
 
 def _scratch_numbers(program: RowProgram, order: Schedule) -> int:

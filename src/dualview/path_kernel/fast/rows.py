@@ -18,7 +18,7 @@ from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.factors import packed
 from dualview.path_kernel.fast.row_layers import BOOST
 from dualview.path_kernel.fast.row_plan import RowPlan
-from dualview.path_kernel.fast.row_program import Overlap, RowProgram, mask_numbers
+from dualview.path_kernel.fast.row_program import RowProgram, mask_numbers
 from dualview.path_kernel.fast.row_reader import read_rows
 from dualview.path_kernel.fast.row_run import Arrangement, Packed, arrangement, run
 from dualview.path_kernel.fast.simd_block import LANES
@@ -188,35 +188,21 @@ def pack_rows(
         PathKernelError: pre-activations overflow; the message calls the examples by their name, and
             counts them from `first`.
     """
-    used = {
-        part.mask
-        for operation in program.operations
-        if isinstance(operation, Overlap)
-        for part in operation.parts
-    }
-    made: list[list[np.ndarray] | None] = [
-        [] if number in used else None for number in range(len(program.masks))
-    ]
+    made: list[list[np.ndarray]] = [[] for _ in program.masks]
     for start, batch in enumerate(x.split(GATING_BATCH)):
         numbers = range(first + start * GATING_BATCH, first + len(x))
         check = preactivation_check(name, PathKernelError, numbers)
         gates, switches = net.gates_and_switches(batch, hard=hard, check=check)
         inputs = [net.transformed(batch), *gates, *switches]
         for mask, parts in zip(program.masks, made, strict=True):
-            if parts is not None:
-                parts.append(packed(mask.factor, inputs, mask.groups, LANES))
+            parts.append(packed(mask.factor, inputs, mask.groups, LANES))
     return _joined(made)
 
 
-def _joined(made: Sequence[list[np.ndarray] | None]) -> Packed:
+def _joined(made: Sequence[list[np.ndarray]]) -> Packed:
     masks = []
     words, windows = [], []
     for parts in made:
-        if parts is None:
-            masks.append(np.zeros(0, np.uint32))
-            words.append(0)
-            windows.append(0)
-            continue
         windows.append(parts[0].shape[1])
         words.append(parts[0].shape[4])
         spare = np.zeros(LANES, parts[0].dtype)  # the last block of rows may read behind

@@ -22,6 +22,8 @@ as `[..., lane]` with `LANES`, and a block as `[..., row, lane]`.
     overlap_of(u, v)    gates on in both: uint32 words -> a tally of `u & v`; float32 -> `u * v`
     counted(n)          a sum of up to `TALLIES` tallies -> the bits set; float32 as it is
     to_float(n)         a count as float32
+    channels_on(a, i, step, b, j, words)   bits on in both of so many words, as float32: those of
+                        a row lie `step` apart, those of a lane `LANES`; floats: their products
 
 A **tally** is the number of bits set, where the processor counts those of a vector's words in one
 instruction. Otherwise it is that of each byte, looked up half a byte at a time (a shuffle of bytes
@@ -369,3 +371,31 @@ def _multiply_blocks(u, v):
     if u == FLOATS and v == FLOATS:
         return lambda u, v: _product(u, v)
     return None
+
+
+@inlined
+def _on_at_once(a, i, step, b, j, words):
+    """The channels on in both, where a sum of tallies holds them all."""
+    count = overlap_of(rows(a, i), lanes(b, j))
+    for k in range(1, words):
+        count = count + overlap_of(rows(a, i + k * step), lanes(b, j + k * LANES))
+    return to_float(count)
+
+
+@inlined
+def _on_by_tallies(a, i, step, b, j, words):
+    """The channels on in both, counted every `TALLIES` words."""
+    count = overlap_of(rows(a, i), lanes(b, j))
+    for k in range(1, min(words, TALLIES)):
+        count = count + overlap_of(rows(a, i + k * step), lanes(b, j + k * LANES))
+    total = to_float(counted(count))
+    for start in range(TALLIES, words, TALLIES):
+        count = overlap_of(rows(a, i + start * step), lanes(b, j + start * LANES))
+        for k in range(start + 1, min(words, start + TALLIES)):
+            count = count + overlap_of(rows(a, i + k * step), lanes(b, j + k * LANES))
+        total = total + to_float(counted(count))
+    return total
+
+
+# One loop where one will do: the second costs registers, and twice the time.
+channels_on = _on_by_tallies if BY_BYTES else _on_at_once
