@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -161,15 +160,6 @@ def test_paper_preset_is_planned(name, tmp_path):
     assert all(job.folder.parent == tmp_path / "out" for job in jobs)
     assert all(job.cost > 0 for job in jobs)
     assert not (tmp_path / "out").exists()
-
-
-def test_described_without_torch():
-    code = "import sys, dualview.experiments.registry; print([m for m in {} if m in sys.modules])"
-    heavy = ("torch", "numpy", "matplotlib", "pytorch_lightning")
-    done = subprocess.run(
-        [sys.executable, "-c", code.format(heavy)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_no_experiment_needs_another():
