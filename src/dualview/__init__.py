@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         evaluate_explanations,
     )
     from dualview.path_attribution.path_norm import path_norm
+    from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
@@ -103,6 +104,7 @@ __all__ = [
     "path_norm",
     "path_values",
     "primal_filters",
+    "rescaled",
     "top_paths",
 ]
 
@@ -127,6 +129,7 @@ _ROOMS = {
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
     "path_norm": "path_attribution.path_norm",
+    "rescaled": "path_attribution.rescaling",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",
