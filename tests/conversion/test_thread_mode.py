@@ -1,8 +1,7 @@
 """Modes of one thread.
 
 - A mode sees each operation of its own thread inside the block, and none of others.
-- Flags of the whole process stay, in whatever order threads leave their blocks; the compiler is not
-  imported.
+- Flags of the whole process stay, in whatever order threads leave their blocks.
 """
 
 import threading

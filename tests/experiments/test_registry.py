@@ -9,7 +9,7 @@
 4. Done again in the same folder, nothing is trained; with another number of epochs it is refused.
 5. Options that it does not understand are refused.
 6. The paper preset is planned for colour images of CIFAR's size without training anything.
-7. Experiments describe themselves without torch, numpy or matplotlib. No folder of one is imported
+7. No folder of one is imported
    by another, nor by the engine, so that it can be taken away.
 8. An experiment of a user's own is found in a file or a module, under any name; what is none,
    cannot be imported, or bears a listed name is refused. Its jobs say whose they are.

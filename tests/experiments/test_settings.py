@@ -4,7 +4,6 @@
    "dnn-ones" says why there is none.
 2. Every kind splits into what `disentangle` takes, and the list of kinds is complete: each of its
    kinds, with data and, but for "dnn", with ones.
-3. The settings are importable without torch.
 """
 
 from typing import get_args

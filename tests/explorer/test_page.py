@@ -5,7 +5,6 @@
 - One file, with balanced tags, that refers to nothing outside; text is escaped, in the script's
   data too; the same explanations give the same page; the file appears whole.
 - What is exact, what is missing, and where it is from stand there.
-- Records and page need no torch.
 """
 
 import dataclasses

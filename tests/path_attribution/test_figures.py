@@ -4,7 +4,7 @@
    dashed where it takes; it meets the columns that the path passes, and skips and biases are seen.
 2. Each unit has one dot and one name; deep networks name some columns only.
 3. Layer bars are the results' parts; the output is a line; several outputs are refused.
-4. What cannot be drawn is refused; figures become SVG in the house colours, without torch.
+4. What cannot be drawn is refused; figures become SVG in the house colours.
 """
 
 import itertools

@@ -6,7 +6,7 @@
 3. Spectra are centred at frequency 0, on a scale of four decades.
 4. Curves are the medians, bands the quartiles, of power relative to each filter's mean; filters
    without power are left out; names do not overlap.
-5. Neither torch nor matplotlib is imported with the module; the user's settings change nothing.
+5. The user's settings of matplotlib change nothing.
 6. Other shapes, values that are not finite and titles that do not fit are refused.
 """
 

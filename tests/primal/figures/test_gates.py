@@ -4,7 +4,7 @@
 2. Gate maps are means over channels, dense layers squares; class overlaps are means over pairs by
    hand; all panels of one figure share one scale.
 3. Overlaps in training are drawn as given, a named line a layer; many layers have a legend.
-4. What cannot be drawn is refused; figures become SVG, without torch.
+4. What cannot be drawn is refused; figures become SVG.
 """
 
 import itertools
