@@ -24,6 +24,7 @@ from dualview.conversion.activations import (
 )
 from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
 from dualview.conversion.gates import Gate
+from dualview.conversion.layer_tensors import TURNED
 from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
 from dualview.conversion.products import mark_multipliers, refuse_idle_marks
@@ -62,7 +63,7 @@ class TracedNetwork:
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
     input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
     what the model gives; None where that is the same. `origins` tells, of each parameter and buffer
-    by its name in `module`, what the model calls it.
+    by its name in `module`, what the model calls it; those in `turned` are the model's transposed.
     """
 
     module: fx.GraphModule
@@ -73,6 +74,7 @@ class TracedNetwork:
     shapes: dict[fx.Node, torch.Size]
     squash: fx.GraphModule | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    turned: frozenset[str] = frozenset()
 
     @property
     def graph(self) -> fx.Graph:
@@ -120,7 +122,8 @@ def trace(
     ['1']
     """
     own = private_copy(model)
-    names = {id(tensor): name for name, tensor in named_tensors(own)}
+    theirs = list(named_tensors(own))  # kept, so that no other tensor gets an `id` of theirs
+    names = {id(tensor): name for name, tensor in theirs}
     example = None if example_input is None else Example.of(example_input)
     expected = None if example is None else outputs_of(own, example)
     module = _recorded(own, example, mode)
@@ -133,7 +136,12 @@ def trace(
     squash = _normalised(module, example)
     refuse_idle_marks(module.graph, value_kinds(module.graph), multipliers)
     verify(module.graph)
-    traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
+    turned = {id(tensor): names[id(of)] for tensor, of in module.meta.pop(TURNED, ())}
+    traced = replace(
+        _read(type(model).__name__, module, squash),
+        origins=_origins(module, names | turned),
+        turned=frozenset(_origins(module, turned)),
+    )
     if example is None:
         return traced
     shapes = shapes_in(module, example)

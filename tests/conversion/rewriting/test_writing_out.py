@@ -9,6 +9,8 @@ from dualview.conversion.tracing import trace
 
 X = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
+SQUARE = torch.arange(25, dtype=torch.float64).view(5, 5) / 9
+
 
 class Around(nn.Module):
     def __init__(self, step, module=None):
@@ -31,6 +33,9 @@ CASES = {
     "GLU": of(nn.GLU(1)),
     "group_norm": Around(lambda net, h: F.group_norm(h, 2)),
     "normalize": Around(lambda net, h: F.normalize(h, dim=1)),
+    "addmm": Around(lambda net, h: torch.addmm(h[:, 0, 0], h[:, 0, 1], SQUARE, beta=2, alpha=3)),
+    "addmm, method": Around(lambda net, h: h[:, 0, 0].addmm(h[:, 0, 1], mat2=SQUARE)),
+    "baddbmm": Around(lambda net, h: torch.baddbmm(h[:, 0], h[:, 1], SQUARE.expand(3, -1, -1))),
     "addcmul": Around(lambda net, h: torch.addcmul(h, h, h.sigmoid(), value=0.5)),
     "glu": Around(lambda net, h: F.glu(h, 1)),
 }
