@@ -5,14 +5,11 @@
 - One file, with balanced tags, that refers to nothing outside; text is escaped, in the script's
   data too; the same explanations give the same page; the file appears whole.
 - What is exact, what is missing, and where it is from stand there.
-- Records and page need no torch.
 """
 
 import dataclasses
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -263,8 +260,3 @@ def test_what_is_missing():
 def test_facts():
     read = ReadPage(render_explorer(explained("dense"), FACTS))
     assert "runs/<x>" in read.texts["dd"]
-
-
-def test_no_torch():
-    code = "import sys, dualview.explorer.page; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

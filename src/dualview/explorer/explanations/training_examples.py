@@ -106,7 +106,7 @@ def fit(
     from dualview.path_kernel.attribution import kernel_attributions
 
     facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
-    return Machine(*facts), kernel_attributions(machine, x, labels), ""
+    return Machine(*facts), kernel_attributions(machine, x), ""
 
 
 def _classifier(net: GatedNetwork, gates: Gates) -> NPKClassifier:
