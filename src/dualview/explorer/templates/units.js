@@ -42,7 +42,7 @@ function unitCard(i, channel, local, about) {
       at >= 0 ? element("p", {}, filterText(layer.filters, at, local ? local.more[0] : [], !local || local.more[3])) : null,
       readingText(layer, place),
       place >= 0 ? neighbours(i, place, about) : null),
-    ratesByClass(layer, channel),
+    ratesByClass(layer, channel, local !== null),
     place >= 0 ? partsByClass(layer, place) : null,
     place >= 0 ? extremes(layer, place) : null);
 }
