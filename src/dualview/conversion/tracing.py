@@ -32,11 +32,11 @@ from dualview.conversion.recording.both_modes import UnfollowedError, trace_both
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
 from dualview.conversion.rewriting.evaluation_form import write_evaluation_form
+from dualview.conversion.rewriting.examples_first import keep_examples_first
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
-from dualview.conversion.rewriting.picked_first import pick_pieces_first
 from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
 from dualview.conversion.rewriting.writing_out import write_out
@@ -171,7 +171,7 @@ def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModu
     make_positional(module.graph)
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
-    pick_pieces_first(module.graph, value_kinds(module.graph))
+    keep_examples_first(module.graph, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
     ranks = {}
     if example is not None and has_maxima(module.graph):

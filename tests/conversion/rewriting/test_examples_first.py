@@ -1,5 +1,6 @@
-"""Pieces that are picked with the examples moved away, and back.
+"""The examples on axis 0, where a model puts another axis before them.
 
+- Branches that are stacked before the examples and summed have the kernel of their sum.
 - In every spelling the network is the model's, no axis of the examples is moved, and the kernel is
   that of the same attention with the pieces split in place.
 - What else reads such a permutation keeps it, and the kernel says what it is.
@@ -64,6 +65,36 @@ def test_the_examples_stay_in_their_place(name):
         if key_at(node) == "permute":
             assert next(iter(node.args[1])) == 0
     torch.testing.assert_close(dv.npk(net, X), dv.npk(network(in_place), X), rtol=1e-12, atol=0)
+
+
+SUMS = {
+    "plain": lambda a, b: a + b,
+    "sum": lambda a, b: torch.stack([a, b]).sum(0),
+    "mean": lambda a, b: 2 * torch.stack((a, b), dim=0).mean(dim=0),
+    "both": lambda a, b: (lambda s: 0.5 * s.sum(0) + s.mean((0,)))(torch.stack([a, b])),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_stacked_branches_that_are_summed(name):
+    class Branches(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.last = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            h = SUMS[name](torch.relu(self.one(x)), torch.relu(self.two(x)))
+            return self.last(h.mean(1))
+
+    torch.manual_seed(2)
+    model = Branches().double()
+    net = dv.disentangle(model, "dnn").eval()
+    torch.testing.assert_close(net(X), model(X), rtol=1e-12, atol=1e-12)
+    expected = 0.0
+    for gate in net.gates(X):  # of dense layers at every token, averaged
+        overlap = torch.einsum("apk,bqk->apbq", gate, gate)
+        expected = expected + (torch.einsum("apk,bqk->apbq", X, X) * overlap).mean((1, 3))
+    torch.testing.assert_close(dv.npk(net, X, normalise=False), expected, rtol=1e-12, atol=0)
 
 
 def test_other_uses_keep_the_permutation():

@@ -1,8 +1,9 @@
-"""Pieces that are picked along another axis than the examples', with that axis left in its place.
+"""The examples stay on axis 0 where a model puts another axis before them for a while.
 
 `qkv.permute(2, 0, 3, 1, 4).unbind(0)`, as many vision transformers take queries, keys and values
-apart, puts the three in front of the examples and takes them away again. Here the pieces are picked
-first and each is permuted, so that the examples stay on axis 0 for everything that reads the graph.
+apart, puts the three in front of the examples and takes them away again; so does
+`torch.stack(branches).mean(0)`. Here the pieces are picked first and each is permuted, and branches
+are stacked behind the examples, so that whatever reads the graph finds these in their place.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ from torch import fx
 from dualview.conversion.spellings import key_at
 
 
-def pick_pieces_first(graph: fx.Graph, kinds: Mapping[fx.Node, str]) -> None:
-    """Rewrite every permutation that moves the examples and is read by picks along axis 0 alone.
+def keep_examples_first(graph: fx.Graph, kinds: Mapping[fx.Node, str]) -> None:
+    """Rewrite permutations and stacks that put another axis before the examples.
 
-    Arguments must stand in their positions (`positional`).
+    Those stay that are read otherwise than by picks, sums or means along that axis. Arguments must
+    stand in their positions (`positional`).
     """
     for node in list(graph.nodes):
-        if kinds.get(node) != "data" or key_at(node) != "permute":
+        if kinds.get(node) != "data":
+            continue
+        if key_at(node) == "stack":
+            _stack_behind(node)
+        if key_at(node) != "permute":
             continue
         order = _order(node)
         if order is None or order[0] == 0 or order[1] != 0:
@@ -33,6 +39,18 @@ def pick_pieces_first(graph: fx.Graph, kinds: Mapping[fx.Node, str]) -> None:
             for user, numbers in picks.items():
                 _rewrite(graph, node, user, numbers, axis, rest)
             graph.erase_node(node)
+
+
+def _stack_behind(node: fx.Node) -> None:
+    """Stack behind the examples what is summed over at once."""
+    if len(node.args) > 1 and node.args[1] != 0:
+        return
+    sums = [user for user in node.users if key_at(user) in ("sum", "mean")]
+    over = [user for user in sums if len(user.args) == 2 and user.args[1] in (0, (0,), [0])]
+    if sums and len(over) == len(node.users) and not any(user.kwargs for user in over):
+        node.args = (node.args[0], 1)
+        for user in over:
+            user.args = (node, 1)
 
 
 def _order(node: fx.Node) -> list[int] | None:
