@@ -277,8 +277,8 @@ def _paths(top: TopPaths | None, n_layers: int) -> dict[str, Any] | None:
         return None
     return {
         "total": round_digits(top.total),
-        "magnitude": round_digits(top.magnitude),
-        "count": round_digits(top.n_paths) if top.n_paths < 1e300 else f"{top.n_paths:.3g}",
+        "magnitude": _of_any_size(top.magnitude),
+        "count": _of_any_size(top.n_paths),
         "list": [
             {
                 "part": round_digits(path.contribution),
@@ -288,6 +288,11 @@ def _paths(top: TopPaths | None, n_layers: int) -> dict[str, Any] | None:
             for path in top.paths
         ],
     }
+
+
+def _of_any_size(value: float) -> float | str:
+    """A number as the page has it; a text, where JSON's numbers have no room for it."""
+    return round_digits(value) if value < 1e300 else f"{value:.3g}"
 
 
 def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | None:

@@ -6,8 +6,6 @@ position) at every layer, and paths that share their weights are listed one by o
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from torch import Tensor
 
@@ -16,11 +14,22 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import best_prefixes, output_total
 from dualview.path_attribution.example import checked_output, one_example
-from dualview.path_attribution.paths import NodeKind, Path, PathCount, PathNode, TopPaths
+from dualview.path_attribution.paths import (
+    NodeKind,
+    Path,
+    PathNode,
+    TopPaths,
+    WholeNumber,
+    product,
+    scaled,
+)
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
 from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
+
+SMALL = 1e-150
+"""Numbers between this and its inverse have products within float64."""
 
 
 def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPaths:
@@ -115,20 +124,13 @@ class PathSearch:
             output=entry,
             paths=tuple(found),
             total=float(self._totals[entry]),
-            magnitude=_magnitude(*self._magnitudes, entry),
+            magnitude=scaled(float(self._magnitudes[0][entry]), self._magnitudes[1]),
             n_paths=count,
         )
 
 
-def _count(counts: np.ndarray, exponent: int, entry: int) -> PathCount:
-    return PathCount(int(counts[entry]) << exponent)
-
-
-def _magnitude(sizes: np.ndarray, exponent: int, entry: int) -> float:
-    try:
-        return math.ldexp(float(sizes[entry]), exponent)
-    except OverflowError:
-        return math.inf
+def _count(counts: np.ndarray, exponent: int, entry: int) -> WholeNumber:
+    return WholeNumber(int(counts[entry]) << exponent)
 
 
 def _check_k(k: int, count: int, output: int) -> None:
@@ -158,8 +160,11 @@ def _path(program: Program, edges: list[Edge]) -> Path:
         else:
             coefficients.append(edge.factor)
         (values if edge.learnt else features).append(edge.factor)
-    feature, value = math.prod(features), math.prod(values)
-    return Path(tuple(nodes), feature * value, feature, value, math.prod(coefficients))
+    feature, value = product(features), product(values)
+    whole = product((*features, *values))
+    if all(SMALL < abs(part) < 1 / SMALL for part in (feature, value)):
+        whole = feature * value  # to the last digit, as it is said to be
+    return Path(tuple(nodes), whole, feature, value, product(coefficients))
 
 
 def _start(program: Program, first: Edge) -> PathNode:
