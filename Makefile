@@ -19,7 +19,7 @@ help: ## list the targets
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html (about a minute)
+demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html and explorer.html (two minutes)
 	$(BIN)/dualview demo --out demo
 
 test: .venv/.dev ## run the tests

@@ -157,7 +157,7 @@ RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
     *("Distilled", "FinishedRun", "TrainedNetwork", "GateCrossings", "PartitionSlice"),
     "ExplanationScores",
-    *("Job", "RunRecord", "Table", "Variant"),
+    *("ExpectedJob", "Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
 
@@ -173,7 +173,7 @@ PLAIN = {
 """A mark of whatever a forward computes; exceptions and protocols."""
 
 ENGINE = {"classifier_jobs", "of_kind", "training_job", "setting", "chosen_kinds", "is_small"}
-ENGINE |= {"summary_table", "comparison_figures"}
+ENGINE |= {"summary_table", "comparison_figures", "outlook_table"}
 """What an experiment of one's own is made of: called by its plan with what `reproduce` checked."""
 
 DRAWN = {"filter_grid", "spectrum_grid", "spectrum_curves", "kernel_map", "gate_maps"}
@@ -414,6 +414,17 @@ GOOD_IN: dict[str, Maker] = {
     ),
     "compare.data": lambda _: _data(),
     "reproduce.data": lambda _: _data(),
+    "plan_comparison.settings": lambda _: ComparisonSettings(
+        kinds=("dlgn",), seeds=1, width=4, training=one_epoch()
+    ),
+    "plan_comparison.data": lambda _: _data(),
+    "plan_experiment.data": lambda _: _data(),
+    "outlook.budget": lambda _: 0.0,
+    "outlook.jobs": lambda _: experiments.plan_comparison(
+        ComparisonSettings(kinds=("dnn",), seeds=1, width=4, training=one_epoch()),
+        Path("runs"),
+        data=_data(),
+    ),
     "build.width": lambda _: 4,
     "fc.width": lambda _: 4,
     "fc.depth": lambda _: 3,

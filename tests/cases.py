@@ -28,9 +28,9 @@ SMALL = {
     "c6white": (2, (1, 9, 10)),
     "vgg16": (2, (3, 16, 16)),
     "resnet20": (2, (3, 8, 9)),
-    "resnet32": (2, (3, 8, 8)),
-    "resnet56": (2, (3, 8, 8)),
-    "resnet110": (2, (3, 8, 8)),
+    "resnet32": (2, (3, 5, 4)),
+    "resnet56": (2, (3, 5, 4)),
+    "resnet110": (2, (3, 5, 4)),
     "vit": (4, (2, 4, 4)),
 }
 
@@ -67,9 +67,14 @@ def batch_norm_choices(name: str) -> list[bool]:
     return [False] if name in ("fc", "vit") else [False, True]
 
 
-ARCHITECTURE_CASES = [(name, bn) for name in ARCHITECTURES for bn in batch_norm_choices(name)]
+DEEPER = ("resnet32", "resnet56", "resnet110")
+"""Blocks of resnet20, more of them: the deepest is tried where depth could tell, all where made."""
 
-DLGN_ARCHITECTURES = [name for name in ARCHITECTURES if name not in WITHOUT_DLGN]
+DISTINCT = [name for name in ARCHITECTURES if name not in DEEPER]
+
+ARCHITECTURE_CASES = [(name, bn) for name in DISTINCT for bn in batch_norm_choices(name)]
+
+DLGN_ARCHITECTURES = [name for name in DISTINCT if name not in WITHOUT_DLGN]
 """Those that kind="dlgn" takes apart; that it refuses the others is tested too."""
 
 DLGN_CASES = [(name, bn) for name, bn in ARCHITECTURE_CASES if name in DLGN_ARCHITECTURES]

@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,29 @@ FORKS.set_forkserver_preload(
         "dualview.experiments.comparison",
         "dualview.experiments.report",
         "dualview.path_kernel",
+        "distributed",
     ]
 )
+
+
+@contextmanager
+def two_workers() -> Iterator[Any]:
+    """A dask cluster of two such processes, with one thread each."""
+    import dask
+    from distributed import LocalCluster, utils
+
+    utils._forkserver_preload_set = True  # what is preloaded is said above
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        ) as cluster,
+    ):
+        yield cluster
 
 
 def start(function: Callable[..., Any], *arguments: Any, log: Path | None = None) -> BaseProcess:

@@ -174,6 +174,7 @@ TESTED_ELSEWHERE = {
     "path_kernel/spread": "path_kernel/test_rules",
     "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules
     "path_kernel/*_rules": "path_kernel/test_rules",  # the table of all of them, against the oracle
+    "experiments/carried": "experiments/test_carrying",  # what it carries, end to end
     "experiments/*/claims": "experiments/test_claims",
     "primal/regions": "primal/test_crossings",
     "training/distil_settings": "training/test_teacher",

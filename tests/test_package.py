@@ -43,7 +43,7 @@ def test_missing_name():
         ("example_attribution", "KernelAttribution"),
         ("filter_plots", "filter_grid"),
         ("gate_plots", "gate_maps"),
-        ("operations", "LINEAR_FUNCTIONS"),
+        ("operations", "LINEAR_MODULES"),
         ("path_plots", "layer_bars"),
         ("vision_transformer", "vit"),
     ],

@@ -12,7 +12,7 @@ from torch import nn
 from dualview import architectures
 from dualview.architectures import ARCHITECTURES, NAMES, BasicBlock, build, c4gap, fc
 from dualview.errors import ArchitectureError
-from tests.cases import ARCHITECTURE_CASES, SMALL, small_architecture, small_input
+from tests.cases import SMALL, batch_norm_choices, small_architecture, small_input
 
 # Weight layers of the published networks (He et al. 2015 for ResNet; VGG with one dense layer; the
 # vision transformer is this project's size).
@@ -38,7 +38,9 @@ def test_number_of_weight_layers(name):
     assert len(layers) == WEIGHT_LAYERS[name]
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(
+    ("name", "batch_norm"), [(n, b) for n in ARCHITECTURES for b in batch_norm_choices(n)]
+)
 def test_output_shape_and_batch_norm(name, batch_norm):
     model = small_architecture(name, batch_norm, num_classes=7)
     assert model(small_input(name, 2)).shape == (2, 7)

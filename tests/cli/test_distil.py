@@ -66,8 +66,10 @@ def test_from_file_to_network(mine, capsys, name):
     assert isinstance(net.gate_functions[0], dv.HardGate)
     assert accuracy(net, load("digits")) == found["hard"]
     assert accuracy(model.eval(), load("digits")) == found["teacher"]
+    report = (place.parent / "report.html").read_text(encoding="utf-8")
     for value in found.values():
         assert f"{100 * value:.2f} %" in first
+        assert f"{100 * value:.2f}" in report
     assert f"recovered: {100 * found['hard'] / found['teacher']:.1f} %" in first
     assert distil(name) == 0
     assert capsys.readouterr().out == first

@@ -1,6 +1,6 @@
 """`dualview evaluate`.
 
-- It prints a table, and leaves numbers, table and figure where it was told, or beside the run.
+- It prints a table, and leaves page, numbers and figure where it was told, or beside the run.
 - Wrong use ends with status 2, a run that cannot be used with 1.
 """
 
@@ -24,10 +24,18 @@ def test_evaluated(run, tmp_path, capsys):
     assert main(["evaluate", str(run), *options]) == 0
     printed = capsys.readouterr().out
     assert "path contributions" in printed
-    assert printed.endswith(f"Numbers, table and figure: {out}\n")
+    page = out / "explanations.html"
+    assert printed.endswith(f"Page:    {page}\nNumbers: {out / 'explanations.json'}\n")
+    assert "path contributions" in page.read_text(encoding="utf-8")
     found = json.loads((out / "explanations.json").read_text(encoding="utf-8"))
     assert (found["examples"], found["methods"]) == (4, ["paths", "random"])
-    assert sorted(file.suffix for file in out.iterdir()) == [".csv", ".json", ".md", ".svg"]
+    assert sorted(file.suffix for file in out.iterdir()) == [
+        ".csv",
+        ".html",
+        ".json",
+        ".md",
+        ".svg",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_errors_of_the_system_are_one_line(capsys, monkeypatch):
     def broken(*arguments, **options):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("dualview.experiments.jobs.save_record", broken)
+    monkeypatch.setattr("dualview.experiments.finishing.save_record", broken)
     assert cli.main(["compare", *FAST]) == 1
     assert capsys.readouterr().err.endswith("Input/output error\n")
 

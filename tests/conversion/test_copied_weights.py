@@ -24,7 +24,7 @@ from dualview.errors import ConversionError, DroppedWeightsWarning
 from dualview.experiments.networks import build_network
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import SettingsError
-from tests.cases import SMALL
+from tests.cases import DLGN_ARCHITECTURES, SMALL
 
 KINDS = ("dgn", "dlgn", "dlgn-sf")
 
@@ -131,7 +131,7 @@ def test_by_its_numbers():
         dv.disentangle(again, "dlgn")
 
 
-@pytest.mark.parametrize("name", [n for n in SMALL if n not in ("resnet56", "resnet110", "vit")])
+@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
 def test_a_fresh_model_is_not(name):
     width, shape = SMALL[name]
     for _ in range(3):

@@ -38,7 +38,7 @@ KINDS = ("dnn", "dgn", "dlgn", "dlgn-sf")
 # Identity
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), ARCHITECTURE_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), [*ARCHITECTURE_CASES, ("resnet110", True)])
 def test_identity_on_architectures(name, batch_norm):
     model, x = small_architecture(name, batch_norm).eval(), small_input(name)
     assert relative_error(disentangle(model, "dnn")(x), model(x)) < 1e-10
@@ -100,7 +100,7 @@ def assert_affine(net, x, y):
         torch.testing.assert_close(q, 0.3 * qx + 0.7 * qy)
 
 
-@pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)
+@pytest.mark.parametrize(("name", "batch_norm"), [*DLGN_CASES, ("resnet110", True)])
 def test_preactivations_of_a_dlgn_are_affine(name, batch_norm):
     net = disentangle(small_architecture(name, batch_norm), "dlgn").eval()
     assert_affine(net, small_input(name), small_input(name))

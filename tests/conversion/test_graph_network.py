@@ -66,6 +66,15 @@ def tables():
     )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _only_what_is_new_is_collected():
+    """A collection goes through all that lives, which takes long behind other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.mark.parametrize(
     "work", [convert, convert_shallow, copied, saved, recompiled, read_filters]
 )

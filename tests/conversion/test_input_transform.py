@@ -18,25 +18,30 @@ import torch
 from torch import nn
 
 import dualview as dv
+from dualview.architectures import ResNet
 from dualview.conversion.input_transform import InputTransform, same_transform, taken_off
 from dualview.errors import ConversionError, ExampleInputError, PrimalFilterError
-from tests.cases import small_architecture, small_input
+from tests.cases import SMALL, enliven, small_architecture
 
 MEAN, STD = (0.3, -0.2, 0.1), (0.5, 2.0, 0.25)
-CASES = {
-    "fc": ((0.3,), (0.5,)),
-    "c4gap": (MEAN, STD),
-    "resnet20": (MEAN, STD),
+MODELS = {
+    "fc": (lambda: small_architecture("fc"), SMALL["fc"][1]),
+    "c4gap": (lambda: small_architecture("c4gap", batch_norm=True), SMALL["c4gap"][1]),
+    "residual": (lambda: enliven(ResNet(1, 3, (3, 6, 7), 2, True).double()), (3, 6, 7)),
 }
 
 
-def pair(name, kind="dlgn", batch_norm=True, **options):
+def pair(name, kind="dlgn", model=None, **options):
     """The network with its transform, the same without, examples before and after it."""
-    mean, std = CASES[name]
-    model = small_architecture(name, batch_norm=batch_norm and name != "fc").eval()
-    make = lambda **more: dv.disentangle(model, kind, seed=0, **options, **more).eval()  # noqa: E731
-    net, bare = make(input_transform=InputTransform(mean, std)), make()
-    x = small_input(name, 4)
+    make, input_shape = MODELS[name]
+    model = (make() if model is None else model).eval()
+    channels = input_shape[0]
+    transform = InputTransform(MEAN[:channels], STD[:channels])
+    net, bare = (
+        dv.disentangle(model, kind, seed=0, input_transform=given, **options).eval()
+        for given in (transform, None)
+    )
+    x = torch.randn(4, *input_shape, dtype=torch.float64)
     shape = (1, -1, 1, 1)
     z = (x - net.input_transform.mean.reshape(shape)) / net.input_transform.std.reshape(shape)
     return net, bare, x, z
@@ -68,7 +73,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("kind", ["dnn", "dgn", "dlgn"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MODELS)
 def test_outputs_are_those_on_standardised_inputs(name, kind):
     net, bare, x, z = pair(name, kind)
     assert torch.equal(net(x), bare(z))
@@ -83,7 +88,7 @@ def test_outputs_are_those_on_standardised_inputs(name, kind):
     assert net.input_transform is not None
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("measure", [*KERNELS.values(), *PATHS.values()], ids=[*KERNELS, *PATHS])
 def test_kernels_and_paths_are_those_on_standardised_inputs(measure, name):
     net, bare, x, z = pair(name)
@@ -100,7 +105,7 @@ def test_contributions_sum_to_the_logit():
 
 
 def test_ones_stay_ones():
-    net, bare, x, z = pair("c4gap", batch_norm=False, weights_input="ones")
+    net, bare, x, z = pair("c4gap", model=small_architecture("c4gap"), weights_input="ones")
     assert torch.equal(net(x), bare(z))
     assert torch.allclose(dv.npk(net, x), dv.npk(bare, z), rtol=1e-12)
     float_net, float_bare = (copy.deepcopy(n).float() for n in (net, bare))
@@ -118,7 +123,7 @@ def test_the_oracle_lists_the_same_paths():
     assert torch.allclose(features @ features.T, gram, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", MODELS)
 def test_filters_are_of_the_input_as_it_is(name):
     net, bare, x, _ = pair(name)
     for layer in range(min(net.n_gates, 3)):

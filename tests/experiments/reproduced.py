@@ -15,7 +15,9 @@ from unittest import mock
 
 from dualview.datasets import Dataset, Split, load
 from dualview.errors import DualviewWarning
+from dualview.experiments.datamodels import plan as datamodels
 from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.experiment_report import write_outputs
 from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
@@ -64,20 +66,30 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
     ):
         yield
 
 
 @cache
-def tiny_folder(name: str) -> Path:
-    """Where the experiment was done, once for all tests of a process."""
+def _done(name: str) -> tuple[Path, tuple[RunRecord, ...]]:
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
-    tiny_reproduce(name, folder)
-    return folder
+    return folder / "runs", tuple(tiny_reproduce(name, folder / "runs"))
+
+
+def tiny_folder(name: str) -> Path:
+    """Where the experiment was done, once for all tests of a process."""
+    return _done(name)[0]
+
+
+def tiny_records(name: str) -> tuple[RunRecord, ...]:
+    """The records of the experiment, in the order of its jobs."""
+    return _done(name)[1]
 
 
 @cache
-def tiny_records(name: str) -> tuple[RunRecord, ...]:
-    """The records of the experiment, in the order of its jobs."""
-    return tuple(tiny_reproduce(name, tiny_folder(name)))
+def tiny_outputs(name: str) -> Path:
+    """Its page, beside its tables and figures: written once for all tests of a process."""
+    out = tiny_folder(name).with_name("outputs")
+    return write_outputs(EXPERIMENTS[name], tiny_records(name), out)

@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from dualview.experiments.classifiers import classifier_jobs, of_kind
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import SettingsError
 from tests.experiments.small import small
 from tests.training.tiny import tiny_data

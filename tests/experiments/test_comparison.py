@@ -22,11 +22,13 @@ import pytest
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.comparison import RESULTS, compare, comparison_jobs
+from dualview.experiments.comparison import RESULTS, compare, comparison_jobs, plan_comparison
 from dualview.experiments.jobs import Silent
 from dualview.experiments.networks import build_network
 from dualview.experiments.records import load_record, load_records
-from dualview.experiments.run_folders import CONFIG, RECORD, locked
+from dualview.experiments.run_folders import CONFIG, RECORD
+from dualview.experiments.selection import Sharing
+from dualview.files.locking import locked
 from dualview.training import CHECKPOINT, METRICS, MODEL, SettingsError
 from tests.experiments.small import exact, parameters, small
 from tests.processes import kill, start
@@ -227,9 +229,25 @@ def test_divergence_stops_one_run_only(tmp_path, monkeypatch):
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
-    with locked(tmp_path), pytest.raises(RunError, match="is training here"):
+    at_work = locked(tmp_path / "dlgn-seed0", "is training here", "x")
+    with at_work, pytest.raises(RunError, match="is training here"):
         compare(small(), tmp_path, data=DATA)
-    assert not list(tmp_path.glob("*/"))
+    assert not (tmp_path / "dnn-seed0").exists()
+
+
+def test_a_part_of_the_runs(tmp_path):
+    settings = small(seeds="3-4")
+    (one,) = compare(settings, tmp_path, data=DATA, sharing=Sharing(only=("dlgn-seed4",)))
+    assert (one.kind, one.seed) == ("dlgn", 4)
+    assert [path.name for path in tmp_path.iterdir()] == ["dlgn-seed4"]
+    records = compare(settings, tmp_path, data=DATA)
+    assert [(r.kind, r.seed) for r in records] == [
+        *(("dnn", 3), ("dlgn", 3), ("dnn", 4), ("dlgn", 4))
+    ]
+    assert records[-1] == one
+    assert (tmp_path / RESULTS).exists()
+    planned = plan_comparison(settings, tmp_path, data=DATA)
+    assert [job.config for job in planned] == [record.config for record in records]
 
 
 def test_the_second_of_two_processes_is_refused(tmp_path):

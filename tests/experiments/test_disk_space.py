@@ -20,8 +20,9 @@ import pytest
 
 from dualview.errors import RunError
 from dualview.experiments import disk_space
-from dualview.experiments.jobs import Job, run_jobs
+from dualview.experiments.jobs import Job
 from dualview.experiments.run_folders import RECORD
+from dualview.experiments.running import run_jobs
 from dualview.training import CHECKPOINT, MODEL, TrainSettings, train
 from tests.record_cases import run_record
 from tests.small_disk import run_on_small_disk

@@ -4,7 +4,8 @@
    between, and not a bar.
 2. In a terminal: the run's bar counts its epochs; the bar of all runs ends full, resumed and
    skipped runs included, and a gated run weighs as two of the DNN's; the bars are gone at the end.
-3. A run that diverged says so, and one that goes on says after which epoch, with bars and without.
+3. Of runs at once, the bar is that of the first, and all count; each line has its run's number.
+4. A run that diverged says so, and one that goes on says after which epoch, with bars and without.
 """
 
 import io
@@ -13,12 +14,17 @@ import re
 import pytest
 
 from dualview.experiments.comparison import compare
-from dualview.experiments.jobs import cost
+from dualview.experiments.jobs import Job, cost
 from dualview.experiments.progress import TerminalProgress
 from tests.experiments.small import small
+from tests.record_cases import run_record
 from tests.training.tiny import tiny_data
 
 DATA = tiny_data()
+
+
+def never(folder, watcher):
+    raise AssertionError
 
 
 class _Terminal(io.StringIO):
@@ -91,6 +97,31 @@ def test_bars_in_a_terminal(tmp_path):
     assert "all runs, 1 of 2" in shown
     assert " left" in shown
     assert shown.rpartition("\n")[2].strip("\r\x1b[A \n") == ""
+
+
+def test_runs_at_once(tmp_path):
+    jobs = [
+        Job("dnn", 0, tmp_path / name, {}, 2.0, name, never) for name in ("one", "two", "three")
+    ]
+    stream = _Terminal()
+    progress = TerminalProgress(stream)
+    with progress.over(jobs):
+        progress.skipped(jobs[2], run_record())
+        first, second = (progress.watcher(job) for job in jobs[:2])
+        first.started(0, 2, 5)
+        second.started(1, 2, 5)
+        assert progress._all.n == pytest.approx(2 + 0 + 1)
+        assert progress._all.desc == "all runs, 1 of 3, 2 at once"
+        first.stepped()
+        second.stepped()
+        assert (progress._run.n, progress._run.desc) == (1, "one")
+        progress.done(jobs[0], run_record())
+        second.stepped()
+        assert (progress._run.n, progress._run.desc) == (7, "two")
+        assert progress._all.n == pytest.approx(2 + 2 + 1.4)
+    said = [line.split("[")[-1] for line in stream.getvalue().split("\n") if "] t" in line]
+    assert said[0].startswith("3/3] three: test accuracy")
+    assert said[1].startswith("2/3] two: goes on after epoch 1 of 2")
 
 
 def test_bars_count_what_was_done_before(tmp_path):

@@ -5,7 +5,7 @@
 2. A run that finished no epoch has nothing to keep, so other settings may take its folder.
 3. What is not a run is refused, and never deleted; a run is deleted in one step, and not where
    somebody's files lie with it: nothing of it goes then.
-4. A folder is held by one process at a time, and let go at the end, whatever happened.
+4. A lock that a killed process left is of a run, and goes with it.
 """
 
 import json
@@ -22,7 +22,6 @@ from dualview.experiments.run_folders import (
     check_folder,
     close_folder,
     delete_run,
-    locked,
     open_folder,
 )
 from dualview.training import CHECKPOINT, MODEL, TENSORBOARD
@@ -177,26 +176,6 @@ def test_closing_removes_what_only_an_unfinished_run_needs(begun):
     assert sorted(path.name for path in begun.iterdir()) == [CONFIG, "metrics.csv", RECORD]
 
 
-def test_one_process_at_a_time(tmp_path):
-    out = tmp_path / "out"
-    with (
-        locked(out),
-        pytest.raises(RunError, match=r"process \d+ on .+ is training"),
-        locked(out),
-    ):
-        pass
-    with pytest.raises(KeyError), locked(out):
-        raise KeyError
-    with locked(out):
-        pass
-
-
-def test_a_folder_that_cannot_be_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="choose another --out"), locked(tmp_path / "file"):
-        pass
-
-
 def test_a_saved_network_is_of_a_run_and_nothing_beside_it(begun):
     network = begun / "network"
     network.mkdir()
@@ -207,3 +186,13 @@ def test_a_saved_network_is_of_a_run_and_nothing_beside_it(begun):
     (network / "notes.txt").unlink()
     delete_run(begun)
     assert not begun.exists()
+
+
+def test_a_lock_that_was_left(begun, tmp_path):
+    (begun / ".lock").write_text("1 host 2026-01-01T00:00:00Z\n")
+    check_folder(begun, EARLIER)
+    delete_run(begun)
+    assert not begun.exists()
+    begun.mkdir()
+    (begun / ".lock").touch()
+    check_folder(begun, {})

@@ -1,19 +1,31 @@
 """Properties proved here.
 
-1. A folder is held by one process at a time, which the other's message names with its machine, and
-   let go at the end, whatever happened.
+1. A folder is held by one process at a time, which the other's message names with its machine and
+   since when, and let go at the end, whatever happened.
 2. What stands where the lock would be and is no lock stays as it is, bytes and all: links, hard
    links, pipes, folders, somebody's file.
 3. Inside a folder that was given, links are not followed.
+4. A lock that is not kept is gone at the end, and another's in its place stays; who opened it
+   before it went takes a new one.
 """
 
+import fcntl
 import os
+import re
 import socket
 
 import pytest
 
 from dualview.errors import RunError
-from dualview.files.locking import LOCK, expect_no_link, locked, make_own_folder, touch
+from dualview.files.locking import (
+    LOCK,
+    HeldError,
+    expect_no_link,
+    holder,
+    locked,
+    make_own_folder,
+    touch,
+)
 
 
 def held(folder):
@@ -22,9 +34,13 @@ def held(folder):
 
 def test_one_process_at_a_time(tmp_path):
     out = tmp_path / "deep" / "out"
-    who = f"out: process {os.getpid()} on {socket.gethostname()} is writing here. Repair: wait for"
-    with held(out), pytest.raises(RunError, match=who), held(out):
-        pass
+    who = f"process {os.getpid()} on {socket.gethostname()}, since 20..-..-..T..:..:..\\+00:00,"
+    with held(out):
+        with pytest.raises(HeldError, match=f"out: {who} is writing here. Repair: wait"), held(out):
+            pass
+        assert re.fullmatch(who, holder(out))
+    assert holder(out) is None
+    assert holder(tmp_path / "nowhere") is None
     assert (out / LOCK).read_text() == ""
     with pytest.raises(KeyError), held(out):
         raise KeyError
@@ -32,7 +48,7 @@ def test_one_process_at_a_time(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("left", ["", "123\n", f"123 {socket.gethostname()}\n"])
+@pytest.mark.parametrize("left", ["", "123\n", "123 host\n", "123 host 2026-01-01T00:00:00Z\n"])
 def test_what_a_killed_process_left(tmp_path, left):
     (tmp_path / LOCK).write_text(left)
     with held(tmp_path):
@@ -75,6 +91,34 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     refused(tmp_path / "file", "expected a folder to write to, got FileExistsError")
     refused(tmp_path / "a\0b", "expected a folder to write to, got ValueError")
+
+
+def passing(folder):
+    return locked(folder, "is writing here", "choose another folder", kept=False)
+
+
+def test_a_lock_that_is_not_kept(tmp_path, monkeypatch):
+    with passing(tmp_path):
+        assert (tmp_path / LOCK).exists()
+    assert list(tmp_path.iterdir()) == []
+    with passing(tmp_path):
+        (tmp_path / LOCK).rename(tmp_path / "moved")
+        (tmp_path / LOCK).write_text("of another")
+    assert (tmp_path / LOCK).read_text() == "of another"
+
+
+def test_a_lock_that_went_while_it_was_opened(tmp_path, monkeypatch):
+    (tmp_path / LOCK).touch()
+    flock = fcntl.flock
+
+    def late(handle, how):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        (tmp_path / LOCK).unlink()
+        return flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with passing(tmp_path):
+        assert (tmp_path / LOCK).read_text().startswith(f"{os.getpid()} ")
 
 
 def test_own_folders_and_files(tmp_path):

@@ -62,16 +62,13 @@ def _assert_sum(parts, total, logit):
     assert abs(total - logit) <= size + 1e-10 * abs(logit)
 
 
-DEEP = ("resnet32", "resnet56", "resnet110")  # like resnet20, and slower
-
-
 @pytest.mark.parametrize(
     ("name", "batch_norm", "options"),
     [
         (*case, o)
         for case in ARCHITECTURE_CASES
         for o in OPTIONS
-        if (case[0] not in DEEP or o == "dlgn") and (case in DLGN_CASES or o in ("dnn", "dgn"))
+        if case in DLGN_CASES or o in ("dnn", "dgn")
     ],
 )
 def test_every_architecture(name, batch_norm, options):

@@ -16,7 +16,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
-from dualview.conversion.normal_form import SAME_VALUE, key_of, spellings_of
+from dualview.conversion.normal_form import key_of, spellings_of
+from dualview.conversion.spellings import OPERATIONS
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution import step_rules
 from dualview.path_attribution.step_rules import RULES
@@ -90,6 +91,7 @@ IN_OTHER_TESTS = {
     torch.chunk,  # a tuple, read through by the rule of what picks from it
 }
 OF_FUNCTIONS = {"linear", "convolution", "transposed convolution", "einsum", "ones", "spread"}
+OF_FUNCTIONS |= {"marked"}
 """Keys whose functions are tried in `test_weight_rules`, and what conversion makes."""
 MODULES = [kind for key in RULES for kind in spellings_of(key) if isinstance(kind, type)]
 
@@ -206,7 +208,7 @@ def test_parameters_that_multiply_and_add_belong_to_the_value():
     assert top.n_paths == 2 * 2 * 2 + 2 * 2 + 2 * 2 + 1  # but is counted: 2 x 2 begin at shifts
 
 
-@pytest.mark.parametrize("method", sorted(SAME_VALUE - {"cuda", "type_as"}))
+@pytest.mark.parametrize("method", sorted({*OPERATIONS["same"].methods} - {"cuda", "type_as"}))
 def test_changes_of_type_are_left_out(method):
     def changed(x):
         return x.to(torch.float16) if method == "to" else getattr(x, method)()

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call, vmap
 
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.verification import value_kinds
@@ -188,16 +189,22 @@ class SecondMoments:
         variance = 1 / self.fan_ins[name] if self.normalise else 1.0
         size = int(torch.tensor(self.shapes[source]).prod())
         basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
-        moment, tangent = 0, 0
+        entries = int(torch.tensor(self.shapes[node]).prod())
+        moment, tangent = torch.zeros(2, entries, entries, dtype=torch.float64)
+        tables = torch.stack([t[source, source] for t in (self.moments, self.tangents)])
         with torch.no_grad():
             if module.bias is not None:
                 module.bias.zero_()
-            for k in range(module.weight.numel()):
-                module.weight.zero_().view(-1)[k] = 1
-                b = module(basis).reshape(size, -1).T
-                one = b @ self.moments[source, source] @ b.T
-                moment = moment + variance * one
-                tangent = tangent + variance * (b @ self.tangents[source, source] @ b.T) + one
+            count = module.weight.numel()
+            units = torch.eye(count, dtype=torch.float64).reshape(count, *module.weight.shape)
+            of_unit = vmap(lambda weight: functional_call(module, {"weight": weight}, (basis,)))
+            for some in units.split(64):
+                for b in of_unit(some).reshape(len(some), size, -1).mT:
+                    rows, columns = (b.any(axis).nonzero()[:, 0] for axis in (1, 0))
+                    b = b[rows][:, columns]  # a weight reaches few entries from few
+                    one, other = b @ tables[:, columns[:, None], columns] @ b.T
+                    moment[rows[:, None], rows] += variance * one
+                    tangent[rows[:, None], rows] += variance * other + one
         zero = {
             other: tuple(
                 (m := torch.zeros(n, k, dtype=torch.float64), m)
@@ -212,10 +219,17 @@ class SecondMoments:
 
 
 def second_moments(net, x1: Tensor, x2: Tensor, *, normalise=True, hard=False):
-    """(NPK, NTK) between all pairs, by the oracle; net is in evaluation mode, float64."""
+    """(NPK, NTK) between all pairs, by the oracle; net is in evaluation mode, float64.
+
+    Of examples with themselves, each pair is computed once.
+    """
     assert not any(isinstance(m, BATCH_NORM_MODULES) for m in kernel_network(net).modules())
-    pairs = [
-        [SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard).run() for b in x2]
-        for a in x1
-    ]
-    return torch.tensor(pairs, dtype=torch.float64).unbind(-1)
+    found = torch.empty(2, len(x1), len(x2), dtype=torch.float64)
+    for i, a in enumerate(x1):
+        for j, b in enumerate(x2):
+            if x1 is x2 and j < i:
+                found[:, i, j] = found[:, j, i]
+                continue
+            pair = SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard)
+            found[:, i, j] = torch.tensor(pair.run(), dtype=torch.float64)
+    return found.unbind()

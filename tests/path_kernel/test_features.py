@@ -14,19 +14,33 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
+from dualview.architectures import ResNet
 from dualview.errors import PathKernelError
 from dualview.path_kernel.features import npk_features
-from tests.cases import TokenMixer, relative_error, small_architecture, small_input
+from tests.cases import (
+    SMALL,
+    TokenMixer,
+    enliven,
+    relative_error,
+    small_architecture,
+    small_input,
+)
 from tests.path_kernel.second_moments import second_moments
 
+NETWORKS = {
+    "fc": (lambda: small_architecture("fc"), SMALL["fc"][1]),
+    "gconv": (lambda: small_architecture("gconv"), SMALL["gconv"][1]),
+    "residual": (lambda: enliven(ResNet(1, 3, (3, 6, 7), 2, True).double()), (3, 6, 7)),
+}
 
-@pytest.mark.parametrize("name", ["fc", "gconv", "resnet20"])
+
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("weights_input", ["data", "ones"])
 @pytest.mark.filterwarnings("ignore::dualview.DualviewWarning")
 def test_unbiased_within_their_standard_error(name, weights_input):
-    model = small_architecture(name, name == "resnet20")
-    net = dv.disentangle(model, "dlgn", weights_input=weights_input, seed=0)
-    x = small_input(name, 3)
+    make, shape = NETWORKS[name]
+    net = dv.disentangle(make(), "dlgn", weights_input=weights_input, seed=0)
+    x = torch.randn(3, *shape, dtype=torch.float64)
     m = 3000
     features = npk_features(net, x, m, per_draw=1) * math.sqrt(m)
     products = features[:, None] * features[None]  # (n, n, m): one estimate a feature

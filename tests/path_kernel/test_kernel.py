@@ -129,7 +129,7 @@ MEETINGS = {
     "pool then add": lambda m, x, u: F.relu(F.avg_pool2d(u, 2) + F.avg_pool2d(m.conv2(u), 2)),
     "padded": lambda m, x, u: F.pad(m.conv2(F.pad(u, (1, 0, 0, 2))), (0, 1, 1, 0, 1, 0)),
     "sliced": lambda m, x, u: F.relu(m.conv2(u)[:, 1:3, ::2, 1:]),
-    "upsampled": lambda m, x, u: m.conv2(F.interpolate(u, scale_factor=2, mode="bilinear")),
+    "upsampled": lambda m, x, u: m.conv2(_upsampled(u[..., :2, :3])),
     "scaled": lambda m, x, u: m.conv2(2 * u / 3) - 1,
     "per-channel scale": lambda m, x, u: m.conv2(u * torch.arange(1.0, 5).double().view(4, 1, 1)),
     "max pool": lambda m, x, u: F.relu(m.conv2(F.max_pool2d(u, 3, 2, 1))),
@@ -178,6 +178,10 @@ MEETINGS = {
     "scaled head": lambda m, x, u: u / torch.tensor(4.0) * -1 + u,
     "in place": lambda m, x, u: _in_place(m.conv2(u), u),
 }
+
+
+def _upsampled(u):
+    return F.interpolate(u, scale_factor=2, mode="bilinear")
 
 
 def _halves(parts):

@@ -228,7 +228,8 @@ def test_operations_with_a_rule(model, shape):
 
 
 def test_every_rule_is_exercised():
-    seen = {"input transform"}  # it stands before a network: see `test_input_transform`
+    # It stands before a network (see `test_input_transform`), and what conversion writes.
+    seen = {"input transform", "marked"}
     for case in WITH_RULES:
         seen |= {normal_call(node).key for node in fx.symbolic_trace(case.values[0]()).graph.nodes}
     assert set(RULES) <= seen

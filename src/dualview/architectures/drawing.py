@@ -6,8 +6,13 @@ from torch import nn
 
 
 def reset(network: nn.Module, he: bool) -> None:
-    """Draw weights Glorot-uniform, or He-normal; biases 0, normalisation layers at their start."""
+    """Draw weights Glorot-uniform, or He-normal; biases 0, normalisation layers at their start.
+
+    On the device "meta" nothing is drawn: PyTorch takes longer there than with numbers.
+    """
     for module in network.modules():
+        if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+            continue
         if isinstance(module, nn.Conv2d | nn.Linear):
             if he and isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

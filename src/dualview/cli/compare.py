@@ -12,12 +12,15 @@ from dualview.cli.options import (
     add_fields,
     add_machine_options,
     add_network_options,
+    add_sharing_options,
     add_training_options,
     check_named_here,
     data_settings,
     gathered,
+    sharing_settings,
     train_settings,
 )
+from dualview.cli.outlook import outlook_text
 from dualview.experiments.settings import ComparisonSettings
 from dualview.files.foreign_text import file_name
 from dualview.files.user_code import own_name
@@ -50,6 +53,13 @@ examples:
   dualview compare --config mine.yaml --epochs 20
       options from a file; those on the command line win
 
+  dualview compare --seeds 10 --dry-run
+      the jobs, what is done of them, and how long the rest should take
+  dualview compare --seeds 10 --scheduler processes
+      a job on each core; on a dask cluster: --scheduler tcp://host:8786
+  dualview compare --seeds 3-5, or --only dlgn-seed3
+      a part of it, as a batch system starts it
+
 Interrupted, by Ctrl-C or otherwise? The same command goes on after the last finished epoch."""
 
 
@@ -62,6 +72,7 @@ def add_options(parser: Any) -> None:
     add_machine_options(parser)
     group = parser.add_argument_group("runs")
     add_fields(group, ComparisonSettings, "seeds")
+    add_sharing_options(group)
     group.add_argument(
         "--out",
         metavar="FOLDER",
@@ -84,7 +95,13 @@ def run(options: Any, again: str) -> int:
         training=train_settings(options),
     )
     out = Path(options.out) if options.out else default_folder(settings)
-    return run_comparison(settings, out, overwrite=options.overwrite, again=again)
+    sharing = sharing_settings(options)
+    if options.dry_run:
+        from dualview.experiments.comparison import plan_comparison
+
+        print(outlook_text(plan_comparison(settings, out), sharing, f"Jobs in {out}"))
+        return 0
+    return run_comparison(settings, out, overwrite=options.overwrite, again=again, sharing=sharing)
 
 
 def default_folder(settings: ComparisonSettings) -> Path:

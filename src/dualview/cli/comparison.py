@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dualview.cli.interruption import told_if_interrupted
+from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import is_main_process
 
@@ -24,6 +26,7 @@ def run_comparison(
     overwrite: bool,
     again: str,
     title: str = REPORT_TITLE,
+    sharing: Sharing = ALL,
 ) -> int:
     """Compare, print one table, write the report.
 
@@ -33,6 +36,7 @@ def run_comparison(
         overwrite: delete earlier runs first.
         again: the command that goes on after an interruption.
         title: of the report.
+        sharing: which runs, and who does them; with some of them alone there is no report.
 
     Returns:
         0, or 1 if no run finished.
@@ -44,13 +48,41 @@ def run_comparison(
     from dualview.experiments.progress import TerminalProgress
 
     with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):
-        records = compare(settings, out, overwrite=overwrite, progress=TerminalProgress())
+        records = compare(
+            settings, out, overwrite=overwrite, progress=TerminalProgress(), sharing=sharing
+        )
     if not is_main_process():
         return 0
+    if sharing.only is not None:
+        return told_of_some(records, again)
     print(result_text(records))
     report = write_comparison_report(records, out / REPORT, title)
     print(f"\nReport:  {report}\nRecords: {out}/*/record.json")
     return 0 if any(record.status == "finished" for record in records) else 1
+
+
+def told_of_some(records: Sequence[RunRecord], again: str) -> int:
+    """Say that these jobs are done, and how to the report; 0, or 1 if none finished."""
+    finished = sum(record.status == "finished" for record in records)
+    print(
+        f"\n{finished} of {len(records)} jobs finished. For tables and report, when all are done: "
+        f"{without_only(again)}"
+    )
+    return 0 if finished else 1
+
+
+def without_only(command: str) -> str:
+    """A command line without the choice of jobs.
+
+    >>> without_only("dualview compare --only dnn-seed0 'dgn-*' --seeds 2 --only=dlgn-seed0")
+    'dualview compare --seeds 2'
+    """
+    kept, skipping = [], False
+    for word in shlex.split(command):
+        skipping = word == "--only" or (skipping and not word.startswith("-"))
+        if not skipping and not word.startswith("--only="):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def result_text(records: Sequence[RunRecord]) -> str:

@@ -84,6 +84,7 @@ def run(options: Any, again: str) -> int:
     from dualview.experiments.distilling import Distilling, distil_own
     from dualview.experiments.progress import TerminalProgress
     from dualview.experiments.run_folders import LEFT_NETWORK
+    from dualview.experiments.run_pages import write_distilled_page
 
     settings = Distilling(
         model=options.model,
@@ -107,23 +108,21 @@ def run(options: Any, again: str) -> int:
     if is_main_process():
         print(result_text(record))
         place = out / f"{record.kind}-seed0" / LEFT_NETWORK
+        if record.status == "finished":
+            print(f"\nReport:  {write_distilled_page(record, out / 'report.html')}", end="")
         print(f"\nNetwork: {place}\nExplore: dualview explore {place} --model {options.model}")
     return 0 if record.status == "finished" else 1
 
 
 def result_text(record: RunRecord) -> str:
     """The accuracies, one on a line, with what each is of."""
+    from dualview.experiments.run_pages import accuracies
+
     if record.status != "finished":
         return f"\ndiverged: {record.message}"
-    lines = {
-        "teacher": "the trained network",
-        "before": f"{record.kind.upper()} with its parameters, before training",
-        "soft": "after it, with the gates it was trained with",
-        "hard": "with hard gates",
-    }
-    found = record.measurements
-    width = max(map(len, lines.values()))
-    shown = [f"{text:<{width}}  {100 * found[key]:6.2f} %" for key, text in lines.items()]
+    lines, found = accuracies(record), record.measurements
+    width = max(len(text) for text, _ in lines)
+    shown = [f"{text:<{width}}  {100 * value:6.2f} %" for text, value in lines]
     share = found["hard"] / found["teacher"] if found["teacher"] else 0.0
     return "\n".join(
         ["", f"Test accuracy on {record.data}", "", *shown, "", f"recovered: {100 * share:.1f} %"]

@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Explain decisions of a trained network by pixels - path contributions, the same with softened
 gates, and by Captum gradient x input and integrated gradients - and try each explanation on the
 network: take away the pixels that it names (deletion, insertion), take away random sets of them
-(sensitivity-n), add a little noise (stability). Ends with a table, and figures with error bars."""
+(sensitivity-n), add a little noise (stability). Ends with a table and a page, with error bars."""
 EPILOG = """\
 examples:
   dualview evaluate demo/dlgn-seed0
@@ -59,7 +59,7 @@ def add_options(parser: Any) -> None:
         "--out",
         metavar="FOLDER",
         type=str | None,
-        help="where numbers, table and figure go (default: evaluation in the folder of the run)",
+        help="where page, numbers and figure go (default: evaluation in the folder of the run)",
     )
 
 
@@ -69,6 +69,7 @@ def run(options: Any, again: str) -> int:
     from dualview.experiments.explanations.tables import table_of
     from dualview.experiments.explanations.trial import tried
     from dualview.experiments.finished import load_network
+    from dualview.experiments.run_pages import write_evaluated_page
     from dualview.experiments.tables import to_csv, to_markdown, to_text
     from dualview.files.writing import write_json, write_text
     from dualview.pages.style import save_figure
@@ -96,5 +97,6 @@ def run(options: Any, again: str) -> int:
     write_text(out / "explanations.md", to_markdown(table) + "\n")
     write_text(out / "explanations.csv", to_csv(table))
     save_figure(curves(measured, title), out / "explanations.svg")
-    print(f"{to_text(table)}\n\nNumbers, table and figure: {out}")
+    page = write_evaluated_page(measured, title, out / "explanations.html")
+    print(f"{to_text(table)}\n\nPage:    {page}\nNumbers: {out / 'explanations.json'}")
     return 0

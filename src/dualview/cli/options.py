@@ -10,10 +10,11 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from dualview.architectures import NAMES
 from dualview.cli.parser import switch
+from dualview.experiments.selection import Sharing
 from dualview.experiments.settings import KINDS, ComparisonSettings, DataSettings
 from dualview.files.user_code import is_place
 from dualview.training import SettingsError, TrainSettings
-from dualview.training.settings import CHOICES
+from dualview.training.settings import CHOICES, READ
 
 Settings = TypeVar("Settings")
 
@@ -30,6 +31,8 @@ METAVARS = {
     "momentum": "M",
     "weight_decay": "W",
     "beta": "B",
+    "only": "JOB",
+    "seeds": "N|A-B|A,B,...",
     "crop": "PIXELS",
 }
 """What values are called, where they are neither numbers (N) nor names (NAME)."""
@@ -70,6 +73,8 @@ def _add_field(group: Any, field: Field[Any], hint: Any, said: str, unset: str |
         more["dest"] = "data" if name == "source" else name
     if CHOICES in field.metadata:
         more["choices"] = list(field.metadata[CHOICES])
+    elif READ in field.metadata:
+        more.update(metavar=METAVARS.get(name, "VALUE"), type=field.metadata[READ])
     elif bool in get_args(hint):
         more["action"] = argparse.BooleanOptionalAction
     else:
@@ -126,6 +131,22 @@ def add_machine_options(parser: Any, unset: Mapping[str, str] | None = None) -> 
     """Where it runs: PyTorch Lightning's own options."""
     group = parser.add_argument_group("machine (as PyTorch Lightning takes them)")
     add_fields(group, TrainSettings, *MACHINE, unset=unset)
+
+
+def add_sharing_options(group: Any) -> None:
+    """Which jobs are done, and by whom; and `--dry-run`."""
+    add_fields(group, Sharing, "only", "scheduler", "workers")
+    group.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="list the jobs with what each needs and how long it should take, and do none",
+    )
+
+
+def sharing_settings(options: Any) -> Sharing:
+    """What `add_sharing_options` gathered."""
+    only = None if options.only is None else tuple(options.only)
+    return gathered(Sharing, options, only=only)
 
 
 def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:

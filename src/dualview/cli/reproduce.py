@@ -7,16 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.cli.comparison import told_of_some
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
     add_data_options,
     add_fields,
     add_machine_options,
+    add_sharing_options,
     data_settings,
     gathered,
+    sharing_settings,
 )
+from dualview.cli.outlook import outlook_text
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.registry import EXPERIMENTS, find
+from dualview.experiments.selection import ALL, Sharing
+from dualview.progress import Terminal
 from dualview.training import is_main_process
 
 if TYPE_CHECKING:
@@ -49,6 +55,10 @@ examples:
       the preset, with some choices of your own
   dualview reproduce architectures --arch mine.py:make
       your own architecture, as `dualview compare --help` says
+  dualview reproduce architectures --preset paper --dry-run
+      its jobs, and how long they should take on this machine
+  dualview reproduce architectures --scheduler processes
+      a job on each core; on a dask cluster: --scheduler tcp://host:8786
   dualview reproduce mine.py
       an experiment of your own: the documentation has one, "Write an experiment"
 
@@ -84,6 +94,7 @@ def add_options(parser: Any) -> None:
     group.add_argument(
         "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
     )
+    add_sharing_options(group)
 
 
 def run(options: Any, again: str) -> int:
@@ -94,7 +105,13 @@ def run(options: Any, again: str) -> int:
     experiment = find(options.experiment)
     request = _request(options)
     out = Path(options.out) if options.out else default_folder(experiment, request)
-    return run_experiment(experiment, request, out, overwrite=options.overwrite, again=again)
+    sharing = sharing_settings(options)
+    if options.dry_run:
+        print(planned_text(experiment, request, out, sharing))
+        return 0
+    return run_experiment(
+        experiment, request, out, overwrite=options.overwrite, again=again, sharing=sharing
+    )
 
 
 def list_text(experiments: Sequence[Experiment]) -> str:
@@ -129,10 +146,26 @@ def default_folder(experiment: Experiment, request: Request) -> Path:
     return Path("runs") / "-".join([*parts, *(["paper"] if request.preset == "paper" else [])])
 
 
+def planned_text(experiment: Experiment, request: Request, out: Path, sharing: Sharing) -> str:
+    """The jobs that it is made of, and for how long."""
+    from dualview.experiments.reproduction import plan_experiment
+
+    jobs = plan_experiment(experiment, request, out)
+    return outlook_text(jobs, sharing, f"{experiment.title}: jobs in {out}")
+
+
 def run_experiment(
-    experiment: Experiment, request: Request, out: Path, *, overwrite: bool, again: str
+    experiment: Experiment,
+    request: Request,
+    out: Path,
+    *,
+    overwrite: bool,
+    again: str,
+    sharing: Sharing = ALL,
 ) -> int:
-    """Do it, print its tables, write its files.
+    """Do it, print its tables, write its files; with some of its jobs alone there are none.
+
+    The paper preset, which takes days, says first what it will train and for how long.
 
     Returns:
         0, or 1 if no run finished.
@@ -144,11 +177,20 @@ def run_experiment(
     from dualview.experiments.reproduction import reproduce
 
     with told_if_interrupted(f"finished epochs are kept. To go on: {again}"):
+        if request.preset == "paper" and is_main_process():
+            Terminal().note(planned_text(experiment, request, out, sharing) + "\n")
         records = reproduce(
-            experiment, request, out, overwrite=overwrite, progress=TerminalProgress()
+            experiment,
+            request,
+            out,
+            overwrite=overwrite,
+            progress=TerminalProgress(),
+            sharing=sharing,
         )
     if not is_main_process():
         return 0
+    if sharing.only is not None:
+        return told_of_some(records, again)
     print(result_text(experiment, records))
     report = write_outputs(experiment, records, out)
     print(

@@ -11,7 +11,6 @@ shapes; None stands for 0.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch.utils import _pytree as pytree
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import key_at
 
 AffineCall = Callable[[fx.Node, Any, Any], Any]
 """Calls what a node calls, with arguments and options."""
@@ -39,8 +39,6 @@ _POINTWISE: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Conv2d: F.conv2d,
     nn.Conv3d: F.conv3d,
 }
-
-_SUMS = (operator.add, torch.add, "add")
 
 
 class AffinePass:
@@ -153,7 +151,7 @@ class AffinePass:
         elif node.target is apply_gate:
             gate: Any = node.args[1]
             yield sources[0], cotangent * self._constants[gate]
-        elif node.target in _SUMS and self._adds_alike(node):
+        elif key_at(node) == "add" and self._adds_alike(node):
             yield from ((source, cotangent) for source in node.all_input_nodes)
         else:
             yield from self._by_derivative(node, sources, cotangent)

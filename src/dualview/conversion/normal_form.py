@@ -1,9 +1,8 @@
 """The one normal form of a call: a key for the operation, and its arguments by name.
 
-`h + 1`, `torch.add(h, 1)` and `h.add(other=1)` are one operation, and so are `nn.Flatten()(h)` and
-`h.flatten(1)`. Every table of rules (kernel, paths, filters, the fast kernel) has one entry for one
-key; how a model spells it is known here alone. `normal_call` reads a node of a traced graph, which
-stays as the model wrote it.
+Every table of rules (kernel, paths, filters, the fast kernel) has one entry for one key of
+`dualview.conversion.spellings`, or of the operations that conversion itself writes into a graph.
+`normal_call` reads a node of a traced graph, which stays as the model wrote it.
 
 Arguments that are left out have their defaults. What an argument holds is what the node holds: a
 node of the graph, or a Python value.
@@ -11,7 +10,6 @@ node of the graph, or a Python value.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +18,6 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from dualview.conversion import operations as ops
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.multipliers import (
@@ -28,10 +25,19 @@ from dualview.conversion.multipliers import (
     replay_layer_norm,
     softmax_weights,
 )
-from dualview.conversion.normalisation import channel_affine, group_centred
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.products import as_multiplier
 from dualview.conversion.source_lines import module_of, operation_name
+from dualview.conversion.spellings import (
+    ARGUMENT_NAMES,
+    KEY_OF,
+    OPERATIONS,
+    REQUIRED,
+    TURNED_ATTRIBUTES,
+    Operation,
+    Parameters,
+    key_at,
+)
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 
 
@@ -57,97 +63,15 @@ class Call:
         return self.arguments.get(name, default)
 
 
-REQUIRED = object()
-"""Stands for a default where there is none."""
-
-Parameters = dict[str, Any]
-
-_CONVOLUTION: Parameters = {
-    "input": REQUIRED,
-    "weight": REQUIRED,
-    "bias": None,
-    "stride": 1,
-    "padding": 0,
-    "dilation": 1,
-    "groups": 1,
-}
-_TRANSPOSED: Parameters = {
-    "input": REQUIRED,
-    "weight": REQUIRED,
-    "bias": None,
-    "stride": 1,
-    "padding": 0,
-    "output_padding": 0,
-    "groups": 1,
-    "dilation": 1,
-}
-_POOL: Parameters = {
-    "input": REQUIRED,
-    "kernel_size": REQUIRED,
-    "stride": None,
-    "padding": 0,
-    "ceil_mode": False,
-    "count_include_pad": True,
-    "divisor_override": None,
-}
-_INTERPOLATION: Parameters = {
-    "input": REQUIRED,
-    "size": None,
-    "scale_factor": None,
-    "mode": "nearest",
-    "align_corners": None,
-    "recompute_scale_factor": None,
-    "antialias": False,
-}
-
-SAME_VALUE = frozenset(
-    ["to", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "detach", "contiguous"]
-)
-"""Methods that leave the numbers alone: a change of type would round, `detach` would hide paths."""
-
-_AXES: Parameters = {"input": REQUIRED, "dim0": REQUIRED, "dim1": REQUIRED}
-_MOVES: Parameters = {"input": REQUIRED, "source": REQUIRED, "destination": REQUIRED}
-_OVER: Parameters = {"input": REQUIRED, "dim": None, "keepdim": False}
-_ONE: Parameters = {"input": REQUIRED}
-_TWO: Parameters = {"input": REQUIRED, "other": REQUIRED}
-_JOIN: Parameters = {"tensors": REQUIRED, "dim": 0}
-
-SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
-    "same": (
-        _ONE,
-        (
-            *SAME_VALUE,
-            "clone",
-            torch.clone,
-            operator.pos,
-            *ops.DROPOUT_FUNCTIONS,
-            as_multiplier,
-            query_of_examples,
-            softmax_weights,
-        ),
+_WRITTEN: dict[str, Operation] = {
+    "marked": Operation({"input": REQUIRED}, (as_multiplier, query_of_examples, softmax_weights)),
+    "ones": Operation({"input": REQUIRED}, (one_row_of_ones,)),
+    "spread": Operation({"input": REQUIRED, "examples": REQUIRED}, (spread_over_batch,)),
+    "gate": Operation({"input": REQUIRED, "gate": REQUIRED}, (apply_gate,)),
+    "switch": Operation(
+        {"input": REQUIRED, "switch": REQUIRED, "dims": REQUIRED}, (replay_switch,)
     ),
-    "ones": (_ONE, (one_row_of_ones,)),
-    "spread": ({"input": REQUIRED, "examples": REQUIRED}, (spread_over_batch,)),
-    "gate": ({"input": REQUIRED, "gate": REQUIRED}, (apply_gate,)),
-    "switch": ({"input": REQUIRED, "switch": REQUIRED, "dims": REQUIRED}, (replay_switch,)),
-    "add": ({**_TWO, "alpha": 1}, (operator.add, torch.add, "add")),
-    "sub": ({**_TWO, "alpha": 1}, (operator.sub, torch.sub, "sub")),
-    "mul": (_TWO, (operator.mul, torch.mul, torch.multiply, "mul", "multiply")),
-    "div": ({**_TWO, "rounding_mode": None}, (*ops.QUOTIENT_FUNCTIONS, *ops.QUOTIENT_METHODS)),
-    "neg": (_ONE, (operator.neg, torch.neg, "neg")),
-    "linear": ({"input": REQUIRED, "weight": REQUIRED, "bias": None}, (F.linear,)),
-    "matmul": (
-        _TWO,
-        (operator.matmul, torch.matmul, torch.mm, torch.bmm, "matmul", "mm", "bmm"),
-    ),
-    "einsum": ({"equation": REQUIRED, "operands": REQUIRED}, (torch.einsum,)),
-    "convolution": (_CONVOLUTION, (F.conv1d, F.conv2d, F.conv3d)),
-    "transposed convolution": (
-        _TRANSPOSED,
-        (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d),
-    ),
-    "embedding": ({"input": REQUIRED, "weight": REQUIRED}, (F.embedding,)),
-    "layer norm": (
+    "replayed layer norm": Operation(
         {
             "input": REQUIRED,
             "scale": REQUIRED,
@@ -157,133 +81,23 @@ SPELLINGS: dict[str, tuple[Parameters, tuple[Any, ...]]] = {
         },
         (replay_layer_norm,),
     ),
-    "group centred": ({"input": REQUIRED, "groups": REQUIRED}, (group_centred,)),
-    "channel affine": (
-        {"input": REQUIRED, "weight": REQUIRED, "bias": REQUIRED},
-        (channel_affine,),
-    ),
-    "average pool": (_POOL, (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)),
-    "adaptive average pool": (
-        {"input": REQUIRED, "output_size": REQUIRED},
-        (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
-    ),
-    "interpolate": (_INTERPOLATION, (F.interpolate, F.upsample)),
-    "pad": (
-        {"input": REQUIRED, "pad": REQUIRED, "mode": "constant", "value": None},
-        (F.pad,),
-    ),
-    "mean": (_OVER, (torch.mean, "mean")),
-    "sum": (_OVER, (torch.sum, "sum")),
-    "getitem": ({"input": REQUIRED, "key": REQUIRED}, (operator.getitem,)),
-    "chunk": ({"input": REQUIRED, "chunks": REQUIRED, "dim": 0}, (torch.chunk, "chunk")),
-    "split": (
-        {"input": REQUIRED, "split_size_or_sections": REQUIRED, "dim": 0},
-        (torch.split, "split"),
-    ),
-    "unbind": ({"input": REQUIRED, "dim": 0}, (torch.unbind, "unbind")),
-    "narrow": (
-        {"input": REQUIRED, "dim": REQUIRED, "start": REQUIRED, "length": REQUIRED},
-        (torch.narrow, "narrow"),
-    ),
-    "select": (
-        {"input": REQUIRED, "dim": REQUIRED, "index": REQUIRED},
-        (torch.select, "select"),
-    ),
-    "index select": (
-        {"input": REQUIRED, "dim": REQUIRED, "index": REQUIRED},
-        (torch.index_select, "index_select"),
-    ),
-    "roll": ({"input": REQUIRED, "shifts": REQUIRED, "dims": None}, (torch.roll, "roll")),
-    "flip": ({"input": REQUIRED, "dims": REQUIRED}, (torch.flip, "flip")),
-    "cat": (_JOIN, (torch.cat, torch.concat, torch.concatenate)),
-    "stack": (_JOIN, (torch.stack,)),
-    "flatten": (
-        {"input": REQUIRED, "start_dim": 0, "end_dim": -1},
-        (torch.flatten, "flatten"),
-    ),
-    "unflatten": (
-        {"input": REQUIRED, "dim": REQUIRED, "sizes": REQUIRED},
-        (torch.unflatten, "unflatten"),
-    ),
-    "reshape": ({"input": REQUIRED, "shape": REQUIRED}, (torch.reshape, "reshape", "view")),
-    "reshape as": (_TWO, ("view_as", "reshape_as")),
-    "squeeze": ({"input": REQUIRED, "dim": None}, (torch.squeeze, "squeeze")),
-    "unsqueeze": ({"input": REQUIRED, "dim": REQUIRED}, (torch.unsqueeze, "unsqueeze")),
-    "permute": ({"input": REQUIRED, "dims": REQUIRED}, (torch.permute, "permute")),
-    "transpose": (
-        _AXES,
-        (
-            torch.transpose,
-            torch.swapaxes,
-            torch.swapdims,
-            "transpose",
-            "swapaxes",
-            "swapdims",
-        ),
-    ),
-    "movedim": (_MOVES, (torch.movedim, torch.moveaxis, "movedim", "moveaxis")),
-    "t": (_ONE, (torch.t, "t")),
-    "expand": (
-        {"input": REQUIRED, "size": REQUIRED},
-        (torch.broadcast_to, "expand"),
-    ),
-    "expand as": (_TWO, ("expand_as",)),
-    "repeat": ({"input": REQUIRED, "repeats": REQUIRED}, ("repeat",)),
-    "tile": ({"input": REQUIRED, "dims": REQUIRED}, (torch.tile, "tile")),
-    "pixel shuffle": ({"input": REQUIRED, "factor": REQUIRED}, (F.pixel_shuffle,)),
-    "pixel unshuffle": ({"input": REQUIRED, "factor": REQUIRED}, (F.pixel_unshuffle,)),
-    "patches": (
-        {
-            "input": REQUIRED,
-            "kernel_size": REQUIRED,
-            "dilation": 1,
-            "padding": 0,
-            "stride": 1,
-        },
-        (F.unfold,),
-    ),
-    "sum of patches": (
-        {
-            "input": REQUIRED,
-            "output_size": REQUIRED,
-            "kernel_size": REQUIRED,
-            "dilation": 1,
-            "padding": 0,
-            "stride": 1,
-        },
-        (F.fold,),
-    ),
-    "windows": (
-        {"input": REQUIRED, "dimension": REQUIRED, "size": REQUIRED, "step": REQUIRED},
-        ("unfold",),
-    ),
-    "size": ({"input": REQUIRED, "dim": None}, ("size",)),
-    "dim": (_ONE, ("dim", "ndimension")),
-    "numel": (_ONE, ("numel",)),
-    "attribute": ({"input": REQUIRED, "name": REQUIRED}, (getattr,)),
+    "input transform": Operation({"input": REQUIRED}, (), (), (InputTransform,)),
+}
+"""What conversion itself writes into a graph."""
+
+UNCHANGED = ("same", "copy", "dropout", "marked")
+"""Keys of what leaves the numbers alone in evaluation mode."""
+
+_WRITTEN_KEY_OF: dict[Any, str] = {
+    spelling: key
+    for key, operation in _WRITTEN.items()
+    for spelling in (*operation.functions, *operation.modules)
 }
 
-"""Key -> (its arguments with their defaults, the functions and names of methods that it has)."""
+KEYS = frozenset(OPERATIONS) | frozenset(_WRITTEN)
+"""Every key of a call that is known."""
 
-_NAMES = {
-    "self": "input",
-    "x": "input",
-    "row": "input",
-    "tensor": "input",
-    "factor": "input",
-    "query": "input",
-    "weights": "input",
-    "value": "input",
-    "axis": "dim",
-    "keepdims": "keepdim",
-    "x2": "other",
-    "mat2": "other",
-    "split_size": "split_size_or_sections",
-    "axis0": "dim0",
-    "axis1": "dim1",
-    "upscale_factor": "factor",
-    "downscale_factor": "factor",
-}
+_NAMES = ARGUMENT_NAMES | dict.fromkeys(("row", "factor", "query", "weights", "value"), "input")
 """Other names of an argument, where a key has no such argument itself."""
 
 _IN_A_ROW = {
@@ -296,98 +110,9 @@ _IN_A_ROW = {
 }
 """Methods that take a list as several arguments too -> its name."""
 
-KEY_OF: dict[Any, str] = {
-    spelling: key for key, (_, spellings) in SPELLINGS.items() for spelling in spellings
-}
-"""Function or name of a method -> its key."""
 
-# Modules: (key, how its options are read)
-
-
-def _attributes(*names: str) -> Callable[[Any], Parameters]:
-    return lambda module: {name: getattr(module, name) for name in names}
-
-
-def _convolution(module: Any) -> Parameters:
-    return {
-        **_attributes("weight", "bias", "stride", "padding", "dilation", "groups")(module),
-        "padding_mode": module.padding_mode,
-    }
-
-
-def _transposed(module: Any) -> Parameters:
-    return _attributes(*list(_TRANSPOSED)[1:])(module)
-
-
-def _average_pool(module: Any) -> Parameters:
-    names = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
-    return {
-        **_attributes(*names)(module),
-        "divisor_override": getattr(module, "divisor_override", None),
-    }
-
-
-_PADDING_MODES = {
-    "Zero": "constant",
-    "Constant": "constant",
-    "Circular": "circular",
-    "Reflection": "reflect",
-    "Replication": "replicate",
-}
-
-
-def _padding(module: Any) -> Parameters:
-    kind = type(module).__name__.split("Pad")[0]
-    return {
-        "pad": tuple(module.padding),
-        "mode": _PADDING_MODES[kind],
-        "value": getattr(module, "value", None) or None,
-    }
-
-
-def _upsampling(module: Any) -> Parameters:
-    return {
-        **{name: value for name, value in _INTERPOLATION.items() if name != "input"},
-        **_attributes("size", "scale_factor", "mode", "align_corners")(module),
-        "recompute_scale_factor": module.recompute_scale_factor,
-    }
-
-
-def _modules(word: str) -> list[type[nn.Module]]:
-    return [module for module in ops.LINEAR_MODULES if word in module.__name__]
-
-
-_MODULES: dict[type[nn.Module], tuple[str, Callable[[Any], Parameters]]] = {
-    **dict.fromkeys((*ops.DROPOUT_MODULES, nn.Identity), ("same", lambda module: {})),
-    **dict.fromkeys(ops.DENSE_MODULES, ("linear", _attributes("weight", "bias"))),
-    **dict.fromkeys(ops.CONVOLUTION_MODULES, ("convolution", _convolution)),
-    **dict.fromkeys(_modules("ConvTranspose"), ("transposed convolution", _transposed)),
-    **dict.fromkeys(ops.BATCH_NORM_MODULES, ("batch norm", lambda module: {})),
-    InputTransform: ("input transform", lambda module: {}),
-    nn.Embedding: ("embedding", _attributes("weight")),
-    **dict.fromkeys(
-        _modules("AdaptiveAvgPool"), ("adaptive average pool", _attributes("output_size"))
-    ),
-    **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), ("average pool", _average_pool)),
-    **dict.fromkeys(_modules("Upsampl"), ("interpolate", _upsampling)),
-    **dict.fromkeys([m for m in _modules("Pad") if "Pad" in m.__name__[-5:]], ("pad", _padding)),
-    nn.Flatten: ("flatten", _attributes("start_dim", "end_dim")),
-    nn.Unflatten: (
-        "unflatten",
-        lambda module: {"dim": module.dim, "sizes": module.unflattened_size},
-    ),
-    nn.PixelShuffle: ("pixel shuffle", lambda module: {"factor": module.upscale_factor}),
-    nn.PixelUnshuffle: ("pixel unshuffle", lambda module: {"factor": module.downscale_factor}),
-    nn.ChannelShuffle: ("channel shuffle", _attributes("groups")),
-    nn.Unfold: ("patches", _attributes("kernel_size", "dilation", "padding", "stride")),
-    nn.Fold: (
-        "sum of patches",
-        _attributes("output_size", "kernel_size", "dilation", "padding", "stride"),
-    ),
-}
-
-KEYS = frozenset(SPELLINGS) | {key for key, _ in _MODULES.values()}
-"""Every key of a call that is known here."""
+def _operation(key: str) -> Operation:
+    return OPERATIONS[key] if key in OPERATIONS else _WRITTEN[key]
 
 
 def key_of(target: Any) -> str:
@@ -396,19 +121,17 @@ def key_of(target: Any) -> str:
     >>> key_of(torch.concat), key_of("swapaxes"), key_of(nn.Flatten)
     ('cat', 'transpose', 'flatten')
     """
-    if isinstance(target, type) and issubclass(target, nn.Module):
-        return _MODULES[target][0]
-    return KEY_OF[target]
+    return KEY_OF[target] if target in KEY_OF else _WRITTEN_KEY_OF[target]
 
 
 def spellings_of(key: str) -> tuple[Any, ...]:
     """Every function, method name and module type of a key.
 
     >>> spellings_of("neg")[1:]
-    (<built-in method neg of type object at ...>, 'neg')
+    (<built-in method neg of type object at ...>, <built-in method negative of ...>, 'neg', ...)
     """
-    modules = (module for module, (of, _) in _MODULES.items() if of == key)
-    return (*SPELLINGS.get(key, ({}, ()))[1], *modules)
+    operation = _operation(key)
+    return (*operation.functions, *operation.methods, *operation.modules)
 
 
 def normal_call(node: fx.Node) -> Call:
@@ -422,30 +145,34 @@ def normal_call(node: fx.Node) -> Call:
     >>> call.key, call["start_dim"]
     ('flatten', 1)
     """
-    if node.op == "call_module":
+    key = key_at(node) or _written_key(node)
+    if not key:
+        return Call(operation_name(node), {}, module_of(node) if _calls_module(node) else None)
+    if _calls_module(node):
         module = module_of(node)
-        known = _MODULES.get(type(module))
-        if known is None:
-            return Call(type(module).__name__, {}, module)
-        key, read = known
         given = (*node.args, *node.kwargs.values())
         extra = {"output_size": given[1]} if len(given) > 1 else {}
-        options = {**read(module), **_dims(type(module)), **extra}
+        options = {**_operation(key).options(module), **_dims(type(module)), **extra}
         return Call(key, {"input": given[0], **options}, module)
-    if node.target is getattr and node.args[1] in ops.LINEAR_ATTRIBUTES:
-        turned = {"input": node.args[0]}
-        if node.args[1] == "T":
-            return Call("t", turned)
-        return Call("transpose", {**turned, "dim0": -2, "dim1": -1})
-    key = KEY_OF.get(node.target, "")
-    if not key:
-        return Call(operation_name(node))
+    if node.target is getattr and node.args[1] in TURNED_ATTRIBUTES:
+        axes = {"dim0": -2, "dim1": -1} if key == "transpose" else {}
+        return Call(key, {"input": node.args[0], **axes})
     if key == "einsum":
         equation, *operands = node.args
         if len(operands) == 1 and isinstance(operands[0], Sequence):
             operands = list(operands[0])
         return Call(key, {"equation": equation, "operands": operands})
     return Call(key, _bound(key, node.args, node.kwargs) | _dims(node.target))
+
+
+def _calls_module(node: fx.Node) -> bool:
+    return node.op == "call_module"
+
+
+def _written_key(node: fx.Node) -> str:
+    if _calls_module(node):
+        return _WRITTEN_KEY_OF.get(type(module_of(node)), "")
+    return _WRITTEN_KEY_OF.get(node.target, "") if node.op == "call_function" else ""
 
 
 _DIMS: dict[Any, int] = {
@@ -465,7 +192,7 @@ def _dims(target: Any) -> Parameters:
 
 
 def _bound(key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = SPELLINGS[key][0]
+    parameters = _operation(key).parameters
     row = _IN_A_ROW.get(key)
     whole = len(args) == 2 and isinstance(args[1], tuple | list | fx.Node)  # a node: a whole shape
     if row is not None and len(args) > 1 and not whole:

@@ -1,210 +1,55 @@
 """Which operations keep a network affine between its gates, and which cannot be taken apart.
 
-An operation is accepted only if it stands in one of these tables: refusing what is unknown is what
-makes "the output equals the network's own" a promise.
+An operation is accepted only if its key stands in one of these tables: refusing what is unknown is
+what makes "the output equals the network's own" a promise. How a model spells an operation is
+known in `dualview.conversion.spellings` alone.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
-from typing import Any
+from dualview.conversion.spellings import modules_of
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+DENSE_MODULES = modules_of("linear")
+CONVOLUTION_MODULES = modules_of("convolution")
+WEIGHT_KEYS = frozenset({"linear", "convolution", "transposed convolution"})
+WEIGHT_MODULES = modules_of("linear", "convolution", "transposed convolution")
+BATCH_NORM_MODULES = modules_of("batch norm")
+DROPOUT_MODULES = modules_of("dropout")
 
-from dualview.conversion.normalisation import channel_affine, group_centred
-
-Target = Callable[..., Any]
-
-DENSE_MODULES = (nn.Linear,)
-CONVOLUTION_MODULES = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-WEIGHT_MODULES = (
-    *DENSE_MODULES,
-    *CONVOLUTION_MODULES,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-BATCH_NORM_MODULES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-DROPOUT_MODULES = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-
-LINEAR_MODULES: tuple[type[nn.Module], ...] = (
-    *WEIGHT_MODULES,
-    *BATCH_NORM_MODULES,
-    *DROPOUT_MODULES,
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
-    nn.ZeroPad1d,
-    nn.ZeroPad2d,
-    nn.ZeroPad3d,
-    nn.ConstantPad1d,
-    nn.ConstantPad2d,
-    nn.ConstantPad3d,
-    nn.CircularPad1d,
-    nn.CircularPad2d,
-    nn.CircularPad3d,
-    nn.ReflectionPad1d,
-    nn.ReflectionPad2d,
-    nn.ReflectionPad3d,
-    nn.ReplicationPad1d,
-    nn.ReplicationPad2d,
-    nn.ReplicationPad3d,
-    nn.Upsample,
-    nn.UpsamplingNearest2d,
-    nn.UpsamplingBilinear2d,
-    nn.PixelShuffle,
-    nn.PixelUnshuffle,
-    nn.ChannelShuffle,
-    nn.Fold,
-    nn.Unfold,
-)
-"""Modules that are affine in their input in evaluation mode, by exact type."""
-
-_MOVING_METHODS = frozenset(
+LINEAR = frozenset(
     [
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "t",
-        "squeeze",
-        "unsqueeze",
-        "narrow",
-        "select",
-        "expand",
-        "contiguous",
-        "detach",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "unbind",
-        "chunk",
-        "split",
-        "to",
-        "type_as",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "unfold",
-        "view_as",
-        "reshape_as",
-        "expand_as",
+        *("same", "copy", "dropout", "neg", "mean", "sum"),
+        *("embedding", "batch norm", "group centred", "channel affine"),
+        *("average pool", "adaptive average pool", "interpolate", "pad"),
+        *("pixel shuffle", "pixel unshuffle", "channel shuffle"),
+        *("patches", "sum of patches", "windows"),
+        *("getitem", "chunk", "split", "unbind", "narrow", "select", "index select"),
+        *("roll", "flip", "cat", "stack"),
+        *("flatten", "unflatten", "reshape", "reshape as", "squeeze", "unsqueeze"),
+        *("permute", "transpose", "movedim", "t"),
+        *("expand", "expand as", "repeat", "tile"),
     ]
 )
+"""Affine in every tensor they take, however many depend on the input."""
 
-LINEAR_ATTRIBUTES = frozenset({"T", "mT"})
-"""Tensor attributes that are linear in the tensor."""
+ADDITIVE = frozenset({"add", "sub"})
+PRODUCTS = WEIGHT_KEYS | {"mul", "matmul", "einsum"}
+"""Linear in each factor: at most one factor may depend on the input."""
 
-LINEAR_METHODS = _MOVING_METHODS | frozenset(
-    ["mean", "sum", "neg", "clone", "cpu", "cuda", "roll", "flip", "tile", "repeat"]
-)
-"""Tensor methods that are linear in the tensor they are called on."""
+QUOTIENT = "div"
+"""Linear in its first argument only."""
 
-ADDITIVE_METHODS = frozenset({"add", "sub"})
-PRODUCT_METHODS = frozenset({"mul", "multiply", "matmul", "mm", "bmm"})
-QUOTIENT_METHODS = frozenset({"div", "divide", "true_divide"})
-SHAPE_METHODS = frozenset({"size", "dim", "numel", "ndimension", "get_device"})
+LINEAR_MODULES = modules_of(*(key for key in sorted(LINEAR | WEIGHT_KEYS) if key != "embedding"))
+"""Modules that are affine in their input in evaluation mode, by exact type."""
+
+TENSOR_KEYS = LINEAR | ADDITIVE | PRODUCTS | {QUOTIENT, "layer norm", "softmax", "attention"}
+"""What makes tensors of tensors."""
+
+SEVERAL = frozenset({"chunk", "split", "unbind"})
+"""What makes a tuple of tensors."""
+
+SHAPE_KEYS = frozenset({"size", "dim", "numel", "device number"})
 SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
-
-LINEAR_FUNCTIONS: frozenset[Target] = frozenset(
-    {
-        F.embedding,
-        group_centred,
-        channel_affine,
-        torch.flatten,
-        torch.reshape,
-        torch.permute,
-        torch.transpose,
-        torch.squeeze,
-        torch.unsqueeze,
-        torch.narrow,
-        torch.chunk,
-        torch.split,
-        torch.unbind,
-        torch.movedim,
-        torch.swapaxes,
-        torch.swapdims,
-        torch.moveaxis,
-        torch.unflatten,
-        torch.select,
-        torch.tile,
-        torch.t,
-        torch.broadcast_to,
-        torch.concatenate,
-        torch.index_select,
-        operator.getitem,
-        F.dropout,
-        F.dropout1d,
-        F.dropout2d,
-        F.dropout3d,
-        F.avg_pool1d,
-        F.avg_pool2d,
-        F.avg_pool3d,
-        F.adaptive_avg_pool1d,
-        F.adaptive_avg_pool2d,
-        F.adaptive_avg_pool3d,
-        F.pad,
-        F.interpolate,
-        F.upsample,
-        F.pixel_shuffle,
-        F.pixel_unshuffle,
-        F.fold,
-        F.unfold,
-        torch.cat,
-        torch.concat,
-        torch.stack,
-        torch.mean,
-        torch.sum,
-        torch.neg,
-        torch.roll,
-        torch.flip,
-        torch.clone,
-        operator.neg,
-        operator.pos,
-    }
-)
-"""Functions that are affine in every tensor they take, however many depend on the input."""
-
-ADDITIVE_FUNCTIONS: frozenset[Target] = frozenset(
-    {operator.add, operator.sub, torch.add, torch.sub}
-)
-WEIGHT_FUNCTIONS: frozenset[Target] = frozenset(
-    {
-        F.linear,
-        F.conv1d,
-        F.conv2d,
-        F.conv3d,
-        F.conv_transpose1d,
-        F.conv_transpose2d,
-        F.conv_transpose3d,
-    }
-)
-PRODUCT_FUNCTIONS: frozenset[Target] = WEIGHT_FUNCTIONS | frozenset(
-    {
-        operator.mul,
-        operator.matmul,
-        torch.mul,
-        torch.multiply,
-        torch.matmul,
-        torch.mm,
-        torch.bmm,
-        torch.einsum,
-    }
-)
-"""Functions that are linear in each factor: at most one factor may depend on the input."""
 
 RANDOM_NAMES = frozenset(
     [
@@ -225,125 +70,36 @@ RANDOM_NAMES = frozenset(
 )
 """Functions and methods whose value is random, or not defined."""
 
-QUOTIENT_FUNCTIONS: frozenset[Target] = frozenset(
-    {operator.truediv, torch.div, torch.true_divide, torch.divide}
-)
-"""Functions that are linear in their first argument only."""
-
-_NEW_MEMORY: frozenset[Target] = frozenset(
-    {
-        torch.cat,
-        torch.concat,
-        torch.stack,
-        torch.mean,
-        torch.sum,
-        torch.neg,
-        torch.clone,
-        torch.roll,
-        torch.flip,
-        operator.neg,
-        F.interpolate,
-        F.avg_pool1d,
-        F.avg_pool2d,
-        F.avg_pool3d,
-        F.layer_norm,
-        torch.layer_norm,
-        F.softmax,
-        torch.softmax,
-        F.scaled_dot_product_attention,
-    }
-)
-ALLOCATING_FUNCTIONS: frozenset[Target] = (
-    ADDITIVE_FUNCTIONS | (PRODUCT_FUNCTIONS - {torch.einsum}) | QUOTIENT_FUNCTIONS | _NEW_MEMORY
-)
-"""Functions whose result shares no memory with their inputs; any other may."""
-
-ALLOCATING_METHODS = (
-    ADDITIVE_METHODS
-    | PRODUCT_METHODS
-    | QUOTIENT_METHODS
-    | frozenset({"mean", "sum", "neg", "clone", "roll", "flip", "softmax"})
-)
-"""Methods whose result shares no memory with their tensor; any other may."""
-
-VIEW_MODULES: tuple[type[nn.Module], ...] = (
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.ChannelShuffle,
-    *DROPOUT_MODULES,
-)
-"""Modules whose result may share memory with their input."""
-
-LAYER_NORM_FUNCTIONS: frozenset[Target] = frozenset({F.layer_norm, torch.layer_norm})
-SOFTMAX_FUNCTIONS: frozenset[Target] = frozenset({F.softmax, torch.softmax})
-MATRIX_PRODUCT_FUNCTIONS: frozenset[Target] = frozenset(
-    {operator.matmul, torch.matmul, torch.bmm, torch.einsum}
-)
-MATRIX_PRODUCT_METHODS = frozenset({"matmul", "bmm"})
-RESHAPING = frozenset(
+ALLOCATING = frozenset(
     [
-        "view",
-        "reshape",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "swapaxes",
-        "movedim",
-        "squeeze",
-        "unsqueeze",
-        "contiguous",
+        *("copy", "add", "sub", "mul", "div", "neg", "mean", "sum"),
+        *("linear", "matmul", "convolution", "transposed convolution", "embedding"),
+        *("batch norm", "group centred", "layer norm", "softmax", "attention"),
+        *("average pool", "adaptive average pool", "interpolate", "pad"),
+        *("pixel shuffle", "pixel unshuffle", "patches", "sum of patches"),
+        *("index select", "roll", "flip", "cat", "stack", "amax", "max"),
     ]
 )
-"""What may stand between a softmax and the product with the values that it weights, by name."""
+"""What shares no memory with its inputs; any other function or method may."""
 
-DROPOUT_FUNCTIONS: dict[Target, type[nn.Module]] = {
-    F.dropout: nn.Dropout,
-    F.dropout1d: nn.Dropout1d,
-    F.dropout2d: nn.Dropout2d,
-    F.dropout3d: nn.Dropout3d,
-}
+RESHAPING = frozenset(
+    [
+        *("same", "flatten", "unflatten", "reshape", "squeeze", "unsqueeze"),
+        *("permute", "transpose", "movedim", "t"),
+    ]
+)
+"""What leaves every entry as it is, and may stand between a softmax and the product with the values
+that it weights."""
 
 BATCH_AXIS_MOVERS = frozenset(
     [
-        "squeeze",
-        "unflatten",
-        "expand",
-        "getattr",
-        "permute",
-        "transpose",
-        "t",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "roll",
-        "flip",
-        "tile",
-        "repeat",
-        "select",
-        "narrow",
-        "unbind",
-        "chunk",
-        "split",
-        "unfold",
-        "broadcast_to",
-        "concatenate",
-        "index_select",
-        "getitem",
-        "stack",
-        "cat",
-        "concat",
-        "einsum",
-        "bmm",
-        "mm",
-        "sum",
-        "mean",
-        "unsqueeze",
+        *("squeeze", "unsqueeze", "unflatten", "expand", "expand as", "reshape as", "attribute"),
+        *("permute", "transpose", "t", "movedim", "roll", "flip", "tile", "repeat"),
+        *("select", "narrow", "unbind", "chunk", "split", "windows", "index select", "getitem"),
+        *("stack", "cat", "einsum", "matmul", "sum", "mean"),
     ]
 )
-"""Operations that may touch the axis of examples, by name."""
+"""What may touch the axis of examples."""
 
 _NORMALISATION = (
     "its statistics depend on the example, so it multiplies by a number that no gate supplies",

@@ -19,19 +19,18 @@ refused. Source: theory, section 7.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from dualview.conversion import operations as ops
 from dualview.conversion.activations import is_activation
 from dualview.conversion.leaf import leaf
 from dualview.conversion.normalisation import SCALES
-from dualview.conversion.source_lines import module_of, operation_name
+from dualview.conversion.source_lines import operation_name
+from dualview.conversion.spellings import key_at
 from dualview.errors import ConversionError, did_you_mean
 
 MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
@@ -54,11 +53,6 @@ _WEIGHING = frozenset(
     ]
 )
 _BOUNDED = frozenset(["tanh", "hardtanh", "softsign", "clamp", "clip", "erf"])
-
-ELEMENTWISE_PRODUCTS: frozenset[Any] = frozenset(
-    {operator.mul, torch.mul, torch.multiply, "mul", "multiply"}
-)
-QUOTIENTS: frozenset[Any] = ops.QUOTIENT_FUNCTIONS | ops.QUOTIENT_METHODS
 
 
 @leaf
@@ -146,13 +140,12 @@ def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:
 
     None where at most one factor depends on the input, or nothing says which is the multiplier.
     """
-    if node.op not in ("call_function", "call_method"):
-        return None
-    if node.target in QUOTIENTS:
+    key = key_at(node)
+    if key == "div":
         left, right = operands(node)
         both = _is_data(left, kinds) and _is_data(right, kinds) and left is not right
         return right if both else None
-    if node.target not in ELEMENTWISE_PRODUCTS:
+    if key != "mul":
         return None
     left, right = operands(node)
     if left is right or not (_is_data(left, kinds) and _is_data(right, kinds)):
@@ -172,7 +165,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
         factor.target in SCALES
         or name in _WEIGHING
         or _is_hard_sigmoid(factor)
-        or (factor.target in QUOTIENTS and _divides_data(factor, kinds))
+        or (key_at(factor) == "div" and _divides_data(factor, kinds))
     ):
         return WEIGHING
     if name in _BOUNDED:
@@ -180,7 +173,9 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if is_activation(factor):
         return ACTIVATED
     sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
-    if name in _LIKE:  # of the second one it takes the shape or type alone
+    if (
+        key_at(factor) in _LIKE or factor.target == "type_as"
+    ):  # of the second one it takes the shape or type alone
         sources = sources[:1]
     if not sources or not _keeps_claim(factor):
         return PLAIN
@@ -192,8 +187,7 @@ def _is_hard_sigmoid(node: fx.Node) -> bool:
     if operation_name(node).lower() != "relu6":
         return False
     (source,) = node.all_input_nodes
-    adds = source.target in ops.ADDITIVE_FUNCTIONS | ops.ADDITIVE_METHODS
-    return adds and 3 in operands(source)
+    return key_at(source) in ops.ADDITIVE and 3 in operands(source)
 
 
 def operands(node: fx.Node) -> tuple[Any, Any]:
@@ -212,58 +206,23 @@ def _divides_data(node: fx.Node, kinds: Any) -> bool:
     return _is_data(operands(node)[1], kinds)
 
 
-_MOVES = ops.RESHAPING | frozenset(
-    [
-        "getitem",
-        "select",
-        "narrow",
-        "expand",
-        "expand_as",
-        "repeat",
-        "tile",
-        "unbind",
-        "chunk",
-        "split",
-        "split_with_sizes",
-        "stack",
-        "cat",
-        "concat",
-        "to",
-        "type_as",
-        "float",
-        "add",
-        "sub",
-        "mul",
-        "multiply",
-        "div",
-        "truediv",
-        "true_divide",
-        "neg",
-        "interpolate",
-        "getattr",
-        "dropout",
-        "mean",
-        "sum",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-    ]
+_LIKE = frozenset({"expand as", "reshape as"})
+
+_KEEPING = (
+    ops.RESHAPING
+    | ops.SEVERAL
+    | ops.ADDITIVE
+    | _LIKE
+    | frozenset(
+        [
+            *("getitem", "select", "narrow", "expand", "repeat", "tile", "stack", "cat"),
+            *("copy", "dropout", "mul", "div", "neg", "attribute", "interpolate"),
+            *("mean", "sum", "average pool", "adaptive average pool"),
+        ]
+    )
 )
 """What moves, scales, shifts or averages a factor, which stays what it is."""
 
 
-_LIKE = frozenset({"expand_as", "view_as", "reshape_as", "type_as"})
-
-
 def _keeps_claim(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return type(module_of(node)) in (
-            *ops.DROPOUT_MODULES,
-            nn.Identity,
-            nn.Flatten,
-            nn.Unflatten,
-        )
-    return operation_name(node).rstrip("_") in _MOVES | _LIKE
+    return key_at(node) in _KEEPING

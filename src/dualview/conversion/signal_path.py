@@ -18,13 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import fx, nn
-from torch.nn import functional as F
+from torch import fx
 
 from dualview.conversion import operations as ops
 from dualview.conversion.multipliers import DOT_PRODUCT_AXES, dot_product_weights
 from dualview.conversion.products import multiplying_factor
-from dualview.conversion.source_lines import as_nodes, module_of, operation_name
+from dualview.conversion.source_lines import as_nodes, module_of
+from dualview.conversion.spellings import key_at
 
 Kinds = Mapping[fx.Node, str]
 """Node -> kind of its value, as `dualview.conversion.verification.value_kinds` gives it."""
@@ -47,9 +47,7 @@ class LayerNormCall:
 
 def is_layer_norm(node: fx.Node) -> bool:
     """Whether `node` is a LayerNorm."""
-    if node.op == "call_module":
-        return type(module_of(node)) is nn.LayerNorm
-    return node.op == "call_function" and node.target in ops.LAYER_NORM_FUNCTIONS
+    return key_at(node) == "layer norm"
 
 
 def layer_norm_of(node: fx.Node) -> LayerNormCall:
@@ -72,7 +70,7 @@ def layer_norm_of(node: fx.Node) -> LayerNormCall:
 
 def is_dot_product(node: fx.Node) -> bool:
     """Whether `node` is `F.scaled_dot_product_attention`."""
-    return node.op == "call_function" and node.target is F.scaled_dot_product_attention
+    return key_at(node) == "attention"
 
 
 def dot_product_arguments(node: fx.Node) -> dict[str, Any]:
@@ -83,7 +81,7 @@ def dot_product_arguments(node: fx.Node) -> dict[str, Any]:
 
 def attention_factor(node: fx.Node, kinds: Kinds) -> fx.Node | None:
     """The attention weights among the factors of the product `node`; None where there are none."""
-    if not _is_matrix_product(node):
+    if key_at(node) not in ("matmul", "einsum"):
         return None
     factors = [factor for factor in as_nodes((node.args, node.kwargs)) if kinds[factor] == "data"]
     for factor in factors:
@@ -120,9 +118,7 @@ def needed_axes(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, int] | None:
 
 def is_embedding(node: fx.Node) -> bool:
     """Whether `node` looks tokens up in a table, which is linear in their one-hot vectors."""
-    if node.op == "call_module":
-        return type(module_of(node)) is nn.Embedding
-    return node.op == "call_function" and node.target is F.embedding
+    return key_at(node) == "embedding"
 
 
 def value_of(node: fx.Node, kinds: Kinds) -> list[fx.Node]:
@@ -165,37 +161,16 @@ def _multiplies(node: fx.Node, kinds: Kinds) -> bool:
     return fixed or replayed_factor(node, kinds) is not None
 
 
-def _is_matrix_product(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in ops.MATRIX_PRODUCT_METHODS
-    return node.op == "call_function" and node.target in ops.MATRIX_PRODUCT_FUNCTIONS
-
-
 def _origin(node: fx.Node) -> fx.Node:
     """Where the value of `node` comes from, dropout and changes of shape left out."""
-    while _keeps_entries(node):
+    while key_at(node) in ops.RESHAPING | {"dropout"}:
         node = node.args[0] if node.args else node.kwargs["input"]  # type: ignore[assignment]
     return node
 
 
-def _keeps_entries(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return type(module_of(node)) in (*ops.DROPOUT_MODULES, nn.Identity)
-    if node.op not in ("call_function", "call_method"):
-        return False
-    if node.target is getattr:
-        return node.args[1] in ops.LINEAR_ATTRIBUTES
-    return node.target in ops.DROPOUT_FUNCTIONS or operation_name(node) in ops.RESHAPING
-
-
 def _is_softmax(node: fx.Node) -> bool:
     """Whether `node` is a softmax over a given axis other than 0, that of the examples."""
-    if node.op == "call_module":
-        known = type(module_of(node)) is nn.Softmax
-    elif node.op == "call_function":
-        known = node.target in ops.SOFTMAX_FUNCTIONS or node.target is dot_product_weights
-    else:
-        known = node.op == "call_method" and node.target == "softmax"
+    known = key_at(node) == "softmax" or node.target is dot_product_weights
     return known and isinstance(axis := _softmax_axis(node), int) and axis != 0
 
 

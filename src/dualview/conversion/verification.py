@@ -30,6 +30,7 @@ from dualview.conversion.signal_path import (
     signal_path,
 )
 from dualview.conversion.source_lines import as_nodes, describe, module_of, operation_name
+from dualview.conversion.spellings import key_at
 from dualview.errors import UnsupportedOperationError
 
 ValueKind = Literal["constant", "shape", "data"]
@@ -37,13 +38,18 @@ ValueKind = Literal["constant", "shape", "data"]
 
 def is_shape_query(node: fx.Node) -> bool:
     """Whether `node` reads a size or another Python value off a tensor."""
-    if node.op == "call_method":
-        return node.target in ops.SHAPE_METHODS
-    return (
-        node.op == "call_function"
-        and node.target is getattr
-        and node.args[1] in ops.SHAPE_ATTRIBUTES
-    )
+    key = key_at(node)
+    return key in ops.SHAPE_KEYS or (key == "attribute" and node.args[1] in ops.SHAPE_ATTRIBUTES)
+
+
+def is_batch_size(node: fx.Node) -> bool:
+    """Whether `node` is the number of examples, x.size(0) or x.shape[0]."""
+    if key_at(node) == "size":
+        return node.args[1:] == (0,) or node.kwargs.get("dim") in (0,)
+    if key_at(node) != "getitem":
+        return False
+    source, index = node.args
+    return index in (0,) and isinstance(source, fx.Node) and is_shape_query(source)
 
 
 def value_kinds(graph: fx.Graph) -> dict[fx.Node, ValueKind]:
@@ -131,28 +137,22 @@ def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
                 f"set max_norm to None"
             )
         return
-    if node.target is getattr:
-        if node.args[1] not in ops.LINEAR_ATTRIBUTES:
-            _refuse(node)
-        return
+    key = key_at(node)
     _verify_options(node)
     factors = [arg for arg in as_nodes((node.args, node.kwargs)) if kinds[arg] == "data"]
     replayed = replayed_factor(node, kinds)
     if replayed is not None:
         factors.remove(replayed)
-    if node.target in ops.PRODUCT_FUNCTIONS or node.target in ops.PRODUCT_METHODS:
+    if key in ops.PRODUCTS:
         if len(factors) > 1:
             _refuse_product(node, kinds)
-    elif node.target in ops.QUOTIENT_FUNCTIONS or node.target in ops.QUOTIENT_METHODS:
+    elif key == ops.QUOTIENT:
         if replayed is not None:
             return
         divisors = [*node.args[1:], *(v for k, v in node.kwargs.items() if k != "input")]
         if any(_holds_data(arg, kinds) for arg in divisors):
             _refuse_product(node, kinds)
-    elif node.op == "call_method":
-        if node.target not in ops.LINEAR_METHODS | ops.ADDITIVE_METHODS:
-            _refuse(node)
-    elif node.target not in ops.LINEAR_FUNCTIONS | ops.ADDITIVE_FUNCTIONS:
+    elif key not in ops.LINEAR | ops.ADDITIVE:
         _refuse(node)
 
 
@@ -177,7 +177,7 @@ def _verify_options(node: fx.Node) -> None:
 
 
 def _verify_follows_the_mode(node: fx.Node) -> None:
-    if node.target in ops.DROPOUT_FUNCTIONS and _always_on(node):
+    if node.op == "call_function" and key_at(node) == "dropout" and _always_on(node):
         raise UnsupportedOperationError(
             f"{describe(node)}: this dropout is on in evaluation mode too, so the gating and the "
             f"weights network would draw different masks. Repair: use nn.Dropout, or pass "

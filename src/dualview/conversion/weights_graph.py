@@ -7,7 +7,6 @@ and spread over the batch where it meets something that does.
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -29,9 +28,15 @@ from dualview.conversion.signal_path import (
     layer_norm_of,
     replayed_factor,
 )
-from dualview.conversion.source_lines import describe, module_of, operation_name
+from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.spellings import key_at
 from dualview.conversion.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
-from dualview.conversion.verification import ValueKind, is_shape_query, value_kinds
+from dualview.conversion.verification import (
+    ValueKind,
+    is_batch_size,
+    is_shape_query,
+    value_kinds,
+)
 from dualview.errors import ConversionError, DualviewWarning
 
 MULTIPLIER = "multiplier_"
@@ -199,7 +204,7 @@ class WeightsGraphBuilder:
             return is_shape_query(node) or node.op == "call_function"
         if node.op == "output":
             return False
-        if operation_name(node) in ("view", "reshape"):
+        if key_at(node) == "reshape":
             return self._keeps_one_row(node)
         # A size may be the number of examples, which one row does not have.
         return all(self.kinds[s] != "shape" for s in in_row) and _keeps_rows_apart(node)
@@ -211,37 +216,24 @@ class WeightsGraphBuilder:
         if not sizes or not isinstance(sizes, tuple | list):
             return False
         if isinstance(sizes[0], fx.Node):
-            return _is_batch_size(sizes[0])
+            return is_batch_size(sizes[0])
         shapes = self.traced.shapes
         return sizes[0] == -1 and bool(shapes) and (shapes[node][0] == shapes[self.traced.input][0])
 
     def _is_batch_norm(self, node: fx.Node) -> bool:
-        return node.op == "call_module" and isinstance(module_of(node), ops.BATCH_NORM_MODULES)
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    """Whether `node` is x.size(0) or x.shape[0]."""
-    if node.target == "size":
-        return node.args[1:] == (0,) or node.kwargs.get("dim") in (0,)
-    if node.target is not operator.getitem:
-        return False
-    source, index = node.args
-    return index in (0,) and isinstance(source, fx.Node) and is_shape_query(source)
+        return key_at(node) == "batch norm"
 
 
 def _keeps_rows_apart(node: fx.Node) -> bool:
     """Whether `node` maps one row of ones to what it would make of every row of a batch."""
-    if node.op == "call_module":
-        module = module_of(node)
-        if isinstance(module, nn.Flatten):
-            return module.start_dim >= 1
-        return not isinstance(module, (*ops.BATCH_NORM_MODULES, *ops.DROPOUT_MODULES, nn.Unflatten))
-    name = operation_name(node)
-    if name == "flatten":
-        start = node.kwargs.get("start_dim", node.args[1] if len(node.args) > 1 else 0)
+    key = key_at(node)
+    if key == "flatten":
+        if node.op == "call_module":
+            start: Any = module_of(node).start_dim
+        else:
+            start = node.kwargs.get("start_dim", node.args[1] if len(node.args) > 1 else 0)
         return isinstance(start, int) and start >= 1
-    random = node.target in ops.DROPOUT_FUNCTIONS
-    return not random and name not in ops.BATCH_AXIS_MOVERS
+    return key not in ops.BATCH_AXIS_MOVERS | {"dropout", "batch norm"}
 
 
 def warn_batch_norm_on_ones(node: fx.Node) -> None:

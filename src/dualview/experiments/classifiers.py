@@ -17,6 +17,7 @@ from dualview.datasets import Dataset
 from dualview.experiments.experiment import data_config
 from dualview.experiments.jobs import Job, cost, training_config, training_job
 from dualview.experiments.networks import build_network, count_parameters, structure_digest
+from dualview.experiments.seeds import seed_numbers
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import kind_name
 from dualview.files.foreign_text import file_name
@@ -75,7 +76,7 @@ def classifier_jobs(
         variants: what to train.
         out: the jobs' folders are `out/PREFIX + NAME-seedN`.
         data: what it is trained on.
-        seeds: 0 to `settings.seeds` - 1 if None.
+        seeds: those of the settings if None.
         prefix: of the folders' names.
         scale: how long an epoch of the setting's DNN takes, in those of other settings.
 
@@ -92,7 +93,7 @@ def classifier_jobs(
     of_data = data_config(data)
     here = on_this_machine(settings.training)
     jobs = []
-    for seed in range(settings.seeds) if seeds is None else seeds:
+    for seed in seed_numbers(settings.seeds) if seeds is None else seeds:
         training = replace(here, seed=seed).resolved(len(data.train))
         for variant, count in zip(variants, parameters, strict=True):
             jobs.append(

@@ -14,8 +14,10 @@ from dualview.datasets import Dataset
 from dualview.experiments import disk_space
 from dualview.experiments.classifiers import classifier_jobs, of_kind
 from dualview.experiments.data import load_settings
-from dualview.experiments.jobs import Job, JobsProgress, run_jobs
+from dualview.experiments.jobs import Job, JobsProgress
 from dualview.experiments.records import RunRecord
+from dualview.experiments.running import run_jobs
+from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
 from dualview.files.writing import write_json
@@ -31,6 +33,7 @@ RESULTS = "results.json"
     data=optional(instance_of(Dataset)),
     overwrite=flag,
     progress=optional(offering("over", "skipped", "watcher", "done")),
+    sharing=instance_of(Sharing),
 )
 def compare(
     settings: ComparisonSettings,
@@ -39,6 +42,7 @@ def compare(
     data: Dataset | None = None,
     overwrite: bool = False,
     progress: JobsProgress | None = None,
+    sharing: Sharing = ALL,
 ) -> list[RunRecord]:
     """Train every kind with every seed, or what is left of it, and record each run in its folder.
 
@@ -51,6 +55,8 @@ def compare(
         data: use this in place of what `settings.data` names.
         overwrite: delete earlier runs of the same names first.
         progress: shows how it goes; see `experiments.progress.TerminalProgress`.
+        sharing: which of the runs, and who does them; with `only`, `results.json` is left to a call
+            for all.
 
     Returns:
         The records, seed by seed, in the order of the kinds.
@@ -71,15 +77,44 @@ def compare(
     >>> [(record.kind, record.status, len(record.curve)) for record in records]
     [('dnn', 'finished', 2), ('dlgn', 'finished', 2)]
     """
-    require_lightning()
-    check_machine(settings.training)
     out = Path(out)
-    jobs = comparison_jobs(settings, out, load_data(settings) if data is None else data)
-    records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
-    if is_main_process():
+    jobs = plan_comparison(settings, out, data=data)
+    records = run_jobs(jobs, out, overwrite=overwrite, progress=progress, sharing=sharing)
+    if is_main_process() and sharing.only is None:
         with disk_space.explained(out):
             _write_results(records, jobs, out)
     return records
+
+
+@takes(
+    SettingsError,
+    settings=instance_of(ComparisonSettings),
+    out=file_path,
+    data=optional(instance_of(Dataset)),
+)
+def plan_comparison(
+    settings: ComparisonSettings, out: Path, *, data: Dataset | None = None
+) -> list[Job]:
+    """The runs that `compare` would train, without training any; `outlook` says for how long.
+
+    Args:
+        settings: what to compare.
+        out: folder of the comparison.
+        data: use this in place of what `settings.data` names.
+
+    Returns:
+        The jobs, seed by seed, in the order of the kinds.
+
+    Raises:
+        SettingsError, DataError, ConversionError: an option, the data or the network is refused.
+
+    >>> settings = ComparisonSettings(kinds=("dnn", "dlgn"), seeds="3-4", width=32)
+    >>> [job.name for job in plan_comparison(settings, Path("runs"))]
+    ['dnn-seed3', 'dlgn-seed3', 'dnn-seed4', 'dlgn-seed4']
+    """
+    require_lightning()
+    check_machine(settings.training)
+    return comparison_jobs(settings, Path(out), load_data(settings) if data is None else data)
 
 
 def load_data(settings: ComparisonSettings) -> Dataset:

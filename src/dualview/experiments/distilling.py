@@ -13,9 +13,10 @@ from dualview.conversion.parameters import load_parameters
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.experiment import data_config
 from dualview.experiments.finished import own_maker
-from dualview.experiments.jobs import Job, JobsProgress, record, run_jobs, training_config
+from dualview.experiments.jobs import Job, JobsProgress, record, training_config
 from dualview.experiments.records import RunRecord
 from dualview.experiments.run_folders import LEFT_NETWORK
+from dualview.experiments.running import run_jobs
 from dualview.files.user_code import own_name
 from dualview.training import TrainSettings, Watcher, on_this_machine
 from dualview.training.distil_settings import DistilSettings

@@ -30,7 +30,8 @@ from dualview.arguments import (
 from dualview.experiments.claims import Claim
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord
-from dualview.experiments.settings import MOST_SEEDS, DataSettings
+from dualview.experiments.seeds import Seeds, as_given, seeds_value
+from dualview.experiments.settings import DataSettings
 from dualview.experiments.tables import Table
 from dualview.training import (
     OPTIMIZERS,
@@ -39,7 +40,7 @@ from dualview.training import (
     choose,
     on_this_machine,
 )
-from dualview.training.settings import CHOICES
+from dualview.training.settings import CHOICES, READ
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -84,7 +85,8 @@ class Request:
         width: units or channels of the first layer, for all architectures. Default: the preset's.
         optimizer: one optimiser. Default: all of the experiment's.
         kinds: some kinds of network, or regimes. Default: all of the experiment's.
-        seeds: runs of each, with the seeds 0, 1, ... Default: the preset's.
+        seeds: runs of each: 3 stands for the seeds 0, 1 and 2; "3-5" for 3, 4 and 5; "0,2,7" or
+            (0, 2, 7) for these. Default: the preset's.
         epochs: of each run. Default: the preset's.
         machine: where it is trained.
     """
@@ -95,7 +97,7 @@ class Request:
     width: int | None = None
     optimizer: str | None = field(default=None, metadata={CHOICES: OPTIMIZERS})
     kinds: tuple[str, ...] | None = None
-    seeds: int | None = None
+    seeds: Seeds | None = field(default=None, metadata={READ: as_given})
     epochs: int | None = None
     machine: Machine = field(default_factory=Machine)
 
@@ -108,7 +110,7 @@ class Request:
             data=optional(instance_of(DataSettings)),
             arch=optional(text_value),
             width=optional(whole(1)),
-            seeds=optional(whole(1, MOST_SEEDS)),
+            seeds=optional(seeds_value),
             epochs=optional(whole(1, 10**6)),
             optimizer=optional(text_value),
             kinds=optional(several(text_value, "names, each once", empty=True)),

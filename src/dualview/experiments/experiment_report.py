@@ -75,9 +75,12 @@ def caption(experiment: Experiment, name: str) -> str:
     """
     if name in experiment.captions:
         return experiment.captions[name]
-    arch, _, kind = name.rpartition("-")
-    if kind in experiment.captions:
-        return f"{architecture_name(arch)}. {experiment.captions[kind]}"
+    arch, _, kind = name.partition("-")
+    while kind:  # names of architectures and of figures may both have a "-"
+        if kind in experiment.captions:
+            return f"{architecture_name(arch)}. {experiment.captions[kind]}"
+        more, _, kind = kind.partition("-")
+        arch = f"{arch}-{more}"
     return name.replace("-", " ").capitalize() + "."
 
 

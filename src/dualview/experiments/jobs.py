@@ -1,26 +1,22 @@
-"""Runs, one after the other, each in a folder of its own: `Job` and `run_jobs`.
+"""What a run is, each in a folder of its own: `Job`.
 
-`compare` and all experiments are lists of jobs. What was interrupted, even by `kill -9`, and is
-started again with the same settings reads back the finished jobs, goes on with the unfinished one,
-and ends (on the CPU) with the numbers of an uninterrupted one.
+`compare` and all experiments are lists of jobs; `running` does them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from dualview.experiments import disk_space, run_folders
-from dualview.experiments.records import RunRecord, load_record, provenance, save_record
+from dualview.experiments.records import RunRecord, provenance
 from dualview.training import (
     TrainingResult,
     TrainSettings,
     Unwatched,
     Watcher,
-    is_main_process,
     train,
 )
 
@@ -54,6 +50,10 @@ class Job:
     """Numbers it trains, for the disk space that its checkpoint takes."""
     watched_as: str = ""
     """Its title while it trains, where others train with it: the numbers shown are their mean."""
+    needs: tuple[str, ...] = ()
+    """Names of earlier jobs whose files it reads: they are done first, whoever does them."""
+    together: str = ""
+    """Of jobs that one process does, since the first of them works for all: the same text."""
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Job:
 
 
 class JobsProgress(Protocol):
-    """Told how the jobs go, one by one, in one context."""
+    """Told how the jobs go, in one context; several may be under way at a time."""
 
     def over(self, jobs: Sequence[Job]) -> Any:
         """A context manager around all of them."""
@@ -93,72 +93,6 @@ class Silent:
 
     def done(self, job: Job, record: RunRecord) -> None:
         """Ignored."""
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    out: Path,
-    *,
-    overwrite: bool = False,
-    progress: JobsProgress | None = None,
-) -> list[RunRecord]:
-    """Do all jobs, or what is left of them, in their order; each leaves its record in its folder.
-
-    A run that diverges is recorded as such, and the others go on. A job may read the files of an
-    earlier one.
-
-    Args:
-        jobs: with folders inside `out`, each its own.
-        out: the folder that is locked meanwhile.
-        overwrite: delete earlier runs of the same names first.
-        progress: shows how it goes; see `experiments.progress.TerminalProgress`.
-
-    Returns:
-        The records, in the order of the jobs.
-
-    Raises:
-        RunError: the folder is in use, holds runs with other settings, or has no room; nothing was
-            trained. Or the room ran out on the way; the same call goes on once there is some.
-        KeyboardInterrupt: the user interrupted; call again to go on.
-    """
-    out, progress = Path(out), progress or Silent()
-    with _held(out):
-        if overwrite and is_main_process():
-            for job in jobs:
-                run_folders.check_deletable(job.folder)
-            for job in jobs:
-                run_folders.delete_run(job.folder)
-        for job in jobs:
-            run_folders.check_folder(job.folder, job.config)
-        disk_space.check(jobs, out)
-        with progress.over(jobs), disk_space.explained(out):
-            return [_finish(job, progress) for job in jobs]
-
-
-def _finish(job: Job, progress: JobsProgress) -> RunRecord:
-    """The job's record: read back if it is done, else worked for."""
-    path = job.folder / run_folders.RECORD
-    if path.exists():
-        record = load_record(path)
-        if is_main_process():
-            run_folders.close_folder(job.folder)
-            progress.skipped(job, record)
-        return record
-    if is_main_process():
-        run_folders.open_folder(job.folder, job.config)
-    record = job.perform(job.folder, progress.watcher(job))
-    if is_main_process():
-        save_record(record, path)
-        run_folders.close_folder(job.folder)
-        progress.done(job, record)
-    return record
-
-
-@contextmanager
-def _held(out: Path) -> Iterator[None]:
-    """The folder's lock, for the main process; those that help it share it."""
-    with run_folders.locked(out) if is_main_process() else nullcontext():
-        yield
 
 
 # ----------------------------------------------------------------- what jobs that train are made of

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -115,10 +117,7 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
         return
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        with torch.device("meta"):
-            needed = sum(p.numel() * p.element_size() for p in _model(settings, data).parameters())
-    except SettingsError:
-        raise
+        _, needed = _size(*_made_of(settings, data))
     except (RuntimeError, TypeError, OverflowError):  # PyTorch's, of sizes beyond its integers
         needed = memory + 1
     if needed > memory:
@@ -129,29 +128,49 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
 
 
 def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
+    if is_place(settings.arch):
+        return _own_model(settings, data)
+    return _listed(*_made_of(settings, data))
+
+
+@contextmanager
+def _settings_error() -> Iterator[None]:
+    """An architecture that cannot be made is an option that cannot be."""
     try:
-        if is_place(settings.arch):
-            return _own_model(settings, data)
-        return build(
-            settings.arch,
-            num_classes=data.n_classes,
-            input_shape=data.input_shape,
-            width=settings.width,
-            batch_norm=settings.batch_norm,
-        )
+        yield
     except ArchitectureError as error:
         raise SettingsError(str(error)) from error
 
 
+def _made_of(settings: ComparisonSettings, data: Dataset) -> tuple[Any, ...]:
+    """What decides an architecture of ours, as `_listed` and `_size` take it."""
+    return settings.arch, data.n_classes, data.input_shape, settings.width, settings.batch_norm
+
+
+def _listed(arch: str, *made_of: Any) -> nn.Module:
+    names = ("num_classes", "input_shape", "width", "batch_norm")
+    with _settings_error():
+        return build(arch, **dict(zip(names, made_of, strict=True)))
+
+
+@functools.lru_cache(maxsize=1024)  # planning asks again and again
+def _size(*made_of: Any) -> tuple[int, int]:
+    """Trained parameters of an architecture of ours, and bytes of all of them; nothing is drawn."""
+    with torch.device("meta"):
+        net = _listed(*made_of)
+    return count_parameters(net), sum(p.numel() * p.element_size() for p in net.parameters())
+
+
 def _own_model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
-    own_factory(settings.arch)  # no network itself: each seed draws its own
-    return own_model(
-        settings.arch,
-        data.n_classes,
-        data.input_shape,
-        width=settings.width,
-        batch_norm=settings.batch_norm,
-    )
+    with _settings_error():
+        own_factory(settings.arch)  # no network itself: each seed draws its own
+        return own_model(
+            settings.arch,
+            data.n_classes,
+            data.input_shape,
+            width=settings.width,
+            batch_norm=settings.batch_norm,
+        )
 
 
 def has_width(settings: ComparisonSettings) -> bool:
@@ -162,10 +181,8 @@ def has_width(settings: ComparisonSettings) -> bool:
     """
     if not is_place(settings.arch):
         return True
-    try:
+    with _settings_error():
         return "width" in options_of(own_factory(settings.arch))
-    except ArchitectureError as error:
-        raise SettingsError(str(error)) from error
 
 
 def structure_digest(net: nn.Module, data: Dataset) -> str:
@@ -213,13 +230,13 @@ def parameters_of_width(settings: ComparisonSettings, data: Dataset, width: int)
         SettingsError: it cannot be built so.
     """
     wide = replace(settings, width=width)
+    if not is_place(settings.arch):
+        return _size(*_made_of(wide, data))[0]
     try:
         with torch.device("meta"):
-            return count_parameters(_model(wide, data))
-    except SettingsError:
-        if not is_place(settings.arch):
-            raise
-    return count_parameters(_model(wide, data))  # a factory that needs numbers
+            return count_parameters(_own_model(wide, data))
+    except SettingsError:  # a factory that needs numbers
+        return count_parameters(_own_model(wide, data))
 
 
 def width_of_size(settings: ComparisonSettings, data: Dataset, parameters: int) -> int:

@@ -21,6 +21,7 @@ from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split
 from dualview.errors import ArchitectureError, RunError, SavedNetworkError
 from dualview.experiments.naming import setting_title
+from dualview.experiments.seeds import Seeds
 from dualview.training import SettingsError, TrainSettings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class RegimeSetting:
     """False: the validation split is part of the train split."""
     training: Callable[[int], TrainSettings]
     """Of a seed; resolved."""
-    seeds: int
+    seeds: Seeds
 
     @property
     def title(self) -> str:

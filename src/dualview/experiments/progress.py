@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -27,9 +27,10 @@ ALL_FORMAT = "{desc:<22} |{bar:24}| {elapsed} gone, {remaining} left"
 class TerminalProgress:
     """Shows how the jobs go, on standard error.
 
-    In a terminal: a bar over the epochs of the current run, a bar over all runs with the time left
-    (by the jobs' costs), and a line for each finished run. Where the output is no terminal: a line
-    when a run begins, one a minute while it trains, and that when it is finished.
+    In a terminal: a bar over the epochs of the current run (of several at once, the one that began
+    first), a bar over all runs with the time left (by the jobs' costs), and a line for each
+    finished run. Where the output is no terminal: a line when a run begins, one a minute while it
+    trains, and that when it is finished.
 
     Args:
         stream: where to write; standard error if None.
@@ -40,14 +41,15 @@ class TerminalProgress:
         self.bars = self._terminal.draws
         self._all: Any = None
         self._run: Any = None
-        self._finished = 0
-        self._count = 0
-        self._work = 0.0
+        self._places: dict[str, int] = {}
+        self._work: dict[str, float] = {}
+        self._under_way: dict[str, None] = {}
 
     @contextmanager
     def over(self, jobs: Sequence[Job]) -> Iterator[None]:
         """Around all of them: shows the bars, and takes them away at its end."""
-        self._count, self._finished, self._work = len(jobs), 0, 0.0
+        self._places = {job.name: place for place, job in enumerate(jobs, 1)}
+        self._work, self._under_way = {}, {}
         if not self.bars:
             yield
             return
@@ -64,31 +66,43 @@ class TerminalProgress:
         """Count a run of an earlier call; it tells nothing about the time left."""
         if self.bars:
             self._all.initial += job.cost
-        self._line(job, outcome(record) + ", finished earlier")
+        self._ended(job, outcome(record) + ", finished earlier")
 
     def watcher(self, job: Job) -> Watcher:
         """The bar of a run that begins."""
-        if not self.bars:
-            return RunLines(self, job)
-        title = f"all runs, {self._finished} of {self._count}"
-        return RunBar(self._run, self._all, job, title, self._work, self.say)
+        self._under_way[job.name] = None
+        return RunBar(self, self._run, self._all, job) if self.bars else RunLines(self, job)
 
     def done(self, job: Job, record: RunRecord) -> None:
         """Write the run's line."""
         took = f" in {record.seconds:.1f} s" if record.status == "finished" else ""
-        self._line(job, outcome(record) + took)
+        self._ended(job, outcome(record) + took)
 
-    def say(self, title: str, text: str) -> None:
-        """Write a line about the run that is under way, above the bars where there are any."""
-        number = f"[{self._finished + 1:>{len(str(self._count))}}/{self._count}]"
+    def say(self, job: Job, title: str, text: str) -> None:
+        """Write a line about a run, above the bars where there are any."""
+        count = len(self._places)
+        number = f"[{self._places[job.name]:>{len(str(count))}}/{count}]"
         self._terminal.note(f"{number} {title}: {text}")
 
-    def _line(self, job: Job, text: str) -> None:
-        self._work += job.cost
+    def shows(self, job: Job) -> bool:
+        """Whether the run's bar is this one's: of those under way, that of the first."""
+        return next(iter(self._under_way), job.name) == job.name
+
+    def counted(self, job: Job, share: float) -> None:
+        """Move the bar of all runs to where they are, this one being so far."""
+        self._work[job.name] = job.cost * share
+        self._all.n = sum(self._work.values())
+        at_once = len(self._under_way)
+        more = f", {at_once} at once" if at_once > 1 else ""
+        ended = len(self._work) - at_once
+        title = f"all runs, {ended} of {len(self._places)}{more}"
+        self._all.set_description_str(title, refresh=False)
+
+    def _ended(self, job: Job, text: str) -> None:
+        self._under_way.pop(job.name, None)
         if self.bars:
-            self._all.n = self._work
-        self.say(job.title, text)
-        self._finished += 1
+            self.counted(job, 1.0)
+        self.say(job, job.title, text)
 
 
 class RunLines:
@@ -96,6 +110,7 @@ class RunLines:
 
     def __init__(self, progress: TerminalProgress, job: Job) -> None:
         self.progress = progress
+        self.job = job
         self.title = job.watched_as or job.title
         self.epochs = 0
         self.steps = 0
@@ -108,7 +123,7 @@ class RunLines:
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.steps = epochs_done * steps_per_epoch
         self._said = time.monotonic()
-        self.progress.say(self.title, beginning(epochs_done, epochs))
+        self.progress.say(self.job, self.title, beginning(epochs_done, epochs))
 
     def stepped(self) -> None:
         """Count; say how far it is, once a minute."""
@@ -117,7 +132,7 @@ class RunLines:
         if now - self._said > LINE_SECONDS:
             self._said = now
             epoch = f"epoch {self.steps // self.steps_per_epoch}/{self.epochs}"
-            self.progress.say(self.title, epoch + self.result)
+            self.progress.say(self.job, self.title, epoch + self.result)
 
     def epoch_done(self, metrics: EpochMetrics) -> None:
         """Keep what the epoch ended with, for the next line."""
@@ -127,37 +142,26 @@ class RunLines:
 class RunBar:
     """Watches one run, on the two bars of a `TerminalProgress`."""
 
-    def __init__(
-        self,
-        run_bar: Any,
-        all_bar: Any,
-        job: Job,
-        title: str,
-        work_before: float,
-        say: Callable[[str, str], None],
-    ) -> None:
+    def __init__(self, progress: TerminalProgress, run_bar: Any, all_bar: Any, job: Job) -> None:
+        self.progress = progress
         self.run_bar = run_bar
         self.all_bar = all_bar
         self.job = job
-        self.run_title = job.watched_as or job.title
-        self.title = title
-        self.work_before = work_before
-        self.say = say
+        self.title = job.watched_as or job.title
         self.epochs = 0
         self.steps = 0
+        self.total = 1
         self.result = ""
         self._drawn = 0.0
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Begin the run's bar, where it was interrupted."""
         if epochs_done:
-            self.say(self.run_title, beginning(epochs_done, epochs))
+            self.progress.say(self.job, self.title, beginning(epochs_done, epochs))
         self.epochs, self.steps = epochs, epochs_done * steps_per_epoch
-        self.run_bar.reset(epochs * steps_per_epoch)
+        self.total = epochs * steps_per_epoch
         # Work of an earlier call tells nothing about the speed of this one.
         self.all_bar.initial += self.job.cost * epochs_done / epochs
-        self.run_bar.set_description_str(self.run_title, refresh=False)
-        self.all_bar.set_description_str(self.title, refresh=False)
         self._draw()
 
     def stepped(self) -> None:
@@ -173,12 +177,15 @@ class RunBar:
         self.result = reached(metrics)
 
     def _draw(self) -> None:
-        total = self.run_bar.total
-        epoch = self.epochs * self.steps // total
-        self.run_bar.n = self.steps
-        self.all_bar.n = self.work_before + self.job.cost * (self.steps / total)
-        self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
-        self.run_bar.refresh()
+        if self.progress.shows(self.job):
+            if self.run_bar.total != self.total or self.run_bar.desc != self.title:
+                self.run_bar.reset(self.total)
+                self.run_bar.set_description_str(self.title, refresh=False)
+            epoch = self.epochs * self.steps // self.total
+            self.run_bar.n = self.steps
+            self.run_bar.postfix[0] = f"epoch {epoch}/{self.epochs}{self.result}"
+            self.run_bar.refresh()
+        self.progress.counted(self.job, self.steps / self.total)
         self.all_bar.refresh()
 
 

@@ -22,6 +22,7 @@ FOLDERS = (
     "spectrum",
     "distillation",
     "explanations",
+    "datamodels",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

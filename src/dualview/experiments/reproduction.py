@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
-from dualview.experiments.jobs import Job, JobsProgress, run_jobs
+from dualview.experiments.jobs import Job, JobsProgress
 from dualview.experiments.records import RunRecord
+from dualview.experiments.running import run_jobs
+from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import DataSettings
 from dualview.files.writing import write_json
 from dualview.training import (
@@ -44,6 +46,7 @@ DONE = "experiment.json"
     data=optional(_dataset),
     overwrite=flag,
     progress=optional(offering("over", "skipped", "watcher", "done")),
+    sharing=instance_of(Sharing),
 )
 def reproduce(
     experiment: Experiment,
@@ -53,6 +56,7 @@ def reproduce(
     data: Dataset | None = None,
     overwrite: bool = False,
     progress: JobsProgress | None = None,
+    sharing: Sharing = ALL,
 ) -> list[RunRecord]:
     """Do the experiment, or what is left of it, in the folder `out`.
 
@@ -63,6 +67,8 @@ def reproduce(
         data: use this in place of what the request names.
         overwrite: delete earlier runs of the same names first.
         progress: shows how it goes.
+        sharing: which of the jobs, and who does them; with `only`, `experiment.json` is left to a
+            call for all.
 
     Returns:
         One record for each job.
@@ -80,18 +86,65 @@ def reproduce(
     >>> [(record.architecture, record.kind, record.status) for record in records]
     [('fc', 'dlgn', 'finished')]
     """
+    out, data = Path(out), data_of(experiment, request, data)
+    jobs = _planned(experiment, request, data, out)
+    records = run_jobs(jobs, out, overwrite=overwrite, progress=progress, sharing=sharing)
+    if is_main_process() and sharing.only is None:
+        _note(experiment, request, data, out)
+    return records
+
+
+@takes(
+    SettingsError,
+    experiment=instance_of(Experiment),
+    request=instance_of(Request),
+    out=file_path,
+    data=optional(_dataset),
+)
+def plan_experiment(
+    experiment: Experiment, request: Request, out: Path, *, data: Dataset | None = None
+) -> list[Job]:
+    """The jobs that `reproduce` would do, without doing any; `outlook` says for how long.
+
+    Args:
+        experiment: of `registry.EXPERIMENTS`, or one of your own.
+        request: what is asked for.
+        out: folder of its runs.
+        data: use this in place of what the request names.
+
+    Returns:
+        The jobs, in their order; one that reads the files of others `needs` them.
+
+    Raises:
+        SettingsError, DataError, ConversionError: what is asked for does not fit.
+
+    >>> from dualview.experiments.registry import EXPERIMENTS
+    >>> request = Request(arch="fc", kinds=("dlgn-copied",), width=8, seeds=1, epochs=1)
+    >>> jobs = plan_experiment(EXPERIMENTS["distillation"], request, Path("runs"))
+    >>> [(job.name, job.needs) for job in jobs]
+    [('fc-dnn-seed0', ()), ('fc-dlgn-copied-seed0', ('fc-dnn-seed0',))]
+    """
+    return _planned(experiment, request, data_of(experiment, request, data), Path(out))
+
+
+def data_of(
+    experiment: Experiment, request: Request, data: Dataset | None = None
+) -> Dataset | None:
+    """What is trained on; what can be refused without it is refused first."""
     check_options(experiment, request)
     require_lightning()
     check_machine(request.applied(TrainSettings()))
     if data is None and (experiment.needs_data or request.data is not None):
-        data = load_settings(request.data or DataSettings(experiment.default_data))
-    out = Path(out)
+        return load_settings(request.data or DataSettings(experiment.default_data))
+    return data
+
+
+def _planned(
+    experiment: Experiment, request: Request, data: Dataset | None, out: Path
+) -> list[Job]:
     jobs = experiment.plan(request, data, out)
     _check_named(experiment, jobs)
-    records = run_jobs(jobs, out, overwrite=overwrite, progress=progress)
-    if is_main_process():
-        _note(experiment, request, data, out)
-    return records
+    return jobs
 
 
 def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:

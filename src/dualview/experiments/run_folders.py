@@ -1,4 +1,4 @@
-"""Folders of runs: whose they are, whether they may go on, and who is writing there.
+"""Folders of runs: whose they are, and whether they may go on.
 
 A comparison's folder holds one folder a run, `KIND-seedN`, with `config.json` (every option),
 `metrics.csv`, `model.safetensors` and `record.json`; `last.ckpt` is there only while the run is
@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ RECORD = "record.json"
 STAGE_END = "stage-end.ckpt"
 """The last checkpoint of a stage of training, which the next stage goes on from."""
 
-WRITTEN = (CONFIG, RECORD, METRICS, MODEL, CHECKPOINT, STAGE_END)
-"""Every file that runs write, but for TensorBoard's."""
+WRITTEN = (CONFIG, RECORD, METRICS, MODEL, CHECKPOINT, STAGE_END, locking.LOCK)
+"""Every file that runs write, but for TensorBoard's; a lock is there while one is worked on."""
 LEFT_NETWORK = "network"
 """Folder inside a run's, where it leaves one that `save_pretrained` writes."""
 SAVED = (CONFIG, MODEL, "README.md")
@@ -49,7 +48,8 @@ def check_folder(folder: Path, config: Config) -> None:
     if not folder.is_dir():
         raise RunError(f"{folder}: expected a folder of a run, got a file; choose another --out")
     if not (folder / CONFIG).exists():
-        foreign = [path.name for path in folder.iterdir() if not is_part(path.name)]
+        names = [path.name for path in folder.iterdir() if not is_part(path.name)]
+        foreign = [name for name in names if name != locking.LOCK]
         if foreign:
             raise RunError(
                 f"{folder}: expected a free name or the folder of a run, got a folder without "
@@ -157,12 +157,3 @@ def delete_run(folder: Path) -> None:
     if folder.exists():
         folder.rename(doomed)  # in one step: half a run must not pass for a whole one
         shutil.rmtree(doomed)
-
-
-def locked(folder: Path) -> AbstractContextManager[None]:
-    """Hold `folder` for this process, as `files.locking.locked` does.
-
-    Raises:
-        RunError: another process holds it, or it cannot be held.
-    """
-    return locking.locked(folder, "is training here", "choose another --out")

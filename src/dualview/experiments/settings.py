@@ -19,8 +19,9 @@ from dualview.arguments import (
     text_value,
     whole,
 )
+from dualview.experiments.seeds import Seeds, as_given, seeds_value
 from dualview.training import SettingsError, TrainSettings, choose
-from dualview.training.settings import CHOICES
+from dualview.training.settings import CHOICES, READ
 
 ONES = "-ones"
 """Ending of a kind whose weights network reads the constant 1."""
@@ -33,9 +34,6 @@ ENLARGED = "enlarged"
 
 MAX_POOLING = ("average", "switch")
 WEIGHTS = ("fresh", "copied")
-
-MOST_SEEDS = 10_000
-"""All runs are listed before the first one is trained."""
 
 
 def _source(value: Any) -> str:
@@ -100,7 +98,8 @@ class ComparisonSettings:
             papers.
         batch_norm: batch norm before convolutional activations. Default: as in the papers.
         kinds: any of `KINDS`; recovered accuracy needs "dnn" among them.
-        seeds: runs of each kind, with the seeds 0, 1, ...
+        seeds: runs of each kind: 3 stands for the seeds 0, 1 and 2; "3-5" for 3, 4 and 5; "0,2,7"
+            or (0, 2, 7) for these.
         beta: steepness of the soft gate, sigmoid(beta q), where gates are learnt.
         max_pool: what takes the place of max pooling in the weights network: "average" of the same
             window, or "switch", the gating network's choice of position. Default: switch for dgn,
@@ -116,7 +115,7 @@ class ComparisonSettings:
     width: int | None = None
     batch_norm: bool | None = None
     kinds: tuple[str, ...] = ("dnn", "dgn", "dlgn", "dlgn-ones")
-    seeds: int = 3
+    seeds: Seeds = field(default=3, metadata={READ: as_given})
     beta: float = 4.0
     max_pool: str | None = field(default=None, metadata={CHOICES: MAX_POOLING})
     weights: str | None = field(default=None, metadata={CHOICES: WEIGHTS})
@@ -131,7 +130,7 @@ class ComparisonSettings:
             data=instance_of(DataSettings),
             arch=text_value,
             width=optional(whole(1)),
-            seeds=whole(1, MOST_SEEDS),
+            seeds=seeds_value,
             beta=number(above=0),
             batch_norm=optional(flag),
             kinds=several(text_value, f"some of {', '.join(KINDS)}", empty=True),

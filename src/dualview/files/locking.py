@@ -12,6 +12,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dualview.errors import RunError
@@ -22,12 +23,18 @@ LOCK = ".lock"
 _AS_IT_LIES = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Not what a link leads to, and without waiting for the other end of a pipe."""
 
-_OWNER = re.compile(r"\s*|\d+( \S+)?\n?")
-"""What such a file may hold: a process's number, and the machine it runs on."""
+_OWNER = re.compile(r"\s*|\d+( \S+( [-+:TZ\d]+)?)?\n?")
+"""What such a file may hold: a process's number, the machine it runs on, and since when."""
+
+
+class HeldError(RunError):
+    """Another process holds the folder; the message names it, its machine and since when."""
 
 
 @contextmanager
-def locked(folder: Path, doing: str, repair: str, name: str = LOCK) -> Iterator[None]:
+def locked(
+    folder: Path, doing: str, repair: str, name: str = LOCK, *, kept: bool = True
+) -> Iterator[None]:
     """Hold `folder` for this process; the operating system lets go of it when the process ends.
 
     Args:
@@ -35,20 +42,45 @@ def locked(folder: Path, doing: str, repair: str, name: str = LOCK) -> Iterator[
         doing: what whoever holds it does there, for messages: "is training here".
         repair: what to do where it cannot be held, for messages: "choose another --out".
         name: of the lock file in it.
+        kept: whether the empty file stays, for the next one.
 
     Raises:
-        RunError: another process holds it, it cannot be written to, or what is there under the
-            lock's name is no lock, and stays.
+        HeldError: another process holds it.
+        RunError: it cannot be written to, or what is there under the lock's name is no lock, and
+            stays.
     """
-    import fcntl
-
     path = folder / name
     with ExitStack() as opened:
+        handle = _held(folder, name, doing, repair)
+        opened.callback(os.close, handle)
+        if not _is_lock(handle):
+            raise RunError(
+                f"{path}: expected a lock of dualview's, got another file, which stays. "
+                f"Repair: {repair}"
+            )
+        os.truncate(handle, 0)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with suppress(OSError):  # a full disk: the name is a courtesy
+            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()} {now}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            os.truncate(handle, 0)
+            with suppress(OSError):
+                # While it is still held: who opened it meanwhile sees that it is gone.
+                if not kept and os.path.samestat(path.lstat(), os.fstat(handle)):
+                    path.unlink()
+
+
+def _held(folder: Path, name: str, doing: str, repair: str) -> int:
+    """The lock file, opened and held; made anew where who held it took it away meanwhile."""
+    import fcntl
+
+    while True:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            expect_no_link(path, repair)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | _AS_IT_LIES, 0o666)
-            opened.callback(os.close, handle)
+            expect_no_link(folder / name, repair)
+            handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | _AS_IT_LIES, 0o666)
         except (OSError, ValueError) as error:  # ValueError: a name with a null character
             reason = error.strerror if isinstance(error, OSError) else error
             raise RunError(
@@ -57,22 +89,34 @@ def locked(folder: Path, doing: str, repair: str, name: str = LOCK) -> Iterator[
             ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"{folder}: {_owner(handle)} {doing}. Repair: wait for it, or {repair}"
+        except BaseException as error:
+            owner = _owner(handle)
+            os.close(handle)
+            if not isinstance(error, BlockingIOError):
+                raise
+            raise HeldError(
+                f"{folder}: {owner} {doing}. Repair: wait for it, or {repair}"
             ) from error
-        if not _is_lock(handle):
-            raise RunError(
-                f"{path}: expected a lock of dualview's, got another file, which stays. "
-                f"Repair: {repair}"
-            )
-        os.truncate(handle, 0)
-        with suppress(OSError):  # a full disk: the name is a courtesy
-            os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
-        try:
-            yield
-        finally:
-            os.truncate(handle, 0)
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)
+
+
+def holder(folder: Path, name: str = LOCK) -> str | None:
+    """Who holds `folder`, in words; None: nobody does, or nothing can be read there."""
+    import fcntl
+
+    try:
+        handle = os.open(folder / name, os.O_RDONLY | _AS_IT_LIES)
+    except (OSError, ValueError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _owner(handle)
+    finally:
+        os.close(handle)
+    return None
 
 
 def make_own_folder(path: Path, repair: str) -> Path:
@@ -129,5 +173,6 @@ def _content(handle: int) -> str:
 
 def _owner(handle: int) -> str:
     """Who holds a lock, in words."""
-    number, _, host = _content(handle).strip().partition(" ")
-    return f"process {number or '?'}" + (f" on {host}" if host else "")
+    number, host, since, *_ = *_content(handle).split(), "", "", ""
+    place, time = f" on {host}" if host else "", f", since {since}," if since else ""
+    return f"process {number or '?'}{place}{time}"

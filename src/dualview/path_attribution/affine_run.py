@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion.affine_pass import AffinePass
-from dualview.conversion.normal_form import SAME_VALUE
 from dualview.conversion.shape_run import twin
 from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import key_at
 from dualview.path_attribution.example import OneExample, output_node
 
 
@@ -59,8 +59,8 @@ class ExactCall:
 
     def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """What the node makes of its arguments."""
-        if node.op == "call_method" and node.target in SAME_VALUE:
-            return args[0]
+        if key_at(node) == "same":
+            return args[0] if args else kwargs["input"]
         if node.op == "call_module":
             return self.module(node)(*args, **kwargs)
         value = getattr(self._interpreter, node.op)(node.target, args, kwargs)

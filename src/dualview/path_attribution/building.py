@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from dualview.conversion.normal_form import SAME_VALUE
 from dualview.conversion.source_lines import describe
+from dualview.conversion.spellings import key_at
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution.example import OneExample
 from dualview.path_attribution.steps import Label, Step
@@ -128,11 +128,11 @@ def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def run_node(network: fx.GraphModule, node: fx.Node, args: Any, kwargs: Any) -> Any:
     """Call what `node` calls, in float64 throughout."""
+    if key_at(node) == "same":
+        return args[0] if args else kwargs["input"]
     if node.op == "call_module":
         return network.get_submodule(str(node.target))(*args, **kwargs)
     if node.op == "call_method":
-        if node.target in SAME_VALUE:
-            return args[0]
         return getattr(args[0], str(node.target))(*args[1:], **kwargs)
     target: Any = node.target
     return target(*args, **kwargs)
@@ -147,13 +147,10 @@ class ExactRun(fx.Interpreter):
         self.values: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node; called by torch.fx."""
-        self.values[n] = super().run_node(n)
+        """Run one node, unless it only changes the type; called by torch.fx."""
+        same = key_at(n) == "same"
+        self.values[n] = self.env[n.all_input_nodes[0]] if same else super().run_node(n)
         return self.values[n]
-
-    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
-        """Call a method; called by torch.fx."""
-        return args[0] if target in SAME_VALUE else super().call_method(target, args, kwargs)
 
 
 def recorded_values(example: OneExample) -> dict[fx.Node, Any]:

@@ -27,7 +27,7 @@ from dualview.conversion import operations as ops
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.pooling import replay_switch
-from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import key_at
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError, TooManyPathsError
 from dualview.path_attribution.building import data_nodes, recorded_values, run_node
@@ -187,13 +187,11 @@ def _name(node: fx.Node) -> str:
 
 
 def _is_weight_layer(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return isinstance(module_of(node), ops.WEIGHT_MODULES)
-    return node.target in ops.WEIGHT_FUNCTIONS
+    return key_at(node) in ops.WEIGHT_KEYS
 
 
 def _is_addition(node: fx.Node) -> bool:
-    return node.target in ops.ADDITIVE_FUNCTIONS or node.target in ops.ADDITIVE_METHODS
+    return key_at(node) in ops.ADDITIVE
 
 
 class _PolynomialRun:

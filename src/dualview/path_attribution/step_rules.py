@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.normal_form import normal_call
+from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
 from dualview.path_attribution.weight_rules import convolution, dense
@@ -248,7 +248,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("linear", "matmul", "einsum"), dense),
     **dict.fromkeys(("convolution", "transposed convolution"), convolution),
     "batch norm": batch_norm,
-    **dict.fromkeys(("same", "ones", "spread"), identity),
+    **dict.fromkeys((*UNCHANGED, "ones", "spread"), identity),
     "gate": gate,
     "switch": switch,
     "mul": product,

@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
-from dualview.conversion.source_lines import operation_name
-from dualview.conversion.verification import is_shape_query
+from dualview.conversion.spellings import key_at
+from dualview.conversion.verification import is_batch_size
 from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
 from dualview.path_kernel.factor_rules import broadcast_shape, constant_of, times
 from dualview.path_kernel.layout import Layout
@@ -136,9 +136,9 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
             return None
         return torch.arange(parameter.numel()).reshape(parameter.shape), origin_of(parameter)
     first: Any = node.args[0] if node.args else None
-    moves = operation_name(node) in (*RESHAPING, "expand", "getitem", "t", "getattr")
+    moves = key_at(node) in RESHAPING | {"expand", "getitem"}
     sizes = [source for source in node.all_input_nodes if source is not first]
-    if not moves or node.op == "call_module" or not all(map(_is_size, sizes)):
+    if not moves or node.op == "call_module" or not all(map(is_batch_size, sizes)):
         return None
     found = entries_of(first)
     if found is None:
@@ -149,16 +149,6 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
     if node.op == "call_method":
         return getattr(found[0], target)(*rest, **kwargs), found[1]
     return target(found[0], *rest, **kwargs), found[1]
-
-
-def _is_size(node: fx.Node) -> bool:
-    """Whether a node is a number of examples: x.size(0), x.shape[0]."""
-    call = normal_call(node)
-    if call.key == "size":
-        return call["dim"] == 0
-    source = call.get("input")
-    read = call.key == "getitem" and call["key"] == 0 and isinstance(source, fx.Node)
-    return read and is_shape_query(source)
 
 
 def entries_term(

@@ -11,20 +11,18 @@ behind a layer. Both are refused; `empirical_ntk` with drawn `weights` shows the
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from dualview.arguments import number, takes
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.modes import evaluation_mode
-from dualview.conversion.source_lines import describe, module_of, operation_name
-from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
+from dualview.conversion.normal_form import UNCHANGED, normal_call
+from dualview.conversion.source_lines import describe, module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates, check_examples
 from dualview.path_kernel.finite_width import NTKMoments, Overlap, ntk_moments
@@ -225,10 +223,5 @@ def _dense_chain(net: GatedNetwork) -> Sequence[_DenseLayer]:
 
 def _changes_nothing(node: fx.Node) -> bool:
     """Flattening the input, dropout in evaluation mode, the row of ones."""
-    if node.op == "call_module":
-        return isinstance(module_of(node), nn.Flatten | nn.Identity | nn.Dropout)
-    if node.target in (one_row_of_ones, spread_over_batch, F.dropout):
-        return True
-    if node.target is operator.getitem:
-        return False
-    return node.op != "output" and operation_name(node) in ("flatten", "reshape", "view", "size")
+    key = normal_call(node).key if node.op != "output" else ""
+    return key in (*UNCHANGED, "ones", "spread", "flatten", "reshape", "size")

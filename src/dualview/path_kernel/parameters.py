@@ -22,33 +22,18 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
 from dualview.conversion.multipliers import replay_layer_norm
 from dualview.conversion.source_lines import describe, module_of, operation_name
+from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import ValueKind, is_shape_query, value_kinds
 from dualview.errors import PathKernelError
 
 Role = Literal["weight", "bias", "constant"]
 
-ADDING = ops.ADDITIVE_FUNCTIONS | ops.ADDITIVE_METHODS
-JOINING = frozenset({torch.cat, torch.concat, torch.stack})
-MULTIPLYING = frozenset({operator.mul, torch.mul, torch.multiply, "mul", "multiply"})
-DIVIDING = ops.QUOTIENT_FUNCTIONS | ops.QUOTIENT_METHODS
-MATRIX_PRODUCTS = frozenset({operator.matmul, torch.matmul, torch.mm, torch.bmm}) | {
-    "matmul",
-    "mm",
-    "bmm",
-}
-
-_LINEAR = (
-    frozenset(ops.RESHAPING)
-    | ops.LINEAR_METHODS
-    | {"expand", "getitem", "pad", "narrow", "chunk", "split", "unbind", "cat", "concat", "stack"}
-    | {"repeat_interleave", "diag", "pos", "interpolate", "getattr"}
-)
-"""Operations, by name, that make of a weight something linear in it."""
+_LINEAR_NAMES = frozenset({"repeat_interleave", "diag"})
+"""What else makes of a weight something linear in it: operations without a key, by name."""
 
 
 @dataclass(frozen=True)
@@ -236,21 +221,23 @@ def _role_in(node: fx.Node, value: fx.Node) -> Role:
     """What a value that no example changes is to an operation on one that examples change."""
     if value in _added_arguments(node):
         return "bias"
-    if node.target in ops.WEIGHT_FUNCTIONS or node.target in MATRIX_PRODUCTS:
+    key = key_at(node)
+    if key in ops.WEIGHT_KEYS or key == "matmul":
         return "weight"
-    if node.target is torch.einsum:
+    if key == "einsum":
         return "weight" if _summed_axes(node, value) else "constant"
     return "constant"
 
 
 def _added_arguments(node: fx.Node) -> list[Any]:
     """The arguments that the result is a sum, or a joint, of."""
-    if node.target in ADDING:
+    key = key_at(node)
+    if key in ops.ADDITIVE:
         return [*node.args[:2], *(node.kwargs[k] for k in ("input", "other") if k in node.kwargs)]
-    if node.target in JOINING:
+    if key in ("cat", "stack"):
         parts: Any = node.args[0] if node.args else node.kwargs.get("tensors", ())
         return list(parts) if isinstance(parts, tuple | list) else []
-    if node.target in ops.WEIGHT_FUNCTIONS:
+    if key in ops.WEIGHT_KEYS and node.op == "call_function":
         bias = node.kwargs.get("bias", node.args[2] if len(node.args) > 2 else None)
         return [] if bias is None else [bias]
     if node.target is replay_layer_norm:
@@ -261,9 +248,9 @@ def _added_arguments(node: fx.Node) -> list[Any]:
 def _is_gain(node: fx.Node, value: fx.Node, facts: _Facts) -> bool:
     """Whether `value` only scales a larger parameter there, or divides one: a constant."""
     others = [n for n in node.all_input_nodes if n is not value and n in facts.made]
-    if node.target in DIVIDING and node.args[0] is not value:
+    if key_at(node) == "div" and node.args[0] is not value:
         return bool(others)
-    return node.target in MULTIPLYING and any(_size(other) > _size(value) for other in others)
+    return key_at(node) == "mul" and any(_size(other) > _size(value) for other in others)
 
 
 def _is_linear(node: fx.Node, value: fx.Node, facts: _Facts) -> bool:
@@ -271,13 +258,15 @@ def _is_linear(node: fx.Node, value: fx.Node, facts: _Facts) -> bool:
     if node.args[:2] == (value, value):
         return False
     others = [n for n in node.all_input_nodes if n is not value and n in facts.made]
-    if node.target in MULTIPLYING:
+    key = key_at(node)
+    if key == "mul":
         return all(_size(o) < _size(value) and not _roots(o) & _roots(value) for o in others)
-    if node.target in DIVIDING:
+    if key == "div":
         return node.args[0] is value and not any(_roots(o) & _roots(value) for o in others)
-    if node.target in MATRIX_PRODUCTS:
+    if key == "matmul":
         return not others
-    return node.target in ADDING or operation_name(node).rstrip("_") in _LINEAR
+    moves = operation_name(node).rstrip("_") in _LINEAR_NAMES
+    return moves or key in ops.LINEAR | ops.ADDITIVE
 
 
 def _roots(value: fx.Node) -> set[str]:
@@ -312,18 +301,16 @@ def _fan_in_of_module(network: nn.Module, name: str) -> int:
     return math.prod(parameter.shape[1:])
 
 
-_TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
-
-
 def _fan_in_of_call(use: Use, shape: torch.Size) -> int:
     node, value = use.node, use.value
     assert value is not None
-    if node.target is torch.einsum:
+    key = key_at(node)
+    if key == "einsum":
         return _summed_axes(node, value, shape)
-    if node.target in MATRIX_PRODUCTS:
+    if key == "matmul":
         left = node.args[0] is value
         return shape[-1] if left or len(shape) == 1 else shape[-2]
-    if node.target in _TRANSPOSED:
+    if key == "transposed convolution":
         groups: Any = node.kwargs.get("groups", node.args[6] if len(node.args) > 6 else 1)
         return shape[0] // groups * math.prod(shape[2:])
     return math.prod(shape[1:])

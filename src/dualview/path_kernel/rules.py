@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, fx
 from torch.nn import functional as F
 
-from dualview.conversion.normal_form import Call
+from dualview.conversion.normal_form import UNCHANGED, Call
 from dualview.path_kernel import addition_rules as additions
 from dualview.path_kernel import axis_rules as axes
 from dualview.path_kernel import factor_rules as factors
@@ -50,11 +50,11 @@ RULES: dict[str, Rule] = {
     "transposed convolution": weights.transposed_convolution,
     "embedding": weights.embedding,
     "batch norm": norms.batch_norm,
-    "layer norm": norms.layer_norm,
+    "replayed layer norm": norms.layer_norm,
     "group centred": norms.group_centred,
     "channel affine": norms.channel_affine,
     "gate": factors.gate,
-    "same": factors.identity,
+    **dict.fromkeys(UNCHANGED, factors.identity),
     "spread": factors.spread_row,
     "ones": factors.row_of_ones,
     "mul": factors.product,

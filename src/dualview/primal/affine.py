@@ -20,7 +20,8 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES
-from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.source_lines import describe, module_of, operation_name
+from dualview.conversion.spellings import key_at
 from dualview.conversion.tracing import drop_dead_code
 from dualview.conversion.verification import value_kinds
 from dualview.errors import PrimalFilterError
@@ -144,7 +145,7 @@ def _layer_graph(gating: fx.GraphModule, layer: int) -> fx.Graph:
 
 def is_detach(node: fx.Node) -> bool:
     """Whether a node only cuts derivatives off."""
-    return node.op == "call_method" and node.target == "detach"
+    return key_at(node) == "same" and operation_name(node) == "detach"
 
 
 def check_modes(network: fx.GraphModule) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dualview.conversion.normal_form import Call
+from dualview.conversion.normal_form import UNCHANGED, Call
 from dualview.primal.local_maps import (
     LocalMap,
     Window,
@@ -267,6 +267,6 @@ RULES: dict[str, Rule] = {
     "batch norm": batch_norm,
     "input transform": input_transform,
     "cat": concatenation,
-    "same": identity,
+    **dict.fromkeys(UNCHANGED, identity),
 }
 """Key of `conversion.normal_form` -> rule."""

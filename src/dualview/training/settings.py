@@ -85,6 +85,9 @@ _CHECKS: dict[str, Check] = {
 CHOICES = "choices"
 """In the metadata of a field: all values that it can take."""
 
+READ = "read"
+"""Likewise: what a text of the command line stands for, where the field's type does not say it."""
+
 
 def _one_of(default: str, choices: Collection[str]) -> Any:
     """A field that takes one of the choices."""

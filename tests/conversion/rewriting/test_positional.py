@@ -18,6 +18,7 @@ from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.conversion.normalisation import channel_affine, group_centred
 from dualview.conversion.rewriting.positional import make_positional
+from dualview.conversion.spellings import functions_of, methods_of
 from dualview.conversion.structure import outline
 from dualview.conversion.tracing import trace
 from dualview.errors import DualviewError
@@ -80,11 +81,12 @@ OPTIONS = {
 }
 OTHERS = {
     "split": ({"split_size_or_sections": 2, "dim": 1}, {"split_size": 2, "dim": 1}),
+    "split_with_sizes": ({"split_sizes": (1, 3), "dim": 1},) * 2,
     "unfold": ({"kernel_size": 2}, {"dimension": 2, "size": 2, "step": 1}),
 }
 """Options of the function, and of the method, where they differ."""
 SECOND = {"add": "other", "sub": "other", "mul": "other", "multiply": "other", "div": "other"}
-SECOND |= {"divide": "other", "true_divide": "other"}
+SECOND |= {"divide": "other", "true_divide": "other", "subtract": "other"}
 PREPARED = {
     "squeeze": lambda h: h.mean(2, keepdim=True),
     "linear": lambda h: h.mean((2, 3)),
@@ -101,26 +103,19 @@ PREPARED = {
 FIRST = dict.fromkeys([torch.cat, torch.concat, torch.concatenate, torch.stack], "tensors")
 FIRST |= {torch.split: "tensor"}
 
-NAMED_OTHERWISE = {F.embedding, group_centred, channel_affine}
-"""Of tokens, and of this package: written by the passes over a graph alone."""
+NAMED_OTHERWISE = {F.embedding, group_centred, channel_affine, torch.bmm}
+"""Of tokens, written by the passes over a graph alone, or of a matrix for each example."""
+KEYS = ops.LINEAR | ops.ADDITIVE | {"div", "mul", "matmul", "linear", "softmax", "layer norm"}
 
 FUNCTIONS = sorted(
     {
         f
-        for f in ops.LINEAR_FUNCTIONS
-        | ops.ADDITIVE_FUNCTIONS
-        | ops.QUOTIENT_FUNCTIONS
-        | {torch.mul, torch.multiply, torch.matmul, torch.mm, F.linear}
-        | ops.SOFTMAX_FUNCTIONS
-        | set(GATE_OF_FUNCTION)
+        for f in functions_of(KEYS) | set(GATE_OF_FUNCTION)
         if f.__module__ != "_operator" and f not in NAMED_OTHERWISE
     },
     key=str,
 )
-METHODS = sorted(
-    (ops.LINEAR_METHODS | ops.ADDITIVE_METHODS | ops.QUOTIENT_METHODS | {"mul", "matmul", "mm"})
-    | {"multiply", "softmax", *GATE_OF_METHOD}
-)
+METHODS = sorted((methods_of(KEYS) - {"bmm"}) | set(GATE_OF_METHOD))
 
 
 def options_of(name, function):

@@ -15,10 +15,6 @@ from dualview.architectures import c4gap, fc
 from dualview.conversion.sharing.config import CONFIG
 from dualview.conversion.sharing.loading import file_digest
 from dualview.training import MODEL
-from tests.cases import SMALL
-
-QUICK = [name for name in SMALL if name not in ("resnet32", "resnet56", "resnet110")]
-"""Reference architectures; the deeper residual networks are resnet20 with more blocks."""
 
 
 def small_fc(kind="dlgn", **options):

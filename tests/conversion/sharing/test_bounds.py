@@ -21,9 +21,9 @@ from dualview.conversion.sharing.bounds import (
     check_example_shape,
 )
 from dualview.errors import SavedNetworkError
-from tests.cases import SMALL
+from tests.cases import DISTINCT, SMALL
 
-from .saved import QUICK, Net
+from .saved import Net
 
 
 def stored_of(model):
@@ -31,7 +31,7 @@ def stored_of(model):
     return {name: StoredTensor(tuple(tensor.shape), "F32") for name, tensor in state.items()}
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_made_again(name):
     width, shape = SMALL[name]
     model = build(name, num_classes=3, input_shape=shape, width=width)

@@ -17,12 +17,12 @@ from dualview.architectures.record import Architecture
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.sharing.describing import saved_config
 from dualview.errors import SavedNetworkError
-from tests.cases import SMALL
+from tests.cases import DISTINCT, SMALL
 
-from .saved import QUICK, own_net, small_fc
+from .saved import own_net, small_fc
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", DISTINCT)
 def test_architectures_are_named(name):
     width, shape = SMALL[name]
     model = ARCHITECTURES[name](num_classes=3, input_shape=shape, width=width)

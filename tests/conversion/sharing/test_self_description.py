@@ -151,15 +151,20 @@ def test_a_first_save_that_was_killed(tmp_path):
         save(small_fc("dgn"), tmp_path)
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """A parameter file that says what it is, and its content."""
+    path, net = tmp_path_factory.mktemp("net") / MODEL, network(1.0)
+    save_described(net, saved_config(net), path)
+    assert own_config(path) is not None
+    return path, path.read_bytes()
+
+
 @given(data=st.data())
-def test_damage_is_seen(tmp_path_factory, data):
-    folder = tmp_path_factory.mktemp("net")
-    net = network(1.0)
-    save_described(net, saved_config(net), folder / MODEL)
-    content = (folder / MODEL).read_bytes()
-    assert own_config(folder / MODEL) is not None
-    (folder / MODEL).write_bytes(data.draw(damaged(content)))
-    assert own_config(folder / MODEL) is None
+def test_damage_is_seen(described, data):
+    path, content = described
+    path.write_bytes(data.draw(damaged(content)))
+    assert own_config(path) is None
 
 
 def test_another_networks_config_is_refused(tmp_path):

@@ -22,7 +22,7 @@ from dualview.experiments.alignment.class_pair import class_pair, first_of_each
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.experiments.alignment.measure import build_network, hard_npk
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import MODEL, SettingsError, Unwatched
 from tests.experiments.small import exact
 from tests.training.tiny import tiny_data
@@ -98,23 +98,29 @@ def _jobs(out, epochs=5):
     return alignment.plan_preset(SMALL, Request(epochs=epochs, machine=CPU), DIGITS, out)
 
 
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Where the jobs were done without interruption, and their records."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, run_jobs(_jobs(out), out)
+
+
 @pytest.mark.parametrize("steps", [1, STEPS + 1, 2 * STEPS, 4 * STEPS + 2])
-def test_measurements_survive(tmp_path, steps):
-    whole = run_jobs(_jobs(tmp_path / "whole"), tmp_path / "whole")
+def test_measurements_survive(tmp_path, steps, done):
     job = _jobs(tmp_path / "cut")[1]
     job.folder.mkdir(parents=True)
     with pytest.raises(_Stop):
         job.perform(job.folder, _Interrupts(steps))
     resumed = job.perform(job.folder, Unwatched())
     assert resumed.measurements["epoch"] == [0, 2, 4, 5]
-    assert exact([resumed]) == exact(whole[1:])
+    assert exact([resumed]) == exact(done[1][1:])
 
 
-def test_last_measurement_is_of_the_trained_network(tmp_path):
-    (run, _) = run_jobs(_jobs(tmp_path), tmp_path)
+def test_last_measurement_is_of_the_trained_network(done):
+    out, (run, _) = done
     pair = class_pair(DIGITS, SMALL.classes)
     net = build_network("dnn", 7, pair.input_shape, width=8, beta=4.0)
-    load_model(net, tmp_path / "dnn-seed0" / MODEL)
+    load_model(net, out / "dnn-seed0" / MODEL)
     images, labels = first_of_each(pair.train, 20)
     taken = label_alignment(hard_npk(net, images).numpy(), (2 * labels - 1).numpy())
     assert run.measurements["complexity"][-1] == taken.complexity

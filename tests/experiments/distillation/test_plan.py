@@ -14,7 +14,7 @@ import pytest
 from dualview.experiments.distillation.plan import TEACHING, plan
 from dualview.experiments.distillation.tables import ROUTES, TEACHER
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import MODEL
 from tests.experiments.reproduced import few_digits
 

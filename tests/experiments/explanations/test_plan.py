@@ -9,7 +9,7 @@ from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.explanations import plan as module
 from dualview.experiments.explanations.plan import plan
 from dualview.experiments.explanations.tables import tables
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from tests.experiments.reproduced import few_digits
 
 DATA = few_digits(40)

@@ -27,9 +27,10 @@ from dualview.experiments.gate_learning.jobs import (
     stage_jobs,
     weights_network,
 )
-from dualview.experiments.jobs import Job, run_jobs
+from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, drawn, load_trained, unnormalised
 from dualview.experiments.records import RunRecord
+from dualview.experiments.running import run_jobs
 from dualview.training import MODEL, TrainSettings, train
 from tests.experiments.regimes.test_jobs import StopAt
 from tests.experiments.small import exact, parameters
@@ -59,27 +60,37 @@ def jobs(out: Path, count: int = 2) -> list[Job]:
     return stage_jobs(SETTING, Stages(count, training), KERNEL, out)
 
 
-def done(out: Path) -> dict[tuple[str, int], RunRecord]:
+Records = dict[tuple[str, int], RunRecord]
+
+
+def done(out: Path) -> Records:
     records = run_jobs(jobs(out), out)
     return {(record.kind, record.config["stage"]): record for record in records}
 
 
-def test_stages_are_one_training_run(tmp_path: Path) -> None:
-    records = done(tmp_path)
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records]:
+    """Two stages, done without interruption: where, and the records."""
+    out = tmp_path_factory.mktemp("stages")
+    return out, done(out)
+
+
+def test_stages_are_one_training_run(stages: tuple[Path, Records], tmp_path: Path) -> None:
+    out, records = stages
     net = drawn(SETTING.draw, 0)
     whole = train(net, DATA, dataclasses.replace(TRAINING, epochs=4), tmp_path / "whole")
     last = records["gates", 2]
     assert [e.train_loss for e in last.curve] == [e.train_loss for e in whole.curve]
     stage = drawn(SETTING.draw, 0)
-    load_trained(stage, tmp_path / "gconv-gates-stage2-seed0" / MODEL)
+    load_trained(stage, out / "gconv-gates-stage2-seed0" / MODEL)
     assert all(torch.equal(v, net.state_dict()[n]) for n, v in stage.state_dict().items())
     assert last.curve[:2] == records["gates", 1].curve
     assert records["gates", 1].measurements == {"stage": 1}
 
 
-def test_gates_and_weights_of_the_stages(tmp_path: Path) -> None:
-    done(tmp_path)
-    paths = [None, *(tmp_path / f"gconv-gates-stage{k}-seed0" / MODEL for k in (1, 2))]
+def test_gates_and_weights_of_the_stages(stages: tuple[Path, Records]) -> None:
+    out, _ = stages
+    paths = [None, *(out / f"gconv-gates-stage{k}-seed0" / MODEL for k in (1, 2))]
     nets = [weights_network(SETTING, 0, path) for path in paths]
     for net, path in zip(nets, paths, strict=True):
         model = drawn(SETTING.draw, 0)
@@ -119,13 +130,13 @@ def test_kernel_accuracy_is_that_of_ridge_regression(tmp_path: Path) -> None:
     assert (found["kernel_n_train"], found["kernel_n_test"]) == (20, 10)
 
 
-def test_overlap_with_the_initial_gates(tmp_path: Path) -> None:
-    records = done(tmp_path)
+def test_overlap_with_the_initial_gates(stages: tuple[Path, Records]) -> None:
+    out, records = stages
     assert records["weights", 0].measurements["initial_overlap"] == [1.0] * 6
     rows = torch.randperm(len(DATA.test), generator=torch.Generator().manual_seed(0))[:10]
     x = DATA.test.images[rows] / 255
     models = [drawn(SETTING.draw, 0) for _ in range(2)]
-    load_trained(models[1], tmp_path / "gconv-gates-stage2-seed0" / MODEL)
+    load_trained(models[1], out / "gconv-gates-stage2-seed0" / MODEL)
     found = records["weights", 2].measurements["initial_overlap"]
     expected = []
     for before, now in zip(*(dv.disentangle(m, "dnn").gates(x) for m in models), strict=True):
@@ -146,13 +157,15 @@ def test_small_data_bounds_the_subset() -> None:
 
 
 @pytest.mark.parametrize(("what", "number"), [("step", 18), ("step", 36), ("record", 2)])
-def test_interrupted_and_gone_on(what: str, number: int, tmp_path: Path) -> None:
-    whole = done(tmp_path / "whole")
+def test_interrupted_and_gone_on(
+    what: str, number: int, stages: tuple[Path, Records], tmp_path: Path
+) -> None:
+    out, whole = stages
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         run_jobs(jobs(cut), cut, progress=StopAt(what, number))
     assert exact(list(done(cut).values())) == exact(list(whole.values()))
-    assert parameters(cut) == parameters(tmp_path / "whole")
+    assert parameters(cut) == parameters(out)
 
 
 def test_after_a_divergence(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.jobs import Job, Silent, run_jobs
+from dualview.experiments.jobs import Job, Silent
 from dualview.experiments.npk_paper import (
     FrozenGates,
     RegimeSetting,
@@ -33,6 +33,7 @@ from dualview.experiments.progress import TerminalProgress
 from dualview.experiments.published import REGIMES
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.jobs import network_of, regime_jobs
+from dualview.experiments.running import run_jobs
 from dualview.training import CHECKPOINT, METRICS, MODEL, TrainSettings, Unwatched
 from tests.experiments.small import exact, parameters
 from tests.training.tiny import tiny_data
@@ -108,20 +109,28 @@ class StopAt(Silent):
         self.count("record")
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[RunRecord]]:
+    """All regimes done without interruption: where, and the records."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, done(out)
+
+
 @pytest.mark.parametrize(
     ("what", "number"), [("step", 3), ("step", 8), ("step", 43), ("record", 3)]
 )
-def test_interrupted_and_gone_on(what: str, number: int, tmp_path: Path) -> None:
-    whole = done(tmp_path / "whole")
+def test_interrupted_and_gone_on(
+    what: str, number: int, whole: tuple[Path, list[RunRecord]], tmp_path: Path
+) -> None:
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
         run_jobs(regime_jobs(setting(), REGIMES, cut), cut, progress=StopAt(what, number))
     records = done(cut)
-    for mine, theirs in zip(exact(records), exact(whole), strict=True):
+    for mine, theirs in zip(exact(records), exact(whole[1]), strict=True):
         assert dataclasses.replace(mine, measurements={}) == dataclasses.replace(
             theirs, measurements={}
         )
-    assert parameters(cut) == parameters(tmp_path / "whole")
+    assert parameters(cut) == parameters(whole[0])
 
 
 @pytest.mark.parametrize("arch", ["fc", "gconv"])

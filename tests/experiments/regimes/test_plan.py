@@ -15,11 +15,12 @@ import pytest
 
 from dualview.datasets import Dataset, load
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import Job, run_jobs
+from dualview.experiments.jobs import Job
 from dualview.experiments.published import REGIMES
 from dualview.experiments.regimes import EXPERIMENT
 from dualview.experiments.regimes.plan import LARGE_PRESET, PAPER_PRESET, SMALL_PRESET, plan
 from dualview.experiments.regimes.tables import tables
+from dualview.experiments.running import run_jobs
 from dualview.experiments.tables import to_text
 from dualview.training import SettingsError
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum.functions import (
     ANGLES,

@@ -13,7 +13,7 @@ from safetensors.torch import load_model
 
 from dualview.datasets import Batches
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.experiments.spectrum.bands import energy_share, in_band
 from dualview.experiments.spectrum.filters import filter_spectra
 from dualview.experiments.spectrum.images import ImagePreset, image_jobs

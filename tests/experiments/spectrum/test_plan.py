@@ -13,7 +13,7 @@ import pytest
 from dualview.datasets import load
 from dualview.errors import RunError
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from dualview.experiments.spectrum import EXPERIMENT
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images

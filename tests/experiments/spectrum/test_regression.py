@@ -90,19 +90,18 @@ def _same(first, second):
     assert vars(course) | {"seconds": 0} == vars(again) | {"seconds": 0}
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return fit(_net(), TASK, tmp_path_factory.mktemp("whole"), Unwatched())
+
+
 @pytest.mark.parametrize("stops", [(1,), (3,), (4,), (14, 9), (26,)])
-def test_interrupted(tmp_path, stops):
+def test_interrupted(tmp_path, stops, whole):
     for stop in stops:
         with pytest.raises(_Stop):
             fit(_net(), TASK, tmp_path, _Counts(stop))
-    _same(fit(_net(), TASK, tmp_path, Unwatched()), _whole(tmp_path))
-    _same(fit(_net(), TASK, tmp_path, Unwatched()), _whole(tmp_path))
-
-
-def _whole(tmp_path):
-    (tmp_path / "whole").mkdir(exist_ok=True)
-    (tmp_path / "whole" / CHECKPOINT).unlink(missing_ok=True)
-    return fit(_net(), TASK, tmp_path / "whole", Unwatched())
+    _same(fit(_net(), TASK, tmp_path, Unwatched()), whole)
+    _same(fit(_net(), TASK, tmp_path, Unwatched()), whole)
 
 
 def test_left_as_it_was(tmp_path):

@@ -3,6 +3,8 @@
 - Where it applies, `dv.npk` and `dv.expected_ntk` in float32 equal the torch rules in float64 to
   1e-5: all reference architectures, branches, pooling, strides, ones input, dense networks.
 - Random graphs with hard gates: the same, whichever way is taken.
+- Heads that make a vector of an image otherwise than by flattening or averaging it whole do not
+  pass for one that does.
 - It says in the debug log that it ran, or why not; it leaves to the torch rules what it must.
 """
 
@@ -43,8 +45,10 @@ def assert_same(model, x, kind="dgn", *, ntk=True, **options):
         assert relative_error(dv.expected_ntk(net, x).double(), exact_ntk) < 1e-5
 
 
-@pytest.mark.parametrize("name", DLGN_ARCHITECTURES)
-@pytest.mark.parametrize("weights_input", ["data", "ones"])
+@pytest.mark.parametrize(
+    ("name", "weights_input"),
+    [(n, w) for n in DLGN_ARCHITECTURES for w in ("data", "ones")] + [("resnet110", "data")],
+)
 def test_architectures(name, weights_input):
     batch_norm = name.startswith("resnet")
     model, x = small_architecture(name, batch_norm), small_input(name, 3)
@@ -172,6 +176,45 @@ def test_channels_that_move_and_constants_do_not_go_by_offsets(case):
     exact = dv.npk(net.double(), x)
     net.float()
     assert relative_error(dv.npk(net, x.float()).double(), exact) < 1e-5
+
+
+class Head(nn.Module):
+    """conv, ReLU and what `use` makes of (n, 3, 2, 2)."""
+
+    def __init__(self, use):
+        super().__init__()
+        self.use = use
+        self.conv, self.dense = nn.Conv2d(1, 3, 1), nn.Linear(4, 2, bias=False)
+        self.last = nn.LazyLinear(2)
+
+    def forward(self, x):
+        return self.last(self.use(self, F.relu(self.conv(x))))
+
+
+HEADS = {
+    "flatten": (lambda m, h: h.flatten(1), True),
+    "view": (lambda m, h: h.view(h.size(0), -1), True),
+    "reshape": (lambda m, h: h.reshape(-1, 12), True),
+    "mean": (lambda m, h: h.mean((-1, 2)), True),
+    "mean by name": (lambda m, h: torch.mean(h, axis=(2, 3), keepdims=True).flatten(1), True),
+    "dense layer at positions": (lambda m, h: m.dense(h.flatten(2)).relu().flatten(1), False),
+    "sum over windows": (lambda m, h: F.avg_pool2d(h, 2, divisor_override=1).flatten(1), False),
+    "mean over channels": (lambda m, h: h.mean((1, 2)), False),
+}
+"""Head -> whether it goes by offsets; one of them must not pass for another."""
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_heads(name):
+    use, by_offsets = HEADS[name]
+    model, x = Head(use).double(), torch.randn(3, 1, 2, 2, dtype=torch.float64)
+    with torch.no_grad():
+        model(x)
+    net = dv.disentangle(model, "dgn", gate="hard", seed=0, example_input=x).eval()
+    exact = dv.npk(net, x)
+    net, x = net.float(), x.float()
+    assert relative_error(dv.npk(net, x).double(), exact) < 1e-5
+    assert isinstance(fast_plan(net, x, Setting(), "model"), FastPlan) == by_offsets
 
 
 NOT_FAST = {

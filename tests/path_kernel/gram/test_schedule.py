@@ -3,8 +3,6 @@
 - A worker lost on a local cluster of two loses nothing, and so does losing all copies of the data;
   workers that fail, that do not see the store, or that are not there are told of.
 - A network that cannot be sent to other processes is refused, before any process is started.
-- Two calls at once on processes do not get into each other's way, and who finds their ports can
-  neither speak to them nor read their state.
 - How much there is to do, and how long it should take, stands in the log; how far it is, in a bar
   with the time left where somebody looks, else in the log.
 """
@@ -14,21 +12,17 @@ import re
 import subprocess
 import sys
 import threading
-import urllib.error
-import urllib.request
-import warnings
 from concurrent.futures import CancelledError
 
 import pytest
 import torch
-from distributed import Client
-from distributed.security import Security
 
 import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.gram import schedule as room
 from dualview.path_kernel.gram.store import GramStore
 from tests.path_kernel.gram.cases import BLOCK, BLOCKS, N, chunks, dense
+from tests.processes import two_workers
 
 
 @pytest.fixture
@@ -46,14 +40,7 @@ def out(tmp_path):
 
 @pytest.fixture(scope="module")
 def cluster():
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        dashboard_address=None,
-        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-    ) as cluster:
+    with two_workers() as cluster:
         yield cluster
 
 
@@ -151,34 +138,6 @@ def test_network_that_cannot_travel(x, out, scheduler):
         dv.npk_gram(net, x, out, block=BLOCK, scheduler=scheduler)
     gram = dv.npk_gram(net, x, out, block=BLOCK)[:]
     torch.testing.assert_close(torch.from_numpy(gram), dv.npk(dense(), x, gates="hard"))
-
-
-def test_clusters_of_two_calls_share_a_machine():
-    with (
-        warnings.catch_warnings(action="error"),  # distributed warns of a port that is taken
-        room._client("processes", 1) as first,
-        room._client("processes", 1) as second,
-    ):
-        assert len({client.submit(int, "3").result() for client in (first, second)}) == 1
-
-
-def test_processes_trust_nobody_else():
-    """Who finds a port of the cluster cannot speak to it, and is shown no pages."""
-    with room._client("processes", 1) as client:
-        assert client.submit(sum, [1, 2]).result() == 3
-        cluster = client.cluster
-        assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
-        (worker,) = cluster.scheduler.workers
-        assert worker.startswith("tls://127.0.0.1:")
-        for address in (cluster.scheduler_address, worker):
-            for outsider in ({}, {"security": Security.temporary()}):
-                where = address if outsider else address.replace("tls", "tcp")
-                with pytest.raises(OSError):  # noqa: PT011  of the handshake
-                    Client(where, timeout="1s", set_as_default=False, **outsider)
-        port = cluster.scheduler.http_server.port
-        for page in ("health", "info/main/workers.html", "json/index.html"):
-            with pytest.raises(urllib.error.HTTPError, match="404"):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
 
 
 # Progress

@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
 from dualview.conversion.graph_network import GraphNetwork
-from dualview.conversion.operations import DROPOUT_FUNCTIONS
 from dualview.conversion.recording.stand_in import Refusal
 from dualview.conversion.recording.state import State, holds_stand_in
 from dualview.conversion.recording.target_names import rename, root_of
@@ -35,7 +34,13 @@ from dualview.conversion.recording.tracer import (
     wrapped_functions,
 )
 from dualview.conversion.source_lines import describe, users_line
+from dualview.conversion.spellings import OPERATIONS
 from dualview.errors import DualviewWarning, TracingError, UnsupportedOperationError
+
+_DROPOUTS: dict[Any, type[nn.Module]] = dict(
+    zip(OPERATIONS["dropout"].functions, OPERATIONS["dropout"].modules, strict=True)
+)
+"""Functional dropout -> the module that follows the mode in its place."""
 
 
 class UnfollowedError(TracingError):
@@ -354,7 +359,7 @@ def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str
     for node, twin in zip(evaluation, other, strict=False):
         if _same_call(node, twin):
             continue
-        if node.target in DROPOUT_FUNCTIONS and _differ_in_training_only(node, twin):
+        if node.target in _DROPOUTS and _differ_in_training_only(node, twin):
             _use_dropout_module(module, node, modes)
             continue
         raise TracingError(
@@ -407,7 +412,7 @@ def _same_call(node: fx.Node, twin: fx.Node) -> bool:
 
 def _use_dropout_module(module: fx.GraphModule, node: fx.Node, modes: dict[str, bool]) -> None:
     options = _dropout_options(node)
-    kind = DROPOUT_FUNCTIONS[node.target]  # type: ignore[index]
+    kind = _DROPOUTS[node.target]
     dropout = kind(options["p"], inplace=options["inplace"])
     name = f"functional_{node.name}"
     owners = [path for path, _ in node.meta.get("nn_module_stack", {}).values()]

@@ -25,6 +25,7 @@ from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.conversion.rewriting.in_place import AUGMENTED
 from dualview.conversion.source_lines import is_users_file
+from dualview.conversion.spellings import KEY_OF, functions_of, methods_of
 
 _INTEGERS = frozenset(
     ["ndim", "dim", "ndimension", "numel", "nelement", "get_device", "element_size", "itemsize"]
@@ -40,27 +41,13 @@ _CLASS_OF_ATTRIBUTE: dict[str, type] = {
     **dict.fromkeys(["is_cuda", "requires_grad", "is_leaf", "is_meta", "is_sparse"], bool),
     **dict.fromkeys(_INTEGERS, int),
 }
-_SEVERAL = frozenset({"chunk", "split", "unbind"})
-"""Operations of the tables that give a tuple of tensors, by name."""
+_TENSORS = ops.TENSOR_KEYS - ops.SEVERAL
 _TENSOR_FUNCTIONS: frozenset[Any] = frozenset(
     function
-    for function in (
-        ops.LINEAR_FUNCTIONS
-        | ops.PRODUCT_FUNCTIONS
-        | ops.LAYER_NORM_FUNCTIONS
-        | ops.SOFTMAX_FUNCTIONS
-        | {torch.add, torch.sub, torch.div, torch.true_divide, torch.divide}
-        | set(GATE_OF_FUNCTION)
-    )
-    if function.__name__ not in _SEVERAL and function.__module__ != "_operator"
+    for function in functions_of(_TENSORS) | set(GATE_OF_FUNCTION)
+    if function.__module__ != "_operator"
 )
-_TENSOR_METHODS = (
-    ops.LINEAR_METHODS
-    | ops.ADDITIVE_METHODS
-    | ops.PRODUCT_METHODS
-    | ops.QUOTIENT_METHODS
-    | {"softmax", *GATE_OF_METHOD}
-) - _SEVERAL
+_TENSOR_METHODS = methods_of(_TENSORS) | set(GATE_OF_METHOD)
 _WHOLE = frozenset(
     {
         *(operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod),
@@ -223,7 +210,7 @@ def _kind_of_method(node: fx.Node) -> type | None:
         return int if len(node.args) > 1 or node.kwargs else torch.Size
     if name in _INTEGERS:
         return int
-    if name in _SEVERAL:
+    if KEY_OF.get(name) in ops.SEVERAL:
         return tuple
     return Tensor if name in _TENSOR_METHODS or name.rstrip("_") in _TENSOR_METHODS else None
 
@@ -236,7 +223,7 @@ def _kind_of_function(node: fx.Node, tracer: Any) -> type | None:
         return _kind_of_item(node, tracer)
     if target in _TENSOR_FUNCTIONS:
         return Tensor
-    if target in ops.LINEAR_FUNCTIONS and target.__name__ in _SEVERAL:
+    if KEY_OF.get(target) in ops.SEVERAL:
         return tuple
     kinds = {kind_of(source, tracer) for source in node.all_input_nodes}
     if target in _OPERATORS and kinds & {Tensor, nn.Parameter}:

@@ -19,6 +19,7 @@ from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
 from dualview.conversion.pooling import MAX_POOL_FUNCTIONS
 from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import is_shape_query, value_kinds
 from dualview.errors import UnsupportedOperationError
 
@@ -29,6 +30,8 @@ AUGMENTED: dict[Callable[..., Any], Callable[..., Any]] = {
     operator.itruediv: operator.truediv,
 }
 """`+=` and its like -> the same without the change in place."""
+
+_ALLOCATING = {*GATE_OF_FUNCTION, *GATE_OF_METHOD}
 
 
 def make_out_of_place(graph: fx.Graph) -> None:
@@ -134,12 +137,11 @@ def _may_share_memory(node: fx.Node) -> bool:
         return False
     if _changes_in_place(node):
         return True
+    key = key_at(node)
     if node.op == "call_module":
-        return type(module_of(node)) in ops.VIEW_MODULES
-    if node.op == "call_method":
-        return node.target not in ops.ALLOCATING_METHODS | set(GATE_OF_METHOD)
-    new = node.target in ops.ALLOCATING_FUNCTIONS or node.target in GATE_OF_FUNCTION
-    return not (new or node.target in MAX_POOL_FUNCTIONS)
+        return key != "" and key not in ops.ALLOCATING
+    new = node.target in _ALLOCATING or node.target in MAX_POOL_FUNCTIONS
+    return not (new or key in ops.ALLOCATING)
 
 
 def _changes_in_place(node: fx.Node) -> bool:

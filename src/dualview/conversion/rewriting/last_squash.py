@@ -17,6 +17,7 @@ from torch.utils import _pytree as pytree
 from dualview.conversion import operations as ops
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.source_lines import module_of, operation_name
+from dualview.conversion.spellings import key_at
 
 _MODULES = (nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.Sigmoid, nn.LogSigmoid, nn.Softmax2d)
 _NAMES = frozenset({"softmax", "log_softmax", "softmin", "sigmoid", "expit", "logsigmoid"})
@@ -124,9 +125,7 @@ def _from_squash(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
 
 
 def _moves(node: fx.Node) -> bool:
-    if node.op == "call_module":
-        return type(module_of(node)) in (nn.Flatten, nn.Unflatten, nn.Identity)
-    return operation_name(node) in ops.RESHAPING | {"getitem"}
+    return key_at(node) in ops.RESHAPING | {"getitem"}
 
 
 def _is_squash(node: fx.Node) -> bool:

@@ -22,16 +22,15 @@ from dualview.conversion.pooling import (
     max_pool_at,
 )
 from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import key_at
 
-_AMAX: frozenset[Any] = frozenset({torch.amax, "amax"})
-_MAX: frozenset[Any] = frozenset({torch.max, "max"})
 _POOLS = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
 _PADS = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
 
 
 def has_maxima(graph: fx.Graph) -> bool:
     """Whether the graph takes a maximum along an axis, for which ranks must be known."""
-    return any(node.target in _AMAX | _MAX for node in graph.nodes)
+    return any(key_at(node) in ("amax", "max") for node in graph.nodes)
 
 
 def write_maxima_as_pools(
@@ -41,9 +40,10 @@ def write_maxima_as_pools(
     for node in list(module.graph.nodes):
         if kinds.get(node) != "data":
             continue
-        if node.target in _AMAX:
+        key = key_at(node)
+        if key == "amax":
             _replace(module.graph, node, [node], shapes)
-        elif node.target in _MAX and _gives_values(node):
+        elif key == "max" and _gives_values(node):
             _replace(module.graph, node, list(node.users), shapes)
         elif is_max_pool(node):
             _take_padding(module, node)

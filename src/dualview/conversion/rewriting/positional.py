@@ -17,16 +17,9 @@ from torch import Tensor, fx
 
 from dualview.conversion import operations as ops
 from dualview.conversion.activations import GATE_OF_FUNCTION, GATE_OF_METHOD
+from dualview.conversion.spellings import NUMPYS_NAMES, functions_of, methods_of
 
-_KNOWN: frozenset[Any] = (
-    ops.LINEAR_FUNCTIONS
-    | ops.ADDITIVE_FUNCTIONS
-    | ops.PRODUCT_FUNCTIONS
-    | ops.QUOTIENT_FUNCTIONS
-    | ops.LAYER_NORM_FUNCTIONS
-    | ops.SOFTMAX_FUNCTIONS
-    | set(GATE_OF_FUNCTION)
-)
+_KNOWN = functions_of(ops.TENSOR_KEYS | {"amax", "max"}) | set(GATE_OF_FUNCTION)
 _FUNCTIONS = frozenset(
     f
     for f in _KNOWN
@@ -34,15 +27,7 @@ _FUNCTIONS = frozenset(
 )
 """Those that PyTorch writes in Python hand their arguments on in one way, whatever they are given,
 and would again when a pickled network is traced anew."""
-_METHODS = (
-    ops.LINEAR_METHODS
-    | ops.ADDITIVE_METHODS
-    | ops.PRODUCT_METHODS
-    | ops.QUOTIENT_METHODS
-    | {"softmax", "size", *GATE_OF_METHOD}
-)
-_ALIASES = {"self": "input", "axis": "dim", "keepdims": "keepdim", "x": "input", "x2": "other"}
-"""NumPy's names, which PyTorch takes too, and PyTorch's own names of the first argument."""
+_METHODS = methods_of(ops.TENSOR_KEYS | {"amax", "max", "size"}) | set(GATE_OF_METHOD)
 
 
 def make_positional(graph: fx.Graph) -> None:
@@ -64,7 +49,7 @@ Signature = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
 
 
 def _make_positional(node: fx.Node, ways: Signature) -> None:
-    given = {_ALIASES.get(name, name): value for name, value in node.kwargs.items()}
+    given = {NUMPYS_NAMES.get(name, name): value for name, value in node.kwargs.items()}
     for names, by_keyword in ways:
         if given.keys() <= {*names[len(node.args) :], *by_keyword}:
             args = list(node.args)
@@ -94,7 +79,7 @@ def _python_parameters(function: Callable[..., Any]) -> Signature:
         return ()
     if any(p.kind in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY) for p in parameters):
         return ()
-    names = [_ALIASES.get(p.name, p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    names = [NUMPYS_NAMES.get(p.name, p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY]
     return ((tuple(names), frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)),)
 
 
@@ -102,7 +87,7 @@ def _schemas(name: str) -> Signature:
     """Of an operation that PyTorch has in C++, as its own declarations say."""
     return tuple(
         (
-            tuple(_ALIASES.get(a.name, a.name) for a in schema.arguments if not a.kwarg_only),
+            tuple(NUMPYS_NAMES.get(a.name, a.name) for a in schema.arguments if not a.kwarg_only),
             frozenset(a.name for a in schema.arguments if a.kwarg_only),
         )
         for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}")

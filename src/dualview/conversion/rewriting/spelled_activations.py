@@ -9,7 +9,6 @@ Constants that multiply the whole go into the gate. Source: theory, section 7 (i
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,25 +23,21 @@ from dualview.conversion.activations import (
     SelfGated,
 )
 from dualview.conversion.graph_network import GraphNetwork
-from dualview.conversion.products import ELEMENTWISE_PRODUCTS, QUOTIENTS, operands
+from dualview.conversion.products import operands
 from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import key_at
 
-_ARITHMETIC: frozenset[Any] = (
-    ELEMENTWISE_PRODUCTS
-    | QUOTIENTS
-    | ops.ADDITIVE_FUNCTIONS
-    | ops.ADDITIVE_METHODS
-    | {torch.neg, operator.neg, "neg", operator.pos}
-)
+_SCALING = ("mul", "div")
+_ARITHMETIC = ops.ADDITIVE | {*_SCALING, "neg", "same"}
 
 
 def name_spelled_activations(module: fx.GraphModule, kinds: Mapping[fx.Node, str]) -> None:
     """Replace every product `q * g(q)` of the graph by a call of a module that is added to it."""
     for node in list(module.graph.nodes):
-        if kinds.get(node) != "data" or node.target not in ELEMENTWISE_PRODUCTS | QUOTIENTS:
+        if kinds.get(node) != "data" or key_at(node) not in _SCALING:
             continue
         left, right = operands(node)
-        orders = [(left, right)] if node.target in QUOTIENTS else [(left, right), (right, left)]
+        orders = [(left, right)] if key_at(node) == "div" else [(left, right), (right, left)]
         for kept, other in orders:
             if not isinstance(other, fx.Node) or kinds.get(other) != "data":
                 continue
@@ -56,14 +51,15 @@ def _scalar_multiple(value: Any, kinds: Mapping[fx.Node, str]) -> tuple[fx.Node 
     """The value of which `value` is a multiple by a number, and the number."""
     factor = 1.0
     while isinstance(value, fx.Node) and kinds.get(value, "data") == "data":
-        if value.target not in ELEMENTWISE_PRODUCTS | QUOTIENTS:
+        key = key_at(value)
+        if key not in _SCALING:
             return value, factor
         left, right = operands(value)
-        if value.target in ELEMENTWISE_PRODUCTS and _is_number(left):
+        if key == "mul" and _is_number(left):
             value, factor = right, factor * left
-        elif value.target in ELEMENTWISE_PRODUCTS and _is_number(right):
+        elif key == "mul" and _is_number(right):
             value, factor = left, factor * right
-        elif value.target in QUOTIENTS and _is_number(right) and right != 0:
+        elif key == "div" and _is_number(right) and right != 0:
             value, factor = left, factor / right
         else:
             return value, factor
@@ -90,7 +86,7 @@ def _is_elementwise(node: fx.Node) -> bool:
         kind = type(module_of(node))
         return kind in GATE_OF_MODULE and kind is not nn.PReLU
     known = GATE_OF_METHOD if node.op == "call_method" else GATE_OF_FUNCTION
-    return node.target in known or node.target in _ARITHMETIC
+    return node.target in known or key_at(node) in _ARITHMETIC
 
 
 def _replace(
@@ -106,7 +102,7 @@ def _replace(
         return copies[value]
 
     gate = copied(other)
-    if node.target in QUOTIENTS:
+    if key_at(node) == "div":
         gate = graph.call_function(torch.reciprocal, (gate,))
     last = node
     while (following := _constant_after(last)) is not None:
@@ -129,11 +125,12 @@ def _constant_after(node: fx.Node) -> tuple[fx.Node, float] | None:
     if len(node.users) != 1:
         return None
     (user,) = node.users
-    if user.target not in ELEMENTWISE_PRODUCTS | QUOTIENTS:
+    key = key_at(user)
+    if key not in _SCALING:
         return None
     left, right = operands(user)
-    if left is node and _is_number(right) and user.target in ELEMENTWISE_PRODUCTS:
+    if left is node and _is_number(right) and key == "mul":
         return user, right
-    if right is node and _is_number(left) and user.target in ELEMENTWISE_PRODUCTS:
+    if right is node and _is_number(left) and key == "mul":
         return user, left
     return (user, 1 / right) if left is node and _is_number(right) and right != 0 else None

@@ -16,6 +16,7 @@ from dualview.experiments.experiment import (
 )
 from dualview.experiments.jobs import Job, cost, record, training_config
 from dualview.experiments.records import RunRecord
+from dualview.experiments.seeds import Seeds, seed_numbers
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, train
 
@@ -44,7 +45,7 @@ class AlignmentPreset:
     width: int = 100
     points: int = 100
     every: int = 2
-    seeds: int = 5
+    seeds: Seeds = 5
     kinds: tuple[str, ...] = ("dnn",)
     beta: float = 4.0
     training: TrainSettings = field(
@@ -110,7 +111,7 @@ def plan_preset(settings: AlignmentPreset, request: Request, data: Dataset, out:
     first_of_each(pair.train, settings.points)
     of_data = data_config(pair)
     jobs = []
-    for seed in range(settings.seeds):
+    for seed in seed_numbers(settings.seeds):
         training = request.training(settings.training, seed, len(pair.train))
         for kind in settings.kinds:
             config = _config(settings, kind, training, of_data)

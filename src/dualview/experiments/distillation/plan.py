@@ -97,6 +97,7 @@ def _taught(one: Setting, route: str, teacher: Job, like: Job, folder: Path) -> 
         title,
         partial(_perform, config, one.data, teacher.folder / MODEL, model, teaching, training),
         like.parameters,
+        needs=(teacher.name,),
     )
     return job
 

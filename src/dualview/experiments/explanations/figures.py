@@ -17,8 +17,8 @@ CAPTIONS: Mapping[str, str] = {
     "dnn-curves": "ReLU network. Probability of the predicted class while pixels are taken away "
     "(left) or given back (right), those first that speak most for it; mean over examples, bands "
     "of one standard error. Low is good on the left, high on the right.",
-    "dgn-curves": "DGN, as above.",
-    "dlgn-curves": "DLGN, as above.",
+    "dgn-curves": "DGN, to be read as the figure of the ReLU network.",
+    "dlgn-curves": "DLGN, to be read as the figure of the ReLU network.",
 }
 """Figure of an architecture -> how to read it."""
 

@@ -25,6 +25,7 @@ from dualview.experiments.networks import example_input
 from dualview.experiments.npk_paper import RegimeSetting, drawn, frozen_gates, load_trained
 from dualview.experiments.records import RunRecord
 from dualview.experiments.run_folders import STAGE_END
+from dualview.experiments.seeds import seed_numbers
 from dualview.files.writing import write_atomically
 from dualview.training import CHECKPOINT, MODEL, TrainingResult, TrainSettings, Watcher
 
@@ -93,7 +94,7 @@ def stage_jobs(setting: RegimeSetting, stages: Stages, kernel: Kernel, out: Path
     size = sum(parameter.numel() for parameter in setting.draw().parameters())
     plan = _Plan(setting, stages, kernel, out, of_data, size)
     jobs = []
-    for seed in range(setting.seeds):
+    for seed in seed_numbers(setting.seeds):
         for stage in range(stages.count + 1):
             if stage:
                 jobs.append(_gates_job(plan, stage, seed))
@@ -136,7 +137,7 @@ def _gates_job(plan: _Plan, stage: int, seed: int) -> Job:
             _copy(where / CHECKPOINT, where / STAGE_END)
         return replace(done, measurements={"stage": stage})
 
-    return replace(job, perform=perform)
+    return replace(job, perform=perform, needs=(before.name,) if before else ())
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -188,7 +189,7 @@ def _weights_job(plan: _Plan, stage: int, seed: int) -> Job:
             return _left_out(job, f"{trained.parent.name} left no gates to copy")
         return job.perform(where, watcher)
 
-    return replace(job, perform=perform)
+    return replace(job, perform=perform, needs=(trained.parent.name,) if trained else ())
 
 
 def weights_network(setting: RegimeSetting, seed: int, trained: Path | None) -> GatedNetwork:

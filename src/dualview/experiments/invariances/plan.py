@@ -28,6 +28,7 @@ from dualview.experiments.jobs import Job, cost
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import build_network, measuring_device
 from dualview.experiments.recipes import Setting, setting
+from dualview.experiments.seeds import seed_numbers
 from dualview.training.accuracy import accuracy
 
 if TYPE_CHECKING:
@@ -49,10 +50,11 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     residual = setting(NAME, name, request, data, epochs=epochs)
     inputs = [of_kind(chain.comparison, kind, chain.data) for kind in INPUT_KINDS]
     orders = [_ordered(chain, order) for order in gate_orders(FEW_ORDERS if few else None)]
+    ordered = [seed for seed in seed_numbers(chain.comparison.seeds) if seed == ORDER_SEED]
     dropping = [_dropping(residual, kind) for kind in BLOCK_KINDS]
     return [
         *_jobs(chain, inputs, out),
-        *_jobs(chain, orders, out, [ORDER_SEED]),
+        *_jobs(chain, orders, out, ordered),
         *_jobs(residual, dropping, out),
     ]
 

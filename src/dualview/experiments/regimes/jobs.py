@@ -23,6 +23,7 @@ from dualview.experiments.npk_paper import RegimeSetting
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.networks import BETA, EPS, regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
+from dualview.experiments.seeds import seed_numbers
 from dualview.training import (
     MODEL,
     TrainingResult,
@@ -60,7 +61,8 @@ def regime_jobs(setting: RegimeSetting, regimes: Sequence[str], out: Path) -> li
     jobs: list[Job] = []
     for regime in regimes:
         size = _parameters(setting, regime)
-        own = [_job(setting, regime, seed, out, of_data, size) for seed in range(setting.seeds)]
+        seeds = seed_numbers(setting.seeds)
+        own = [_job(setting, regime, seed, out, of_data, size) for seed in seeds]
         jobs += _stacked(setting, regime, own, out) if setting.arch in STACKED else own
     # Stacks regime by regime; what is trained run by run, seed by seed.
     return jobs if setting.arch in STACKED else sorted(jobs, key=lambda job: job.seed)
@@ -91,7 +93,8 @@ def _job(
         training=training,
         validate=setting.validate,
     )
-    return replace(job, perform=_given(trained, job, job.perform))
+    needs = (trained.parent.name,) if trained else ()
+    return replace(job, perform=_given(trained, job, job.perform), needs=needs)
 
 
 def _config(
@@ -153,7 +156,8 @@ def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path
         others = len(unfinished) - 1 if works else 0
         watched_as = f"{job.title} (and {others} more: mean)" if others > 0 else ""
         perform = _given(stack.trained(job), job, partial(stack.perform, job))
-        together.append(replace(job, cost=cost, watched_as=watched_as, perform=perform))
+        shared = replace(job, watched_as=watched_as, together=f"{setting.title}, {regime}")
+        together.append(replace(shared, cost=cost, perform=perform))
     return together
 
 
@@ -165,34 +169,36 @@ class _Stack:
         self.regime = regime
         self.jobs = jobs
         self.out = out
-        self.results: dict[int, TrainingResult] = {}
+        self.results: dict[Path, TrainingResult] = {}
         self.size = 0
 
     def perform(self, job: Job, where: Path, watcher: Watcher) -> RunRecord:
         """The job's record; trains all unfinished jobs if that was not done yet."""
-        if job.seed not in self.results:
-            self._train(watcher)
-        result = self.results[job.seed]
+        if where not in self.results:
+            self._train(where, watcher)
+        result = self.results[where]
         measurements = {"seeds_in_one_pass": self.size}
         return record(
             job.config["experiment"], job.config, job.kind, job.seed, result, measurements
         )
 
-    def _train(self, watcher: Watcher) -> None:
+    def _train(self, where: Path, watcher: Watcher) -> None:
+        """Train them all, each in a folder beside `where`."""
         jobs = [job for job in self.jobs if self._is_due(job)]
-        for job in jobs:
+        folders = [where.with_name(job.name) for job in jobs]
+        for job, folder in zip(jobs, folders, strict=True):
             if is_main_process():
-                run_folders.open_folder(job.folder, job.config)
+                run_folders.open_folder(folder, job.config)
         results = train_stacked(
             [network_of(self.setting, self.regime, job.seed, self.trained(job)) for job in jobs],
             self.setting.data,
             [self.setting.training(job.seed) for job in jobs],
-            [job.folder for job in jobs],
+            folders,
             validate=self.setting.validate,
             watcher=watcher,
         )
         self.size = len(jobs)
-        self.results = {job.seed: result for job, result in zip(jobs, results, strict=True)}
+        self.results |= dict(zip(folders, results, strict=True))
 
     def _is_due(self, job: Job) -> bool:
         trained = self.trained(job)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
+from dualview.experiments.seeds import seed_numbers
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images
 from dualview.experiments.spectrum.scores import COMPARED_KINDS
@@ -31,8 +32,8 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     chosen = chosen_kinds(request, COMPARED_KINDS)
     on_images = chosen if request.kinds else ON_IMAGES
     jobs: list[Job] = []
-    for seed in range(request.seeds or functions.seeds):
+    for seed in seed_numbers(request.seeds or functions.seeds):
         jobs += spectrum_functions.function_jobs(functions, chosen, seed, request, out)
-    for seed in range(request.seeds or images.seeds):
+    for seed in seed_numbers(request.seeds or images.seeds):
         jobs += spectrum_images.image_jobs(images, on_images, seed, request, data, out)
     return jobs

@@ -14,20 +14,17 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
-import operator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import Tensor, fx
 
-from dualview.conversion import operations as ops
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import HardGate, apply_gate
-from dualview.conversion.source_lines import describe, module_of
-from dualview.conversion.verification import is_shape_query
-from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
+from dualview.conversion.gates import HardGate
+from dualview.conversion.normal_form import UNCHANGED, Call, normal_call
+from dualview.conversion.source_lines import describe
+from dualview.conversion.verification import is_batch_size, value_kinds
 from dualview.path_kernel.fast.masks import ChannelPad, Mask, Stride
 from dualview.path_kernel.fast.offset_program import (
     OUTPUT,
@@ -186,13 +183,14 @@ def read_plan(graph: fx.Graph, shape: tuple[int, ...], setting: Setting) -> Fast
     env: dict[fx.Node, Value] = {}
     result: Value | None = None
     gates = [node for node in graph.nodes if node.op == "placeholder" and node.name != "x"]
+    kinds = value_kinds(graph)
     for node in graph.nodes:
         if node.op == "output":
             result = env.get(node.args[0])
         elif node.op == "placeholder":
             if node.name == "x":
                 env[node] = reader.input()
-        elif node.op != "get_attr" and not is_shape_query(node):
+        elif kinds[node] == "data":
             env[node] = reader.take(node, env, gates)
     if result is None:
         raise NotApplicableError("the output is not one tensor")
@@ -216,27 +214,28 @@ class _Reader:
 
     def take(self, node: fx.Node, env: dict[fx.Node, Value], gates: list[fx.Node]) -> Value:
         """The value of one node."""
-        kind: Any = type(module_of(node)) if node.op == "call_module" else node.target
+        call = normal_call(node)
         sources = [env[n] for n in node.all_input_nodes if n in env]
         if not sources:
             raise NotApplicableError(f"{describe(node)} does not read the data")
         value = sources[0]
         if any(source.stage != len(self.plan.stages) for source in sources if source.size):
             raise NotApplicableError(f"{describe(node)} reads a value from before a pooling layer")
-        if kind in (operator.add, torch.add, "add") and len(sources) == 2 and not node.kwargs:
+        if call.key == "add" and len(sources) == 2 and call["alpha"] == 1:
             return self._add(node, value, sources[1])
-        if kind is apply_gate:
-            return self._gate(node, value, gates.index(node.args[1]))  # type: ignore[arg-type]
-        if kind in _READERS:
-            return _READERS[kind](self, node, value)
-        if kind in _PASSING:
+        if call.key == "gate":
+            return self._gate(node, value, gates.index(call["gate"]))
+        if call.key in _READERS:
+            return _READERS[call.key](self, node, call, value)
+        if call.key in (*UNCHANGED, "spread", "batch norm"):
             return value
         raise NotApplicableError(f"{describe(node)} has no step in the fast kernel")
 
     # Weight layers
 
-    def _weight(self, node: fx.Node) -> None:
-        module: Any = module_of(node)
+    def _weight(self, node: fx.Node, module: Any) -> None:
+        if module is None:
+            raise NotApplicableError(f"{describe(node)} has weights that are no layer's")
         if id(module.weight) in self.plan.seen:
             raise NotApplicableError(f"{describe(node)} uses weights a second time")
         self.plan.seen.add(id(module.weight))
@@ -246,9 +245,10 @@ class _Reader:
         self.plan.log_scale += math.log(inputs * variance)
         self.plan.precisions.append(1 / variance)
 
-    def convolution(self, node: fx.Node, value: Value) -> Value:
-        """RowWindows of the sum of the input's terms."""
-        module: Any = module_of(node)
+    def convolution(self, node: fx.Node, call: Call, value: Value) -> Value:
+        """Windows of the sum of the input's terms."""
+        module: Any = call.module
+        self._weight(node, module)
         circular = module.padding_mode == "circular"
         if value.size is None or value.head or module.groups != 1:
             raise NotApplicableError(f"{describe(node)} has groups, or reads no image")
@@ -257,7 +257,6 @@ class _Reader:
         if self.plan.circular not in (None, circular):
             raise NotApplicableError("padding is zero here and circular there")
         self.plan.circular = circular
-        self._weight(node)
         left, right, top, bottom = module._reversed_padding_repeated_twice
         window = Window(
             module.kernel_size, (top, bottom, left, right), module.stride, module.dilation
@@ -268,17 +267,17 @@ class _Reader:
         size = window.output_size(value.size)
         return Value((Term(origin, None),), module.out_channels, size, value.stage)
 
-    def dense(self, node: fx.Node, value: Value) -> Value:
+    def dense(self, node: fx.Node, call: Call, value: Value) -> Value:
         """A dense layer on a vector; on an image it must be pooled or flattened first."""
         if not value.head or self.plan.vector is not None:
             raise NotApplicableError(
                 f"{describe(node)} reads an image, or no gate stands before it"
             )
-        self._weight(node)
+        module: Any = call.module
+        self._weight(node, module)
         self.plan.vector = node
         if value.terms:  # the image part ends here
             self._end(node, value)
-        module: Any = module_of(node)
         return Value((), module.out_features, None, value.stage, "vector")
 
     # Gates, branches, pools
@@ -317,9 +316,9 @@ class _Reader:
         self.plan.branches = True
         return replace(left, terms=(*left.terms, *right.terms))
 
-    def subsample(self, node: fx.Node, value: Value) -> Value:
+    def subsample(self, node: fx.Node, call: Call, value: Value) -> Value:
         """`x[:, :, ::s, ::s]`."""
-        key = node.args[1]
+        key = call["key"]
         keys = list(key) if isinstance(key, tuple) else [key]
         keys += [slice(None)] * (4 - len(keys))
         steps = [k.step or 1 for k in keys if isinstance(k, slice)]
@@ -336,11 +335,10 @@ class _Reader:
             terms.append(Term(origin, term.mask.edited(Stride(rows, columns))))
         return replace(value, terms=tuple(terms), size=window.output_size(value.size))
 
-    def pad_channels(self, node: fx.Node, value: Value) -> Value:
-        """`F.pad` that adds channels of zeros."""
-        pad: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("pad", ())
-        fill = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else None)
-        if fill or len(pad) != 6 or any(pad[:4]) or any(t.mask is None for t in value.terms):
+    def pad_channels(self, node: fx.Node, call: Call, value: Value) -> Value:
+        """Padding that adds channels of zeros."""
+        pad, zeros = call["pad"], call["mode"] == "constant" and not call["value"]
+        if not zeros or len(pad) != 6 or any(pad[:4]) or any(t.mask is None for t in value.terms):
             raise NotApplicableError(f"{describe(node)} pads more than channels of zeros")
         edit = ChannelPad(pad[4], pad[5])
         terms = tuple(
@@ -348,9 +346,12 @@ class _Reader:
         )
         return replace(value, terms=terms, channels=value.channels + pad[4] + pad[5])
 
-    def pool(self, node: fx.Node, value: Value) -> Value:
+    def pool(self, node: fx.Node, call: Call, value: Value) -> Value:
         """Average pooling with windows side by side ends a stage."""
-        size, stride, padding = _pool_options(node)
+        size = pair(call["kernel_size"])
+        stride, padding = pair(call["stride"] or size), pair(call["padding"])
+        if call["dims"] != 2 or call["divisor_override"] is not None:
+            raise NotApplicableError(f"{describe(node)} is no mean over windows of an image")
         if value.head or value.size is None or any(term.mask is None for term in value.terms):
             raise NotApplicableError(f"{describe(node)} does not follow a gate")
         divides = value.size[0] % size[0] == 0 and value.size[1] % size[1] == 0
@@ -362,19 +363,28 @@ class _Reader:
         pooled = value.size[0] // size[0], value.size[1] // size[1]
         return Value((Term(None, None),), value.channels, pooled, len(self.plan.stages))
 
-    def average(self, node: fx.Node, value: Value) -> Value:
+    def average(self, node: fx.Node, call: Call, value: Value) -> Value:
         """Global average pooling."""
-        whole = (
-            module_of(node).output_size in (1, (1, 1))
-            if node.op == "call_module"
-            else str(node.args[1:]) in _WHOLE_IMAGE and not set(node.kwargs) - {"keepdim"}
-        )
+        if call.key == "mean":
+            dims = call["dim"]
+            axes = dims if isinstance(dims, tuple | list) else (dims,)
+            whole = {axis % 4 for axis in axes if isinstance(axis, int)} == {2, 3}
+        else:
+            size = call["output_size"]
+            whole = call["dims"] == 2 and isinstance(size, int | tuple) and pair(size) == (1, 1)
         if not whole or value.head or value.size is None:
             raise NotApplicableError(f"{describe(node)} is no global average of an image")
         return replace(value, head="average")
 
-    def flatten(self, node: fx.Node, value: Value) -> Value:
+    def flatten(self, node: fx.Node, call: Call, value: Value) -> Value:
         """Flatten of an image, or of what global pooling left of it."""
+        positions = 1 if value.head or value.size is None else math.prod(value.size)
+        if call.key == "flatten":
+            whole = call["start_dim"] == 1 and call["end_dim"] in (-1, 3)
+        else:
+            whole = _makes_rows(call["shape"], value.channels * positions)
+        if not whole:
+            raise NotApplicableError(f"{describe(node)} does not make one vector of each example")
         return value if value.head else replace(value, head="flatten")
 
     # Steps
@@ -467,51 +477,30 @@ class _Reader:
             sum(math.log(scale) for scale in scales),
         )
 
-    def row_of_ones(self, node: fx.Node, value: Value) -> Value:
+    def row_of_ones(self, node: fx.Node, call: Call, value: Value) -> Value:
         """The constant-1 input."""
         self.plan.ones = True
         return value
 
 
-def _pool_options(node: fx.Node) -> tuple[Size, Size, Size]:
-    """Window, stride and padding of an average pool."""
-    if node.op == "call_module":
-        module: Any = module_of(node)
-        return pair(module.kernel_size), pair(module.stride), pair(module.padding)
-    names = ("kernel_size", "stride", "padding")
-    given: dict[str, Any] = {"stride": None, "padding": 0}
-    given.update(zip(names, node.args[1:], strict=False))
-    given.update(node.kwargs)
-    size = pair(given["kernel_size"])
-    return size, size if given["stride"] is None else pair(given["stride"]), pair(given["padding"])
+def _makes_rows(shape: Any, entries: int) -> bool:
+    """Whether a shape is (examples, entries)."""
+    if not isinstance(shape, tuple | list) or len(shape) != 2:
+        return False
+    examples, rest = shape
+    if isinstance(examples, fx.Node):
+        return is_batch_size(examples) and rest in (-1, entries)
+    return examples == -1 and rest == entries
 
 
-_WHOLE_IMAGE = {
-    "(1,)",
-    "((1, 1),)",
-    "((2, 3),)",
-    "([2, 3],)",
-    "((-2, -1),)",
-    "([-2, -1],)",
+_READERS: dict[str, Any] = {
+    "ones": _Reader.row_of_ones,
+    "convolution": _Reader.convolution,
+    "linear": _Reader.dense,
+    "getitem": _Reader.subsample,
+    "pad": _Reader.pad_channels,
+    "average pool": _Reader.pool,
+    **dict.fromkeys(("adaptive average pool", "mean"), _Reader.average),
+    **dict.fromkeys(("flatten", "reshape"), _Reader.flatten),
 }
-
-_READERS: dict[Any, Any] = {
-    one_row_of_ones: _Reader.row_of_ones,
-    nn.Conv2d: _Reader.convolution,
-    nn.Linear: _Reader.dense,
-    operator.getitem: _Reader.subsample,
-    F.pad: _Reader.pad_channels,
-    **dict.fromkeys((nn.AvgPool2d, F.avg_pool2d), _Reader.pool),
-    **dict.fromkeys(
-        (nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d, torch.mean, "mean"), _Reader.average
-    ),
-    **dict.fromkeys((nn.Flatten, torch.flatten, "flatten"), _Reader.flatten),
-}
-
-_PASSING = {
-    *ops.BATCH_NORM_MODULES,
-    *ops.DROPOUT_MODULES,
-    nn.Identity,
-    spread_over_batch,
-    "contiguous",
-}
+"""Key of `conversion.normal_form` -> step."""

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.normal_form import normal_call
+from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.conversion.pooling import MaxPool
 from dualview.conversion.source_lines import describe, module_of
 from dualview.path_kernel import addition_rules as additions
@@ -140,7 +140,7 @@ class _Reader:
             "linear": self.dense,
             "convolution": self.convolution,
             "batch norm": self.batch_norm,
-            **dict.fromkeys(("same", "spread"), self.identity),
+            **dict.fromkeys((*UNCHANGED, "spread"), self.identity),
             "gate": self.gate,
             "ones": self.row_of_ones,
             "mul": self.product,

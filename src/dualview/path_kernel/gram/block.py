@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dualview.cluster import travels_back
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewError, PathKernelError
 from dualview.path_kernel.fast.plan import FastPlan
@@ -113,16 +114,11 @@ def finish_block(block: Block, job: Job, store: GramStore) -> None:
 
 
 def try_block(block: Block, job: Job, store: GramStore) -> Exception | None:
-    """`finish_block` on a cluster; an error is returned, made anew.
-
-    With its traceback and its causes, not every error survives the way back from a worker.
-    """
+    """`finish_block` on a cluster; an error is returned, made anew."""
     try:
         finish_block(block, job, store)
-    except DualviewError as error:
-        return type(error)(str(error))
-    except OSError as error:
-        return OSError(error.errno, error.strerror or str(error))
+    except (DualviewError, OSError) as error:
+        return travels_back(error)
     return None
 
 

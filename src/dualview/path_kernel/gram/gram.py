@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
+from dualview.cluster import PROCESSES, is_address, require_cluster
 from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewWarning, PathKernelError, RunError, need
@@ -202,8 +203,8 @@ def _examples(name: str, values: Tensor | np.ndarray, dtype: torch.dtype) -> Ten
 
 
 def _require_libraries(scheduler: str) -> None:
-    secured = ("cryptography",) if scheduler == "processes" else ()
-    for library in ("dask", "distributed", "zarr", "tqdm", *secured):
+    require_cluster(scheduler, "npk_gram")
+    for library in ("zarr", "tqdm"):
         need(library, "kernel", "npk_gram")
 
 
@@ -218,8 +219,8 @@ def _check_name(path: Path) -> None:
 
 
 def _check_scheduler(scheduler: str, workers: int | None) -> None:
-    address = "://" in scheduler
-    if scheduler not in ("threads", "processes") and not address:
+    address = is_address(scheduler)
+    if scheduler not in ("threads", PROCESSES) and not address:
         raise PathKernelError(
             "scheduler: expected 'threads', 'processes' or an address such as 'tcp://host:8786', "
             f"got {scheduler!r}"

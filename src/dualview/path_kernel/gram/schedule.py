@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from dualview.cluster import cluster_client, until_done
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.gram.block import (
@@ -23,12 +23,6 @@ from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.progress import Terminal, Unseen
 
 log = logging.getLogger("dualview.path_kernel")
-
-ATTEMPTS = 3
-"""How often in a row a cluster may lose the data and be given it again."""
-
-DEAF_TO_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
-"""Run by worker processes: a terminal sends Ctrl-C to all, and this process ends them itself."""
 
 
 def compute(
@@ -69,7 +63,7 @@ def compute(
             _on_threads(job, store, missing, count, advance)
         else:
             _check_travels(job.net)
-            with _client(scheduler, count) as client:
+            with cluster_client(scheduler, count, PathKernelError, "scheduler='threads'") as client:
                 _on_cluster(job, store, client, advance)
 
 
@@ -138,31 +132,13 @@ def _check_travels(net: GatedNetwork) -> None:
 
 
 def _on_cluster(job: Job, store: GramStore, client: Any, advance: Callable[[], None]) -> None:
-    from distributed import KilledWorker
-    from distributed.comm import CommClosedError
-
-    attempts, left = ATTEMPTS, store.missing()
-    while left:
-        try:
-            _one_pass(job, store, client, left, advance)
-        except KilledWorker as error:
-            raise PathKernelError(
-                f"{store.path}: workers died over one block ({error}); finished blocks are kept. "
-                "Repair: a smaller `block`, or workers with more memory; then call again"
-            ) from error
-        except (CommClosedError, TimeoutError) as error:
-            raise PathKernelError(
-                f"{store.path}: the dask scheduler does not answer any more ({error}); finished "
-                "blocks are kept. Repair: start it, then call again"
-            ) from error
-        except CancelledError as error:  # every worker that held the data is gone
-            attempts = attempts - 1 if store.missing() == left else ATTEMPTS
-            if not attempts:
-                raise PathKernelError(
-                    f"{store.path}: the cluster lost the data {ATTEMPTS} times ({error}); finished "
-                    "blocks are kept. Repair: look at the workers' logs, then call again"
-                ) from error
-        left = store.missing()
+    until_done(
+        lambda: _one_pass(job, store, client, store.missing(), advance),
+        store.missing,
+        PathKernelError,
+        kept=f"{store.path}: {{}}; finished blocks are kept",
+        smaller="a smaller `block`, or workers with more memory",
+    )
 
 
 def _one_pass(
@@ -181,43 +157,3 @@ def _one_pass(
             advance()
     finally:
         client.cancel([future for future in futures if not future.done()])
-
-
-@contextmanager
-def _client(scheduler: str, workers: int) -> Iterator[Any]:
-    """A dask client: of the address, or of a cluster of processes that lives as long as it."""
-    from distributed import Client, LocalCluster
-    from distributed.security import Security
-
-    if scheduler != "processes":
-        try:
-            client = Client(scheduler, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise PathKernelError(
-                f"scheduler: no dask scheduler answers at {scheduler!r} ({error}). Repair: start "
-                "`dask scheduler`, or use scheduler='threads'"
-            ) from error
-        with client:
-            yield client
-        return
-    import dask
-
-    with (
-        # Pages on the state of the cluster, for anybody: none.
-        dask.config.set(
-            {f"distributed.{part}.http.routes": [] for part in ("scheduler", "worker")}
-        ),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            # Others on this machine see the ports; what they send is not listened to.
-            host="127.0.0.1",
-            security=Security.temporary(),
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-            preload=[DEAF_TO_CTRL_C],
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
