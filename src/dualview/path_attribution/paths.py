@@ -109,10 +109,10 @@ class WholeNumber(int):
             return format(Decimal(int(self)), spec).lower()
 
 
-def scaled(mantissa: float, exponent: int) -> float | WholeNumber:
+def whole_or_float(mantissa: float, exponent: int) -> float | WholeNumber:
     """Mantissa * 2^exponent: a float, or the whole number that it is beyond a float's range.
 
-    >>> scaled(0.75, 3), scaled(1.0, 2000) == 2**2000
+    >>> whole_or_float(0.75, 3), whole_or_float(1.0, 2000) == 2**2000
     (6.0, True)
     """
     try:
@@ -132,7 +132,7 @@ def product(factors: Iterable[float]) -> float | WholeNumber:
     for factor in factors:
         mantissa, more = math.frexp(mantissa * factor)
         exponent += more
-    return scaled(mantissa, exponent)
+    return whole_or_float(mantissa, exponent)
 
 
 def _sum(values: Iterable[float]) -> float | WholeNumber:

@@ -21,7 +21,7 @@ from dualview.path_attribution.paths import (
     TopPaths,
     WholeNumber,
     product,
-    scaled,
+    whole_or_float,
 )
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
@@ -124,7 +124,7 @@ class PathSearch:
             output=entry,
             paths=tuple(found),
             total=float(self._totals[entry]),
-            magnitude=scaled(float(self._magnitudes[0][entry]), self._magnitudes[1]),
+            magnitude=whole_or_float(float(self._magnitudes[0][entry]), self._magnitudes[1]),
             n_paths=count,
         )
 
