@@ -112,7 +112,7 @@ def outlook_table(expected: Sequence[ExpectedJob], title: str = "Jobs") -> Table
         (
             job.name,
             f"{job.parameters:,}" if job.parameters else "–",
-            " ".join(job.needs) or "–",
+            _needs(job.needs),
             job.state or "–",
             _hours(job),
         )
@@ -155,6 +155,16 @@ def in_words(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"about {seconds / size:.1f} {unit}"
     return f"about {seconds / 60:.0f} min" if seconds >= 90 else f"about {seconds:.0f} s"
+
+
+def _needs(names: Sequence[str]) -> str:
+    """Those that it needs, or how many there are.
+
+    >>> _needs(["a", "b"]), _needs(["a", "b", "c", "d"])
+    ('a b', 'a and 3 more')
+    """
+    few = len(names) < 4
+    return (" ".join(names) if few else f"{names[0]} and {len(names) - 1} more") or "–"
 
 
 def _hours(job: ExpectedJob) -> str:

@@ -7,7 +7,7 @@ from dualview.experiments.datamodels import plan as module
 from dualview.experiments.datamodels.plan import fewer, plan
 from dualview.experiments.datamodels.subsets import members
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.jobs import run_jobs
+from dualview.experiments.running import run_jobs
 from tests.experiments.reproduced import few_digits
 
 DATA = few_digits(40)
@@ -28,6 +28,7 @@ def test_halves_and_the_whole(tmp_path):
         ("fc-dlgn-seed0", 0),
     ]
     assert [job.config["n_train"] for job in jobs] == [20, 20, 20, 40]
+    assert [len(job.needs) for job in jobs] == [0, 0, 0, 3]
     *halves, whole = run_jobs(jobs, tmp_path)
     assert [len(record.measurements["margins"]) for record in halves] == [5, 5, 5]
     found = whole.measurements

@@ -45,9 +45,11 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     subsets = [job for k in range(SUBSETS) for job in _subset(one, variant, k, out)]
     measure = partial(_scored, one.data, [job.folder for job in subsets])
     whole = replace(variant, measure=measure, options={**one.options, "subsets": SUBSETS})
-    return subsets + classifier_jobs(
+    needs = tuple(job.name for job in subsets)
+    scored = classifier_jobs(
         one.comparison, [whole], out, one.data, prefix=f"{arch}-", scale=one.scale
     )
+    return subsets + [replace(job, needs=needs) for job in scored]
 
 
 def fewer(data: Dataset) -> Dataset:
