@@ -6,13 +6,16 @@ position) at every layer, and paths that share their weights are listed one by o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from torch import Tensor
 
-from dualview.arguments import require, whole
+from dualview.arguments import byte_count, require, whole
+from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_attribution.evaluation import best_prefixes, output_total
+from dualview.path_attribution.evaluation import CELLS, best_prefixes, output_total
 from dualview.path_attribution.example import checked_output, one_example
 from dualview.path_attribution.paths import (
     NodeKind,
@@ -28,11 +31,13 @@ from dualview.path_attribution.routes import one_route_each
 from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
 
-SMALL = 1e-150
+PRODUCT = 1e-150
 """Numbers between this and its inverse have products within float64."""
 
 
-def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPaths:
+def top_paths(
+    net: GatedNetwork, x: Tensor, output: int, k: int = 20, *, memory: float = 4e9
+) -> TopPaths:
     """The k paths with the largest |feature * value| to one output, exactly.
 
     A path runs from an input coordinate, or from a bias, to the output, and contributes
@@ -53,14 +58,16 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
         output: flat position in the network's output: the class.
         k: how many paths. Paths that contribute exactly 0 (hard gates make many) are never listed,
             so that fewer than k come back where fewer are not 0.
+        memory: bound, in bytes, on what is held beside parameters and input: tables of every
+            value of the network in float64, and the weights in it. More is refused beforehand.
 
     Returns:
         The paths, largest magnitude first, with the output's value and the share they cover. Paths
         whose magnitudes differ by rounding alone (1e-13 of their size) may come in either order.
 
     Raises:
-        PathKernelError: k is larger than the number of paths (the message gives it), or an argument
-            is not what it should be.
+        PathKernelError: k is larger than the number of paths (the message gives it), the tables
+            take more than `memory`, or an argument is not what it should be.
         UnsupportedOperationError: an operation whose paths cannot be followed; the message names
             it.
 
@@ -80,7 +87,7 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
     >>> bool(abs(top.sum - net(torch.tensor([[1.0, 2.0]]))[0, 1]) < 1e-6)
     True
     """
-    return PathSearch(net, x).top(output, k)
+    return PathSearch(net, x, memory=memory).top(output, k)
 
 
 class PathSearch:
@@ -89,9 +96,11 @@ class PathSearch:
     Args:
         net: a gated network.
         x: one example, (1, ...) or (...).
+        memory: as `top_paths`.
 
     Raises:
-        PathKernelError: x is not one finite example that the network takes.
+        PathKernelError: x is not one finite example that the network takes, or its tables take more
+            than `memory`.
         UnsupportedOperationError: an operation whose paths cannot be followed.
 
     >>> import torch
@@ -102,8 +111,8 @@ class PathSearch:
     [0, 1]
     """
 
-    def __init__(self, net: GatedNetwork, x: Tensor) -> None:
-        program, values = program_of(one_example(net, x))
+    def __init__(self, net: GatedNetwork, x: Tensor, *, memory: float = 4e9) -> None:
+        program, values = program_of(one_example(net, x, allowed=_within(net, memory)))
         self._totals = values[program.output]
         del values  # of the whole network
         self._program = one_route_each(program)
@@ -127,6 +136,28 @@ class PathSearch:
             magnitude=whole_or_float(float(self._magnitudes[0][entry]), self._magnitudes[1]),
             n_paths=count,
         )
+
+
+_SECONDS = 2e-9
+"""For a multiplication by a weight: sums and maxima over all paths; on one core."""
+
+
+def _within(net: GatedNetwork, memory: float) -> Callable[[ExampleSize], None]:
+    """Refuses an example whose tables hold more than `memory`.
+
+    They hold every value twice, as the network computes it and as the sum over its paths, with the
+    gates between; and the weights, with their logarithms of one layer.
+    """
+    bound = require("memory", memory, byte_count, PathKernelError)
+
+    def check(size: ExampleSize) -> None:
+        weights = [p.numel() for p in net.weights_network.parameters()]
+        numbers = 2.5 * size.values + 2 * size.gates + 2 * sum(weights) + max(weights, default=0)
+        numbers += 2 * CELLS  # what a layer reads, in blocks
+        seconds = _SECONDS * size.products
+        refuse_beyond(bound, 8 * numbers, seconds, PathKernelError, what="the tables of all values")
+
+    return check
 
 
 def _count(counts: np.ndarray, exponent: int, entry: int) -> WholeNumber:
@@ -162,7 +193,7 @@ def _path(program: Program, edges: list[Edge]) -> Path:
         (values if edge.learnt else features).append(edge.factor)
     feature, value = product(features), product(values)
     whole = product((*features, *values))
-    if all(SMALL < abs(part) < 1 / SMALL for part in (feature, value)):
+    if all(PRODUCT < abs(part) < 1 / PRODUCT for part in (feature, value)):
         whole = feature * value  # to the last digit, as it is said to be
     return Path(tuple(nodes), whole, feature, value, product(coefficients))
 

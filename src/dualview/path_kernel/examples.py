@@ -15,8 +15,6 @@ from dualview.arguments import UnfitError, flag, number, one_of, require
 from dualview.conversion import finite
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.modes import evaluation_mode
-from dualview.conversion.shape_run import ShapeRun, call_on_meta, on_meta
 from dualview.conversion.signal_path import is_embedding
 from dualview.conversion.trial_run import outputs_of_two
 from dualview.errors import ExampleInputError, PathKernelError
@@ -114,27 +112,8 @@ def _check_alike(given: dict[str, Tensor]) -> None:
         raise PathKernelError(f"{second}: expected {_said(x1)}, as in {first}, got {_said(x2)}")
 
 
-def _shapes_fit(net: GatedNetwork, x: Tensor) -> bool:
-    """Whether shapes alone tell that the network takes x; not where an operation needs numbers."""
-    own = [t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()]
-    if any((t.dtype, t.device) != (x.dtype, x.device) for t in own):
-        return False
-    transform, two = net.input_transform, on_meta(x[:1].expand(2, *x.shape[1:]))
-    try:
-        with evaluation_mode(net), torch.no_grad():
-            z = two if transform is None else call_on_meta(transform, (two,), {})
-            values = ShapeRun(net.gating_network).run(z)  # gates are of pre-activations' shapes
-            gates = (values[layer] for layer in net.gate_order)
-            out = ShapeRun(net.weights_network).run(z, *gates, *values[net.n_gates :])
-    except Exception:  # whatever it is, a run tells in which words
-        return False
-    return isinstance(out, Tensor) and out.dim() > 0
-
-
 def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
-    """Run the network on the first example: on its shape, or else on two copies of it."""
-    if _shapes_fit(net, x):
-        return
+    """Run the network on the first example."""
     repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
     types = {p.dtype for p in net.parameters() if p.is_floating_point()}
     if len(types) == 1 and x.dtype not in types:
