@@ -340,6 +340,8 @@ GOOD_IN: dict[str, Maker] = {
     "ensemble_contributions.x": lambda _: torch.ones(1, 4, 4),
     "input_contributions.x": lambda _: X[0],
     "layer_contributions.x": lambda _: X[0],
+    "path_norm.x": lambda _: X[0],
+    "rescaled.sweeps": lambda _: 2,
     "evaluate_explanations.methods": lambda _: ["random"],
     "evaluate_explanations.model": lambda _: None,
     "evaluate_explanations.steps": lambda _: 2,

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         ExplanationScores,
         evaluate_explanations,
     )
+    from dualview.path_attribution.path_norm import path_norm
+    from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
     from dualview.path_kernel.attribution import kernel_attribution
@@ -99,8 +101,10 @@ __all__ = [
     "ntk_variance",
     "partition_slice",
     "path_features",
+    "path_norm",
     "path_values",
     "primal_filters",
+    "rescaled",
     "top_paths",
 ]
 
@@ -124,6 +128,8 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "path_norm": "path_attribution.path_norm",
+    "rescaled": "path_attribution.rescaling",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",

@@ -146,6 +146,25 @@ def test_dual_form_of_products(product):
     assert dv.disentangle(model, "dgn", seed=0)(x).shape == (5, 3)
 
 
+NORMALISED = {
+    "a squashed value": lambda m, h: torch.sigmoid(m.side(h)),
+    "a quotient": lambda m, h: h / (1 + h.abs().mean((1, 2), keepdim=True)),
+    "a multiplier by hand": lambda m, h: as_multiplier(m.side(h)),
+}
+
+
+@pytest.mark.parametrize("norm", ["RMSNorm", "LayerNorm", "F.normalize"])
+@pytest.mark.parametrize("of", NORMALISED)
+def test_dual_form_of_normalised_multipliers(of, norm):
+    torch.manual_seed(0)
+    layer, value = NORMALISATIONS[norm](), NORMALISED[of]
+    model = Block(lambda m, h: m.layer(value(m, h)))
+    model.layer = layer
+    model, x = alive(model), examples()
+    net = dv.disentangle(model, "dnn", example_input=x)
+    torch.testing.assert_close(net(x), model(x), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", NORMALISATIONS)
 def test_dual_form_of_normalisations(name):
     torch.manual_seed(0)

@@ -243,9 +243,8 @@ def test_spellings(name, options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", ["residual", "layer scale"])
-def test_features_are_unbiased(name, options):
-    net, x = network(name)
+def test_features_are_unbiased(options):
+    net, x = network("residual")
     m = 2000
     features = npk_features(net, x, m, per_draw=1, **options) * math.sqrt(m)
     products = features[:, None] * features[None]

@@ -4,9 +4,10 @@ A converted network is linear in its weights once every multiplier is given, so 
 must be computed by the gating network and replayed. Which one is not a matter of taste where one
 was made to weigh the other:
 
+- what a normalisation scales by is its multiplier, whatever it normalises;
 - squashed factors (sigmoid, hardsigmoid, softmax) and statistics of an example (one over a standard
   deviation, a norm) weigh whatever they are multiplied with: squeeze-and-excite, attention over
-  channels or space, GLU, normalisations;
+  channels or space, GLU;
 - of an activated and a plain factor the activated one is the gate, as the authors of SwiGLU and its
   like call it;
 - what divides is the multiplier of what is divided;
@@ -33,8 +34,8 @@ from dualview.conversion.source_lines import operation_name
 from dualview.conversion.spellings import key_at
 from dualview.errors import ConversionError, did_you_mean
 
-MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 4, 3, 2, 1, 0
-"""How strongly a factor claims to be the multiplier."""
+SCALING, MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 5, 4, 3, 2, 1, 0
+"""How strongly a factor claims to be the multiplier: what a norm scales by does above all."""
 
 _WEIGHING = frozenset(
     [
@@ -158,12 +159,13 @@ def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:
 
 def claim(factor: fx.Node, kinds: Any) -> int:
     """How strongly `factor` claims to be a multiplier: what it is, moves and constants left out."""
+    if factor.target in SCALES:
+        return SCALING
     if factor.target is as_multiplier:
         return MARKED
     name = operation_name(factor).lower()
     if (
-        factor.target in SCALES
-        or name in _WEIGHING
+        name in _WEIGHING
         or _is_hard_sigmoid(factor)
         or (key_at(factor) == "div" and _divides_data(factor, kinds))
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Literal
@@ -50,7 +50,8 @@ class Path:
         feature: input (1 for a bias) * gates * coefficient: phi(x)[p].
         value: the product of the weights (and of the bias it begins with): v[p].
         coefficient: the constants that it meets between its nodes: 1/m of an average over m, batch
-            norm's scale. `contribution` is the coefficient times every node's factor.
+            norm's scale, and -1 where the output that it leads to is subtracted. `contribution` is
+            the coefficient times every node's factor.
 
     A number beyond the range of float64 is a whole one, and never infinite.
     """
@@ -79,6 +80,21 @@ class Path:
             node
             for node, last in zip(self.nodes, before, strict=False)
             if not (node.kind == "gate" and last is not None and _same_unit(node, last))
+        )
+
+    @property
+    def negated(self) -> Path:
+        """The same path, as one of those that are subtracted: its coefficient is negative.
+
+        >>> node = PathNode("input", "input", 0, (), 2.0)
+        >>> Path((node,), 2.0, 2.0, 1.0, 1.0).negated.contribution
+        -2.0
+        """
+        return replace(
+            self,
+            contribution=-self.contribution,
+            feature=-self.feature,
+            coefficient=-self.coefficient,
         )
 
     def __str__(self) -> str:
@@ -135,7 +151,7 @@ def product(factors: Iterable[float]) -> float | WholeNumber:
     return whole_or_float(mantissa, exponent)
 
 
-def _sum(values: Iterable[float]) -> float | WholeNumber:
+def exact_sum(values: Iterable[float]) -> float | WholeNumber:
     """The exact sum, rounded once."""
     total = sum(map(Fraction, values), Fraction())
     try:
@@ -168,6 +184,8 @@ class TopPaths:
         n_paths: number of all paths to the output, those that contribute 0 included; exact below
             2^53, and to 15 digits however many there are. Paths that a max pool's choice has cut
             off are not counted.
+        against: the output that was subtracted, if any: paths are then those to either, and those
+            to this one count with the opposite sign.
     """
 
     output: int
@@ -175,11 +193,12 @@ class TopPaths:
     total: float
     magnitude: float
     n_paths: WholeNumber
+    against: int | None = None
 
     @property
     def sum(self) -> float:
         """The sum of the contributions listed."""
-        return _sum(path.contribution for path in self.paths)
+        return exact_sum(path.contribution for path in self.paths)
 
     @property
     def share_of_total(self) -> float:
@@ -189,7 +208,7 @@ class TopPaths:
     @property
     def share_of_magnitude(self) -> float:
         """The listed |contributions| over those of all paths: in 0 ... 1; NaN if all are 0."""
-        return _share(_sum(abs(path.contribution) for path in self.paths), self.magnitude)
+        return _share(exact_sum(abs(path.contribution) for path in self.paths), self.magnitude)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One row per stop, for a data frame: path (1 is the strongest), contribution, and node."""
@@ -200,8 +219,9 @@ class TopPaths:
         ]
 
     def __repr__(self) -> str:
+        other = "" if self.against is None else f" - output {self.against}"
         head = (
-            f"TopPaths(output {self.output}: {self.total:.6g}; {len(self.paths)} of "
+            f"TopPaths(output {self.output}{other}: {self.total:.6g}; {len(self.paths)} of "
             f"{self.n_paths:.6g} paths, with {self.share_of_magnitude:.3g} of the sum of "
             f"|contributions|, add up to {self.sum:.4g})"
         )

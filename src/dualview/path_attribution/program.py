@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from torch import fx
 
 from dualview.conversion.normal_form import normal_call
-from dualview.path_attribution.building import ProgramBuilder, refuse
+from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.evaluation import totals
 from dualview.path_attribution.example import OneExample, output_node
 from dualview.path_attribution.step_rules import RULES
@@ -23,11 +25,7 @@ def program_of(example: OneExample) -> tuple[Program, list[np.ndarray]]:
         UnsupportedOperationError: an operation has no rule.
         PathKernelError: the network returns several tensors.
     """
-    result = output_node(example.network)
-    builder = ProgramBuilder(example)
-    for node in builder.data_tensors():
-        builder.step_of[node] = _step(node, builder)
-    program = Program(tuple(builder.steps), builder.step_of[result], builder.shape(result))
+    program, builder = steps_of(example, RULES)
     values = totals(program, "contribution")
     for node, step in builder.step_of.items():
         if node is not example.input_node and node.op != "placeholder":
@@ -35,10 +33,24 @@ def program_of(example: OneExample) -> tuple[Program, list[np.ndarray]]:
     return program, values
 
 
-def _step(node: fx.Node, builder: ProgramBuilder) -> int:
+def steps_of(example: OneExample, rules: Mapping[str, Rule]) -> tuple[Program, ProgramBuilder]:
+    """The weights network as steps by these rules, and what they were made by; not checked.
+
+    Raises:
+        UnsupportedOperationError: an operation has no rule.
+        PathKernelError: the network returns several tensors.
+    """
+    result = output_node(example.network)
+    builder = ProgramBuilder(example)
+    for node in builder.data_tensors():
+        builder.step_of[node] = _step(node, builder, rules)
+    return Program(tuple(builder.steps), builder.step_of[result], builder.shape(result)), builder
+
+
+def _step(node: fx.Node, builder: ProgramBuilder, rules: Mapping[str, Rule]) -> int:
     if node.op == "placeholder":
         return _input(node, builder)
-    rule = RULES.get(normal_call(node).key)
+    rule = rules.get(normal_call(node).key)
     if rule is None:
         refuse(node, "there is no rule for it")
     return rule(node, builder)

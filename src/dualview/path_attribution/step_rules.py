@@ -174,12 +174,12 @@ def pool(node: fx.Node, builder: ProgramBuilder) -> int:
             result: Tensor = target(images, *rest, **options)
             return result
 
-    gather = _on_unit_images(function, shape[2:], shape[0] * shape[1])
+    gather = on_unit_images(function, shape[2:], shape[0] * shape[1])
     part = Part(builder.source(data), gather)
     return builder.add(Sum(builder.label(node), (part,)))
 
 
-def _on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> Gather:
+def on_unit_images(function: Any, positions: tuple[int, ...], blocks: int) -> Gather:
     """Which positions every new position reads, and how often, the same in each of the blocks."""
     count = int(np.prod(positions))
     new = function(torch.zeros(1, 1, *positions).double()).numel()
