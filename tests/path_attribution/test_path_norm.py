@@ -122,15 +122,21 @@ def test_paths_through_each_weight(name):
             torch.testing.assert_close(found[key], value.detach())
 
 
+@pytest.mark.parametrize("name", ["dense", "residual"])
 @torch.no_grad()
-def test_what_pruning_takes_from_the_norm():
-    model, x = dense(3, 4, 2, bias=True), torch.zeros(3).double()
-    net = dv.disentangle(model, "dnn")
-    taken = path_magnitudes(net, x)
-    before = path_norm(net, x)
-    name, weight = next(iter(net.weights_network.named_parameters()))
-    weight[1, 2] = 0
-    assert before - path_norm(net, x) == pytest.approx(float(taken[name][1, 2]))
+def test_what_pruning_takes_from_the_norm(name):
+    """Of a batch norm, too, whose mean is not 0."""
+    make, shape = CASES[name]
+    net, x = dv.disentangle(make().eval(), "dnn"), torch.zeros(shape).double()
+    taken, before = path_magnitudes(net, x), path_norm(net, x)
+    for key, values in net.weights_network.named_parameters():
+        entry = (len(values) - 1, *(0,) * (values.dim() - 1))
+        if ".norm" in f".{key}":
+            continue
+        kept = values[entry].clone()
+        values[entry] = 0
+        assert before - path_norm(net, x) == pytest.approx(float(taken[key][entry]), abs=1e-9)
+        values[entry] = kept
 
 
 def test_switches_have_no_one_run():

@@ -18,6 +18,7 @@ from dualview.arguments import flag, number, takes
 from dualview.conversion.examples import example, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.normal_form import normal_call
+from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.pooling import MaxPool, max_pool_switch
 from dualview.conversion.weights_graph import MULTIPLIER
 from dualview.errors import PathKernelError
@@ -98,7 +99,7 @@ def path_magnitudes(net: GatedNetwork, x: Tensor) -> dict[str, Tensor]:
 
     Returns:
         Name of a parameter of the weights network -> float64 of its shape. Biases are weights on
-        paths that begin there.
+        paths that begin there; that of a batch norm stands for its whole shift.
 
     Raises:
         PathKernelError: as `path_norm`, or the network has max-pool switches or subtracts, so that
@@ -120,7 +121,11 @@ def path_magnitudes(net: GatedNetwork, x: Tensor) -> dict[str, Tensor]:
     opened = _opened(one_example(net, torch.zeros_like(x)))
     network = opened.network
     with torch.inference_mode(False), torch.enable_grad():
-        sizes = {n: p.detach().abs().requires_grad_() for n, p in network.named_parameters()}
+        shifts = _shifts(network)
+        sizes = {
+            name: shifts.get(name, p).detach().abs().requires_grad_()
+            for name, p in network.named_parameters()
+        }
         constants = {
             name: torch.zeros_like(value) if name.endswith("running_mean") else value.abs()
             for name, value in network.named_buffers()
@@ -137,6 +142,16 @@ def path_magnitudes(net: GatedNetwork, x: Tensor) -> dict[str, Tensor]:
         name: torch.zeros_like(size) if d is None else (size * d).detach()
         for (name, size), d in zip(sizes.items(), derivatives, strict=True)
     }
+
+
+def _shifts(network: fx.GraphModule) -> dict[str, Tensor]:
+    """Name of a batch norm's bias -> all that the norm adds in evaluation mode."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, BATCH_NORM_MODULES) and module.bias is not None:
+            scale = module.weight / (module.running_var + module.eps).sqrt()
+            found[f"{name}.bias"] = module.bias - module.running_mean * scale
+    return found
 
 
 def _opened(fixed: OneExample) -> OneExample:
