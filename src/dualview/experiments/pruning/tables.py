@@ -21,8 +21,8 @@ SHOWN = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95)
 
 _NOTE = (
     "Test accuracy in %, mean ± sample standard deviation over seeds, when so many of the dense "
-    "and convolutional weights are removed, least important first; nothing is trained afterwards. In a "
-    "DLGN the weights network alone is thinned out, and its gates stay."
+    "and convolutional weights are removed, least important first; nothing is trained afterwards. "
+    "In a DLGN the weights network alone is thinned out, and its gates stay."
 )
 _BOUND = (
     "What the path norm loses by removal, times the largest input, bounds the change of all logits "
