@@ -3,7 +3,7 @@
 1. In a terminal or a notebook work has a bar with its title, which is gone at the end; elsewhere it
    has a line at its start, and nothing where there is nothing to do.
 2. What is counted reaches the bar; where nobody sees one, `tell` hears of every tenth, of work that
-   goes on too.
+   goes on too. How long it should take stands on the bar until the first are done.
 3. A line can be written while a bar is drawn; a status is for terminals alone.
 4. Without tqdm there are lines and counts, and no bars.
 5. No other file draws.
@@ -55,6 +55,17 @@ def test_counted_on_a_bar():
         advance(3)
         advance(3)
     assert "blocks:  25%" in stream.getvalue()
+
+
+def test_what_is_expected_until_it_is_known_better():
+    stream = Screen()
+    terminal = Terminal(stream)
+    with terminal.counting(8, "blocks", unit="block", expected="about an hour") as advance:
+        assert "about an hour" in stream.getvalue()
+        before = len(stream.getvalue())
+        advance(8)
+    assert "about an hour" not in stream.getvalue()[before:]
+    assert "8/8" in stream.getvalue()[before:]
 
 
 @pytest.mark.parametrize("shown", [Terminal(io.StringIO()), Unseen()])

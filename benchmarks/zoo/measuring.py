@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,7 @@ def measure(model: ZooModel) -> Outcome:
         take_statistics(network, inputs)
     gated_layers, spread, errors, refusal, kernel = 0, 0.0, {}, "", ""
     try:
-        net = taken_apart(network, inputs)
+        net = taken_apart(network, inputs, multipliers=model.multipliers)
     except ConversionError as error:
         refusal = reason(error)
     else:
@@ -97,12 +98,19 @@ def measure(model: ZooModel) -> Outcome:
     )
 
 
-def taken_apart(network: nn.Module, inputs: Any, output: int | None = None) -> GatedNetwork:
+def taken_apart(
+    network: nn.Module, inputs: Any, output: int | None = None, multipliers: Sequence[str] = ()
+) -> GatedNetwork:
     """The model's dual form as it is in evaluation mode; the warnings of some are of that."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DualviewWarning)
         return disentangle(
-            network, kind="dnn", example_input=inputs, mode="evaluation", output=output
+            network,
+            kind="dnn",
+            example_input=inputs,
+            mode="evaluation",
+            output=output,
+            multipliers=multipliers,
         )
 
 

@@ -31,6 +31,8 @@ class ZooModel:
     """Its random weights are as they are measured already."""
     output: int | None = None
     """Of several outputs the one whose path kernel is asked for."""
+    multipliers: tuple[str, ...] = ()
+    """Layers that are named as the gate of a product in which nothing else says which factor is."""
 
     @property
     def key(self) -> str:

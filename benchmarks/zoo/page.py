@@ -41,7 +41,8 @@ ABOUT = {
     "pytorchcv": "Image classifiers, one or two of every family.",
     "timm": "Image classifiers, one of each of 25 families.",
     "torchvision": "Image classifiers, one of each family.",
-    "transformers": "Image and text models, small configurations.",
+    "transformers": "Image and text models, small configurations. Of FocalNet's product of two "
+    "plain values, which is refused as it comes, `multipliers=` names the gate.",
     "monai": "Networks for medical images.",
     "segmentation-models-pytorch": "Segmentation, four decoders behind a ResNet-18.",
     "onnx": "Files that PyTorch's exporter wrote, read by `dualview.from_onnx`.",

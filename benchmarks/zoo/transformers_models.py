@@ -114,6 +114,10 @@ TEXT_MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
 """Family -> class, configuration, its options."""
 
 
+GATES = {"FocalNet": ("*.projection_context",)}
+"""Family -> layers that give the gate of its products of two plain values."""
+
+
 def _maker(model: str, configuration: str, options: dict[str, Any]) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         declare_operators()  # it imports torchvision where that is installed
@@ -132,6 +136,7 @@ MODELS = tuple(
         f"{stem}ForImageClassification",
         _maker(f"{stem}ForImageClassification", f"{stem}Config", options),
         images(SIZE),
+        multipliers=GATES.get(family, ()),
     )
     for family, (stem, options) in IMAGE_MODELS.items()
 ) + tuple(

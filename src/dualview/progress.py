@@ -25,11 +25,19 @@ class Progress(Protocol):
         """The items, one by one."""
 
     def counting(
-        self, total: int, title: str, *, unit: str, done: int = 0, tell: Advance | None = None
+        self,
+        total: int,
+        title: str,
+        *,
+        unit: str,
+        done: int = 0,
+        tell: Advance | None = None,
+        expected: str = "",
     ) -> AbstractContextManager[Advance]:
         """Around work on `total` units, of which `done` are done; enter it for an `Advance`.
 
-        `tell` hears how many are done at every tenth, where nobody sees a bar.
+        `tell` hears how many are done at every tenth, where nobody sees a bar; `expected`, how long
+        it should take, stands there until the first are done.
         """
 
     def note(self, text: str) -> None:
@@ -44,7 +52,14 @@ class Unseen:
         return items
 
     def counting(
-        self, total: int, title: str, *, unit: str, done: int = 0, tell: Advance | None = None
+        self,
+        total: int,
+        title: str,
+        *,
+        unit: str,
+        done: int = 0,
+        tell: Advance | None = None,
+        expected: str = "",
     ) -> AbstractContextManager[Advance]:
         """Count, for `tell`."""
         return nullcontext(_by_tenths(total, done, tell) if tell else _ignore)
@@ -83,15 +98,28 @@ class Terminal:
 
     @contextmanager
     def counting(
-        self, total: int, title: str, *, unit: str, done: int = 0, tell: Advance | None = None
+        self,
+        total: int,
+        title: str,
+        *,
+        unit: str,
+        done: int = 0,
+        tell: Advance | None = None,
+        expected: str = "",
     ) -> Iterator[Advance]:
         """As `Progress` says."""
         if not self.draws:
             with Unseen().counting(total, title, unit=unit, done=done, tell=tell) as advance:
                 yield advance
             return
-        with self.bar(total, desc=title, unit=unit, initial=done) as bar:
-            yield bar.update
+        with self.bar(total, desc=title, unit=unit, initial=done, postfix=expected or None) as bar:
+
+            def advance_bar(more: int) -> None:
+                if expected and bar.postfix:
+                    bar.set_postfix_str("", refresh=False)
+                bar.update(more)
+
+            yield advance_bar
             bar.refresh()  # what came last is seen before the bar goes
 
     def note(self, text: str) -> None:

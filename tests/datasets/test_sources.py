@@ -8,8 +8,6 @@
 """
 
 import hashlib
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,18 +155,6 @@ def test_unreadable_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError, match=r"toy: cannot be read: .*Permission denied"):
         load(path)
-
-
-IMPORTS = """
-import sys
-import dualview.datasets
-heavy = {"pyarrow", "PIL", "sklearn", "datasets", "pytorch_lightning"} & set(sys.modules)
-assert not heavy, heavy
-"""
-
-
-def test_import_is_light():
-    subprocess.run([sys.executable, "-c", IMPORTS], check=True, timeout=120)
 
 
 @pytest.mark.parametrize("option", ["image_column", "label_column", "config"])

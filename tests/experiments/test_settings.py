@@ -4,11 +4,8 @@
    "dnn-ones" says why there is none.
 2. Every kind splits into what `disentangle` takes, and the list of kinds is complete: each of its
    kinds, with data and, but for "dnn", with ones.
-3. The settings are importable without torch.
 """
 
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
@@ -63,8 +60,3 @@ def test_max_pooling_choices_are_complete():
 def test_seeds_reach_the_training():
     settings = ComparisonSettings()
     assert [settings.seeded(seed).seed for seed in (0, 5)] == [0, 5]
-
-
-def test_settings_need_no_torch():
-    code = "import sys, dualview.experiments.settings; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,12 +4,10 @@
    dashed where it takes; it meets the columns that the path passes, and skips and biases are seen.
 2. Each unit has one dot and one name; deep networks name some columns only.
 3. Layer bars are the results' parts; the output is a line; several outputs are refused.
-4. What cannot be drawn is refused; figures become SVG in the house colours, without torch.
+4. What cannot be drawn is refused; figures become SVG in the house colours.
 """
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -129,8 +127,3 @@ def test_figures_become_svg(top):
     assert "var(--kind-dgn" in svg
     assert "var(--kind-dlgn" in svg
     assert "adds to the output" in svg
-
-
-def test_no_torch_is_imported():
-    code = "import sys, dualview.path_attribution.figures; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,6 +12,7 @@ Everything is dense, so it is for tiny networks.
 from __future__ import annotations
 
 import copy
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -164,7 +165,7 @@ class SecondMoments:
             if n in self.done:
                 return torch.zeros(len(batch), *self.shapes[n], dtype=torch.float64)
             if n.op == "get_attr":
-                return getattr(self.network, str(n.target))
+                return attrgetter(str(n.target))(self.network)
             if self._is_given(n):
                 return given[n].expand(len(batch), *self.shapes[n])
             return call(n, batch)

@@ -5,6 +5,7 @@
   same as one by one.
 - Top examples are in order and of one sign; parts of classes sum to the score less the offset.
 - Images, flat or not, tensors or arrays; labels by number or name.
+- A fitted machine keeps its labels, and refuses others: another order as well.
 - What is missing, too much or of the wrong shape is refused.
 """
 
@@ -121,13 +122,32 @@ def fitted():
     return NPKClassifier(network(), ridge=0.1).fit(x, y), x, y
 
 
+def test_a_fitted_machine_keeps_its_labels(fitted):
+    machine, x, y = fitted
+    alone = kernel_attribution(machine, x[0])
+    np.testing.assert_array_equal(alone.labels, y)
+    for same in (y, torch.as_tensor(y), list(y), y.astype(float)):
+        given = kernel_attribution(machine, x[0], train_labels=same)
+        np.testing.assert_array_equal(given.labels, y)
+        assert given.top_for() == alone.top_for()
+    names = np.array(["cat", "dog", "eel"])[y]
+    named = NPKClassifier(network(), ridge=0.1).fit(x, names)
+    np.testing.assert_array_equal(kernel_attribution(named, x[0]).labels, names)
+    first = int(np.flatnonzero(y != y[::-1])[0])
+    who = f"got {y[::-1][first]} for example {first}, fitted as {y[first]} "
+    with pytest.raises(PathKernelError, match=rf"{who}.*Repair: leave them out"):
+        kernel_attribution(machine, x[0], train_labels=y[::-1])
+    with pytest.raises(PathKernelError, match=r"got 'dog'|got 'eel'|got 'cat'"):
+        kernel_attribution(named, x[0], train_labels=names[::-1])
+
+
 REFUSED = {
     "train_x: a fitted machine has its own": {"train_x": 0},
     "ridge: a fitted machine has its own": {"ridge": 0.1},
     "gates: a fitted machine has its own": {"gates": "hard"},
-    r"train_labels: expected the class of each of the 40.*got shape \(\)": {"train_labels": None},
+    r"train_labels: expected the class of each of the 40.*got shape \(\)": {"train_labels": 3},
     r"got shape \(39,\)": {"train_labels": np.zeros(39, int)},
-    r"expected the classes that the machine was fitted to, \[0, 1, 2\], got": {
+    r"expected those .* fitted to, got 9 for example 0, fitted as \d \(40 differ": {
         "train_labels": np.full(40, 9)
     },
     r"x: expected one example of shape \(6,\), got shape \(2, 6\)": {"x": np.zeros((2, 6))},

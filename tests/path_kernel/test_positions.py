@@ -1,7 +1,7 @@
 """Maps over positions.
 
 - `apply_map` multiplies both position axes by the map's matrix.
-- `window_sum` and `diagonal_sum` are the sums that their docstrings write, by explicit loops.
+- `window_sum` is the sum that its docstring writes, by explicit loops.
 """
 
 import itertools
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dualview.path_kernel.positions import apply_map, diagonal_sum, swap_positions, window_sum
+from dualview.path_kernel.positions import apply_map, swap_positions, window_sum
 
 
 def kernel(*positions):
@@ -49,9 +49,3 @@ def test_window_sum(size, stride, dilation):
                 ]
                 expected = expected + k[..., at[0], at[1], at[2], at[3]]
             torch.testing.assert_close(got[..., p[0], p[1], q[0], q[1]], expected)
-
-
-def test_diagonal_sum():
-    k = kernel(2, 3)
-    expected = sum(k[..., i, j, i, j] for i in range(2) for j in range(3))
-    torch.testing.assert_close(diagonal_sum(k, 2), expected)

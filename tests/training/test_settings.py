@@ -4,13 +4,10 @@
    twice changes nothing.
 2. Each value that cannot be meant is refused with its name, and so are options that do not go
    together; a misspelt choice names the nearest.
-3. The settings are importable without torch.
-4. What differs between two sets of options is said in words.
+3. What differs between two sets of options is said in words.
 """
 
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
@@ -95,11 +92,6 @@ def test_nothing_near_gives_no_hint():
     with pytest.raises(SettingsError) as caught:
         choose("schedule", "zzz", SCHEDULES)
     assert "did you mean" not in str(caught.value)
-
-
-def test_settings_need_no_torch():
-    code = "import sys, dualview.training; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_differences():

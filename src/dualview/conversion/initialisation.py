@@ -230,7 +230,8 @@ def redrawn_modules(
     with torch.no_grad():
         for name, tensor in named_tensors(fresh):
             if name in traced.origins:
-                tensor.copy_(sources[traced.origins[name]])
+                source = sources[traced.origins[name]]
+                tensor.copy_(source.t() if name in traced.turned else source)
     return _to_be_learned(fresh)
 
 

@@ -16,6 +16,10 @@ BATCH_NORM_OF_RANK: dict[int, type[Any]] = {
 }
 """Number of axes of a value -> the batch norm that takes it."""
 
+TURNED = "turned"
+"""Under this name a captured network's `meta` holds the weights that lie the other way round than
+the model's own, each with that."""
+
 
 def batch_norm(
     rank: int, eps: float, momentum: float, tensors: Mapping[str, Tensor | None]

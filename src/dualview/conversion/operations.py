@@ -154,7 +154,8 @@ _CHOICE = (
 )
 _MAXIMUM = (
     "it takes a maximum other than a max pool",
-    "spell a pool as nn.MaxPool or nn.AdaptiveMaxPool, and a maximum with 0 as torch.relu",
+    "take the values alone, along axes of an example (h.amax(1)), with an "
+    "example_input; spell a maximum with 0 as torch.relu",
 )
 
 REASONS: dict[str, tuple[str, str]] = {

@@ -24,6 +24,7 @@ from dualview.conversion.activations import (
 )
 from dualview.conversion.example_input import Example, compare, outputs_of, shapes_in
 from dualview.conversion.gates import Gate
+from dualview.conversion.layer_tensors import TURNED
 from dualview.conversion.outputs import select_output, selected
 from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at
 from dualview.conversion.products import mark_multipliers, refuse_idle_marks
@@ -31,6 +32,7 @@ from dualview.conversion.recording.both_modes import UnfollowedError, trace_both
 from dualview.conversion.recording.identity import refuse_identity
 from dualview.conversion.recording.private_copy import private_copy
 from dualview.conversion.rewriting.evaluation_form import write_evaluation_form
+from dualview.conversion.rewriting.examples_first import keep_examples_first
 from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
@@ -62,7 +64,7 @@ class TracedNetwork:
     attention weights. `shapes` holds the shape of every tensor value, by node, where an example
     input was given; axis 0 is the example. `squash` takes the graph's output, the logits, and gives
     what the model gives; None where that is the same. `origins` tells, of each parameter and buffer
-    by its name in `module`, what the model calls it.
+    by its name in `module`, what the model calls it; those in `turned` are the model's transposed.
     """
 
     module: fx.GraphModule
@@ -73,6 +75,7 @@ class TracedNetwork:
     shapes: dict[fx.Node, torch.Size]
     squash: fx.GraphModule | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    turned: frozenset[str] = frozenset()
 
     @property
     def graph(self) -> fx.Graph:
@@ -120,7 +123,8 @@ def trace(
     ['1']
     """
     own = private_copy(model)
-    names = {id(tensor): name for name, tensor in named_tensors(own)}
+    theirs = list(named_tensors(own))  # kept, so that no other tensor gets an `id` of theirs
+    names = {id(tensor): name for name, tensor in theirs}
     example = None if example_input is None else Example.of(example_input)
     expected = None if example is None else outputs_of(own, example)
     module = _recorded(own, example, mode)
@@ -133,7 +137,12 @@ def trace(
     squash = _normalised(module, example)
     refuse_idle_marks(module.graph, value_kinds(module.graph), multipliers)
     verify(module.graph)
-    traced = replace(_read(type(model).__name__, module, squash), origins=_origins(module, names))
+    turned = {id(tensor): names[id(of)] for tensor, of in module.meta.pop(TURNED, ())}
+    traced = replace(
+        _read(type(model).__name__, module, squash),
+        origins=_origins(module, names | turned),
+        turned=frozenset(_origins(module, turned)),
+    )
     if example is None:
         return traced
     shapes = shapes_in(module, example)
@@ -162,6 +171,7 @@ def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModu
     make_positional(module.graph)
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
+    keep_examples_first(module.graph, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
     ranks = {}
     if example is not None and has_maxima(module.graph):

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dualview.arguments import file_path, said, takes
 from dualview.errors import RunError
@@ -34,6 +36,7 @@ __all__ = [
 RECORD_VERSION = 1
 NO_COMMIT = "none: the code did not run from a checkout"
 STATUS = ("finished", "diverged")
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -109,18 +112,34 @@ def load_record(path: Path) -> RunRecord:
     Raises:
         RunError: the file is missing, is not a record, or was written by another version.
     """
+    with record_expected(path, "a run record (record.json)", "name the folder of a finished run"):
+        return _consistent(read_record(RunRecord, path, RECORD_VERSION))
+
+
+def read_record(kind: type[Record], path: Path, version: int) -> Record:
+    """A record of a version, from JSON.
+
+    Raises:
+        RunError: it was written by another version.
+        OSError, ValueError, KeyError: there is none.
+    """
+    fields = read_json(Path(path))
+    if fields["version"] != version:
+        raise RunError(
+            f"{path}: expected a record of version {version}, got version {fields['version']}; "
+            f"read it with the dualview that wrote it"
+        )
+    return from_json(kind, fields)
+
+
+@contextmanager
+def record_expected(path: Path, what: str, repair: str) -> Iterator[None]:
+    """What cannot be read as a record is refused by its path, with the repair."""
     try:
-        fields = read_json(Path(path))
-        if fields["version"] != RECORD_VERSION:
-            raise RunError(
-                f"{path}: expected a record of version {RECORD_VERSION}, got version "
-                f"{fields['version']}; read it with the dualview that wrote it"
-            )
-        return _consistent(from_json(RunRecord, fields))
+        yield
     except (OSError, ValueError, KeyError) as error:
         raise RunError(
-            f"{path}: expected a run record (record.json), got {type(error).__name__}: {error}; "
-            f"name the folder of a finished run"
+            f"{path}: expected {what}, got {type(error).__name__}: {error}; {repair}"
         ) from error
 
 

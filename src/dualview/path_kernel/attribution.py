@@ -150,7 +150,8 @@ def kernel_attribution(
             first (time n^3). Or a fitted `NPKClassifier`: nothing is fitted.
         x: one example, (1, ...) or (...); an array or a tensor.
         train_x: training examples (n, ...). Leave it out for a fitted machine, which keeps them.
-        train_labels: the class of each (n,). For a fitted machine, those it was fitted to.
+        train_labels: the class of each (n,). Leave it out for a fitted machine, which keeps them;
+            others than those are refused.
         ridge: as for `NPKClassifier` ("auto" unless given); of a network only.
         gates: "model" (unless given) or "hard"; of a network only.
 
@@ -183,7 +184,7 @@ def kernel_attribution(
 
 
 def kernel_attributions(
-    machine: NPKClassifier, x: Any, train_labels: Any
+    machine: NPKClassifier, x: Any, train_labels: Any = None
 ) -> tuple[KernelAttribution, ...]:
     """The attributions of several examples by one fitted machine.
 
@@ -193,13 +194,14 @@ def kernel_attributions(
     Args:
         machine: fitted.
         x: examples (m, ...).
-        train_labels: the classes (n,) that it was fitted to.
+        train_labels: the classes (n,) that it was fitted to; it keeps them itself.
 
     Returns:
         One attribution for each of the m examples.
 
     Raises:
-        PathKernelError: the machine is not fitted, or something has the wrong shape.
+        PathKernelError: the machine is not fitted, something has the wrong shape, or the labels are
+            others than those it was fitted to.
     """
     labels = _checked_labels(machine, train_labels)
     examples = _tensor(machine, _as_batch(machine, x, single=False))
@@ -258,21 +260,25 @@ def _checked_labels(machine: NPKClassifier, train_labels: Any) -> np.ndarray:
             f"machine: expected a fitted NPKClassifier, got {type(machine).__name__}. Repair: "
             f"machine.fit(train_x, train_labels)"
         )
+    own: np.ndarray = machine.y_fit_
+    if train_labels is None:
+        return own
     labels = _array_of_labels(train_labels)
-    n = len(machine.dual_coef_)
-    if labels.shape != (n,):
+    if labels.shape != own.shape:
         raise PathKernelError(
-            f"train_labels: expected the class of each of the {n} training examples, got shape "
-            f"{labels.shape}"
+            f"train_labels: expected the class of each of the {len(own)} training examples, got "
+            f"shape {labels.shape}. Repair: leave them out, the machine keeps its own"
         )
-    known = set(machine.classes_.tolist())
-    unknown = [label for label in labels.tolist() if label not in known]
-    if unknown:
+    pairs = enumerate(zip(labels.tolist(), own.tolist(), strict=True))
+    others = [(i, given, fitted) for i, (given, fitted) in pairs if given != fitted]
+    if others:
+        row, given, fitted = others[0]
         raise PathKernelError(
-            f"train_labels: expected the classes that the machine was fitted to, "
-            f"{machine.classes_.tolist()}, got {said(unknown[0])}"
+            f"train_labels: expected those that the machine was fitted to, got {said(given)} for "
+            f"example {row}, fitted as {said(fitted)} ({len(others)} differ). Repair: leave them "
+            f"out, or fit a machine to the others"
         )
-    return labels
+    return own
 
 
 def _array_of_labels(labels: Any) -> np.ndarray:

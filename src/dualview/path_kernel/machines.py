@@ -214,6 +214,7 @@ class NPKClassifier(_PathKernelClassifier):
         dual_coef_: alpha (n, k), float64.
         intercept_: (k,): each class's share of the training examples.
         X_fit_: training examples (n, features).
+        y_fit_: their classes (n,), which `kernel_attribution` tells of.
         ridge_: the ridge used.
         leave_one_out_errors_: ridge -> mean squared error; empty if only one ridge was given.
         net_: the network used.
@@ -259,7 +260,7 @@ class NPKClassifier(_PathKernelClassifier):
     def _regress(
         self, x: Tensor, rows: np.ndarray, targets: np.ndarray, ridges: Sequence[float]
     ) -> RidgeFit:
-        self.X_fit_ = rows
+        self.X_fit_, self.y_fit_ = rows, self.classes_[targets.argmax(1)]
         fit = fit_gram(self._kernel(x), targets, ridges)
         self.dual_coef_ = fit.coefficients
         return fit

@@ -82,12 +82,3 @@ def _interval_sum(kernel: Tensor, p: int, q: int, size: int, stride: int, dilati
     for delta in range(2, size):
         total += shifted(delta)
     return total
-
-
-def diagonal_sum(kernel: Tensor, dims: int) -> Tensor:
-    """`sum_p K[p, p]`: what a dense layer does to a flattened image. (s, n1, n2, g)."""
-    positions = 1
-    for size in kernel.shape[LEADING : LEADING + dims]:
-        positions *= size
-    flat = kernel.reshape(*kernel.shape[:LEADING], positions, positions)
-    return flat.diagonal(dim1=-2, dim2=-1).sum(-1)

@@ -33,10 +33,27 @@ def weight():
     return nn.Parameter(torch.randn(4, 4))
 
 
+def bias():
+    return nn.Parameter(torch.randn(4))
+
+
+class Rows(nn.Module):
+    """A dense layer whose weight lies the other way round, as Hugging Face's Conv1D."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = weight(), bias()
+
+    def forward(self, h):
+        return torch.addmm(self.bias, h, self.weight)
+
+
 CASES = {
     "own layer": Model(lambda net, h: net.mid(h), mid=nn.Linear(4, 4)),
     "used twice": Model(lambda net, h: net.mid(torch.relu(net.mid(h))), mid=nn.Linear(4, 4)),
     "functional": Model(lambda net, h: F.linear(h, net.w), w=weight()),
+    "turned": Model(lambda net, h: torch.addmm(net.b, h, net.w), w=weight(), b=bias()),
+    "turned, in a module": Model(lambda net, h: net.rows(h), rows=Rows()),
     "batch norm": Model(lambda net, h: net.norm(h), norm=nn.BatchNorm1d(4)),
     "dropout": Model(lambda net, h: F.dropout(h, 0.5, net.training)),
 }
@@ -51,6 +68,46 @@ def test_equal_and_of_layers(case):
     assert set(kinds) <= {nn.Linear, nn.BatchNorm1d}
     mine = {id(p) for p in net.weights_network.parameters()}
     assert len(mine) == len(list(model.parameters())), "one copy of each parameter"
+
+
+def dense_weights(net):
+    return [m.weight for m in net.weights_network.modules() if isinstance(m, nn.Linear)]
+
+
+@pytest.mark.parametrize("case", ["turned", "turned, in a module"])
+def test_turned_layers_of_a_program_are_drawn_as_dense_ones(case):
+    model = CASES[case].double().eval()
+    program = torch.export.export(model, (X,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    net = dv.disentangle(program, "dgn", example_input=X, seed=0)
+    drawn, theirs = dense_weights(net), [p for p in model.parameters() if p.dim() == 2]
+    assert len(drawn) == 3
+    assert not any(d.shape == t.shape and torch.equal(d, t) for d in drawn for t in theirs)
+    assert not any(torch.equal(d.t(), t) for d in drawn for t in theirs)
+
+
+def test_turned_layers_are_drawn_as_the_model_draws_them():
+    class Drawing(Model):
+        def _init_weights(self, module):
+            if isinstance(module, Rows):
+                module.weight.copy_(torch.arange(16.0).view(4, 4))
+                module.bias.copy_(torch.arange(4.0))
+
+    model = Drawing(lambda net, h: net.rows(h), rows=Rows()).double().eval()
+    net = dv.disentangle(model, "dgn", example_input=X, seed=0)
+    drawn = net.weights_network.get_submodule("rows")
+    assert isinstance(drawn, nn.Linear)
+    assert torch.equal(drawn.weight, torch.arange(16.0, dtype=torch.float64).view(4, 4).t())
+    assert torch.equal(drawn.bias, torch.arange(4.0, dtype=torch.float64))
+    gating = net.gating_network.get_submodule("rows").weight
+    assert torch.equal(gating, model.rows.weight.t())
+
+
+def test_turned_weights_that_are_tied_stay_so():
+    step = lambda net, h: torch.addmm(net.b, h, net.w) + h @ net.w  # noqa: E731
+    model = Model(step, w=weight(), b=bias()).double().eval()
+    net = dv.disentangle(torch.export.export(model, (X,)), "dnn", example_input=X)
+    torch.testing.assert_close(net(X), model(X), rtol=1e-12, atol=1e-12)
+    assert "w" in dict(net.weights_network.named_parameters())
 
 
 def test_names_are_kept():

@@ -9,7 +9,6 @@
 
 import importlib
 import json
-import subprocess
 import sys
 import time
 
@@ -201,16 +200,3 @@ def test_a_folder_is_loaded_without_the_hubs_library(tmp_path, monkeypatch):
     shared_network_class.cache_clear()
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     assert same(dv.GatedNetwork.from_pretrained(tmp_path), net)
-
-
-def test_conversion_needs_nothing_of_the_hub():
-    code = (
-        "import sys\n"
-        "for library in ('huggingface_hub', 'safetensors', 'datasets'):\n"
-        "    sys.modules[library] = None\n"
-        "import torch, dualview as dv\n"
-        "model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU())\n"
-        "assert dv.disentangle(model, 'dnn').n_gates == 1\n"
-        "assert 'dualview.conversion.sharing' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

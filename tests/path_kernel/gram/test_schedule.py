@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import CancelledError
+from datetime import timedelta
 
 import pytest
 import torch
@@ -177,9 +178,15 @@ def test_nothing_is_measured_where_nobody_reads(x, out, monkeypatch):
 
 
 def test_bar_with_time_left_on_a_terminal(x, out, monkeypatch, capsys):
+    """It is there before the first block is done."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    dv.npk_gram(dense(), x, out, block=BLOCK)
+    monkeypatch.setattr(room, "measured_seconds", lambda job: 40.0)
+    dv.npk_gram(dense(), x, out, block=BLOCK, workers=2)
     shown = capsys.readouterr().err
+    pairs = 9 * (10 - 4 / 2)
+    first = shown.replace("\r", "\n").split("\n")[1]
+    assert f"0/{BLOCKS}" in first
+    assert f"about {timedelta(seconds=40 * pairs / 2)} on 2 workers" in first
     assert f"{BLOCKS}/{BLOCKS}" in shown
     assert "Gram matrix" in shown
     dv.npk_gram(dense(1), x, out, block=BLOCK, overwrite=True, progress=False)
@@ -197,4 +204,6 @@ def test_log_elsewhere(x, out, caplog, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", sys)  # imported by others, it is no notebook
     with caplog.at_level("INFO", logger="dualview.path_kernel"):
         dv.npk_gram(dense(), x, out, block=BLOCK)
-    assert f"Gram matrix: {BLOCKS} of {BLOCKS} blocks" in caplog.messages
+    told = [message for message in caplog.messages if message.startswith("Gram matrix: ")]
+    assert told[0] == f"Gram matrix: 1 of {BLOCKS} blocks, under a second left"
+    assert told[-1] == f"Gram matrix: {BLOCKS} of {BLOCKS} blocks"

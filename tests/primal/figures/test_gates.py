@@ -4,12 +4,10 @@
 2. Gate maps are means over channels, dense layers squares; class overlaps are means over pairs by
    hand; all panels of one figure share one scale.
 3. Overlaps in training are drawn as given, a named line a layer; many layers have a legend.
-4. What cannot be drawn is refused; figures become SVG, without torch.
+4. What cannot be drawn is refused; figures become SVG.
 """
 
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -159,8 +157,3 @@ def test_figures_become_svg():
     svg = figure_svg(kernel_map(np.eye(3), [0, 0, 1]), "kernel", "A kernel")
     assert "eigenvalues" in svg
     assert "var(--kind-dlgn" in svg
-
-
-def test_no_torch_is_imported():
-    code = "import sys, dualview.primal.figures.gates; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -35,14 +35,19 @@ class Layers:
         own: a private copy of the model. Layers that take another's place are put into it.
         following: name of a captured node -> the probability with which it drops entries in
             training mode alone.
+
+    Attributes:
+        turned: weights that were turned, each with the model's own.
     """
 
     def __init__(self, own: nn.Module, following: Mapping[str, float]) -> None:
+        self.turned: list[tuple[nn.Parameter, nn.Parameter]] = []
         self._own = own
         self._following = following
         self._paths: dict[Key, str] = {}
         self._rules: dict[str, Callable[[Call], fx.Node | None]] = {
             "linear": self._linear,
+            "addmm": self._turned_linear,
             "conv1d": self._convolution,
             "conv2d": self._convolution,
             "conv3d": self._convolution,
@@ -70,6 +75,26 @@ class Layers:
             return nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
 
         return self._layer(call, ("linear",), {"weight": weight, "bias": bias}, make)
+
+    def _turned_linear(self, call: Call) -> fx.Node | None:
+        """`b + x @ w`, as Hugging Face's Conv1D is written: a dense layer whose weight is turned.
+
+        A weight that is used elsewhere too stays what it is, since a turned copy would not be tied.
+        """
+        bias, weight = _parameter(call.args[0]), _parameter(call.args[2])
+        source: Any = call.node.args[2]
+        if weight is None or bias is None or len(source.users) > 1:
+            return None
+        own, added = self._tensor(weight), self._tensor(bias)
+        plain = (call.arguments["beta"], call.arguments["alpha"]) == (1, 1)
+        if not plain or not isinstance(own, nn.Parameter) or added.shape != own.shape[1:]:
+            return None
+        turned = nn.Parameter(own.detach().t().contiguous(), own.requires_grad)
+        inputs, outputs = own.shape
+        layer = nn.Linear(inputs, outputs, device="meta")
+        self.turned.append((turned, own))
+        path = self._place({"weight": weight, "bias": bias}, layer, {weight: turned})
+        return call.graph.call_module(path, (call.args[1],))
 
     def _convolution(self, call: Call) -> fx.Node | None:
         weight, bias = _parameter(call.arguments["weight"]), _parameter(call.arguments["bias"])
@@ -167,16 +192,25 @@ class Layers:
             self._paths[key] = self._place(names, make())
         return call.graph.call_module(self._paths[key], (call.args[0],))
 
-    def _place(self, names: dict[str, str | None], layer: nn.Module) -> str:
-        """The path of a layer like `layer` that has the parameters called `names`."""
+    def _place(
+        self,
+        names: dict[str, str | None],
+        layer: nn.Module,
+        instead: Mapping[str, nn.Parameter] = {},
+    ) -> str:
+        """The path of a layer like `layer` that has the parameters called `names`.
+
+        What is put in place of a parameter goes by its name into `instead`.
+        """
         owners = {name.rpartition(".")[0] for name in names.values() if name is not None}
         path = owners.pop() if len(owners) == 1 else ""
         owner = self._own.get_submodule(path)
-        if path and _alike(owner, layer):
+        if path and not instead and _alike(owner, layer):
             return path
         for name, parameter in names.items():
             if parameter is not None:
-                give_tensor(layer, name, self._tensor(parameter))
+                own = instead[parameter] if parameter in instead else self._tensor(parameter)
+                give_tensor(layer, name, own)
         if not path or self._holds_more(owner, names):
             return self._add(path or next(n for n in names.values() if n), layer)
         self._own.set_submodule(path, layer.train(owner.training))

@@ -18,6 +18,7 @@ from dualview.conversion.capture.constants import constants_of
 from dualview.conversion.capture.layers import Layers
 from dualview.conversion.example_input import Example
 from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.layer_tensors import TURNED
 from dualview.conversion.recording.target_names import rename, root_of
 from dualview.conversion.source_lines import users_frame, users_line
 from dualview.errors import TracingError
@@ -258,10 +259,14 @@ def network_of(
             values[node] = _operation(graph, layers, node, values)
         elif node.op == "output":
             graph.output(_outputs(program, node, values))
+    for node in list(graph.nodes):  # parameters that a layer has now
+        if node.op == "get_attr" and not node.users:
+            graph.erase_node(node)
     root = root_of(own, graph)
     rename(graph)
     module = GraphNetwork(root, graph, class_name=name or type(own).__name__)
     module.training = own.training
+    module.meta[TURNED] = layers.turned
     return module
 
 

@@ -1,8 +1,9 @@
-"""Maxima over positions, written as max pools.
+"""Maxima along axes, written as max pools.
 
-`x.amax((2, 3))`, `torch.max(x, 1).values` over tokens and the like choose one entry, as a max pool
-over the whole map does, so they become one. A map padded with minus infinity and then pooled, as
-ONNX is often read, becomes a pool that pads by itself. Tensors have the example on axis 0.
+`x.amax((2, 3))`, `torch.max(x, 1).values` over tokens or channels and the like choose one entry, as
+a max pool over the whole map does, so they become one: its axes go last, and other axes than one
+are positions that are not pooled. A map padded with minus infinity and then pooled, as ONNX is
+often read, becomes a pool that pads by itself. Tensors have the example on axis 0.
 """
 
 from __future__ import annotations
@@ -72,32 +73,29 @@ def _replace(
         return
     rank = len(shapes[source])
     axes = sorted(axis % rank for axis in ([dim] if isinstance(dim, int) else dim))
-    last = _moved_last(rank, axes)
-    if last is None:
+    rest = rank - 1 - len(axes)
+    size = (None,) * (rest - 1) + (1,) * len(axes)
+    if 0 in axes or len(size) not in _POOLS:
         return
+    last = tuple(range(-len(axes), 0))
     with graph.inserting_before(node):
-        value = graph.call_function(torch.movedim, (source, axes[0], -1)) if last else source
-        dims = len(axes)
-        value = graph.call_function(_POOLS[dims], (value, (1,) * dims if dims > 1 else 1))
+        moved = axes != [axis + rank for axis in last]
+        value = graph.call_function(torch.movedim, (source, (*axes,), last)) if moved else source
+        if not rest:  # a channel to pool in
+            value = graph.call_function(torch.unsqueeze, (value, 1))
+        value = graph.call_function(_POOLS[len(size)], (value, size if len(size) > 1 else 1))
         value.stack_trace, value.meta = node.stack_trace, dict(node.meta)
+        if not rest:
+            value = graph.call_function(torch.flatten, (value, 1, 2))
         if not call.get("keepdim", False):
-            value = graph.call_function(torch.flatten, (value, rank - dims - 1))
-        elif last:
-            value = graph.call_function(torch.movedim, (value, -1, axes[0]))
+            value = graph.call_function(torch.squeeze, (value, last))
+        elif moved:
+            value = graph.call_function(torch.movedim, (value, last, (*axes,)))
     for result in results:
         result.replace_all_uses_with(value)
         graph.erase_node(result)
     if node not in results:
         graph.erase_node(node)
-
-
-def _moved_last(rank: int, axes: list[int]) -> bool | None:
-    """Whether the one axis must be moved to the end first; None: no pool goes over these axes."""
-    if 0 in axes or len(axes) > 3:
-        return None
-    if axes == list(range(rank - len(axes), rank)) and rank == len(axes) + 2:
-        return False
-    return True if len(axes) == 1 and rank == 3 else None
 
 
 def _take_padding(module: fx.GraphModule, node: fx.Node) -> None:

@@ -141,6 +141,36 @@ def _addcmul(step: _Steps, options: Keywords) -> fx.Node:
     return step(torch.add, options["input"], product)
 
 
+def _addmm(step: _Steps, options: Keywords) -> fx.Node:
+    product = step(torch.matmul, options["mat1"], options["mat2"])
+    if options.get("alpha", 1) != 1:
+        product = step(torch.mul, product, options["alpha"])
+    added = options["input"]
+    if options.get("beta", 1) != 1:
+        added = step(torch.mul, added, options["beta"])
+    return step(torch.add, product, added)
+
+
+def _baddbmm(step: _Steps, options: Keywords) -> fx.Node:
+    return _addmm(step, options | {"mat1": options["batch1"], "mat2": options["batch2"]})
+
+
+def _einsum(step: _Steps, options: Keywords) -> fx.Node | None:
+    """A product of matrices, one for each example, which attention by einsum is; None: another."""
+    terms, _, result = str(options["equation"]).replace(" ", "").partition("->")
+    left, right = options.get("left"), options.get("right")
+    if terms.count(",") != 1 or not isinstance(left, fx.Node) or not isinstance(right, fx.Node):
+        return None
+    one, two = terms.split(",")
+    for (a, first), (b, second) in (((left, one), (right, two)), ((right, two), (left, one))):
+        shared, made = first[:-2], second[-1:]
+        plain = shared and len({*first, made}) == len(first) + 1
+        product = second == shared + first[-1:] + made and result == first[:-1] + made
+        if plain and product:
+            return step(torch.matmul, a, b)
+    return None
+
+
 def _glu(step: _Steps, options: Keywords) -> fx.Node:
     halves = step(torch.chunk, options["input"], 2, options.get("dim", -1))
     left, right = (step(operator.getitem, halves, k) for k in (0, 1))
@@ -166,6 +196,9 @@ _RMS = ("input", "normalized_shape", "weight", "eps")
 _RESPONSE = ("input", "size", "alpha", "beta", "k")
 _UNIT = ("input", "p", "dim", "eps", "out")
 _ADDCMUL = ("input", "tensor1", "tensor2")
+_ADDMM = ("input", "mat1", "mat2")
+_BADDBMM = ("input", "batch1", "batch2")
+_EINSUM = ("equation", "left", "right")
 
 _MODULES: dict[type[nn.Module], tuple[Callable[..., Any], tuple[str, ...]]] = {
     nn.GroupNorm: (_group_norm_module, ("num_groups", "eps")),
@@ -188,11 +221,16 @@ _FUNCTIONS: dict[Callable[..., Any], tuple[Callable[..., Any], tuple[str, ...]]]
     F.local_response_norm: (_response_norm, _RESPONSE),
     F.normalize: (_normalize, _UNIT),
     torch.addcmul: (_addcmul, _ADDCMUL),
+    torch.addmm: (_addmm, _ADDMM),
+    torch.baddbmm: (_baddbmm, _BADDBMM),
+    torch.einsum: (_einsum, _EINSUM),
     F.glu: (_glu, ("input", "dim")),
 }
 """Function -> rule, and the names of its arguments in order."""
 
 _METHODS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
     "addcmul": (_addcmul, _ADDCMUL),
+    "addmm": (_addmm, _ADDMM),
+    "baddbmm": (_baddbmm, _BADDBMM),
 }
 """Method -> rule, and the names of its arguments in order."""

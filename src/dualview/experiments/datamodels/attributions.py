@@ -58,9 +58,8 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 def kernel_machine(case: Case) -> np.ndarray:
     """Parts in the scores of ridge regression on the path kernel: own class minus the others."""
-    labels = case.train_labels.numpy()
-    machine = NPKClassifier(case.net).fit(case.train.numpy(), labels)
-    found = kernel_attributions(machine, case.targets.numpy(), labels)
+    machine = NPKClassifier(case.net).fit(case.train.numpy(), case.train_labels.numpy())
+    found = kernel_attributions(machine, case.targets.numpy())
     rows = []
     for one, label in zip(found, case.target_labels.tolist(), strict=True):
         column = one.classes.tolist().index(label)

@@ -10,8 +10,12 @@ from pathlib import Path
 
 import torch
 
-from dualview.errors import RunError
-from dualview.experiments.records import Provenance, provenance
+from dualview.experiments.records import (
+    Provenance,
+    provenance,
+    read_record,
+    record_expected,
+)
 from dualview.experiments.theory import (
     convolution,
     dense,
@@ -28,8 +32,7 @@ from dualview.experiments.theory.measurement import (
     curve_record,
 )
 from dualview.experiments.theory.statement import Settings, Statement, StatementRecord, judge
-from dualview.files.json_fields import from_json
-from dualview.files.writing import read_json, write_json
+from dualview.files.writing import write_json
 
 VERSION = 1
 
@@ -203,16 +206,6 @@ def load_theory(path: Path) -> TheoryRecord:
     Raises:
         RunError: the file is missing, is no such record, or was written by another version.
     """
-    try:
-        fields = read_json(Path(path))
-        if fields["version"] != VERSION:
-            raise RunError(
-                f"{path}: expected a record of version {VERSION}, got version "
-                f"{fields['version']}; read it with the dualview that wrote it"
-            )
-        return from_json(TheoryRecord, fields)
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError(
-            f"{path}: expected the record of `dualview theory` (theory.json), got "
-            f"{type(error).__name__}: {error}; run `dualview theory` again"
-        ) from error
+    what = "the record of `dualview theory` (theory.json)"
+    with record_expected(path, what, "run `dualview theory` again"):
+        return read_record(TheoryRecord, path, VERSION)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from dualview.cluster import cluster_client, until_done
+from dualview.cluster import cluster_client, is_address, until_done
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.gram.block import (
@@ -45,17 +47,22 @@ def compute(
 
     missing, total = store.missing(), len(store.blocks)
     count = min(workers or CPU_COUNT, len(missing))
-    if log.isEnabledFor(logging.INFO):  # measuring takes a moment
-        log.info("%s", _announcement(job, store, missing, None if "://" in scheduler else count))
+    shown = Terminal() if progress else Unseen()
+    expected = ""
+    told = log.isEnabledFor(logging.INFO)
+    if missing and (told or (isinstance(shown, Terminal) and shown.draws)):
+        expected = _expected(job, store, missing, None if is_address(scheduler) else count)
+    if told:
+        log.info("%s", ", ".join(filter(None, (_announcement(job, store, missing), expected))))
     if not missing:
         return
-
-    def tell(count: int) -> None:
-        log.info("Gram matrix: %d of %d blocks", count, total)
-
-    shown = Terminal() if progress else Unseen()
     counting = shown.counting(
-        total, "Gram matrix", unit="block", done=total - len(missing), tell=tell
+        total,
+        "Gram matrix",
+        unit="block",
+        done=total - len(missing),
+        tell=_teller(total - len(missing), total),
+        expected=expected,
     )
     with counting as advance_by:
         advance = partial(advance_by, 1)
@@ -67,21 +74,35 @@ def compute(
                 _on_cluster(job, store, client, advance)
 
 
-def _announcement(job: Job, store: GramStore, missing: Sequence[Block], workers: int | None) -> str:
-    """How much there is to do, how long it should take, and how large the store gets."""
+def _teller(before: int, total: int) -> Callable[[int], None]:
+    """Writes into the log how many blocks are done, and how long the rest takes at this rate."""
+    began = time.monotonic()
+
+    def tell(done: int) -> None:
+        left = (time.monotonic() - began) / max(1, done - before) * (total - done)
+        rest = f", {_duration(left)} left" if done < total else ""
+        log.info("Gram matrix: %d of %d blocks%s", done, total, rest)
+
+    return tell
+
+
+def _announcement(job: Job, store: GramStore, missing: Sequence[Block]) -> str:
+    """How much there is to do, and how large the store gets."""
     rows, columns = store.shape
     size = rows * columns * job.x.element_size() / 1e6
-    text = (
+    return (
         f"{store.path}: {rows:,} x {columns:,} examples, {size:,.1f} MB; {len(missing)} of "
         f"{len(store.blocks)} blocks of {store.block} x {store.block} to compute"
     )
-    if not missing:
-        return text
+
+
+def _expected(job: Job, store: GramStore, missing: Sequence[Block], workers: int | None) -> str:
+    """How long it should take, measured on some pairs."""
     halves = sum(store.symmetric and i == j for i, j in missing) / 2
-    block = min(store.block, rows) * min(store.block, columns)
+    block = math.prod(min(store.block, side) for side in store.shape)
     seconds = measured_seconds(job) * block * (len(missing) - halves)
     by = f"on {workers} worker{'s' if workers != 1 else ''}" if workers else "of one core"
-    return f"{text}, {_duration(seconds / (workers or 1))} {by}"
+    return f"{_duration(seconds / (workers or 1))} {by}"
 
 
 def _duration(seconds: float) -> str:
