@@ -17,7 +17,7 @@ EXPERIMENT = Experiment(
     "first that matter least: by size, by size in the balanced network, or by what their paths "
     "carry? And what does the path norm promise of the change?",
     source="arXiv 2310.01225 and 2405.15006 (path norms, path-magnitude pruning)",
-    duration="digits: 2 minutes",
+    duration="digits: 3 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.pruning.plan"),
     tables=tables.tables,
