@@ -226,7 +226,8 @@ MEANT: dict[str, set[str]] = {
         _COUNT,
     ),
     **dict.fromkeys(
-        ("crop", "draw", "epoch", "label", "layer", "n_train", "output", "random_state"), _INDEX
+        ("against", "crop", "draw", "epoch", "label", "layer", "n_train", "output", "random_state"),
+        _INDEX,
     ),
     **dict.fromkeys(("seed", "split_seed"), _INDEX | {"large"}),
     **dict.fromkeys(("beta", "c", "learning_rate", "memory"), _NUMBER),

@@ -163,7 +163,12 @@ def test_one_page_has_all_that_is_public():
     assert {f"dualview{room}" for room in PUBLIC} == {*listed, "dualview.path_enumeration"}
 
 
-TYPES = ("explorer/explanations/records", "path_enumeration/edges", "path_kernel/fast/plan")
+TYPES = (
+    "explorer/explanations/records",
+    "explorer/explanations/network_records",
+    "path_enumeration/edges",
+    "path_kernel/fast/plan",
+)
 TESTED_ELSEWHERE = {
     **dict.fromkeys(TYPES, "test_house"),  # data classes that do nothing
     "conversion/affine_pass": "path_attribution/test_affine_run",

@@ -7,6 +7,10 @@
   path under the pointer lights up.
 - It is as wide as a phone or a screen, in both colour schemes; Tab reaches everything, in order,
   and the focus is seen.
+- The network's boxes lead to its layers; a class, or the difference of two, shows the units that
+  make it, a unit what opens it, what it adds and its neighbours, all as the data has it.
+- The confusion matrix filters examples, the map and a unit's images show theirs, the order sorts by
+  margin; what is empty says so; without scripts there is a sentence and nothing else.
 - Networks without filters, machine or positions, and pages of one example, work too.
 
 Skipped where there is no Chromium or no playwright.
@@ -112,7 +116,7 @@ def test_shows_the_first_example(opened, name):
     first = data["examples"][0]
     assert page.locator("#h-example").inner_text() == f"Test example {first['row']}"
     assert page.locator("#grid button").count() == len(data["examples"])
-    assert numbers(page, ".logits .value") == pytest.approx(first["logits"], rel=6e-3)
+    assert numbers(page, "#prediction .value") == pytest.approx(first["logits"], rel=6e-3)
     output = first["outputs"][0]
     rows = page.locator("#layers tbody tr")
     assert rows.count() == len(data["layers"])
@@ -121,10 +125,10 @@ def test_shows_the_first_example(opened, name):
         assert total == pytest.approx(output["total"], rel=1e-4)
         assert sum(parts) == pytest.approx(total, abs=0.02 * sum(map(abs, parts)))
     shown = [len(layer[-1]) for layer in output["layers"]]
-    assert page.locator(".unit").count() == sum(shown)
+    assert page.locator("#gates .unit").count() == sum(shown)
     assert page.locator(".list button").count() == len(output["paths"]["input"]["list"])
     assert page.locator(".speakers figure").count() == sum(map(len, output["machine"]["strongest"]))
-    filters = page.locator(".unit .picture:not(.mask)").count()
+    filters = page.locator("#gates .unit .picture:not(.mask)").count()
     assert filters == (0 if name == "no filters" else sum(shown))
 
 
@@ -135,7 +139,7 @@ def test_a_click_chooses_an_example(opened):
     example = data["examples"][2]
     assert page.locator("#h-example").inner_text() == f"Test example {example['row']}"
     assert page.url.endswith(f"#{example['row']}")
-    assert numbers(page, ".logits .value") == pytest.approx(example["logits"], rel=6e-3)
+    assert numbers(page, "#prediction .value") == pytest.approx(example["logits"], rel=6e-3)
     assert page.locator("#grid [aria-current]").count() == 1
 
 
@@ -203,10 +207,10 @@ def test_the_other_output(opened):
 
 def test_a_channel_tells_more(opened):
     page = opened("convolutional")
-    unit = page.locator(".layer").first.locator(".unit").first
+    unit = page.locator("#gates .layer").first.locator(".unit").first
     unit.click()
     assert unit.get_attribute("aria-pressed") == "true"
-    about = page.locator(".layer").first.locator(".about")
+    about = page.locator("#gates .layer").first.locator(".about")
     assert "Every gate of the channel has this filter of 3 × 3 pixels" in about.inner_text()
     data = page_data(explained("convolutional"))
     channels = data["examples"][0]["outputs"][0]["layers"][0][-1]
@@ -218,11 +222,11 @@ def test_a_channel_tells_more(opened):
     assert f"channel {channel}" in unit.inner_text(), "the one that matters most is first"
     rates = data["layers"][0]["rates"]
     shares = rates["percent"][rates["channels"].index(channel)]
-    shown = about.locator(".rates .value").all_inner_texts()
+    shown = about.locator(".rates").first.locator(".value").all_inner_texts()
     assert [int(share.removesuffix(" %")) for share in shown] == shares
     nearest = data["examples"][0]["gates"]["nearest"][0]
-    summary = page.locator(".layer summary").first.inner_text()
-    assert number(summary.split("at distance ")[1]) == pytest.approx(nearest, rel=6e-2)
+    summary = page.locator("#gates .layer summary").first.inner_text()
+    assert number(re.search(r"at distance (\S+)", summary)[1]) == pytest.approx(nearest, rel=6e-2)
     unit.press("Enter")
     assert about.count() == 0
 
@@ -287,7 +291,14 @@ def test_fits_the_window_in_both_schemes(opened, name):
 def test_tab_reaches_everything_in_order(opened, size):
     page = opened("convolutional", size)
     wanted = [
+        "#jump",
+        "#boxes",
+        "#class-choice",
+        "#class-units",
+        "#overview",
         "#class",
+        "#predicted",
+        "#order",
         "#wrong",
         "#grid",
         "#previous",
@@ -298,7 +309,7 @@ def test_tab_reaches_everything_in_order(opened, size):
         "#chain",
     ]
     reached = []
-    for _ in range(80):
+    for _ in range(120):
         page.keyboard.press("Tab")
         inside = page.evaluate(
             """(wanted) => {
@@ -336,3 +347,131 @@ def test_one_example(opened, tmp_path):
     page.keyboard.press("ArrowRight")
     assert page.locator("#h-example").inner_text() == f"Test example {found.examples[0].row}"
     assert "no kernel machine" in page.locator("#training").inner_text()
+
+
+NETWORK = "#class-units"
+
+
+def means(data, layer, place, i, j=None):
+    """Mean over class i's examples of what a unit adds to its logit (less j's), and over others."""
+    counts = data["network"]["counts"]
+    k, units = len(counts), data["layers"][layer]["units"]
+    table = np.array(units["parts"][place]).reshape(k, k) * units["step"]
+    if j is not None:
+        return table[i, i] - table[i, j], table[j, i] - table[j, j]
+    others = [row for row in range(k) if row != i]
+    return table[i, i], np.average(table[others, i], weights=[counts[o] for o in others])
+
+
+def test_a_class_and_the_difference_of_two(opened):
+    page, data = opened("dense"), page_data(explained("dense"))
+    for other in (None, 2):
+        page.locator("#one-class").select_option("1")
+        page.locator("#other-class").select_option("" if other is None else str(other))
+        for layer, its in enumerate(data["layers"]):
+            box = page.locator(f"{NETWORK} .layer").nth(layer)
+            found = [means(data, layer, u, 1, other) for u in range(len(its["units"]["channels"]))]
+            found.sort(key=lambda pair: pair[1] - pair[0])
+            shown = [number(t) for t in box.locator(".unit .plus, .unit .minus").all_inner_texts()]
+            assert shown == pytest.approx([own for own, _ in found], rel=0.06, abs=1e-4)
+    said = page.locator(f"{NETWORK} p").first.inner_text()
+    logits = np.array(data["network"]["logits"])
+    assert number(re.search(r"on average (\S+);", said)[1]) == pytest.approx(
+        logits[1, 1] - logits[1, 2], rel=6e-3
+    )
+    page.locator("#other-class").select_option("1")
+    assert page.locator("#other-class").input_value() == "", "a class less itself is nothing"
+
+
+def test_a_unit_over_all_examples(opened):
+    page, data = opened("dense"), page_data(explained("dense"))
+    page.locator(f"{NETWORK} .layer").nth(1).locator(".unit").first.click()
+    about = page.locator(f"{NETWORK} .about")
+    units = data["layers"][1]["units"]
+    channel = int(re.search(r"gate 2, unit (\d+)", about.inner_text())[1])
+    place = units["channels"].index(channel)
+    assert f"explain {units['reading']['percent'][place]} % of the variance" in about.inner_text()
+    own = about.locator(".shares .plus, .shares .minus").all_inner_texts()
+    wanted = [means(data, 1, place, i)[0] for i in range(3)]
+    assert [number(text) for text in own] == pytest.approx(wanted, rel=0.06, abs=1e-4)
+    before, part = units["before"][place][0]
+    first = about.locator(".neighbour").first
+    assert first.inner_text().split()[0] == str(before)
+    assert number(first.inner_text().split()[1]) == pytest.approx(part, rel=0.06)
+    thumb = about.locator(".thumb").first
+    row = data["examples"][units["opens"][place][0]]["row"]
+    first.click()
+    assert f"gate 1, unit {before}" in about.inner_text()
+    page.locator(f"{NETWORK} .layer").nth(1).locator(".unit").nth(1).click()
+    page.locator(f"{NETWORK} .layer").nth(1).locator(".unit").first.click()
+    thumb.click()
+    assert page.locator("#h-example").inner_text() == f"Test example {row}"
+
+
+def test_boxes_matrix_map_and_order(opened):
+    page, data = opened("convolutional"), page_data(explained("convolutional"))
+    boxes = page.locator("#boxes .network-box")
+    assert "Conv2d 0" in boxes.nth(1).inner_text()
+    assert boxes.count() == 2 + len(data["boxes"]) <= 10
+    boxes.nth(2).click()
+    assert page.evaluate("document.activeElement.textContent").startswith("gate 2")
+    cells = {(i, j): n for i, j, n in data["network"]["confusion"]}
+    assert sorted(map(int, page.locator(".confusion button").all_inner_texts())) == sorted(
+        cells.values()
+    )
+    example = data["examples"][1]
+    pair = (example["label"], example["outputs"][0]["output"])
+    name = "{} of {} taken for {}".format(cells[pair], *(data["classes"][c] for c in pair))
+    page.get_by_role("button", name=name, exact=True).click()
+    same = [e for e in data["examples"] if (e["label"], e["outputs"][0]["output"]) == pair]
+    assert page.locator("#grid button:visible").count() == len(same)
+    page.locator("#predicted").select_option("")
+    page.locator("#class").select_option("")
+    margins = [
+        e["logits"][e["label"]] - max(v for i, v in enumerate(e["logits"]) if i != e["label"])
+        for e in data["examples"]
+    ]
+    page.locator("#order").select_option("least")
+    first = page.locator("#grid button").first.get_attribute("aria-label")
+    assert first.startswith(f"Example {data['examples'][int(np.argmin(margins))]['row']}:")
+    page.locator(".map [data-example='2']").click()
+    assert page.locator("#h-example").inner_text() == f"Test example {data['examples'][2]['row']}"
+    assert page.locator(".map .current").count() == 1
+
+
+def test_what_is_empty_says_so(opened):
+    page, examples = opened("dense"), explained("dense").examples
+    pairs = {(e.label, e.predicted) for e in examples}
+    label, other = next(p for p in itertools.product(range(3), repeat=2) if p not in pairs)
+    page.locator("#class").select_option(str(label))
+    page.locator("#predicted").select_option(str(other))
+    assert page.locator("#grid button:visible").count() == 0
+    assert "none on this page is such" in page.locator("#shown").inner_text()
+
+
+def test_without_scripts(browser, written):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(written["dense"].as_uri())
+    assert "your browser runs none" in page.locator("header").inner_text()
+    assert not page.locator("main").is_visible()
+    page.context.close()
+
+
+def test_the_difference_is_what_decides(opened):
+    page = opened("dense")
+    first, second, lead = page_data(explained("dense"))["examples"][0]["outputs"]
+    page.locator("#outputs label").nth(2).click()
+    totals = numbers(page, "#layers td.number strong")
+    assert totals == pytest.approx([first["total"] - second["total"]] * 2, rel=1e-4)
+    parts = numbers(page, ".list button > span:first-child")
+    both = [path["part"] for path in first["paths"]["input"]["list"]]
+    both += [-path["part"] for path in second["paths"]["input"]["list"]]
+    both.sort(key=lambda part: -abs(part))
+    assert parts == pytest.approx(both[: len(parts)], rel=6e-3)
+    subtracted = next(i for i, (to, _) in enumerate(lead["paths"]["input"]["list"]) if to == 1)
+    page.locator(".list button").nth(subtracted).click()
+    assert "which is subtracted" in page.locator(".chain").inner_text()
+    factors = numbers(page, ".chain li span:last-child")
+    assert np.prod(factors) == pytest.approx(parts[subtracted], rel=0.03)
+    page.locator("#next").click()
+    assert page.locator("#outputs input").nth(2).is_checked(), "it stays chosen"

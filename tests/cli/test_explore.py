@@ -2,6 +2,7 @@
 
 - It writes a page about so many examples, spread over the split, and never about more than there
   are.
+- With --wrong, only about those that the network takes for another class.
 - The number of examples is checked before anything is loaded.
 - Ctrl-C says that there is no page.
 """
@@ -30,6 +31,17 @@ def test_page(run, tmp_path):
     rows = [example["row"] for example in data_of(out)["examples"]]
     assert rows == spread_rows(7, 359)
     assert data_of(out)["machine"] is None
+
+
+def test_wrong(run, tmp_path):
+    out = tmp_path / "page.html"
+    assert explore(run, out, "--examples", 3, "--wrong") == 0
+    examples = data_of(out)["examples"]
+    assert len(examples) == 3
+    for example in examples:
+        assert (
+            example["outputs"][0]["output"] != example["label"] == example["outputs"][1]["output"]
+        )
 
 
 def test_no_more_than_there_are(run, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 - A dense network's paths by definition: stops, factors, feature, value, contribution.
 - All paths of random graphs and of the small reference architectures are those that the oracle
   lists; the first k are the k of largest magnitude, in order.
+- Paths to the difference of two outputs are those to either, some with the opposite sign: by hand.
 - Paths of 0 are not listed; ties give k different paths; hundreds of layers do not underflow.
 - A search serves several outputs; nothing is changed; the same call gives the same paths.
 - The example may have an axis of examples or not; gates are the network's own, in its own type.
@@ -146,6 +147,29 @@ def test_the_first_k_are_the_k_largest(k, seed):
     magnitudes = sorted((abs(p.contribution) for p in listed_paths(net, x, 0)), reverse=True)
     found = [abs(path.contribution) for path in top_paths(net, x, 0, k).paths]
     assert found == pytest.approx([m for m in magnitudes[:k] if m > 0], rel=1e-12)
+
+
+def test_the_difference_of_two_outputs():
+    net, x = ready(dense(3, 4, 3)), torch.randn(1, 3, dtype=torch.float64)
+    counts = {output: int(top_paths(net, x, output, 1).n_paths) for output in (2, 0)}
+    every = [top_paths(net, x, output, count) for output, count in counts.items()]
+    found = top_paths(net, x, 2, k=9, against=0)
+    parts = [p.contribution for p in every[0].paths] + [-p.contribution for p in every[1].paths]
+    parts.sort(key=lambda part: -abs(part))
+    assert [path.contribution for path in found.paths] == pytest.approx(parts[:9], rel=1e-12)
+    logits = net(x)[0].detach()
+    assert found.total == pytest.approx(float(logits[2] - logits[0]), rel=1e-12)
+    assert found.n_paths == len(parts)
+    assert found.magnitude == pytest.approx(sum(map(abs, parts)), rel=1e-12)
+    for path in found.paths:
+        product = math.prod(node.factor for node in path.nodes) * path.coefficient
+        assert path.contribution == pytest.approx(product, rel=1e-12)
+        assert path.contribution == pytest.approx(path.feature * path.value, rel=1e-12)
+        assert (path.coefficient < 0) == (path.nodes[-1].channel == 0)
+    assert repr(found).startswith("TopPaths(output 2 - output 0")
+    for against, message in ((2, "another output than 2"), (9, "against: expected")):
+        with pytest.raises(PathKernelError, match=message):
+            top_paths(net, x, 2, against=against)
 
 
 @pytest.mark.parametrize(("name", "batch_norm"), DLGN_CASES)

@@ -55,10 +55,13 @@ def photographs(images: np.ndarray, side: int = 64) -> Sprite:
     return _sprite(_bytes(_drawable(pixels)))
 
 
-def signed(images: np.ndarray, side: int = 64) -> Sprite:
-    """Signed pictures (n, c, rows, columns), each by its own largest absolute value."""
+def signed(images: np.ndarray, side: int = 64, *, shared: bool = False) -> Sprite:
+    """Signed pictures (n, c, rows, columns), each by its own largest absolute value.
+
+    Or all by the largest of any, so that they can be compared.
+    """
     values = _drawable(shrunk(np.asarray(images, float), shrink_factor(_size(images), side)))
-    largest = np.abs(values).max(axis=(1, 2, 3), keepdims=True)
+    largest = np.abs(values).max(axis=None if shared else (1, 2, 3), keepdims=True)
     relative = values / np.where(largest > 0, largest, 1)  # -1 ... 1
     if relative.shape[1] == 3:
         return _sprite(_bytes(127.5 + 127.5 * relative))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dualview.explorer.explanations.budget import shrink_factor, shrunk
+from dualview.explorer.explanations.network_records import PAIRED
 from dualview.explorer.explanations.records import (
     ChannelRates,
     ExampleExplanation,
@@ -29,12 +30,14 @@ from dualview.explorer.explanations.records import (
     OutputExplanation,
 )
 from dualview.explorer.images import Sprite, masks, photographs, signed
+from dualview.explorer.network_data import boxes, network_data, units_data
 from dualview.explorer.paths import path_stops, round_digits
 from dualview.files.writing import refused_by_the_system, write_text
 from dualview.pages.page import environment
 from dualview.pages.style import css_variables
 
 if TYPE_CHECKING:
+    from dualview.path_attribution.paths import Path as NetworkPath
     from dualview.path_attribution.paths import TopPaths
 
 FILTER_BYTES = 1.2e6
@@ -108,10 +111,11 @@ def exactness(found: Explanations) -> tuple[str, ...]:
         f"{found.split} split, in convolutional layers over all positions too.",
         *_exact_paths(found),
         *_exact_filters(found),
+        *_exact_network(found),
         *_exact_machine(found.machine, len(found.examples)),
         "Numbers are shown with three to five digits. Pictures of gates, filters and pixels are "
-        "rounded to 256 steps; larger ones are averaged down. Every filter and every map of "
-        "pixels has a colour scale of its own.",
+        "rounded to 256 steps; larger ones are averaged down. Filters of a layer share one colour "
+        "scale; every map of pixels has its own.",
     )
 
 
@@ -121,7 +125,7 @@ def largest_deviation(found: Explanations) -> float:
         abs(sum(parts) - output.total)
         for example in found.examples
         for output in example.outputs
-        for parts in (
+        for parts in (  # of a difference, too
             (output.starts.from_input, output.starts.from_biases),
             *((layer.adding, layer.taking, layer.skips, layer.biases) for layer in output.layers),
         )
@@ -141,12 +145,47 @@ def _exact_paths(found: Explanations) -> tuple[str, ...]:
 def _exact_filters(found: Explanations) -> tuple[str, ...]:
     if all(filters is None for filters in found.filters):
         return ()
+    taken = (
+        ""
+        if found.pixels.startswith("pixels")
+        else ", each colour’s mean taken off and divided by its deviation"
+    )
     return (
         "In a DLGN the pre-activation of a gate is q = filter · input + offset, exactly. The input "
-        "is the image with the mean of each colour taken off, divided by its deviation. Filters of "
-        "convolutional layers are composed kernels, exact away from the border. An image is "
-        "|q| / |filter| away from switching a gate, in units of normalised pixels: so far it would "
-        "have to move, straight towards the gate’s hyperplane. Norms are exact at the border too.",
+        f"is the image in {found.pixels}{taken}. Filters of convolutional layers are composed "
+        "kernels, exact away from the border. An image is |q| / |filter| away from switching a "
+        f"gate, in {found.pixels}: so far it would have to move, as the square root of the sum of "
+        "all pixels’ squared changes, straight towards the gate’s hyperplane. Norms are exact at "
+        "the border too.",
+    )
+
+
+def _exact_network(found: Explanations) -> tuple[str, ...]:
+    if (view := found.network) is None:
+        return ()
+    return (
+        f"What units add to classes, and the confusions, are means and counts over "
+        f"{view.n_examples:,} examples spread over the {found.split} split, in float32, rounded to "
+        f"a thousandth of the layer’s largest. What units of successive layers add together is the "
+        f"mean over up to {PAIRED} of them. The examples that open or close a unit are the extreme "
+        f"ones of this page.",
+        *(
+            (
+                "What a filter’s largest pixels explain is the squared correlation of q with their "
+                "own part of it; the largest are a tenth of all, by |weight| times the pixel’s "
+                "deviation.",
+            )
+            if any(view.readings)
+            else ()
+        ),
+        *(
+            (
+                "The map shows the two largest principal components of the neural path kernel of "
+                "the examples on this page; near are those whose pixels and gates are alike.",
+            )
+            if view.places is not None
+            else ()
+        ),
     )
 
 
@@ -182,15 +221,24 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "layers": [
             {
                 "name": layer.name.replace("_", " "),
+                "module": layer.module,
                 "shape": list(layer.shape),
                 "filters": filters,
                 "rates": rates,
+                "units": units,
             }
-            for layer, filters, rates in zip(
-                found.layers, _filters(found.filters), map(_rates, found.rates), strict=True
+            for layer, filters, rates, units in zip(
+                found.layers,
+                _filters(found.filters),
+                map(_rates, found.rates),
+                units_data(found.network, len(found.layers), max(1, _factor(found.filters))),
+                strict=True,
             )
         ],
         "n_rates": found.n_rates,
+        "pixels": found.pixels,
+        "boxes": boxes(found.layers),
+        "network": network_data(found.network),
         "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],
@@ -213,16 +261,19 @@ def _example(example: ExampleExplanation, thumbs: Sequence[int]) -> dict[str, An
         "logits": _rounded(example.logits),
         "scores": [None if math.isnan(s) else round_digits(s) for s in scores.tolist()],
         "gates": _gates(example.gates),
-        "outputs": [_output(output, thumbs) for output in example.outputs],
+        "outputs": [_output(output, example.outputs, thumbs) for output in example.outputs],
     }
 
 
-def _output(output: OutputExplanation, thumbs: Sequence[int]) -> dict[str, Any]:
+def _output(
+    output: OutputExplanation, outputs: Sequence[OutputExplanation], thumbs: Sequence[int]
+) -> dict[str, Any]:
     starts = output.starts
     heat = starts.coordinates
     heat = heat.reshape(-1, *heat.shape[-2:]) if heat.ndim > 1 else heat[None, None]
     return {
         "output": output.output,
+        "against": output.against,
         "total": output.total,
         "starts": {
             "heat": _sprite(signed(heat.sum(0)[None, None])),
@@ -231,8 +282,10 @@ def _output(output: OutputExplanation, thumbs: Sequence[int]) -> dict[str, Any]:
         },
         "layers": [_layer(layer) for layer in output.layers],
         "paths": {
-            "input": _paths(output.from_input, len(output.layers)),
-            "anywhere": _paths(output.from_anywhere, len(output.layers)),
+            "input": _paths(output.from_input, [o.from_input for o in outputs], len(output.layers)),
+            "anywhere": _paths(
+                output.from_anywhere, [o.from_anywhere for o in outputs], len(output.layers)
+            ),
         },
         "machine": _machine_parts(output.machine, thumbs),
     }
@@ -272,22 +325,39 @@ def _layer(parts: LayerParts) -> list[Any]:
     return [parts.adding, parts.taking, parts.skips, parts.biases, channels]
 
 
-def _paths(top: TopPaths | None, n_layers: int) -> dict[str, Any] | None:
-    if top is None:
+def _paths(
+    top: TopPaths | None, others: Sequence[TopPaths | None], n_layers: int
+) -> dict[str, Any] | None:
+    """Paths in full; those of a difference, which the lists before it have, by place there."""
+    if top is None or (top.against is not None and None in others[:2]):
         return None
     return {
         "total": round_digits(top.total),
         "magnitude": round_digits(top.magnitude),
         "count": round_digits(top.n_paths) if top.n_paths < 1e300 else f"{top.n_paths:.3g}",
-        "list": [
-            {
-                "part": round_digits(path.contribution),
-                "constants": round_digits(path.coefficient),
-                "stops": path_stops(path, n_layers),
-            }
-            for path in top.paths
-        ],
+        "list": [_path(path, n_layers) for path in top.paths]
+        if top.against is None
+        else _places(top, others),
     }
+
+
+def _path(path: NetworkPath, n_layers: int) -> dict[str, Any]:
+    return {
+        "part": round_digits(path.contribution),
+        "constants": round_digits(path.coefficient),
+        "stops": path_stops(path, n_layers),
+    }
+
+
+def _places(top: TopPaths, others: Sequence[TopPaths | None]) -> list[list[int]]:
+    """Of a difference's paths: which of the two outputs each leads to, and its place there."""
+    place = {
+        path.nodes: [number, rank]
+        for number, other in enumerate(others[:2])
+        if other is not None
+        for rank, path in enumerate(other.paths)
+    }
+    return [place[path.nodes] for path in top.paths]
 
 
 def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | None:
@@ -325,10 +395,16 @@ def _machine_parts(parts: MachineParts | None, thumbs: Sequence[int]) -> dict[st
 
 def _filters(filters: Sequence[LayerFilters | None]) -> list[dict[str, Any] | None]:
     """Filters of all layers, drawn finely enough to stay within `FILTER_BYTES`."""
+    factor = _factor(filters)
+    return [None if f is None else _layer_filters(f, factor) for f in filters]
+
+
+def _factor(filters: Sequence[LayerFilters | None]) -> int:
+    """How many pixels become one in every filter, in both directions."""
     factor = 1
     while sum(_pixels(f, factor) for f in filters if f is not None) > FILTER_BYTES:
         factor += 1
-    return [None if f is None else _layer_filters(f, factor) for f in filters]
+    return factor
 
 
 def _pixels(filters: LayerFilters, factor: int) -> int:
@@ -342,7 +418,7 @@ def _layer_filters(filters: LayerFilters, factor: int) -> dict[str, Any]:
     return {
         "kind": filters.kind,
         "channels": list(filters.channels),
-        "images": _sprite(signed(shrunk(filters.images, factor))),
+        "images": _sprite(signed(shrunk(filters.images, factor), shared=True)),
         "largest": [round_digits(v) for v in np.abs(filters.images).max(axis=(1, 2, 3)).tolist()],
         "offsets": _rounded(filters.offsets),
         "size": [rows, columns],

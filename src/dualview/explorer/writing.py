@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import (
     file_path,
+    flag,
     instance_of,
     offering,
     one_of,
@@ -26,7 +27,7 @@ from dualview.datasets.fingerprint import data_fingerprint
 from dualview.experiments.records import provenance
 from dualview.experiments.summary import kind_name, percent
 from dualview.explorer.explanations.explain import explain
-from dualview.explorer.explanations.inputs import spread_rows
+from dualview.explorer.explanations.inputs import spread_rows, wrong_rows
 from dualview.explorer.explanations.records import Explanations
 from dualview.explorer.page import PageFacts, write_explorer
 from dualview.progress import Progress
@@ -135,6 +136,7 @@ def explain_page(
     data=instance_of(Dataset),
     out=file_path,
     examples=whole(1),
+    wrong=flag,
     split=one_of(*SPLIT_NAMES),
     n_train=optional(whole(0)),
     machine_gates=optional(one_of("model", "hard")),
@@ -148,6 +150,7 @@ def explorer_page(
     out: Path | str,
     *,
     examples: int = 200,
+    wrong: bool = False,
     split: str = "test",
     n_train: int | None = None,
     machine_gates: Gates | None = None,
@@ -157,11 +160,17 @@ def explorer_page(
 ) -> Explanations:
     """As `explain_page`, of many examples: a page to choose them on, by class or by mistake.
 
+    It also shows what the network has learnt over all of them: the network in ten boxes; of each
+    class, or the difference of two, the units that add to it; of each unit, what opens it, what it
+    adds to each class, its neighbours, and how far its filter can be read; a confusion matrix and a
+    map of the examples.
+
     Args:
         net: as `explain_page` takes it.
         data: the same.
         out: the same.
         examples: how many, spread evenly over the split; all if there are fewer.
+        wrong: only such as the network takes for another class.
         split: as `explain_page` takes it, and so is all that follows.
         n_train: of the kernel machine.
         machine_gates: of the kernel machine.
@@ -174,6 +183,7 @@ def explorer_page(
 
     Raises:
         SettingsError: `examples` is no whole number from 1 on, or as `explain_page`.
+        DataError: `wrong`, and there is no such example.
         MissingExtraError: as `explain_page`.
 
     >>> import tempfile, dualview as dv
@@ -186,10 +196,13 @@ def explorer_page(
     >>> [example.row for example in found.examples]
     [0, 179, 358]
     """
+    page_path(out)
+    part = part_of(data, split)
+    rows = wrong_rows(net, data, part, examples) if wrong else spread_rows(examples, len(part))
     return explain_page(
         net,
         data,
-        spread_rows(examples, len(part_of(data, split))),
+        rows,
         out,
         split=split,
         n_train=n_train,

@@ -21,7 +21,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
-from dualview.path_attribution.example import checked_output, one_example
+from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.softening import softened
 
 
@@ -259,12 +259,7 @@ class _Target:
         cotangent, value = unit(result, entry), float(result.reshape(-1)[entry])
         if against is None:
             return cls(entry, None, cotangent, value)
-        other = checked_output(against, result.shape, "against")
-        if other == entry:
-            raise PathKernelError(
-                f"against: expected another output than {entry}, got the same. Repair: "
-                f"against=None, for the output itself"
-            )
+        other = checked_against(against, entry, result.shape)
         value -= float(result.reshape(-1)[other])
         return cls(entry, other, cotangent - unit(result, other), value)
 

@@ -178,6 +178,21 @@ def checked_output(output: int, shape: Sequence[int], name: str = "output") -> i
     return entry
 
 
+def checked_against(against: int, output: int, shape: Sequence[int]) -> int:
+    """The output to subtract from another one, as `checked_output` takes it.
+
+    Raises:
+        PathKernelError: there is none there, or it is the same.
+    """
+    other = checked_output(against, shape, "against")
+    if other == output:
+        raise PathKernelError(
+            f"against: expected another output than {output}, got the same. Repair: "
+            f"against=None, for the output itself"
+        )
+    return other
+
+
 def output_node(network: fx.GraphModule) -> fx.Node:
     """The node that the network returns.
 

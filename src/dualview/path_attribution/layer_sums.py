@@ -63,6 +63,29 @@ def contributions_of_layers(
     return found
 
 
+def difference_of(one: LayerContributions, other: LayerContributions) -> LayerContributions:
+    """One layer's parts of the difference of two outputs.
+
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> net, x = dv.disentangle(model.double(), seed=0), torch.randn(1, 4).double()
+    >>> (first,), (second,) = contributions_of_layers(net, x, outputs=[0, 1])
+    >>> lead = difference_of(first, second)
+    >>> abs(lead.through + lead.biases - lead.total) < 1e-12, lead.against
+    (True, 1)
+    """
+    return LayerContributions(
+        output=one.output,
+        layer=one.layer,
+        name=one.name,
+        units=one.units - other.units,
+        skips=one.skips - other.skips,
+        biases=one.biases - other.biases,
+        total=one.total - other.total,
+        against=other.output,
+    )
+
+
 def _layer(
     layer: int,
     output: int,

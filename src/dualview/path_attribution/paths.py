@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -48,7 +48,8 @@ class Path:
         feature: input (1 for a bias) * gates * coefficient: phi(x)[p].
         value: the product of the weights (and of the bias it begins with): v[p].
         coefficient: the constants that it meets between its nodes: 1/m of an average over m, batch
-            norm's scale. `contribution` is the coefficient times every node's factor.
+            norm's scale, and -1 where the output that it leads to is subtracted. `contribution` is
+            the coefficient times every node's factor.
     """
 
     nodes: tuple[PathNode, ...]
@@ -75,6 +76,21 @@ class Path:
             node
             for node, last in zip(self.nodes, before, strict=False)
             if not (node.kind == "gate" and last is not None and _same_unit(node, last))
+        )
+
+    @property
+    def negated(self) -> Path:
+        """The same path, as one of those that are subtracted: its coefficient is negative.
+
+        >>> node = PathNode("input", "input", 0, (), 2.0)
+        >>> Path((node,), 2.0, 2.0, 1.0, 1.0).negated.contribution
+        -2.0
+        """
+        return replace(
+            self,
+            contribution=-self.contribution,
+            feature=-self.feature,
+            coefficient=-self.coefficient,
         )
 
     def __str__(self) -> str:
@@ -118,6 +134,8 @@ class TopPaths:
         n_paths: number of all paths to the output, those that contribute 0 included; exact below
             2^53, and to 15 digits however many there are. Paths that a max pool's choice has cut
             off are not counted.
+        against: the output that was subtracted, if any: paths are then those to either, and those
+            to this one count with the opposite sign.
     """
 
     output: int
@@ -125,6 +143,7 @@ class TopPaths:
     total: float
     magnitude: float
     n_paths: PathCount
+    against: int | None = None
 
     @property
     def sum(self) -> float:
@@ -151,8 +170,9 @@ class TopPaths:
         ]
 
     def __repr__(self) -> str:
+        other = "" if self.against is None else f" - output {self.against}"
         head = (
-            f"TopPaths(output {self.output}: {self.total:.6g}; {len(self.paths)} of "
+            f"TopPaths(output {self.output}{other}: {self.total:.6g}; {len(self.paths)} of "
             f"{self.n_paths:.6g} paths, with {self.share_of_magnitude:.3g} of the sum of "
             f"|contributions|, add up to {self.sum:.4g})"
         )

@@ -15,7 +15,7 @@ from dualview.arguments import require, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import best_prefixes, output_total
-from dualview.path_attribution.example import checked_output, one_example
+from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.paths import NodeKind, Path, PathCount, PathNode, TopPaths
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
@@ -23,7 +23,9 @@ from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
 
 
-def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPaths:
+def top_paths(
+    net: GatedNetwork, x: Tensor, output: int, k: int = 20, *, against: int | None = None
+) -> TopPaths:
     """The k paths with the largest |feature * value| to one output, exactly.
 
     A path runs from an input coordinate, or from a bias, to the output, and contributes
@@ -44,6 +46,8 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
         output: flat position in the network's output: the class.
         k: how many paths. Paths that contribute exactly 0 (hard gates make many) are never listed,
             so that fewer than k come back where fewer are not 0.
+        against: another output, to be subtracted: the paths are then those to either output, and
+            those to this one count with the opposite sign.
 
     Returns:
         The paths, largest magnitude first, with the output's value and the share they cover. Paths
@@ -71,7 +75,7 @@ def top_paths(net: GatedNetwork, x: Tensor, output: int, k: int = 20) -> TopPath
     >>> bool(abs(top.sum - net(torch.tensor([[1.0, 2.0]]))[0, 1]) < 1e-6)
     True
     """
-    return PathSearch(net, x).top(output, k)
+    return PathSearch(net, x).top(output, k, against=against)
 
 
 class PathSearch:
@@ -102,12 +106,22 @@ class PathSearch:
         self._counts = output_total(self._program, "count")
         self._best = BestPaths(self._program, best_prefixes(self._program))
 
-    def top(self, output: int, k: int = 20) -> TopPaths:
+    def top(self, output: int, k: int = 20, *, against: int | None = None) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""
         k = require("k", k, whole(1), PathKernelError)
         entry = checked_output(output, self._program.shape)
+        if against is None:
+            _check_k(k, _count(*self._counts, entry), f"output {entry}")
+            return self._top(entry, k)
+        other = checked_against(against, entry, self._program.shape)
+        counts = [_count(*self._counts, one) for one in (entry, other)]
+        _check_k(k, sum(counts), f"outputs {entry} and {other}")
+        first, second = self._top(entry, k), self._top(other, k)
+        return _difference(first, second, k, PathCount(sum(counts)))
+
+    def _top(self, entry: int, k: int) -> TopPaths:
+        """The k strongest to one output; fewer where there are fewer, or none."""
         count = _count(*self._counts, entry)
-        _check_k(k, count, entry)
         found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
         found = [path for path in found if path.contribution]  # not below what float64 holds
         found.sort(key=lambda path: -abs(path.contribution))
@@ -131,12 +145,28 @@ def _magnitude(sizes: np.ndarray, exponent: int, entry: int) -> float:
         return math.inf
 
 
-def _check_k(k: int, count: int, output: int) -> None:
+def _difference(first: TopPaths, second: TopPaths, k: int, count: PathCount) -> TopPaths:
+    """The k strongest paths to either of two outputs, of which the second is subtracted."""
+    paths = sorted(
+        (*first.paths, *(path.negated for path in second.paths)),
+        key=lambda path: -abs(path.contribution),
+    )
+    return TopPaths(
+        output=first.output,
+        paths=tuple(paths[:k]),
+        total=first.total - second.total,
+        magnitude=first.magnitude + second.magnitude,
+        n_paths=count,
+        against=second.output,
+    )
+
+
+def _check_k(k: int, count: int, what: str) -> None:
     if not count:
-        raise PathKernelError(f"output {output}: no path leads to it, so it is 0 for any input")
+        raise PathKernelError(f"{what}: no path leads to it, so it is 0 for any input")
     if k > count:
         raise PathKernelError(
-            f"k: expected at most {count:d}, the number of paths to output {output}, got {k}. "
+            f"k: expected at most {count:d}, the number of paths to {what}, got {k}. "
             f"Repair: k={count:d} lists all that are not 0"
         )
 

@@ -2,7 +2,7 @@
 
 - Logits, layers, pixels, biases, paths are the library's for the network in float64; parts sum to
   the logit, for every kind of network, shape and weights input.
-- Explained are the predicted class and the true one, or the runner-up.
+- Explained are the predicted class, the true one or the runner-up, and the difference of the two.
 - The kernel machine's scores stand with every example, and how often it agrees is counted.
 - Records say what is missing and why; the network and its mode stay as they were.
 - Rows that the split does not have are refused; a watcher is told what is done.
@@ -45,10 +45,13 @@ def test_logits_and_parts(shape, kind):
         assert example.predicted == int(logits.argmax())
         for output in example.outputs:
             check_output(output, example.logits)
+        first, second, difference = example.outputs
+        assert (difference.output, difference.against) == (first.output, second.output)
 
 
 def check_output(output, logits):
-    assert output.total == pytest.approx(logits[output.output], rel=1e-12)
+    lead = 0.0 if output.against is None else logits[output.against]
+    assert output.total == pytest.approx(logits[output.output] - lead, rel=1e-12)
     starts = output.starts
     assert starts.from_input + starts.from_biases == pytest.approx(
         output.total, rel=1e-9, abs=1e-12
@@ -104,7 +107,9 @@ def test_machine(shape):
     assert found.machine.network_accuracy == np.mean(np.equal(by_network, labels))
     for example in found.examples:
         for output in example.outputs:
-            assert output.machine.score == example.machine_scores[output.output]
+            lead = 0 if output.against is None else example.machine_scores[output.against]
+            score = example.machine_scores[output.output] - lead
+            assert output.machine.score == pytest.approx(score, rel=1e-12)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,5 +186,6 @@ def test_watcher():
     told = Told()
     explain(network("dense"), small_data(), [0, 1], n_train=6, watcher=told)
     assert told.titles == [("norms of filters", 2), ("predictions", 2), ("filters shown", 2)]
-    assert "of the test split" in told.notes[0]
-    assert "6 training examples" in told.notes[1]
+    wanted = ("each class", "of the test split", "a map", "6 training examples")
+    for words, note in zip(wanted, told.notes, strict=True):
+        assert words in note

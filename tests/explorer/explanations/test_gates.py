@@ -23,6 +23,7 @@ from dualview.path_attribution.contributions import layer_contributions
 from .cases import KINDS, SHAPES, exact, inputs_of, network
 
 OUTPUTS = (2, 0)
+TARGETS = ((2, None), (0, None), (2, 0))
 
 
 def views(net, x, budget=None, norms=None):
@@ -38,15 +39,15 @@ def test_parts_are_the_librarys(shape):
     gates, parts = views(net, x)
     q = [value[0].numpy() for value in net.preactivations(x)]
     g = [value[0].detach().numpy() for value in net.gates(x)]
-    for output, layers in zip(OUTPUTS, parts, strict=True):
+    for (output, against), layers in zip(TARGETS, parts, strict=True):
         for number, layer in enumerate(layers):
-            found = layer_contributions(net, x, output, number)
+            found = layer_contributions(net, x, output, number, against=against)
             assert layer.adding == pytest.approx(found.units.clip(min=0).sum(), rel=1e-12)
             assert layer.taking == pytest.approx(found.units.clip(max=0).sum(), rel=1e-12)
             assert layer.skips == pytest.approx(found.skips, rel=1e-9, abs=1e-12)
             assert layer.biases == pytest.approx(found.biases, rel=1e-9, abs=1e-12)
             total = layer.adding + layer.taking + layer.skips + layer.biases
-            assert total == pytest.approx(net(x)[0, output].item(), rel=1e-12)
+            assert total == pytest.approx(found.total, rel=1e-9)
             assert tuple(c.channel for c in layer.channels) == gates[number].shown
             for channel in layer.channels:
                 units = found.units[channel.channel]
@@ -64,7 +65,10 @@ def test_shown_are_the_strongest(shape):
     for number, layer in enumerate(gates):
         sums = {}
         for channel in range(layers_of(net, x)[number].shape[0]):
-            parts = [layer_contributions(net, x, o, number).units[channel].sum() for o in OUTPUTS]
+            parts = [
+                layer_contributions(net, x, o, number, against=against).units[channel].sum()
+                for o, against in TARGETS
+            ]
             sums[channel] = max(map(abs, parts))
         others = [value for channel, value in sums.items() if channel not in layer.shown]
         shown = [sums[channel] for channel in layer.shown]

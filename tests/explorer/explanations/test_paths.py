@@ -53,6 +53,10 @@ def test_from_anywhere(shape):
         start = input_contributions(net, x, output)
         assert paths.from_input.total == pytest.approx(start.from_input, rel=1e-9)
         assert start.from_biases != 0
+    start = input_contributions(net, x, 1, against=0)
+    (paths,) = strongest_paths(net, without_biases(net), x, [start], 4)
+    assert paths.from_anywhere == top_paths(net, x, 1, 4, against=0)
+    assert paths.from_input.total == pytest.approx(start.from_input, rel=1e-9)
 
 
 def test_all_where_there_are_fewer():

@@ -60,6 +60,8 @@ def test_scores_and_parts(shape, gates):
         np.testing.assert_allclose(all_scores(one, 3), row, rtol=1e-5, atol=1e-6)
         for label in range(3):
             check_parts(machine_parts(one, label), row[label])
+            other = (label + 1) % 3
+            check_parts(machine_parts(one, label, other), row[label] - row[other])
 
 
 def check_parts(parts, score):
@@ -79,6 +81,7 @@ def test_class_without_training_example():
     found = fitted("dense", MachinePlan(2, "hard", True))[1][0]
     missing = ({0, 1, 2} - set(found.classes.tolist())).pop()
     assert machine_parts(found, missing) is None
+    assert machine_parts(found, int(found.classes[0]), missing) is None
     assert np.isnan(all_scores(found, 3)[missing])
 
 

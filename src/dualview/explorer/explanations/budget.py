@@ -19,8 +19,8 @@ from dualview.explorer.explanations.records import Layer
 LAYERS_BYTES = 6.3e6
 PATH_STOPS = 70_000
 MOST_PATHS, FEWEST_PATHS = 12, 1
-LAYER_BYTES, CHANNEL_BYTES = 150, 60
-"""Of the numbers about a layer, and about a channel shown; both outputs together."""
+LAYER_BYTES, CHANNEL_BYTES = 225, 90
+"""Of the numbers about a layer, and about a channel shown; of both outputs and their difference."""
 
 CHOICES = ((32, 8), (32, 6), (32, 4), (16, 6), (16, 4), (16, 2), (8, 4), (8, 2), (8, 1))
 """Longest side of a map, and channels shown of each layer; the first that fits is taken."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,16 @@ from dualview.explorer.explanations.filters import (
 )
 from dualview.explorer.explanations.gates import gate_text, gate_values, layer_views, layers_of
 from dualview.explorer.explanations.inputs import inputs
+from dualview.explorer.explanations.network_records import NetworkView
+from dualview.explorer.explanations.network_view import (
+    UnitFacts,
+    confusion_of,
+    layer_units,
+    map_of,
+    readings_of,
+    sums_of,
+    with_speakers,
+)
 from dualview.explorer.explanations.paths import OutputPaths, strongest_paths, without_biases
 from dualview.explorer.explanations.rates import channel_rates, rates_of
 from dualview.explorer.explanations.records import (
@@ -35,12 +45,17 @@ from dualview.explorer.explanations.records import (
     Machine,
     OutputExplanation,
 )
+from dualview.explorer.explanations.unit_parts import ClassSums
 from dualview.path_attribution.contributions import InputContributions, input_contributions
 from dualview.path_kernel.examples import Gates
 from dualview.progress import Progress, Unseen
 
 if TYPE_CHECKING:
     from dualview.path_kernel.attribution import KernelAttribution
+
+
+PIXELS, STANDARDISED = "pixels from 0 to 1", "standardised pixels"
+"""What filters read and distances are measured in."""
 
 
 def explain(
@@ -55,8 +70,8 @@ def explain(
 ) -> Explanations:
     """What predictions are made of: gates, filters, paths, layers and training examples.
 
-    Two outputs of each example are explained: the predicted class, and the true one where the
-    prediction is wrong, else the runner-up.
+    Of each example are explained: the logit of the predicted class, that of the true one where the
+    prediction is wrong, else of the runner-up, and the difference of the two, which decides.
 
     Args:
         net: a gated network that takes the data's images: as they are if it carries its input
@@ -89,10 +104,12 @@ def explain(
     x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
     exact = copy.deepcopy(net).cpu().double().eval()
     _check_outputs(exact, x[:1].double())
-    first = _examined(net, exact, data, split, rows, x, watcher)
+    first, seen = _examined(net, exact, data, split, rows, x, watcher)
     is_dense = all(layer.is_dense for layer in first.layers)
     plan = training.machine_plan(is_dense, n_train, machine_gates, len(data.train))
-    rated = _rated(first, net, data, watcher)
+    rated = _rated(first, seen, net, data, watcher)
+    if seen.sums is not None:
+        rated = _viewed(rated, seen, seen.sums, exact, data, x, plan.gates, watcher)
     machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
     examples = rated.examples
     if machine is not None:
@@ -102,15 +119,61 @@ def explain(
     return replace(rated, examples=examples, machine=_compared(machine, examples), notes=notes)
 
 
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What examining examples leaves for what is said of many of them.
+
+    Attributes:
+        channels: of each layer, those that the page shows.
+        peaks: of each layer, q of every example and channel, the largest over positions.
+        interiors: of each layer, the positions free of the border.
+        sums: what units add to classes; None on a page of one example.
+    """
+
+    channels: tuple[tuple[int, ...], ...]
+    peaks: tuple[np.ndarray, ...]
+    interiors: Sequence[tuple[range, ...]]
+    sums: ClassSums | None
+
+
+def _viewed(
+    found: Explanations,
+    seen: _Seen,
+    sums: ClassSums,
+    exact: GatedNetwork,
+    data: Dataset,
+    x: Tensor,
+    gates: Gates,
+    watcher: Progress,
+) -> Explanations:
+    """The explanations with what the network does over many examples."""
+    part: Split = getattr(data, found.split)
+    watcher.note("units, classes and a map of the examples")
+    facts = [UnitFacts(*one) for one in zip(seen.channels, sums.parts, seen.peaks, strict=True)]
+    places, spread, why_no_map = map_of(copy.deepcopy(exact).float(), x, gates)
+    view = NetworkView(
+        n_examples=len(sums.rows),
+        confusion=confusion_of(sums, data.n_classes),
+        classes=sums.classes,
+        counts=tuple(int((sums.labels == label).sum()) for label in sums.classes),
+        logits=sums.logits,
+        layers=layer_units(exact, data, part, facts),
+        readings=readings_of(exact, data, part, found.filters, seen.interiors),
+        places=places,
+        spread=spread,
+    )
+    return replace(found, network=view, notes=(*found.notes, why_no_map))
+
+
 def _rated(
-    first: Explanations, net: GatedNetwork, data: Dataset, watcher: Progress
+    first: Explanations, seen: _Seen, net: GatedNetwork, data: Dataset, watcher: Progress
 ) -> Explanations:
     """The explanations with how often the gates of the channels they show are on."""
     watcher.note(f"how often gates are on, by class, of the {first.split} split")
     rates = rates_of(net, data, getattr(data, first.split))
     shown = tuple(
-        channel_rates(rates, source, channels_shown(first.examples, layer), data.n_classes)
-        for layer, source in enumerate(net.gate_order)
+        channel_rates(rates, source, channels, data.n_classes)
+        for channels, source in zip(seen.channels, net.gate_order, strict=True)
     )
     return replace(first, rates=shown, n_rates=int(rates.counts.sum()))
 
@@ -123,8 +186,8 @@ def _examined(
     rows: Sequence[int],
     x: Tensor,
     watcher: Progress,
-) -> Explanations:
-    """Layers, filters and examples, without the kernel machine and the rates over the split.
+) -> tuple[Explanations, _Seen]:
+    """Layers, filters and examples, without what is counted over the split.
 
     `exact` is the network in float64 on the CPU.
     """
@@ -144,11 +207,12 @@ def _examined(
         explainer.explain(row, image.double(), part)
         for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "predictions")
     ]
+    seen = _seen(net, data, part, examples, explainer, watcher)
     filters: list[LayerFilters | None] = [
-        layer_filters(one, channels_shown(examples, layer))
+        layer_filters(one, seen.channels[layer])
         for layer, one in enumerate(watcher.over(found, "filters shown"))
     ]
-    return Explanations(
+    explanations = Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
         data=data.description,
@@ -163,7 +227,32 @@ def _examined(
         rates=(),
         n_rates=0,
         notes=(why_none, why_no_distances, explainer.why_no_paths),
+        pixels=PIXELS if net.input_transform is not None else STANDARDISED,
     )
+    return explanations, seen
+
+
+def _seen(
+    net: GatedNetwork,
+    data: Dataset,
+    part: Split,
+    examples: Sequence[ExampleExplanation],
+    explainer: _Explainer,
+    watcher: Progress,
+) -> _Seen:
+    """The channels to show, and of many examples what they add to classes."""
+    n_layers = len(explainer.interiors)
+    shown = [channels_shown(examples, layer) for layer in range(n_layers)]
+    sums = None
+    if len(examples) > 1:
+        watcher.note("what units add to each class")
+        sums = sums_of(net, data, part, examples)
+        shown = [
+            with_speakers(own, parts, n_layers)
+            for own, parts in zip(shown, sums.parts, strict=True)
+        ]
+    peaks = tuple(np.stack(layer) for layer in zip(*explainer.peaks, strict=True))
+    return _Seen(tuple(shown), peaks, explainer.interiors, sums)
 
 
 def _check_rows(rows: Sequence[int], size: int, split: str) -> None:
@@ -199,6 +288,7 @@ class _Explainer:
     interiors: Sequence[tuple[range, ...]]
     norms: Sequence[np.ndarray | None]
     why_no_paths: str = ""
+    peaks: list[list[np.ndarray]] = field(default_factory=list)
 
     def explain(self, row: int, x: Tensor, part: Split) -> ExampleExplanation:
         """One example (1, ...), without the kernel machine's part."""
@@ -207,14 +297,21 @@ class _Explainer:
             logits = self.net(x)[0].numpy()
         outputs = outputs_to_explain(logits, label)
         values = gate_values(self.net, x)
+        self.peaks.append([q.reshape(len(q), -1).max(1) for q in values.preactivations])
         gates, layers = layer_views(
             self.net, x, outputs, values, self.budget, self.interiors, self.norms
         )
-        starts = [input_contributions(self.net, x, output) for output in outputs]
+        targets: list[tuple[int, int | None]] = [(output, None) for output in outputs]
+        if len(outputs) > 1:
+            targets.append((outputs[0], outputs[1]))
+        starts = [
+            input_contributions(self.net, x, output, against=against) for output, against in targets
+        ]
         paths = self._paths(x, starts)
         explained = [
             OutputExplanation(
                 output=start.output,
+                against=start.against,
                 total=start.total,
                 starts=start,
                 layers=parts,
@@ -251,7 +348,7 @@ def _joined(
 ) -> ExampleExplanation:
     """The example with what the kernel machine says of it."""
     outputs = tuple(
-        replace(output, machine=training.machine_parts(found, output.output))
+        replace(output, machine=training.machine_parts(found, output.output, output.against))
         for output in example.outputs
     )
     scores = training.all_scores(found, n_classes)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import HardGate, SoftGate
+from dualview.conversion.gates import HardGate, SoftGate, apply_gate
 from dualview.conversion.modes import evaluation_mode
+from dualview.conversion.operations import WEIGHT_MODULES
+from dualview.conversion.source_lines import module_of
 from dualview.explorer.explanations.budget import Budget, map_shape, shrink_factor, shrunk
 from dualview.explorer.explanations.distances import distances, nearest
 from dualview.explorer.explanations.records import ChannelPart, Layer, LayerGates, LayerParts
-from dualview.path_attribution.contributions import LayerContributions
-from dualview.path_attribution.layer_sums import contributions_of_layers
+from dualview.path_attribution.contributions import LayerContributions, gate_nodes
+from dualview.path_attribution.layer_sums import contributions_of_layers, difference_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +62,35 @@ def _gate_text(gate: nn.Module) -> str:
 def layers_of(net: GatedNetwork, x: Tensor) -> tuple[Layer, ...]:
     """The gated layers, from one example (1, ...)."""
     shapes = (gate.shape for gate in gate_values(net, x).gates)
-    return tuple(Layer(f"gate_{i}", tuple(shape)) for i, shape in enumerate(shapes, start=1))
+    modules = modules_of(net)
+    return tuple(Layer(f"gate_{i + 1}", tuple(shape), modules[i]) for i, shape in enumerate(shapes))
+
+
+def modules_of(net: GatedNetwork) -> list[str]:
+    """What each layer's gates multiply: the nearest layer with weights before, by type and name.
+
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    >>> modules_of(dv.disentangle(model, "dlgn"))
+    ['Linear 0']
+    """
+    nodes = gate_nodes(net.weights_network)
+    return [_module_before(nodes[i]) if i in nodes else "" for i in range(net.n_gates)]
+
+
+def _module_before(gate: fx.Node) -> str:
+    """By breadth first, so that the branch comes before what a skip brings; not past gates."""
+    ahead, seen = deque(gate.all_input_nodes[:1]), {gate}
+    while ahead:
+        node = ahead.popleft()
+        if node in seen or node.target is apply_gate:
+            continue
+        seen.add(node)
+        module = module_of(node) if node.op == "call_module" else None
+        if isinstance(module, WEIGHT_MODULES):
+            return f"{type(module).__name__} {node.target}"
+        ahead.extend(node.all_input_nodes)
+    return ""
 
 
 def layer_views(
@@ -73,23 +104,27 @@ def layer_views(
 ) -> tuple[tuple[LayerGates, ...], list[tuple[LayerParts, ...]]]:
     """What is shown of every gated layer of one example, and its parts of each output.
 
-    The channels shown are those with the largest |part| of any of the outputs.
+    The channels shown are those with the largest |part| of any of the outputs, or of the difference
+    of the first two, which comes last.
 
     Args:
         net: a gated network.
         x: one example (1, ...).
-        outputs: the classes explained.
+        outputs: the classes explained, one or two.
         values: of `x`.
         budget: how many channels, how large a map.
         interiors: for each layer the positions free of the border; () where unknown.
         norms: for each layer those of its gates' filters; None where unknown.
 
     Returns:
-        For each layer its gates, and for each output its layers' parts.
+        For each layer its gates, and for each output its layers' parts; then those of the
+        difference, where there are two.
     """
     gates: list[LayerGates] = []
-    parts: list[list[LayerParts]] = [[] for _ in outputs]
     by_output = contributions_of_layers(net, x, outputs)
+    if len(outputs) > 1:
+        by_output.append([difference_of(*pair) for pair in zip(*by_output[:2], strict=True)])
+    parts: list[list[LayerParts]] = [[] for _ in by_output]
     for layer, found in enumerate(zip(*by_output, strict=True)):
         shown = strongest_channels(found, budget.channels)
         gate, q = values.gates[layer], values.preactivations[layer]

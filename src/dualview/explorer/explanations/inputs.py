@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from dualview.datasets import Dataset, Split
+from dualview.errors import DataError
 from dualview.training.feeding import batches_for
+
+PREDICTED_TOGETHER = 200
+"""Examples at a time, where all of a split are predicted."""
 
 
 def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> Tensor:
@@ -19,6 +25,28 @@ def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> T
     chosen = Split(part.images[list(rows)], part.labels[list(rows)])
     images, _ = next(iter(batches_for(net, data, chosen, len(rows))))
     return images
+
+
+def wrong_rows(net: nn.Module, data: Dataset, part: Split, count: int) -> list[int]:
+    """Up to `count` rows that the network takes for another class, spread over all of them.
+
+    Raises:
+        DataError: there is none.
+    """
+    own = copy.deepcopy(net).cpu().float().eval()
+    found: list[int] = []
+    with torch.no_grad():
+        for start in range(0, len(part), PREDICTED_TOGETHER):
+            rows = list(range(start, min(start + PREDICTED_TOGETHER, len(part))))
+            predicted = own(inputs(own, data, part, rows)).argmax(1)
+            mistaken = (predicted != part.labels[rows]).nonzero().flatten()
+            found += [rows[place] for place in mistaken.tolist()]
+    if not found:
+        raise DataError(
+            f"wrong: expected an example that the network takes for another class, got none among "
+            f"{len(part):,}. Repair: without wrong (--wrong), to see those that it takes rightly"
+        )
+    return [found[place] for place in spread_rows(count, len(found))]
 
 
 def spread_rows(count: int, available: int) -> list[int]:

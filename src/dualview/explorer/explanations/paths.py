@@ -90,11 +90,12 @@ def strongest_paths(
     every, own = PathSearch(net, x), PathSearch(bare, x)
     found = []
     for start in starts:
-        from_input = _top(own, start.output, k)
+        from_input = _top(own, start, k)
         same = abs(from_input.total - start.from_input) <= PATH_ROUNDING * from_input.magnitude
-        found.append(OutputPaths(from_input if same else None, _top(every, start.output, k)))
+        found.append(OutputPaths(from_input if same else None, _top(every, start, k)))
     return found
 
 
-def _top(search: PathSearch, output: int, k: int) -> TopPaths:
-    return search.top(output, int(min(k, search.top(output, 1).n_paths)))
+def _top(search: PathSearch, start: InputContributions, k: int) -> TopPaths:
+    count = search.top(start.output, 1, against=start.against).n_paths
+    return search.top(start.output, int(min(k, count)), against=start.against)

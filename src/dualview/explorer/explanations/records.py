@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from dualview.explorer.explanations.network_records import NetworkView
     from dualview.path_attribution.contributions import InputContributions
     from dualview.path_attribution.paths import TopPaths
     from dualview.path_kernel.attribution import TrainingExample
@@ -25,10 +26,13 @@ class Layer:
     Attributes:
         name: "gate_1" for the first.
         shape: of its gates: (units,) or (channels, positions...).
+        module: what its gates multiply, by type and name in the user's model: "Linear 3"; "" where
+            there is no such layer.
     """
 
     name: str
     shape: tuple[int, ...]
+    module: str = ""
 
     @property
     def is_dense(self) -> bool:
@@ -72,7 +76,7 @@ class LayerGates:
             the gates themselves. Reduced to a smaller map where that keeps a page small.
         maps: (shown, rows, columns): the gates of the channels shown; (0, ...) of a dense layer.
         nearest: distance of the example to the nearest hyperplane of any of the layer's gates, in
-            the units of normalised pixels; None where it is not known.
+            units of `Explanations.pixels`; None where it is not known.
     """
 
     on: float
@@ -107,8 +111,8 @@ class ChannelPart:
         gate: there.
         preactivation: there: q of the gate.
         is_interior: whether the gate there sees its channel's kernel, free of the border.
-        distance: there: of the example to the gate's hyperplane, q / |filter|, in the units of
-            normalised pixels, positive where the gate is on; None where it is not known.
+        distance: there: of the example to the gate's hyperplane, q / |filter|, in units of
+            `Explanations.pixels`, positive where the gate is on; None where it is not known.
     """
 
     channel: int
@@ -171,17 +175,18 @@ class MachineParts:
 
 @dataclass(frozen=True, eq=False)
 class OutputExplanation:
-    """Why one output of one example has the value it has.
+    """Why one output of one example has the value it has, or its lead over another one.
 
     Attributes:
         output: the class.
-        total: the logit.
+        total: the logit, or the difference of two.
         starts: the sum over paths by where they begin.
         layers: for each gated layer.
         from_input: the strongest of the paths that begin at the input; None where paths cannot be
             followed.
         from_anywhere: the strongest of all paths, those that begin at biases included.
         machine: the kernel machine's score; None where there is none.
+        against: the class whose logit is subtracted, if any: all parts are then of the difference.
     """
 
     output: int
@@ -191,6 +196,7 @@ class OutputExplanation:
     from_input: TopPaths | None
     from_anywhere: TopPaths | None
     machine: MachineParts | None = None
+    against: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +210,7 @@ class ExampleExplanation:
         logits: of all classes.
         gates: for each gated layer.
         outputs: the predicted class, then the one to compare it with: the true class where the
-            prediction is wrong, else the runner-up.
+            prediction is wrong, else the runner-up; then the first minus the second, which decides.
         machine_scores: the kernel machine's scores; empty where there is none.
     """
 
@@ -268,6 +274,8 @@ class Explanations:
         rates: for each layer, how often the channels that are shown are on.
         n_rates: examples of the split that rates are counted on.
         notes: what is missing, and why, a sentence each.
+        pixels: what filters read and distances are measured in, in words.
+        network: what it does over many examples; None on a page of one.
     """
 
     kind: str
@@ -284,3 +292,5 @@ class Explanations:
     rates: tuple[ChannelRates, ...] = ()
     n_rates: int = 0
     notes: tuple[str, ...] = ()
+    pixels: str = "standardised pixels"
+    network: NetworkView | None = None

@@ -103,9 +103,9 @@ def fit(
     note(f"kernel machine of {len(rows):,} training examples, about {max(1, round(seconds))} s")
     machine = _classifier(own, plan.gates).fit(train, labels.numpy())
     images = data.train.images[rows].numpy()
-    facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
     from dualview.path_kernel.attribution import kernel_attributions
 
+    facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
     return Machine(*facts), kernel_attributions(machine, x), ""
 
 
@@ -140,20 +140,45 @@ def seconds_for(net: GatedNetwork, x: Tensor, train: Tensor, gates: Gates) -> fl
     return seconds / len(tile) ** 2 * len(train) * (len(train) / 2 + len(x))
 
 
-def machine_parts(found: KernelAttribution, label: int) -> MachineParts | None:
-    """The score of one class in parts; None if no training example is of that class."""
-    columns = np.flatnonzero(found.classes == label)
-    if not len(columns):
+def machine_parts(
+    found: KernelAttribution, label: int, against: int | None = None
+) -> MachineParts | None:
+    """The score of one class in parts, or its lead over another class's.
+
+    None if no training example is of one of the classes.
+    """
+    columns = {int(one): column for column, one in enumerate(found.classes.tolist())}
+    if label not in columns or (against is not None and against not in columns):
         return None
-    column = int(columns[0])
-    parts = found.parts[:, column]
+    weights = np.zeros(len(columns))
+    weights[columns[label]] = 1.0
+    if against is not None:
+        weights[columns[against]] = -1.0
+    from dualview.path_kernel.attribution import TrainingExample
+
+    parts, coefficients = found.parts @ weights, found.coefficients @ weights
+
+    def strongest(sign: float) -> tuple[TrainingExample, ...]:
+        order = np.argsort(-sign * parts, kind="stable")[:LISTED]
+        return tuple(
+            TrainingExample(
+                index=int(j),
+                label=found.labels[j].item(),
+                part=float(parts[j]),
+                kernel=float(found.kernel[j]),
+                coefficient=float(coefficients[j]),
+            )
+            for j in order
+            if sign * parts[j] > 0
+        )
+
     return MachineParts(
-        score=float(found.scores[column]),
-        offset=float(found.offset[column]),
+        score=float(found.scores @ weights),
+        offset=float(found.offset @ weights),
         speak_for=float(parts[parts > 0].sum()),
         speak_against=float(parts[parts < 0].sum()),
-        strongest_for=tuple(found.top_for(label, LISTED)),
-        strongest_against=tuple(found.top_against(label, LISTED)),
+        strongest_for=strongest(1.0),
+        strongest_against=strongest(-1.0),
     )
 
 

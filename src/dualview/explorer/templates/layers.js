@@ -4,10 +4,13 @@ const LONG = 12;
 /** Parts of the logit by layer, with names. */
 const layerParts = () =>
   currentOutput().layers.map(([adding, taking, skips, biases, channels]) => ({ adding, taking, skips, biases, channels }));
+/** "gate 3", and beside it what the user's model calls the layer that it multiplies. */
+const layerName = (layer) => [layer.name, moduleName(layer)];
+const moduleName = ({ module }) => (module ? element("span", { class: "module", title: `${module}, in the model` }, ` ${module}`) : null);
 const sumOf = (layer) => layer.adding + layer.taking + layer.skips + layer.biases;
 
 function renderLayers() {
-  const { total, output } = currentOutput();
+  const { total } = currentOutput();
   const layers = layerParts();
   const skips = layers.some((layer) => layer.skips !== 0);
   const columns = [
@@ -20,7 +23,7 @@ function renderLayers() {
   const [low, high] = [Math.min(0, total, ...all), Math.max(0, total, ...all)];
   const rows = layers.map((layer, i) =>
     element("tr", {},
-      element("th", { scope: "row" }, data.layers[i].name),
+      element("th", { scope: "row" }, ...layerName(data.layers[i])),
       element("td", { class: "drawn" }, bar(columns.map(([key]) => [layer[key], key]), low, high, total)),
       ...columns.map(([key, name]) => element("td", { class: "number", "data-label": name }, number(layer[key]))),
       element("td", { class: "number", "data-label": "sum" }, element("strong", {}, number(sumOf(layer), 5)))));
@@ -35,7 +38,7 @@ function renderLayers() {
           element("th", { class: "number", scope: "col" }, "sum"))),
         element("tbody", {}, ...rows))),
     element("p", { class: "small" },
-      `Dotted: the logit of ${className(output)}, ${number(total, 5)}. `,
+      `Dotted: ${logitOf(currentOutput())}, ${number(total, 5)}. `,
       off ? `The sums are off by at most ${number(off, 1)}: rounding.` : "The sums are equal to it."),
   );
 }
@@ -54,7 +57,9 @@ function renderGates() {
     : "red for more and blue for less";
   $("gates-how").textContent =
     `Shown are the ${units} that matter most, by what the paths through them add` +
-    (filters ? `, each with its filter: the pixels that open its gates, ${colours}. ` : ". ") +
+    (filters ? `, each with its filter: the pixels that open its gates, ${colours}, on one scale a layer` : "") +
+    (data.layers.some((layer) => layer.units?.reading?.percent.some((share) => share < READABLE))
+      ? "; pale ones are no pictures to read, since no few pixels explain what they do. " : ". ") +
     "Choose one to see more.";
   const open = [...$("gates").children].map((node) => node.open);
   $("gates").classList.toggle("many", data.layers.length > LONG);
@@ -81,7 +86,7 @@ function layerGates(layer, i, open) {
   return element("details", { class: "layer", open: open ?? (few || i === data.layers.length - 1) },
     element("summary", {},
       few || dense ? null : element("span", { class: "mini" }, gateMap(i, 0, "")),
-      element("strong", {}, layer.name), `${size}, ${percent(on[i])} open` + nearestText(nearest[i])),
+      element("strong", {}, layer.name), moduleName(layer), `${size}, ${percent(on[i])} open` + nearestText(nearest[i])),
     dense ? mean : null,
     element("div", { class: "tiles" }, first, ...tiles),
     parts.channels.length < layer.shape[0]
@@ -91,7 +96,7 @@ function layerGates(layer, i, open) {
 }
 
 function nearestText(distance) {
-  return distance === null ? "" : `; the nearest gate would switch at distance ${number(distance, 2)}`;
+  return distance === null ? "" : `; the nearest gate would switch at distance ${number(distance, 2)} (${data.pixels})`;
 }
 
 /** A gate map of a layer: number 0 is the mean over channels, then come the channels shown. */
@@ -104,39 +109,30 @@ function gateMap(layer, number, label) {
 /** A channel's gate map and filter, as a button that tells more. */
 function unitTile(i, j, [channel, value, ...more], about) {
   const layer = data.layers[i];
-  const at = layer.filters ? layer.filters.channels.indexOf(channel) : -1;
+  return unitButton(i, channel, part(value), about, () => unitCard(i, channel, { value, more }, about),
+    true, isDense(layer) ? null : gateMap(i, 1 + j, ""));
+}
+
+/**
+ * A button for a unit, with its filter, or, of many examples, with what opens it; pressed, it fills
+ * `about` with its card.
+ */
+function unitButton(i, channel, words, about, card, local = false, map = null) {
+  const layer = data.layers[i];
+  const at = filterPlace(layer, channel);
   const press = ({ currentTarget }) => {
     const pressed = currentTarget.getAttribute("aria-pressed") === "true";
     for (const other of currentTarget.parentElement.querySelectorAll(".unit")) other.setAttribute("aria-pressed", "false");
     currentTarget.setAttribute("aria-pressed", String(!pressed));
-    about.replaceChildren(...(pressed ? [] : [aboutUnit(i, channel, value, more, at)]));
+    about.replaceChildren(...(pressed ? [] : [card()]));
   };
   return element("button", { type: "button", class: "unit", "aria-pressed": "false", onclick: press },
-    isDense(layer) ? null : gateMap(i, 1 + j, ""),
-    at >= 0 ? picture(layer.filters.images, at, "") : null,
-    element("span", {}, `${unitKind(layer)} ${channel}`), element("br"), part(value));
+    map,
+    at < 0 ? null : local ? filterPicture(layer, channel, "") : patternPicture(layer, channel, ""),
+    element("span", {}, `${unitKind(layer)} ${channel}`), words);
 }
 
-/** A sentence or two about a channel, and where on the image its strongest gate looks. */
-function aboutUnit(i, channel, value, [place, gate, q, interior, distance], at) {
-  const layer = data.layers[i];
-  const where = isDense(layer) ? "Its gate is" : `Its strongest position is ${placeText(place)}; the gate there is`;
-  const lines = [
-    element("p", {},
-      element("strong", {}, `${layer.name}, ${unitKind(layer)} ${channel}`), " adds ", part(value),
-      ` to the logit of ${className(currentOutput().output)}. ${where} ${number(gate)}, its pre-activation q ${number(q)}.`,
-      distance === null ? "" : ` The image is ${number(Math.abs(distance))} away from switching it ${q > 0 ? "off" : "on"}.`),
-  ];
-  const seen = [];
-  if (at >= 0) {
-    const { filters } = layer;
-    lines.push(element("p", {}, filterText(filters, at, place, interior)));
-    if (filters.stride.length) seen.push(receptiveField(filters, place));
-    seen.push(element("div", { class: "seen filter" }, picture(filters.images, at, "Its filter")));
-  }
-  return element("div", { class: "about" },
-    ...seen, element("div", { class: "words" }, ...lines), ratesByClass(layer, channel));
-}
+const filterPlace = (layer, channel) => (layer.filters ? layer.filters.channels.indexOf(channel) : -1);
 
 /** How often a channel is on, a bar for each class; the true class is marked. */
 function ratesByClass({ rates, shape }, channel) {
@@ -154,7 +150,7 @@ function ratesByClass({ rates, shape }, channel) {
 
 function filterText(filters, at, place, interior) {
   const reads =
-    `It reads normalised pixels; its largest weight is ${number(filters.largest[at])}, its offset ` +
+    `It reads ${data.pixels}; its largest weight is ${number(filters.largest[at])}, its offset ` +
     `${number(filters.offsets[at])}.` +
     (filters.drawn > 1 ? ` It is drawn with ${filters.drawn} × ${filters.drawn} pixels averaged into one.` : "");
   if (filters.kind === "input") return `q is this filter times the image, plus the offset. ${reads}`;

@@ -1,4 +1,5 @@
 "use strict";
+document.body.classList.remove("no-script");
 
 {% include "explorer/parts.js" %}
 
@@ -13,19 +14,34 @@ const current = () => data.examples[state.example];
 const currentOutput = () => current().outputs[state.output];
 const className = (label) => data.classes[label];
 const predicted = (example) => example.outputs[0].output;
+/** What is explained, in words: a class, or one less another. */
+const targetName = ({ output, against }) =>
+  against === null ? className(output) : `${className(output)} − ${className(against)}`;
+const logitOf = ({ output, against }) =>
+  `the logit of ${className(output)}` + (against === null ? "" : ` less that of ${className(against)}`);
 const title = (example) => `${data.split} example ${example.row}`;
+
+/** How far the largest logit is above the true class's, or, where that is the largest, above the next. */
+function margin({ logits, label }) {
+  const others = logits.filter((_, i) => i !== label);
+  return others.length ? logits[label] - Math.max(...others) : 0;
+}
 
 // ---------------------------------------------------------------------------- choose an example
 
+const tiles = [];
+
 function makeChoice() {
-  $("class").append(element("option", { value: "" }, "all"));
-  data.classes.forEach((name, i) => $("class").append(element("option", { value: i }, name)));
+  for (const name of ["class", "predicted"]) {
+    $(name).append(element("option", { value: "" }, "all"));
+    data.classes.forEach((name_, i) => $(name).append(element("option", { value: i }, name_)));
+  }
   data.examples.forEach((example, i) => {
     const wrong = predicted(example) !== example.label;
     const words = wrong ? [className(predicted(example)), `≠ ${className(example.label)}`] : [className(example.label)];
     const said =
       `Example ${example.row}: true ${className(example.label)}, predicted ${className(predicted(example))}`;
-    $("grid").append(
+    tiles.push(
       element(
         "button",
         { type: "button", class: wrong ? "wrong" : null, tabindex: -1, "aria-label": said, title: said, onclick: () => show(i) },
@@ -38,32 +54,42 @@ function makeChoice() {
   filter();
 }
 
-const buttons = () => [...$("grid").children];
-const visible = () => buttons().flatMap((button, i) => (button.hidden ? [] : [i]));
+/** Examples in the order in which they stand. */
+function inOrder() {
+  const order = tiles.map((_, i) => i);
+  const sign = { row: 0, least: 1, most: -1 }[$("order").value];
+  const margins = data.examples.map(margin);
+  return sign ? order.sort((a, b) => sign * (margins[a] - margins[b])) : order;
+}
+
+const visible = () => inOrder().filter((i) => !tiles[i].hidden);
 
 function filter() {
-  const label = $("class").value;
-  buttons().forEach((button, i) => {
-    const example = data.examples[i];
-    const other = label !== "" && example.label !== Number(label);
-    button.hidden = other || ($("wrong").checked && predicted(example) === example.label);
+  const is = (name, value) => $(name).value === "" || value === Number($(name).value);
+  data.examples.forEach((example, i) => {
+    const fits = is("class", example.label) && is("predicted", predicted(example));
+    tiles[i].hidden = !fits || ($("wrong").checked && predicted(example) === example.label);
   });
+  $("grid").replaceChildren(...inOrder().map((i) => tiles[i]));
   const shown = visible();
   const wrong = shown.some((i) => predicted(data.examples[i]) !== data.examples[i].label);
   $("shown").textContent =
-    `${shown.length} of ${data.examples.length} examples` + (wrong ? "; wrong ones: predicted ≠ true" : "");
+    `${shown.length} of ${data.examples.length} examples` +
+    (shown.length ? (wrong ? "; wrong ones: predicted ≠ true" : "") : `: none on this page is such; still shown is example ${current().row}`);
   if (shown.length && !shown.includes(state.example)) show(shown[0]);
   else markButton();
 }
 
 function markButton() {
-  buttons().forEach((button, i) => {
+  document.querySelectorAll("#overview .map [data-example]").forEach((mark) =>
+    mark.classList.toggle("current", Number(mark.dataset.example) === state.example));
+  tiles.forEach((button, i) => {
     const is = i === state.example;
     button.tabIndex = is ? 0 : -1;
     if (is) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   });
-  scrollGridTo(buttons()[state.example]);
+  scrollGridTo(tiles[state.example]);
 }
 
 /** Scroll the grid, and not the page, to bring the button to its middle if it is out of sight. */
@@ -97,7 +123,7 @@ function onKey(event) {
   if (!(event.key in moves)) return;
   event.preventDefault();
   step(moves[event.key]);
-  if (inGrid) buttons()[state.example].focus();
+  if (inGrid) tiles[state.example].focus();
 }
 
 /** How far the example below is: on a phone the grid fills column by column, so it is the next. */
@@ -111,7 +137,7 @@ function acrossGrid() {
 
 function show(i) {
   state.example = i;
-  state.output = 0;
+  state.output = Math.min(state.output, current().outputs.length - 1);
   history.replaceState(null, "", `#${current().row}`);
   markButton();
   renderAll();
@@ -139,7 +165,7 @@ function renderHead() {
   const verdict = right
     ? [element("span", { class: "right-mark" }, "✓ "), `predicted ${className(example.label)}, rightly`]
     : [element("span", { class: "wrong-mark" }, "✗ "), `predicted ${className(predicted(example))}, true class ${className(example.label)}`];
-  const role = (j) => (j === 0 ? "predicted" : right ? "runner-up" : "true class");
+  const role = (j) => (j === 0 ? "predicted" : j === 2 ? "what decides" : right ? "runner-up" : "true class");
   const radios = example.outputs.map((output, j) =>
     element(
       "label",
@@ -148,7 +174,7 @@ function renderHead() {
         type: "radio", name: "output", value: j, checked: j === state.output,
         onchange: () => { state.output = j; renderOutput(); },
       }),
-      `${className(output.output)} (${role(j)})`,
+      `${targetName(output)} (${role(j)})`,
     ),
   );
   const name = title(example);
@@ -161,9 +187,13 @@ function renderHead() {
 
 {% include "explorer/layers.js" %}
 
+{% include "explorer/units.js" %}
+
 {% include "explorer/paths.js" %}
 
 {% include "explorer/training.js" %}
+
+{% include "explorer/overview.js" %}
 
 // ------------------------------------------------------------------------------------- begin
 
@@ -173,6 +203,7 @@ function fromAddress() {
 }
 
 makeChoice();
+renderNetwork();
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 renderAll();

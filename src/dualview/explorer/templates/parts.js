@@ -43,7 +43,7 @@ function part(value, digits = 3) {
 }
 
 function percent(share) {
-  if (share > 0 && share < 0.001) return "less than 0.1 %";
+  if (share > 0 && share < 0.001) return "< 0.1 %";
   return `${(100 * share).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 }
 

@@ -11,7 +11,9 @@ function renderPaths() {
   }
   if (!lists.input) state.beginning = "anywhere";
   const top = lists[state.beginning];
-  const paths = top.list.map((path) => ({ ...path, stops: path.stops.map(namedStop) }));
+  const paths = top.list
+    .map((path) => (Array.isArray(path) ? pathOf(path) : { ...path, sign: 1 }))
+    .map((path) => ({ ...path, stops: path.stops.map(namedStop) }));
   const choice = beginnings(lists);
   if (!paths.length) {
     $("paths").replaceChildren(choice, element("p", {}, "None of them adds anything."));
@@ -28,6 +30,13 @@ function renderPaths() {
   );
   drawGraph(holder, paths);
   choosePath(state.path, paths);
+}
+
+/** A path of the difference: one of either output's, and those to the second count as subtracted. */
+function pathOf([output, rank]) {
+  const sign = output === 1 ? -1 : 1;
+  const path = current().outputs[output].paths[state.beginning].list[rank];
+  return { ...path, part: sign * path.part, sign };
 }
 
 function beginnings(lists) {
@@ -106,12 +115,13 @@ function choosePath(i, paths) {
   state.path = i;
   graph.choose(i);
   document.querySelectorAll(".list button").forEach((button, j) => button.setAttribute("aria-pressed", String(j === i)));
-  const { stops, constants, part: value } = paths[i];
+  const { stops, constants, sign, part: value } = paths[i];
   const factors = stops.flatMap((stop, j) => [
     [j === 0 ? stop.name : `weight into ${stop.name}`, stop.weight],
     [`gate of ${stop.name}`, stop.gate],
   ]);
   if (constants !== 1) factors.push(["averages and scales on its way", constants]);
+  if (sign < 0) factors.push([`it leads to ${stops.at(-1).name}, which is subtracted`, -1]);
   const rows = factors
     .filter(([, factor]) => factor !== null)
     .map(([name, factor], j) => element("li", {}, element("span", {}, name), element("span", {}, `${j ? "× " : ""}${number(factor)}`)));

@@ -7,20 +7,22 @@ function renderPrediction() {
   const order = shownClasses(example);
   const low = Math.min(0, ...example.logits);
   const high = Math.max(0, ...example.logits);
+  const shares = probabilities(example.logits);
   const rows = order.flatMap((i) => {
     const is = i === predicted(example);
     return [
       element("span", { class: is ? "name chosen" : "name" }, className(i) + (i === example.label ? " ✓" : "")),
       bar([[example.logits[i], is ? "chosen" : ""]], low, high),
       element("span", { class: is ? "value chosen" : "value" }, number(example.logits[i])),
+      element("span", { class: is ? "share chosen" : "share" }, percent(shares[i])),
     ];
   });
   const all = order.length >= example.logits.length;
-  const caption = all ? "Logits" : `The ${MOST_CLASSES} largest of ${example.logits.length} logits`;
+  const caption = (all ? "Logits" : `The ${MOST_CLASSES} largest of ${example.logits.length} logits`) + ", and probabilities beside them";
   $("prediction").replaceChildren(
     element("div", { class: "prediction" },
       element("div", {},
-        element("div", { class: "rows logits" }, ...rows),
+        element("div", { class: "rows logits shares" }, ...rows),
         element("p", { class: "small" }, `${caption}; ✓ marks the true class.`)),
       element("div", { class: "pictures" },
         element("figure", {},
@@ -28,6 +30,14 @@ function renderPrediction() {
           element("figcaption", {}, "The image.")),
         element("figure", { id: "starts" }))),
   );
+}
+
+/** The softmax of the logits. */
+function probabilities(logits) {
+  const largest = Math.max(...logits);
+  const sizes = logits.map((logit) => Math.exp(logit - largest));
+  const sum = sizes.reduce((a, b) => a + b);
+  return sizes.map((size) => size / sum);
 }
 
 /** All classes in their order, or the largest ones and the true one. */
@@ -39,12 +49,14 @@ function shownClasses({ logits, label }) {
 }
 
 function renderStarts() {
-  const { starts, total, output } = currentOutput();
-  const name = className(output);
+  const { starts, total, against } = currentOutput();
+  const name = targetName(currentOutput());
   $("starts").replaceChildren(
-    picture(starts.heat, 0, `What each pixel adds to the logit of ${name}`),
+    picture(starts.heat, 0, `What each pixel adds to ${logitOf(currentOutput())}`),
     element("figcaption", {},
-      `Where the paths to ${name} begin: red pixels add, blue ones take. Pixels `,
+      against === null
+        ? `Where the paths to ${name} begin: red pixels add, blue ones take. Pixels `
+        : `What decides, ${name}, by where paths begin: red pixels add to the lead, blue ones take. Pixels `,
       part(starts.input), ", biases ", part(starts.biases), ": together ", number(total), "."),
   );
 }

@@ -1,15 +1,15 @@
 // The training images that speak for and against, by the kernel machine.
 
 function renderTraining() {
-  const { machine, output } = currentOutput();
+  const { machine, against } = currentOutput();
   if (!data.machine || !machine) {
     const why = data.machine
-      ? "The kernel machine has no training example of this class."
+      ? "The kernel machine has no training example of such a class."
       : "There is no kernel machine on this page; see the note at the top.";
     $("training").replaceChildren(element("p", {}, why));
     return;
   }
-  const name = className(output);
+  const name = targetName(currentOutput());
   const best = machinePredicts(current().scores);
   const same = best === predicted(current());
   $("training").replaceChildren(
@@ -21,7 +21,9 @@ function renderTraining() {
     element("p", { class: "sum-line" },
       element("strong", {},
         `Here it predicts ${className(best)}${same ? ", as the network does" : `; the network, ${className(predicted(current()))}`}. `),
-      `Its score of ${name} is ${number(machine.offset)}, the class’s share of its training images, `,
+      against === null
+        ? `Its score of ${name} is ${number(machine.offset)}, the class’s share of its training images, `
+        : `Its lead ${name} is ${number(machine.offset)}, by the classes’ shares of its training images, `,
       part(machine.for), " from images that speak for it, ", part(machine.against), " from those against: together ",
       element("strong", {}, number(machine.offset + machine.for + machine.against, 4)), "."),
     element("div", { class: "speakers" },

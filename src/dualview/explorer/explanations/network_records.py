@@ -1,0 +1,84 @@
+"""What a network has learnt, over many examples, as frozen records. No torch, no HTML.
+
+Axes as in `records`. *Classes* here are those counted, k of them: all, or the most frequent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+PAIRED = 100
+"""Examples that what two units add together is a mean over, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerUnits:
+    """The units of one layer that the page shows, n of them, over many examples.
+
+    Attributes:
+        channels: which, the ones that examples show most often first.
+        parts: (n, k, k): [u, i, j] is the mean over the examples of class i of what the paths
+            through channel u add to the logit of class j.
+        opens: (n, m) places, among the examples of the page, of those with the largest q.
+        closes: (n, m): of those with the smallest.
+        peaks: (n, examples of the page): q of each, the largest over positions.
+        upstream: for each channel the channels of the layer before whose paths through it add or
+            take most, with the mean over examples of what they add to the true class's logit.
+        downstream: the same of the layer behind, among the channels shown there.
+    """
+
+    channels: tuple[int, ...]
+    parts: np.ndarray
+    opens: np.ndarray
+    closes: np.ndarray
+    peaks: np.ndarray
+    upstream: tuple[tuple[tuple[int, float], ...], ...]
+    downstream: tuple[tuple[tuple[int, float], ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FilterReading:
+    """How far the filters of a layer can be read, measured on examples.
+
+    Attributes:
+        largest: how many pixels (of all input channels) are a tenth of a filter's: those with the
+            largest |weight| times standard deviation.
+        shares: (n,): the share of the variance of q that these pixels alone explain: the squared
+            correlation of q with their part of it.
+        patterns: (n, input channels, rows, columns): how much brighter each pixel is, on average,
+            where q is a standard deviation higher: covariance over q's deviation.
+    """
+
+    largest: int
+    shares: np.ndarray
+    patterns: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkView:
+    """One network over many examples.
+
+    Attributes:
+        n_examples: of the split, spread evenly, that all of this is counted on.
+        confusion: (all classes, all classes): examples of class i that it takes for class j.
+        classes: those of `parts`, k of them.
+        counts: (k,): how many examples of each.
+        logits: (k, k): mean over the examples of class i of the logit of class j.
+        layers: for each gated layer.
+        readings: for each layer; None where it has no filters, or their places are not known.
+        places: (examples of the page, 2): the two largest kernel principal components of their
+            path kernel; None where that would take too long or has no rule.
+        spread: the shares of the kernel's variance that these two have.
+    """
+
+    n_examples: int
+    confusion: np.ndarray
+    classes: tuple[int, ...]
+    counts: tuple[int, ...]
+    logits: np.ndarray
+    layers: tuple[LayerUnits, ...]
+    readings: tuple[FilterReading | None, ...]
+    places: np.ndarray | None = None
+    spread: tuple[float, float] = (0.0, 0.0)
