@@ -341,6 +341,7 @@ GOOD_IN: dict[str, Maker] = {
     "input_contributions.x": lambda _: X[0],
     "layer_contributions.x": lambda _: X[0],
     "path_norm.x": lambda _: X[0],
+    "path_magnitudes.x": lambda _: X[0],
     "rescaled.sweeps": lambda _: 2,
     "evaluate_explanations.methods": lambda _: ["random"],
     "evaluate_explanations.model": lambda _: None,

@@ -17,6 +17,7 @@ import re
 import sys
 from collections import defaultdict
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,16 @@ SOURCE = Path(dualview.__file__).parent
 TESTS = Path(__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 NAMES = [str(file.relative_to(SOURCE).with_suffix("")) for file in FILES]
-TREES = {
-    name: ast.parse(file.read_text(encoding="utf-8"))
-    for name, file in zip(NAMES, FILES, strict=True)
-}
+
+
+@cache
+def _trees():
+    """Name of each file -> its syntax tree."""
+    return {
+        name: ast.parse(file.read_text(encoding="utf-8"))
+        for name, file in zip(NAMES, FILES, strict=True)
+    }
+
 
 RULES = "addition product quotient negation batch_norm identity mean dense RULES Rule convolution"
 ONE_THING = {
@@ -59,7 +66,7 @@ def test_files_are_short():
 
 
 def _functions():
-    for name, tree in TREES.items():
+    for name, tree in _trees().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield name, node
@@ -79,12 +86,14 @@ def _module(name):
     return ".".join(["dualview", *name.split("/")]).removesuffix(".__init__")
 
 
-MODULES = {_module(name): tree for name, tree in TREES.items()}
+@cache
+def _modules():
+    return {_module(name): tree for name, tree in _trees().items()}
 
 
 def _imported(module):
     """Modules of the package that are imported, at the top or in a function, not for types only."""
-    tree = MODULES[module]
+    tree = _modules()[module]
     typing = {
         inner
         for node in ast.walk(tree)
@@ -97,7 +106,7 @@ def _imported(module):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in MODULES else node.module
+                yield inner if inner in _modules() else node.module
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
@@ -112,8 +121,8 @@ def _reached(start, arrows):
 
 
 def test_no_circles():
-    arrows = {module: {*_imported(module)} & MODULES.keys() - {module} for module in MODULES}
-    in_circles = {module for module in MODULES if module in _reached(module, arrows)}
+    arrows = {module: {*_imported(module)} & _modules().keys() - {module} for module in _modules()}
+    in_circles = {module for module in _modules() if module in _reached(module, arrows)}
     of_saving = {m for m in in_circles if m.startswith("dualview.conversion.sharing.")}
     made = {"dualview.conversion.gated_network", "dualview.conversion.disentangling"}
     assert in_circles - of_saving - made == set()
@@ -131,7 +140,7 @@ def _top_level(tree):
 
 def test_one_name_for_one_thing():
     things = defaultdict(set)
-    for name, tree in TREES.items():
+    for name, tree in _trees().items():
         for found in _top_level(tree):
             roles = (role for role, names in ONE_THING.items() if found in names.split())
             things[found].add(next((role for role in roles if fnmatch(name, role)), name))

@@ -2,7 +2,9 @@
 
 - Kernels, filters and distances hold no more than `memory`, beside parameters, input and result; a
   pair of images that does not fit is refused, and holds no more either.
-- Contributions hold a few layers, and neither all activations nor a copy of all of them.
+- So do features, contributions and the strongest paths, which take examples one after another, or
+  refuse one; contributions hold a few layers, and neither all activations nor a copy of them.
+- What is refused needs about as much as is said.
 """
 
 import json
@@ -34,6 +36,8 @@ net = dv.disentangle(model, "dlgn", seed=0).eval()
 x = torch.randn(2, 3, size, size)
 small = x[:, :, :32, :32]
 dv.layer_contributions(net, small[:1], 1, 5)  # loads what is loaded once
+dv.top_paths(net, small[:1], 1, 5)
+dv.npk_features(net, small, 8)
 dv.expected_ntk(net, small[:1], small[1:], biases=True)
 dv.npk(net, small[:1], small[1:])
 
@@ -59,10 +63,18 @@ tasks = {
     "kernels": lambda: dv.primal_filters(net, 4, x.shape[1:], memory=memory).channel_kernels,
     "distances": lambda: dv.gate_distances(
         net, x, last, channels=range(8), positions=[(1, 1)], memory=memory),
-    "layer": lambda: dv.layer_contributions(net, x[:1], 1, 5),
-    "input": lambda: dv.input_contributions(net, x[:1], 1),
+    "features": lambda: dv.npk_features(net, x, 8, memory=memory),
+    "layer": lambda: dv.layer_contributions(net, x[:1], 1, 5, memory=memory),
+    "input": lambda: dv.input_contributions(net, x[:1], 1, memory=memory),
+    "too many paths": lambda: dv.top_paths(net, x[:1], 1, 5, memory=1e6),
+    "too large a layer": lambda: dv.layer_contributions(net, x[:1], 1, 5, memory=1e5),
+    "too large features": lambda: dv.npk_features(net, x, 8, memory=1e5),
 }
-print(json.dumps({name: added(task) for name, task in tasks.items()}))
+found = {name: added(task) for name, task in tasks.items()}
+said = found["too many paths"][1]
+needed = float(said.split("least ")[1].split(" bytes")[0].replace(",", ""))
+found["paths"] = added(lambda: dv.top_paths(net, x[:1], 1, 5, memory=needed))
+print(json.dumps({"held": found, "needed": needed}))
 """
 
 
@@ -74,12 +86,18 @@ def test_memory_is_a_bound(size):
     env = RETURNED | {"PYTHONPATH": path}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    record = json.loads(done.stdout)
+    found, needed = record["held"], record["needed"]
+    held, said = found.pop("paths")
+    assert not said
+    assert needed / 2 - SLACK < held < needed + SLACK
     for name, (held, said) in found.items():
         assert held <= MEMORY + SLACK, (name, held)
         assert not said or "Repair: memory=" in said or "larger than the image" in said, (
             name,
             said,
         )
-    for name in ("distances", "layer", "input"):
+    for name in found:
+        assert bool(found[name][1]) == name.startswith("too") or name == "expected_ntk", name
+    for name in ("distances", "features", "layer", "input"):
         assert not found[name][1]

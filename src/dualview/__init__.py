@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ExplanationScores,
         evaluate_explanations,
     )
-    from dualview.path_attribution.path_norm import path_norm
+    from dualview.path_attribution.path_norm import path_magnitudes, path_norm
     from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
     from dualview.path_enumeration.bundles import path_features, path_values
@@ -101,6 +101,7 @@ __all__ = [
     "ntk_variance",
     "partition_slice",
     "path_features",
+    "path_magnitudes",
     "path_norm",
     "path_values",
     "primal_filters",
@@ -128,6 +129,7 @@ _ROOMS = {
     "npk_gram": "path_kernel.gram.gram",
     "path_features": "path_enumeration.bundles",
     "path_values": "path_enumeration.bundles",
+    "path_magnitudes": "path_attribution.path_norm",
     "path_norm": "path_attribution.path_norm",
     "rescaled": "path_attribution.rescaling",
     "top_paths": "path_attribution.strongest_paths",

@@ -5,9 +5,10 @@
    the one that is started in its place, and no finished epoch is trained again.
 2. Jobs wait for those that they need; those that belong together go to one worker; finished ones
    are read back, and a call with nothing left starts no cluster.
-3. What happens on the workers is told here. An error there ends the call with its words, and what
+3. Experiments and architectures in files of the user's own are carried as well.
+4. What happens on the workers is told here. An error there ends the call with its words, and what
    else is under way stops; finished epochs are kept.
-4. Refused before anything is trained: schedulers that do not answer, workers with several threads
+5. Refused before anything is trained: schedulers that do not answer, workers with several threads
    or that see another folder, several devices, jobs that cannot travel, a folder that another call
    shares out. A cluster that loses everything is given up.
 """
@@ -25,8 +26,11 @@ import pytest
 from dualview.errors import RunError
 from dualview.experiments import carried, carrying
 from dualview.experiments.comparison import compare, comparison_jobs
+from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import Job, Silent
 from dualview.experiments.records import load_records
+from dualview.experiments.registry import find
+from dualview.experiments.reproduction import reproduce
 from dualview.experiments.run_folders import RECORD
 from dualview.experiments.running import run_jobs
 from dualview.experiments.selection import Sharing
@@ -158,6 +162,48 @@ def test_needs_and_what_belongs_together(tmp_path, by):
     assert pids[2] == pids[3] != os.getpid()
     assert records[4].measurements["at"] > records[0].measurements["at"]
     assert run_jobs(jobs, tmp_path, sharing=Sharing(scheduler="tcp://127.0.0.1:9")) == records
+
+
+MINE = """
+from dualview.experiments import Experiment, Variant, classifier_jobs, is_small, of_kind, setting
+
+class Measured:
+    def __call__(self, net):
+        return {"by": __name__.rpartition("_")[0]}
+
+def plan(request, data, out):
+    one = setting("mine", "fc", request, data)
+    variant = of_kind(one.comparison, "dlgn", one.data)
+    mine = Variant("mine", "dlgn", "mine", variant.build, 1.0, measure=Measured())
+    return classifier_jobs(one.comparison, [mine], out, one.data)
+
+EXPERIMENT = Experiment(
+    name="mine", title="Mine", question="Is it?", source="none", duration="a moment",
+    default_data="digits", plan=plan, tables=lambda records: [], options=("width",),
+)
+"""
+MAKER = """
+import torch
+
+def make(num_classes, input_shape):
+    return torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(input_shape[0] * input_shape[1] * input_shape[2], 4),
+        torch.nn.ReLU(), torch.nn.Linear(4, num_classes),
+    )
+"""
+
+
+def test_experiments_and_architectures_of_files(tmp_path, by, monkeypatch):
+    """Workers are in another folder, and cannot import the file of an experiment by its name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "maker.py").write_text(MAKER)
+    request = Request(width=4, seeds=1, epochs=1, machine=Machine("cpu", threads=1))
+    (one,) = reproduce(find("mine.py"), request, tmp_path / "mine", data=DATA, sharing=by)
+    assert one.measurements == {"by": "dualview_own_mine"}
+    own = small(arch="maker.py:make", width=None)
+    carried_there = compare(own, tmp_path / "there", data=DATA, sharing=by)
+    assert exact(carried_there) == exact(compare(own, tmp_path / "here", data=DATA))
 
 
 def test_errors_come_back_and_the_rest_stops(tmp_path, by, monkeypatch):

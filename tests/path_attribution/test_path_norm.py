@@ -3,6 +3,8 @@
 - For every q, with and without biases, on dense, convolutional, pooled (averages and maxima) and
   residual networks with batch norm: the norm of the vector of listed path values.
 - Rescaling a unit leaves it as it is; example, gates and kind of network do not matter.
+- The magnitudes of the paths through each weight are sums over the list; what pruning takes from
+  the norm; networks with switches are refused.
 - It bounds the output.
 - Norms beyond float64 have a logarithm; multipliers are refused.
 """
@@ -20,7 +22,7 @@ from torch import nn
 import dualview as dv
 from dualview.architectures import vit
 from dualview.errors import PathKernelError
-from dualview.path_attribution.path_norm import path_norm
+from dualview.path_attribution.path_norm import path_magnitudes, path_norm
 from dualview.path_enumeration.paths import graph_of, walk
 from tests.path_enumeration.models import Pooled, PostActivation, convolutional, dense, gated
 
@@ -96,6 +98,51 @@ def test_rescaling_a_unit(scale, q, unit):
         model[2].weight[:, unit] /= scale
     after = path_norm(dv.disentangle(model, "dnn"), torch.ones(3).double(), q)
     assert after == pytest.approx(before, rel=1e-10)
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "average", "residual"])
+def test_paths_through_each_weight(name):
+    make, shape = CASES[name]
+    net = gated(make(), "dgn")
+    for buffer, values in net.weights_network.named_buffers():
+        if buffer.endswith("running_mean"):
+            values.zero_()
+    parameters = dict(net.weights_network.named_parameters())
+    expected = {key: torch.zeros_like(value) for key, value in parameters.items()}
+    for path in walk(graph_of(net, shape)):
+        size = abs(path.coefficient) * math.prod(
+            abs(float(parameters[w.parameter][w.coordinates].detach())) for w in path.weights
+        )
+        for w in path.weights:
+            expected[w.parameter].data[w.coordinates] += size
+    found = path_magnitudes(net, torch.zeros(shape).double())
+    assert list(found) == list(parameters)
+    for key, value in expected.items():
+        if not key.startswith("norm.weight"):  # a constant of every path, to the list
+            torch.testing.assert_close(found[key], value.detach())
+
+
+@pytest.mark.parametrize("name", ["dense", "residual"])
+@torch.no_grad()
+def test_what_pruning_takes_from_the_norm(name):
+    """Of a batch norm, too, whose mean is not 0."""
+    make, shape = CASES[name]
+    net, x = dv.disentangle(make().eval(), "dnn"), torch.zeros(shape).double()
+    taken, before = path_magnitudes(net, x), path_norm(net, x)
+    for key, values in net.weights_network.named_parameters():
+        entry = (len(values) - 1, *(0,) * (values.dim() - 1))
+        if ".norm" in f".{key}":
+            continue
+        kept = values[entry].clone()
+        values[entry] = 0
+        assert before - path_norm(net, x) == pytest.approx(float(taken[key][entry]), abs=1e-9)
+        values[entry] = kept
+
+
+def test_switches_have_no_one_run():
+    net = gated(Pooled(nn.MaxPool2d(2)), "dgn", max_pool="switch")
+    with pytest.raises(PathKernelError, match="max_pool='average'"):
+        path_magnitudes(net, torch.ones(1, 4, 4).double())
 
 
 @pytest.mark.parametrize("name", ["dense", "maximum", "residual"])

@@ -90,6 +90,19 @@ def test_the_same_function_balanced(name, kind):
 
 
 @torch.no_grad()
+def test_gates_that_are_no_steps_stay_where_they_were():
+    model = nn.Sequential(nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)).double()
+    net, x = dv.disentangle(model, "dnn"), torch.randn(5, 3).double()
+    found = rescaled(net)
+    assert all(
+        torch.equal(*q) for q in zip(found.preactivations(x), net.preactivations(x), strict=True)
+    )
+    torch.testing.assert_close(found(x), net(x), rtol=1e-10, atol=1e-10)
+    steps = rescaled(dv.disentangle(dense(3, 4, 2), "dnn"))
+    assert next(steps.gating_network.parameters()) is next(steps.weights_network.parameters())
+
+
+@torch.no_grad()
 def test_scales_are_forgotten():
     model = dense(3, 4, 5, 2, bias=True)
     other = copy.deepcopy(model)

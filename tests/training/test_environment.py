@@ -151,10 +151,18 @@ def _signalled(folder: Path, step: int, number: int, variables: Mapping[str, str
     _train(folder, _Signals(step, number))
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The curve of an uninterrupted run."""
+    return _train(tmp_path_factory.mktemp("whole"))
+
+
 @pytest.mark.parametrize("launcher", [None, "SLURM"])
 @pytest.mark.parametrize("number", ENDING)
-def test_announced_ends(launcher: str | None, number: int, tmp_path: Path) -> None:
-    variables, whole = LAUNCHERS.get(launcher or "", {}), _train(tmp_path / "whole")
+def test_announced_ends(
+    launcher: str | None, number: int, whole: list[Any], tmp_path: Path
+) -> None:
+    variables = LAUNCHERS.get(launcher or "", {})
     for step, epochs in ((1, 0), (STEPS + 2, 1)):
         folder = tmp_path / str(step)
         process = start(_signalled, folder, step, number, variables)

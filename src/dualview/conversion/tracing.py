@@ -39,6 +39,7 @@ from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_poo
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
 from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
+from dualview.conversion.rewriting.spelled_relus import name_spelled_relus
 from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
 from dualview.conversion.source_lines import describe, module_of
@@ -172,6 +173,7 @@ def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModu
     drop_dead_code(module.graph)
     write_out(module, value_kinds(module.graph))
     keep_examples_first(module.graph, value_kinds(module.graph))
+    name_spelled_relus(module, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
     ranks = {}
     if example is not None and has_maxima(module.graph):

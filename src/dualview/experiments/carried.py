@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -94,8 +95,6 @@ _LATEST: dict[str, list[list[Job]]] = {}
 
 
 def _units_of(token: str, blob: bytes) -> list[list[Job]]:
-    from distributed.protocol import pickle
-
     if token not in _LATEST:
         _LATEST.clear()
         _LATEST[token] = pickle.loads(blob)

@@ -26,6 +26,7 @@ from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.run_folders import RECORD
 from dualview.experiments.selection import is_done, units
 from dualview.files.locking import locked
+from dualview.files.user_code import own_modules
 from dualview.training import SettingsError, Watcher
 from dualview.training.interruption import terminable
 
@@ -108,10 +109,13 @@ def _pickled(left: Sequence[Sequence[Job]]) -> bytes:
     Raises:
         SettingsError: a part of them cannot travel.
     """
-    from distributed.protocol import pickle as travelling
+    import cloudpickle
 
+    for module in own_modules():  # files that workers cannot import by name travel themselves
+        if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+            cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(travelling.dumps([list(unit) for unit in left]))
+        return bytes(cloudpickle.dumps([list(unit) for unit in left]))
     except Exception as error:  # whatever the parts of a user's experiment raise
         raise SettingsError(
             f"the jobs cannot be sent to other processes ({error}). Repair: leave out the "

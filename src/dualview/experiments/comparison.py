@@ -6,7 +6,7 @@ Each run is a job with a folder of its own; `jobs` says how interrupted ones go 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
@@ -20,6 +20,7 @@ from dualview.experiments.running import run_jobs
 from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import summarise
+from dualview.files.user_code import from_anywhere
 from dualview.files.writing import write_json
 from dualview.training import SettingsError, check_machine, is_main_process, require_lightning
 
@@ -78,6 +79,8 @@ def compare(
     [('dnn', 'finished', 2), ('dlgn', 'finished', 2)]
     """
     out = Path(out)
+    if sharing.scheduler is not None:
+        settings = replace(settings, arch=from_anywhere(settings.arch))
     jobs = plan_comparison(settings, out, data=data)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress, sharing=sharing)
     if is_main_process() and sharing.only is None:

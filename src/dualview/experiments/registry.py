@@ -23,6 +23,7 @@ FOLDERS = (
     "distillation",
     "explanations",
     "datamodels",
+    "pruning",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.running import run_jobs
 from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import DataSettings
+from dualview.files.user_code import from_anywhere
 from dualview.files.writing import write_json
 from dualview.training import (
     SettingsError,
@@ -87,6 +89,8 @@ def reproduce(
     [('fc', 'dlgn', 'finished')]
     """
     out, data = Path(out), data_of(experiment, request, data)
+    if sharing.scheduler is not None and request.arch is not None:
+        request = replace(request, arch=from_anywhere(request.arch))
     jobs = _planned(experiment, request, data, out)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress, sharing=sharing)
     if is_main_process() and sharing.only is None:

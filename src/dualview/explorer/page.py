@@ -335,8 +335,8 @@ def _paths(
         return None
     return {
         "total": round_digits(top.total),
-        "magnitude": round_digits(top.magnitude),
-        "count": round_digits(top.n_paths) if top.n_paths < 1e300 else f"{top.n_paths:.3g}",
+        "magnitude": _of_any_size(top.magnitude),
+        "count": _of_any_size(top.n_paths),
         "list": [_path(path, n_layers) for path in top.paths]
         if top.against is None
         else _places(top, others),
@@ -360,6 +360,11 @@ def _places(top: TopPaths, others: Sequence[TopPaths | None]) -> list[list[int]]
         for rank, path in enumerate(other.paths)
     }
     return [place[path.nodes] for path in top.paths]
+
+
+def _of_any_size(value: float) -> float | str:
+    """A number as the page has it; a text, where JSON's numbers have no room for it."""
+    return round_digits(value) if value < 1e300 else f"{value:.3g}"
 
 
 def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | None:

@@ -15,6 +15,8 @@ from types import ModuleType
 
 from dualview.errors import DualviewError
 
+_OWN = "dualview_own_"
+
 
 def is_place(where: str) -> bool:
     """Whether a text names something in a file or module: "mine.py", "mine.py:make", "a.b:make".
@@ -46,6 +48,24 @@ def own_name(where: str) -> str:
     return f"{short}:{name}" if name else short
 
 
+def from_anywhere(where: str) -> str:
+    """The same place as processes in other folders name it.
+
+    >>> from_anywhere("resnet20"), from_anywhere("a.b:make"), from_anywhere("/mine.py:make")
+    ('resnet20', 'a.b:make', '/mine.py:make')
+    """
+    place, name = parts(where)
+    if not place.endswith(".py"):
+        return where
+    whole = str(Path(place).absolute())
+    return f"{whole}:{name}" if name else whole
+
+
+def own_modules() -> list[ModuleType]:
+    """Files of the user's own that were imported; by name no other process can import them."""
+    return [module for name, module in list(sys.modules.items()) if name.startswith(_OWN)]
+
+
 def imported(place: str, wanted: str, error: type[DualviewError]) -> ModuleType:
     """The module, or the file as one; as in a script, what lies beside it can be imported.
 
@@ -75,7 +95,7 @@ def imported(place: str, wanted: str, error: type[DualviewError]) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     content = path.read_bytes()
     digest = hashlib.sha256(str(path.absolute()).encode() + b"\0" + content).hexdigest()[:12]
-    name = f"dualview_own_{path.stem}_{digest}"
+    name = f"{_OWN}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

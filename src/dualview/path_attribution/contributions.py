@@ -8,14 +8,15 @@ skips around it and biases after it. No path is listed, so any operation will do
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.arguments import number, optional, require, whole
+from dualview.arguments import byte_count, number, optional, require, whole
+from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
@@ -124,7 +125,13 @@ def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def layer_contributions(
-    net: GatedNetwork, x: Tensor, output: int, layer: int, *, against: int | None = None
+    net: GatedNetwork,
+    x: Tensor,
+    output: int,
+    layer: int,
+    *,
+    against: int | None = None,
+    memory: float = 1e9,
 ) -> LayerContributions:
     """What each unit of one gated layer adds to an output: activation * gradient, gates fixed.
 
@@ -134,12 +141,15 @@ def layer_contributions(
         output: flat position in the network's output: the class.
         layer: number of the gated layer, from 0; negative ones count from the last.
         against: another output, to be subtracted: what decides between two classes.
+        memory: bound, in bytes, on what is held beside parameters, input and result; a layer's
+            parameters are taken in float64 one at a time. More is refused beforehand.
 
     Returns:
         The units' contributions and what bypasses the layer; in float64 they sum to the output.
 
     Raises:
-        PathKernelError: `layer` or an output is out of range, or x is not one example.
+        PathKernelError: `layer` or an output is out of range, x is not one example, or takes more
+            than `memory`.
 
     Source: arXiv 2006.10529, section 2: the output is linear in path space.
 
@@ -150,7 +160,7 @@ def layer_contributions(
     >>> parts.units.shape, abs(parts.through + parts.skips + parts.biases - parts.total) < 1e-12
     ((8,), True)
     """
-    example = one_example(net, x, in_place=True)
+    example = one_example(net, x, in_place=True, allowed=_within(memory))
     number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
@@ -183,6 +193,7 @@ def input_contributions(
     *,
     against: int | None = None,
     soften: float | None = None,
+    memory: float = 1e9,
 ) -> InputContributions:
     """What each input coordinate and each layer's biases add to an output, gates fixed.
 
@@ -197,13 +208,15 @@ def input_contributions(
         soften: steepness beta of gates sigmoid(beta * q) that take the place of steps 1{q > 0}, in
             units of 1 / pre-activation; the pre-activations q stay those of the network itself.
             Paths that are nearly open then count, too. Default: the network's own gates.
+        memory: bound, in bytes, on what is held beside parameters, input and result; a layer's
+            parameters are taken in float64 one at a time. More is refused beforehand.
 
     Returns:
         The contributions; in float64 they sum to the output (under softened gates, to `total`).
 
     Raises:
-        PathKernelError: an output is out of range, x is not one example, or gates to be softened
-            are no steps.
+        PathKernelError: an output is out of range, x is not one example or takes more than
+            `memory`, or gates to be softened are no steps.
 
     Source: arXiv 2006.10529, section 2; softened, the excitation pullbacks of arXiv 2507.22832.
 
@@ -217,7 +230,7 @@ def input_contributions(
     beta = require("soften", soften, optional(number(above=0)), PathKernelError)
     if beta is not None:
         net = softened(require("net", net, gated, PathKernelError), beta)
-    example = one_example(net, x, in_place=True)
+    example = one_example(net, x, in_place=True, allowed=_within(memory))
     first = example.input_node
     run = affine_pass(example, keep=[first])
     asked = _Target.of(output, against, run.result)
@@ -235,6 +248,26 @@ def input_contributions(
         total=asked.value,
         against=asked.against,
     )
+
+
+_SECONDS = 3e-10
+"""For a multiplication by a weight: gates, the run in float64 and the way back; on one core."""
+
+
+def _within(memory: float) -> Callable[[ExampleSize], None]:
+    """Refuses an example whose contributions hold more than `memory`.
+
+    Gates and the pre-activations they are made of are in the network's type; of values in float64
+    those of a block with its skip, of its units, and of their cotangents.
+    """
+    bound = require("memory", memory, byte_count, PathKernelError)
+
+    def check(size: ExampleSize) -> None:
+        needed = 2 * 4 * size.gates + 8 * 8 * size.largest
+        seconds = _SECONDS * size.products
+        refuse_beyond(bound, needed, seconds, PathKernelError, what="the gates of this example")
+
+    return check
 
 
 def _by_name(parts: Iterable[tuple[str, float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.arguments import UnfitError, require, whole
+from dualview.conversion.example_size import ExampleSize, example_size
 from dualview.conversion.examples import example, gated
 from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
@@ -57,7 +58,13 @@ class OneExample:
         return ones[0] if self.ones and ones else next(n for n in nodes if n.target == "x")
 
 
-def one_example(net: GatedNetwork, x: Tensor, *, in_place: bool = False) -> OneExample:
+def one_example(
+    net: GatedNetwork,
+    x: Tensor,
+    *,
+    in_place: bool = False,
+    allowed: Callable[[ExampleSize], None] | None = None,
+) -> OneExample:
     """Fix the gates of `net` at one example.
 
     Args:
@@ -66,6 +73,7 @@ def one_example(net: GatedNetwork, x: Tensor, *, in_place: bool = False) -> OneE
             readings, the first is meant.
         in_place: the network's own numbers in the copy, of their type: for what is done at once,
             and takes them in float64 as it needs them.
+        allowed: is called with the example's size before anything is computed, and may refuse it.
 
     Raises:
         PathKernelError: not a gated network, one whose parameters are not finite, or not one finite
@@ -79,6 +87,8 @@ def one_example(net: GatedNetwork, x: Tensor, *, in_place: bool = False) -> OneE
     # Tensors made in the caller's inference mode could not take part in derivatives later.
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
+        if allowed is not None:
+            allowed(example_size(net, batch))
         given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
         network = _copy(net.weights_network, exact=not in_place).eval()
         gates = [gate.cpu() for gate in given[0]]  # times float64 they are float64

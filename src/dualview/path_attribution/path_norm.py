@@ -18,6 +18,7 @@ from dualview.arguments import flag, number, takes
 from dualview.conversion.examples import example, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.normal_form import normal_call
+from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.pooling import MaxPool, max_pool_switch
 from dualview.conversion.weights_graph import MULTIPLIER
 from dualview.errors import PathKernelError
@@ -83,6 +84,74 @@ def path_norm(
             f"q: expected a norm that float64 holds, got exp({found:.6g}). Repair: log=True"
         )
     return math.exp(found) if exponent or size > 1e300 else size ** (1 / q)
+
+
+@takes(PathKernelError, net=gated, x=example)
+def path_magnitudes(net: GatedNetwork, x: Tensor) -> dict[str, Tensor]:
+    """For every weight, the sum of |path value| over all paths through it: |w| d norm / d |w|.
+
+    Setting the weight to 0 takes so much from `path_norm(net, x, 1)`. Rescaling units changes
+    none of it, which cannot be said of |w| itself.
+
+    Args:
+        net: as `path_norm` takes it, with max pools replaced by averages.
+        x: one example; only its shape matters.
+
+    Returns:
+        Name of a parameter of the weights network -> float64 of its shape. Biases are weights on
+        paths that begin there; that of a batch norm stands for its whole shift.
+
+    Raises:
+        PathKernelError: as `path_norm`, or the network has max-pool switches or subtracts, so that
+            one run forwards and backwards does not give it.
+
+    Source: theory, section 11; arXiv 2405.15006 (path-magnitude pruning).
+
+    >>> import dualview as dv
+    >>> model = torch.nn.Sequential(
+    ...     torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU(), torch.nn.Linear(2, 1, bias=False)
+    ... )
+    >>> with torch.no_grad():
+    ...     _ = model[0].weight.copy_(torch.tensor([[1.0, -2.0], [3.0, 0.0]]))
+    ...     _ = model[2].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    >>> found = path_magnitudes(dv.disentangle(model, "dnn"), torch.ones(2))
+    >>> [values.tolist() for values in found.values()]
+    [[[1.0, 2.0], [3.0, 0.0]], [[3.0, 3.0]]]
+    """
+    opened = _opened(one_example(net, torch.zeros_like(x)))
+    network = opened.network
+    with torch.inference_mode(False), torch.enable_grad():
+        shifts = _shifts(network)
+        sizes = {
+            name: shifts.get(name, p).detach().abs().requires_grad_()
+            for name, p in network.named_parameters()
+        }
+        constants = {
+            name: torch.zeros_like(value) if name.endswith("running_mean") else value.abs()
+            for name, value in network.named_buffers()
+        }
+        total = torch.func.functional_call(network, (sizes, constants), opened.arguments).sum()
+        expected = path_norm(net, x, log=True)
+        if not math.isclose(float(total.detach().log()), expected, rel_tol=1e-9, abs_tol=1e-9):
+            raise PathKernelError(
+                "net: expected sums of weights times activations alone, got an operation that "
+                "subtracts, or a max pool's switch. Repair: disentangle(..., max_pool='average')"
+            )
+        derivatives = torch.autograd.grad(total, list(sizes.values()), allow_unused=True)
+    return {
+        name: torch.zeros_like(size) if d is None else (size * d).detach()
+        for (name, size), d in zip(sizes.items(), derivatives, strict=True)
+    }
+
+
+def _shifts(network: fx.GraphModule) -> dict[str, Tensor]:
+    """Name of a batch norm's bias -> all that the norm adds in evaluation mode."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, BATCH_NORM_MODULES) and module.bias is not None:
+            scale = module.weight / (module.running_var + module.eps).sqrt()
+            found[f"{name}.bias"] = module.bias - module.running_mean * scale
+    return found
 
 
 def _opened(fixed: OneExample) -> OneExample:

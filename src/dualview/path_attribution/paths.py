@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Literal
 
 NodeKind = Literal["input", "bias", "weights", "gate"]
@@ -50,6 +52,8 @@ class Path:
         coefficient: the constants that it meets between its nodes: 1/m of an average over m, batch
             norm's scale, and -1 where the output that it leads to is subtracted. `contribution` is
             the coefficient times every node's factor.
+
+    A number beyond the range of float64 is a whole one, and never infinite.
     """
 
     nodes: tuple[PathNode, ...]
@@ -105,10 +109,10 @@ def _same_unit(gate: PathNode, last: PathNode) -> bool:
     return entered and (gate.channel, gate.position) == (last.channel, last.position)
 
 
-class PathCount(int):
-    """A number of paths: a whole number of any size, which every format of floats can show.
+class WholeNumber(int):
+    """A whole number of any size, which every format of floats can show.
 
-    >>> f"{PathCount(12):.3g}, {PathCount(10**400):.3g}"
+    >>> f"{WholeNumber(12):.3g}, {WholeNumber(10**400):.3g}"
     '12, 1.00e+400'
     """
 
@@ -121,6 +125,52 @@ class PathCount(int):
             return format(Decimal(int(self)), spec).lower()
 
 
+def whole_or_float(mantissa: float, exponent: int) -> float | WholeNumber:
+    """Mantissa * 2^exponent: a float, or the whole number that it is beyond a float's range.
+
+    >>> whole_or_float(0.75, 3), whole_or_float(1.0, 2000) == 2**2000
+    (6.0, True)
+    """
+    try:
+        return math.ldexp(mantissa, exponent)
+    except OverflowError:
+        digits, own = math.frexp(mantissa)
+        return WholeNumber(int(math.ldexp(digits, 53)) << (exponent + own - 53))
+
+
+def product(factors: Iterable[float]) -> float | WholeNumber:
+    """The product of finite numbers, whatever those of some of them are.
+
+    >>> product([1e200, 1e200, 1e-300])
+    1e+100
+    """
+    mantissa, exponent = 1.0, 0
+    for factor in factors:
+        mantissa, more = math.frexp(mantissa * factor)
+        exponent += more
+    return whole_or_float(mantissa, exponent)
+
+
+def exact_sum(values: Iterable[float]) -> float | WholeNumber:
+    """The exact sum, rounded once."""
+    total = sum(map(Fraction, values), Fraction())
+    try:
+        return float(total)
+    except OverflowError:
+        return WholeNumber(total)
+
+
+def _share(part: float, whole: float) -> float:
+    """Part / whole of numbers of any size; NaN where the whole is 0."""
+    if not whole:
+        return math.nan
+    share = Fraction(part) / Fraction(whole)
+    try:
+        return float(share)
+    except OverflowError:
+        return WholeNumber(share)
+
+
 @dataclass(frozen=True, repr=False)
 class TopPaths:
     """The strongest paths of one example to one output, strongest first.
@@ -130,7 +180,7 @@ class TopPaths:
         paths: none of them has a contribution of 0.
         total: the output itself: the sum over all paths.
         magnitude: the sum of |contribution| over all paths; much larger than |total| where paths
-            cancel.
+            cancel. Beyond the range of float64 it is a whole number, and never infinite.
         n_paths: number of all paths to the output, those that contribute 0 included; exact below
             2^53, and to 15 digits however many there are. Paths that a max pool's choice has cut
             off are not counted.
@@ -142,24 +192,23 @@ class TopPaths:
     paths: tuple[Path, ...]
     total: float
     magnitude: float
-    n_paths: PathCount
+    n_paths: WholeNumber
     against: int | None = None
 
     @property
     def sum(self) -> float:
         """The sum of the contributions listed."""
-        return math.fsum(path.contribution for path in self.paths)
+        return exact_sum(path.contribution for path in self.paths)
 
     @property
     def share_of_total(self) -> float:
         """`sum` / `total`: may exceed 1 or be negative, since paths cancel; NaN if total is 0."""
-        return self.sum / self.total if self.total else math.nan
+        return _share(self.sum, self.total)
 
     @property
     def share_of_magnitude(self) -> float:
         """The listed |contributions| over those of all paths: in 0 ... 1; NaN if all are 0."""
-        listed = math.fsum(abs(path.contribution) for path in self.paths)
-        return listed / self.magnitude if self.magnitude else math.nan
+        return _share(exact_sum(abs(path.contribution) for path in self.paths), self.magnitude)
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One row per stop, for a data frame: path (1 is the strongest), contribution, and node."""

@@ -25,11 +25,14 @@ from dualview.arguments import number, takes, whole
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import HardGate, LeakyGate, ParametricGate
 from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.errors import PathKernelError
 
 _PASSED = (*UNCHANGED, "average pool", "adaptive average pool", "switch", "flatten", "mean")
 """Keys of what keeps channels apart and in their order, and is linear in each."""
+
+_STEPS = (HardGate, LeakyGate, ParametricGate)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -39,8 +42,9 @@ def rescaled(net: GatedNetwork, *, sweeps: int = 1000, tolerance: float = 1e-9) 
     """The same function, with the units of the weights network balanced.
 
     Args:
-        net: a gated network; it stays as it is. Only the copy's weights network changes, so gates
-            are the same.
+        net: a gated network; it stays as it is. Gates are the same: only the copy's weights network
+            changes, and where it shares its parameters with the gating network (kind "dnn"), that
+            keeps its own unless its gates are steps, which no positive factor moves.
         sweeps: most times that all units are gone through.
         tolerance: of the norms' ratio, at which a sweep is the last.
 
@@ -67,6 +71,8 @@ def rescaled(net: GatedNetwork, *, sweeps: int = 1000, tolerance: float = 1e-9) 
     """
     check_network(net, PathKernelError)
     found = copy.deepcopy(net)
+    if not all(isinstance(gate, _STEPS) for gate in net.gate_functions):
+        found.weights_network = copy.deepcopy(net.weights_network)
     layers = list(_gated_layers(found.weights_network))
     with torch.no_grad():
         for _ in range(sweeps):

@@ -6,25 +6,44 @@ position) at every layer, and paths that share their weights are listed one by o
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
 
-from dualview.arguments import require, whole
+from dualview.arguments import byte_count, require, whole
+from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_attribution.evaluation import best_prefixes, output_total
+from dualview.path_attribution.evaluation import CELLS, best_prefixes, output_total
 from dualview.path_attribution.example import checked_against, checked_output, one_example
-from dualview.path_attribution.paths import NodeKind, Path, PathCount, PathNode, TopPaths
+from dualview.path_attribution.paths import (
+    NodeKind,
+    Path,
+    PathNode,
+    TopPaths,
+    WholeNumber,
+    exact_sum,
+    product,
+    whole_or_float,
+)
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
 from dualview.path_attribution.search import CONSTANT, BestPaths, Edge
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
 
+PRODUCT = 1e-150
+"""Numbers between this and its inverse have products within float64."""
+
 
 def top_paths(
-    net: GatedNetwork, x: Tensor, output: int, k: int = 20, *, against: int | None = None
+    net: GatedNetwork,
+    x: Tensor,
+    output: int,
+    k: int = 20,
+    *,
+    against: int | None = None,
+    memory: float = 4e9,
 ) -> TopPaths:
     """The k paths with the largest |feature * value| to one output, exactly.
 
@@ -48,14 +67,16 @@ def top_paths(
             so that fewer than k come back where fewer are not 0.
         against: another output, to be subtracted: the paths are then those to either output, and
             those to this one count with the opposite sign.
+        memory: bound, in bytes, on what is held beside parameters and input: tables of every
+            value of the network in float64, and the weights in it. More is refused beforehand.
 
     Returns:
         The paths, largest magnitude first, with the output's value and the share they cover. Paths
         whose magnitudes differ by rounding alone (1e-13 of their size) may come in either order.
 
     Raises:
-        PathKernelError: k is larger than the number of paths (the message gives it), or an argument
-            is not what it should be.
+        PathKernelError: k is larger than the number of paths (the message gives it), the tables
+            take more than `memory`, or an argument is not what it should be.
         UnsupportedOperationError: an operation whose paths cannot be followed; the message names
             it.
 
@@ -75,7 +96,7 @@ def top_paths(
     >>> bool(abs(top.sum - net(torch.tensor([[1.0, 2.0]]))[0, 1]) < 1e-6)
     True
     """
-    return PathSearch(net, x).top(output, k, against=against)
+    return PathSearch(net, x, memory=memory).top(output, k, against=against)
 
 
 class PathSearch:
@@ -84,9 +105,11 @@ class PathSearch:
     Args:
         net: a gated network.
         x: one example, (1, ...) or (...).
+        memory: as `top_paths`.
 
     Raises:
-        PathKernelError: x is not one finite example that the network takes.
+        PathKernelError: x is not one finite example that the network takes, or its tables take more
+            than `memory`.
         UnsupportedOperationError: an operation whose paths cannot be followed.
 
     >>> import torch
@@ -97,8 +120,8 @@ class PathSearch:
     [0, 1]
     """
 
-    def __init__(self, net: GatedNetwork, x: Tensor) -> None:
-        program, values = program_of(one_example(net, x))
+    def __init__(self, net: GatedNetwork, x: Tensor, *, memory: float = 4e9) -> None:
+        program, values = program_of(one_example(net, x, allowed=_within(net, memory)))
         self._totals = values[program.output]
         del values  # of the whole network
         self._program = one_route_each(program)
@@ -117,7 +140,7 @@ class PathSearch:
         counts = [_count(*self._counts, one) for one in (entry, other)]
         _check_k(k, sum(counts), f"outputs {entry} and {other}")
         first, second = self._top(entry, k), self._top(other, k)
-        return _difference(first, second, k, PathCount(sum(counts)))
+        return _difference(first, second, k, WholeNumber(sum(counts)))
 
     def _top(self, entry: int, k: int) -> TopPaths:
         """The k strongest to one output; fewer where there are fewer, or none."""
@@ -129,23 +152,38 @@ class PathSearch:
             output=entry,
             paths=tuple(found),
             total=float(self._totals[entry]),
-            magnitude=_magnitude(*self._magnitudes, entry),
+            magnitude=whole_or_float(float(self._magnitudes[0][entry]), self._magnitudes[1]),
             n_paths=count,
         )
 
 
-def _count(counts: np.ndarray, exponent: int, entry: int) -> PathCount:
-    return PathCount(int(counts[entry]) << exponent)
+_SECONDS = 2e-9
+"""For a multiplication by a weight: sums and maxima over all paths; on one core."""
 
 
-def _magnitude(sizes: np.ndarray, exponent: int, entry: int) -> float:
-    try:
-        return math.ldexp(float(sizes[entry]), exponent)
-    except OverflowError:
-        return math.inf
+def _within(net: GatedNetwork, memory: float) -> Callable[[ExampleSize], None]:
+    """Refuses an example whose tables hold more than `memory`.
+
+    They hold every value twice, as the network computes it and as the sum over its paths, with the
+    gates between; and the weights, with their logarithms of one layer.
+    """
+    bound = require("memory", memory, byte_count, PathKernelError)
+
+    def check(size: ExampleSize) -> None:
+        weights = [p.numel() for p in net.weights_network.parameters()]
+        numbers = 2.5 * size.values + 2 * size.gates + 2 * sum(weights) + max(weights, default=0)
+        numbers += 2 * CELLS  # what a layer reads, in blocks
+        seconds = _SECONDS * size.products
+        refuse_beyond(bound, 8 * numbers, seconds, PathKernelError, what="the tables of all values")
+
+    return check
 
 
-def _difference(first: TopPaths, second: TopPaths, k: int, count: PathCount) -> TopPaths:
+def _count(counts: np.ndarray, exponent: int, entry: int) -> WholeNumber:
+    return WholeNumber(int(counts[entry]) << exponent)
+
+
+def _difference(first: TopPaths, second: TopPaths, k: int, count: WholeNumber) -> TopPaths:
     """The k strongest paths to either of two outputs, of which the second is subtracted."""
     paths = sorted(
         (*first.paths, *(path.negated for path in second.paths)),
@@ -155,7 +193,7 @@ def _difference(first: TopPaths, second: TopPaths, k: int, count: PathCount) -> 
         output=first.output,
         paths=tuple(paths[:k]),
         total=first.total - second.total,
-        magnitude=first.magnitude + second.magnitude,
+        magnitude=exact_sum((first.magnitude, second.magnitude)),
         n_paths=count,
         against=second.output,
     )
@@ -188,8 +226,11 @@ def _path(program: Program, edges: list[Edge]) -> Path:
         else:
             coefficients.append(edge.factor)
         (values if edge.learnt else features).append(edge.factor)
-    feature, value = math.prod(features), math.prod(values)
-    return Path(tuple(nodes), feature * value, feature, value, math.prod(coefficients))
+    feature, value = product(features), product(values)
+    whole = product((*features, *values))
+    if all(PRODUCT < abs(part) < 1 / PRODUCT for part in (feature, value)):
+        whole = feature * value  # to the last digit, as it is said to be
+    return Path(tuple(nodes), whole, feature, value, product(coefficients))
 
 
 def _start(program: Program, first: Edge) -> PathNode:

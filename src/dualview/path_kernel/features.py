@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from dualview.arguments import seed_number, takes, whole
+from dualview.arguments import byte_count, seed_number, takes, whole
+from dualview.conversion.example_size import example_size, refuse_beyond
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
@@ -31,7 +32,12 @@ from dualview.path_kernel.scale import lost_rows, out_of_range
 
 
 @takes(
-    PathKernelError, n_features=whole(1), seed=seed_number, per_draw=whole(1), batch_size=whole(1)
+    PathKernelError,
+    n_features=whole(1),
+    seed=seed_number,
+    per_draw=whole(1),
+    batch_size=whole(1),
+    memory=byte_count,
 )
 def npk_features(
     net: GatedNetwork,
@@ -45,6 +51,7 @@ def npk_features(
     batch_norm: BatchNorm = "identity",
     per_draw: int = 32,
     batch_size: int = 128,
+    memory: float = 512e6,
 ) -> Tensor:
     """Features whose inner products estimate the normalised NPK, unbiased, for any graph.
 
@@ -62,14 +69,18 @@ def npk_features(
         batch_norm: as `npk`.
         per_draw: features that one draw of the weights gives, by as many fresh output units. They
             share the lower layers' weights: 1 gives independent features, more are cheaper.
-        batch_size: examples at a time.
+        batch_size: most examples at a time.
+        memory: bound, in bytes, on what a batch's gates and values hold, beside the weights that
+            are drawn and the result: fewer examples at a time. Where one takes more, that is said
+            before anything is computed.
 
     Returns:
         Features (n, n_features), so that `features @ features.T` estimates `npk(net, x)` with the
         same options.
 
     Raises:
-        PathKernelError: as `npk`; or no features are asked for.
+        PathKernelError: as `npk`; no features are asked for, or one example takes more than
+            `memory`.
 
     >>> import dualview as dv
     >>> model = torch.nn.Sequential(
@@ -81,19 +92,33 @@ def npk_features(
     """
     check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
+    size = min(batch_size, _examples_at_once(net, x, memory, -(-n_features // per_draw)))
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     widen_output(network, per_draw)
     deviations = weight_deviations(network, biases=biases, bias_variance=bias_variance)
     parts = []
     with evaluation_mode(net), torch.no_grad():
-        for start in range(0, len(x), batch_size):
-            numbers = range(start, min(start + batch_size, len(x)))
+        for start in range(0, len(x), size):
+            numbers = range(start, min(start + size, len(x)))
             check = preactivation_check("x", PathKernelError, numbers)
-            batch = x[start : start + batch_size]
+            batch = x[start : start + size]
             values, switches = net.gates_and_switches(batch, hard=gates == "hard", check=check)
             inputs = (net.transformed(batch), *values, *switches)
             parts.append(_outputs(network, inputs, deviations, seed, n_features, numbers))
     return torch.cat(parts) / math.sqrt(n_features)
+
+
+_SECONDS = 3e-11
+"""For a multiplication by a weight in float32, on one core."""
+
+
+def _examples_at_once(net: GatedNetwork, x: Tensor, memory: float, draws: int) -> int:
+    """How many examples' gates, with the pre-activations they are made of, and values fit."""
+    size = example_size(net, x[:1])
+    needed = x.element_size() * (2 * size.gates + 6 * size.largest)
+    seconds = _SECONDS * size.products * draws
+    refuse_beyond(memory, needed, seconds, PathKernelError, what="the gates of one example")
+    return int(memory // needed)
 
 
 def _outputs(

@@ -41,13 +41,13 @@ def name_spelled_activations(module: fx.GraphModule, kinds: Mapping[fx.Node, str
         for kept, other in orders:
             if not isinstance(other, fx.Node) or kinds.get(other) != "data":
                 continue
-            q, factor = _scalar_multiple(kept, kinds)
+            q, factor = scalar_multiple(kept, kinds)
             if q is not None and _is_function_of(other, q, kinds):
                 _replace(module, node, q, factor, other)
                 break
 
 
-def _scalar_multiple(value: Any, kinds: Mapping[fx.Node, str]) -> tuple[fx.Node | None, float]:
+def scalar_multiple(value: Any, kinds: Mapping[fx.Node, str]) -> tuple[fx.Node | None, float]:
     """The value of which `value` is a multiple by a number, and the number."""
     factor = 1.0
     while isinstance(value, fx.Node) and kinds.get(value, "data") == "data":

@@ -91,7 +91,7 @@ def strongest_paths(
     found = []
     for start in starts:
         from_input = _top(own, start, k)
-        same = abs(from_input.total - start.from_input) <= PATH_ROUNDING * from_input.magnitude
+        same = abs(from_input.total - start.from_input) / PATH_ROUNDING <= from_input.magnitude
         found.append(OutputPaths(from_input if same else None, _top(every, start, k)))
     return found
 

@@ -55,11 +55,16 @@ function beginnings(lists) {
   return element("fieldset", {}, element("legend", {}, "Paths that begin"), ...radios);
 }
 
+/** A number; beyond the range of numbers here it came as a text. */
+function ofAnySize(value) {
+  return typeof value === "string" ? value : number(value);
+}
+
 function pathsText(top, paths) {
   const sizes = paths.reduce((sum, path) => sum + Math.abs(path.part), 0);
   return (
-    `These ${paths.length} are the strongest of ${typeof top.count === "string" ? top.count : number(top.count)} paths. All together add ${number(top.total)}, ` +
-    `while their sizes sum to ${number(top.magnitude)}: paths are many, and cancel. Of that sum these have ` +
+    `These ${paths.length} are the strongest of ${ofAnySize(top.count)} paths. All together add ${number(top.total)}, ` +
+    `while their sizes sum to ${ofAnySize(top.magnitude)}: paths are many, and cancel. Of that sum these have ` +
     `${percent(sizes / (top.magnitude || 1))}.` +
     (data.layers.every(isDense) ? "" : " In the graph a dot is a channel; where it is on the map stands in the list.")
   );

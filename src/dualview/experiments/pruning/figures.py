@@ -1,0 +1,57 @@
+"""The figures of the experiment `pruning`: accuracy against the share of removed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from dualview.experiments.pruning.tables import ORDERS, grouped, network_name
+from dualview.experiments.records import RunRecord
+from dualview.pages.axes import panel, panel_heading
+from dualview.pages.style import KIND_STYLES, LIGHT, house_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTIONS: Mapping[str, str] = {
+    f"{kind}-pruning": "Test accuracy when so many weights are removed, least important first, "
+    "without training afterwards; mean over seeds."
+    for kind in ("dnn", "dlgn")
+}
+
+_DRAWN = {"size": "dnn", "balanced size": "dgn", "paths": "dlgn"}
+"""Order of removal -> the kind whose colour and marker it has."""
+
+
+def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
+    """Name -> figure, one for each architecture and kind."""
+    return {
+        f"{runs[0].architecture}-{runs[0].kind}-pruning": _curves(runs) for runs in grouped(records)
+    }
+
+
+def _curves(runs: Sequence[RunRecord]) -> Figure:
+    shares = runs[0].measurements["shares"]
+    with house_style():
+        figure, axes = panel(5.2, 3.9, left=0.62, right=0.25, bottom=1.05, top=0.46)
+        for order, name in ORDERS.items():
+            style = KIND_STYLES[_DRAWN[order]]
+            means = [
+                100 * fmean(run.measurements[order][i] for run in runs) for i in range(len(shares))
+            ]
+            axes.plot(
+                [100 * share for share in shares],
+                means,
+                color=style.light,
+                marker=style.marker,
+                ms=4.2,
+                label=name,
+            )
+        axes.set_xlabel("weights removed, %", color=LIGHT["muted"])
+        axes.set_ylim(0, 102)
+        panel_heading(axes, f"Test accuracy, %: {network_name(runs[0])}")
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize="small"
+        )
+    return figure
