@@ -241,6 +241,7 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "boxes": boxes(found.layers),
         "network": network_data(found.network),
         "program": program_data(found.program),
+        "no_program": found.why_no_program,
         "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],

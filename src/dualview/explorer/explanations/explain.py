@@ -228,8 +228,9 @@ def _examined(
         machine=None,
         rates=(),
         n_rates=0,
-        notes=(why_none, why_no_distances, explainer.why_no_paths, why_no_program),
+        notes=(why_none, why_no_distances, explainer.why_no_paths),
         program=program,
+        why_no_program=why_no_program,
         pixels=PIXELS if net.input_transform is not None else STANDARDISED,
     )
     return explanations, seen

@@ -276,7 +276,8 @@ class Explanations:
         notes: what is missing, and why, a sentence each.
         pixels: what filters read and distances are measured in, in words.
         network: what it does over many examples; None on a page of one.
-        program: the network as steps that the page can compute; None where it is too large.
+        program: the network as steps that the page can compute; None where there is none.
+        why_no_program: why, in a sentence.
     """
 
     kind: str
@@ -296,3 +297,4 @@ class Explanations:
     pixels: str = "standardised pixels"
     network: NetworkView | None = None
     program: Program | None = None
+    why_no_program: str = ""

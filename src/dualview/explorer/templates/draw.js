@@ -4,7 +4,7 @@ const drawing = { program: null, pixels: null, before: null, value: 1, at: [0, 0
 
 function makeDrawing() {
   if (!data.program) {
-    $("drawing").replaceChildren(element("p", {}, "This page cannot compute the network itself; see the notes at the top."));
+    $("drawing").replaceChildren(element("p", {}, data.no_program));
     return;
   }
   drawing.program = compiled(data.program);
