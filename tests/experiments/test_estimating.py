@@ -4,8 +4,8 @@
    folder and those of its mates stay as they were.
 2. Time is that of a few steps, stretched to all epochs: steps and ends of epochs of known length
    give it exactly; another seed takes as long; of a job under way the rest counts.
-3. Jobs that cannot be tried, or for which there was no time, go by their costs beside the others;
-   where nothing was measured, nobody knows.
+3. Jobs that cannot be tried, or for which there was no time, go by their costs beside the others,
+   first those of the same architecture; where nothing was measured, nobody knows.
 4. A real job is tried, and its outlook is of the size of what it takes.
 """
 
@@ -107,6 +107,25 @@ def test_costs_and_seeds(tmp_path, clock):
     assert f"~{waits.seconds / 3600:.2f}" in text
     assert "2 jobs, 2 left to do: about 28 min." in text
     assert "nobody knows for how long" in to_text(outlook_table(nothing))
+
+
+def test_each_architecture_is_measured_and_counts_for_its_own(tmp_path, clock):
+    """Costs of two architectures need not be in the same unit."""
+
+    def job(name, arch, step, cost):
+        return _job(tmp_path, name, clock, step=step, cost=cost, config={"arch": arch})
+
+    jobs = [
+        job("a1", "a", 1.0, 1.0),
+        job("a2", "a", 2.0, 2.0),
+        job("b1", "b", 0.1, 10.0),
+        job("b2", "b", 0.2, 20.0),
+        job("c", "c", 1.0, 3.0),
+    ]
+    found = outlook(jobs, budget=150)  # time for three of them
+    assert [one.basis for one in found] == ["steps", "cost", "steps", "cost", "steps"]
+    assert found[1].seconds == pytest.approx(2 * found[0].seconds)
+    assert found[3].seconds == pytest.approx(2 * found[2].seconds)
 
 
 def test_what_is_there_already(tmp_path, clock):

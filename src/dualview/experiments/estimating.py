@@ -4,7 +4,7 @@ How long is measured: of every sort of job a few training steps are taken in a f
 which is thrown away, and stretched to all its epochs. What a job's evaluations take is reckoned as
 a third of a step for as many examples (a forward pass without the backward one). Jobs that cannot
 be tried yet, since they read the files of others, or for which there was no time, are reckoned by
-their `cost`.
+their `cost`, beside those of the same architecture where there are some.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -85,8 +86,8 @@ def outlook(jobs: Sequence[Job], *, budget: float = 30.0) -> list[ExpectedJob]:
     """
     left = [job for job in jobs if not is_done(job) and job.cost > 0]
     measured = _measured(left, budget)
-    rates = [seconds / job.cost for job, seconds in _known(left, measured)]
-    return [_expected(job, measured, median(rates) if rates else None) for job in jobs]
+    rates = [(_family(job), seconds / job.cost) for job, seconds in _known(left, measured)]
+    return [_expected(job, measured, _rate(job, rates)) for job in jobs]
 
 
 def total_seconds(expected: Iterable[ExpectedJob], workers: int = 1) -> float | None:
@@ -177,6 +178,13 @@ def _hours(job: ExpectedJob) -> str:
     return f"{'~' if job.basis == BY_COST else ''}{hours:.{digits}f}"
 
 
+def _rate(job: Job, rates: Sequence[tuple[Any, float]]) -> float | None:
+    """Seconds for a unit of cost: by jobs of the same architecture where some were measured."""
+    alike = [rate for family, rate in rates if family == _family(job)]
+    found = alike or [rate for _, rate in rates]
+    return median(found) if found else None
+
+
 def _expected(job: Job, measured: Mapping[str, float], rate: float | None) -> ExpectedJob:
     seconds, basis, state = _whole_time(job, measured, rate)
     if is_done(job):
@@ -218,21 +226,30 @@ def _sort(job: Job) -> str:
     return json.dumps({**job.config, "seed": None}, sort_keys=True, default=str)
 
 
+def _family(job: Job) -> Any:
+    """Jobs whose costs can be compared best."""
+    return job.config.get("arch")
+
+
 def _known(jobs: Iterable[Job], measured: Mapping[str, float]) -> Iterable[tuple[Job, float]]:
     return ((job, measured[_sort(job)]) for job in jobs if _sort(job) in measured)
 
 
 def _measured(jobs: Iterable[Job], budget: float) -> dict[str, float]:
-    """Sort of job -> seconds of a whole run, the quick ones first, until the time is over."""
+    """Sort of job -> seconds of a whole run, until the time is over.
+
+    Of each architecture the quickest first, then the second of each, and so on.
+    """
     found: dict[str, float] = {}
-    tried: set[str] = set()
     end = time.monotonic() + budget
-    jobs = [job for job in jobs if job.config.get("devices", 1) in (1, "1")]  # no other processes
+    by_family: dict[Any, dict[str, Job]] = {}
     for job in sorted(jobs, key=lambda job: job.cost):
-        sort = _sort(job)
-        if sort in tried or time.monotonic() >= end or not _can_begin(job):
-            continue
-        tried.add(sort)
+        if job.config.get("devices", 1) in (1, "1") and _can_begin(job):  # no other processes
+            by_family.setdefault(_family(job), {}).setdefault(_sort(job), job)
+    turns = zip_longest(*(sorts.items() for sorts in by_family.values()))
+    for sort, job in (entry for turn in turns for entry in turn if entry is not None):
+        if time.monotonic() >= end:
+            break
         seconds = trial(job)
         if seconds is not None:
             found[sort] = seconds
