@@ -11,6 +11,7 @@
   make it, a unit what opens it, what it adds and its neighbours, all as the data has it.
 - The confusion matrix filters examples, the map and a unit's images show theirs, the order sorts by
   margin; what is empty says so; without scripts there is a sentence and nothing else.
+- Drawn upon, the page computes the network itself: to 1e-5 what PyTorch computes in float64.
 - Networks without filters, machine or positions, and pages of one example, work too.
 
 Skipped where there is no Chromium or no playwright.
@@ -24,10 +25,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dualview.explorer.page import PageFacts, page_data, write_explorer
-from tests.explorer.explanations.cases import explained
+from tests.explorer.explanations.cases import exact, explained, inputs_of, network, small_data
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"
@@ -303,6 +305,7 @@ def test_tab_reaches_everything_in_order(opened, size):
         "#grid",
         "#previous",
         "#outputs",
+        "#drawing",
         "#layers",
         "#gates",
         "#paths",
@@ -437,6 +440,51 @@ def test_boxes_matrix_map_and_order(opened):
     page.locator(".map [data-example='2']").click()
     assert page.locator("#h-example").inner_text() == f"Test example {data['examples'][2]['row']}"
     assert page.locator(".map .current").count() == 1
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional", "no filters"])
+def test_the_page_computes_the_network(opened, name):
+    page, net = opened(name), network(*CASES[name])
+    if name == "no filters":  # a DGN: its gating network is no chain of linear layers
+        assert "cannot compute" in page.locator("#drawing").inner_text()
+        return
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        pixels = generator.integers(0, 256, (3, 7, 7), dtype=np.uint8)
+        found = page.evaluate(
+            "(pixels) => { const { q, logits } = runProgram(drawing.program, pixels, data.input);"
+            " return [q.map((one) => [...one]), logits]; }",
+            (pixels.ravel() / 255).tolist(),
+        )
+        data = small_data()
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (data.mean, data.std))
+        x = ((torch.from_numpy(pixels).double() / 255 - mean) / std)[None]
+        exactly = exact(net)
+        assert found[1] == pytest.approx(exactly(x)[0].tolist(), abs=1e-5)
+        for one, q in zip(found[0], exactly.preactivations(x), strict=True):
+            assert one == pytest.approx(q.flatten().tolist(), abs=1e-5)
+
+
+def test_drawing_flips_gates_and_moves_logits(opened):
+    page = opened("dense")
+    before = numbers(page, "#drawn .value")
+    assert before == pytest.approx(explained("dense").examples[0].logits, rel=6e-3)
+    assert "0 of 9 gates have flipped" in page.locator("#drawn").inner_text()
+    page.get_by_role("button", name="All black").click()
+    net = exact(network("dense"))
+    data = small_data()
+    x = (-torch.tensor(data.mean) / torch.tensor(data.std)).view(1, 3, 1, 1).expand(1, 3, 7, 7)
+    old = net.preactivations(inputs_of(explained("dense").examples[0].row))
+    new = net.preactivations(x.double())
+    flips = sum(int(((a > 0) != (b > 0)).sum()) for a, b in zip(old, new, strict=True))
+    assert f"{flips} of 9 gates have flipped" in page.locator("#drawn").inner_text()
+    assert numbers(page, "#drawn .value") == pytest.approx(net(x.double())[0].tolist(), rel=6e-3)
+    page.get_by_role("button", name="As it was").click()
+    assert numbers(page, "#drawn .value") == before
+    box = page.locator(".paper").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 14, box["y"] + box["height"] / 14)
+    page.locator(".paper").press(" ")
+    assert numbers(page, "#drawn .value") != before
 
 
 def test_what_is_empty_says_so(opened):

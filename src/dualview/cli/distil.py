@@ -81,10 +81,10 @@ def add_options(parser: Any) -> None:
 def run(options: Any, again: str) -> int:
     """Distil, and say how well it went."""
     from dualview.experiments.data import load_settings
+    from dualview.experiments.distilled_page import write_distilled_page
     from dualview.experiments.distilling import Distilling, distil_own
     from dualview.experiments.progress import TerminalProgress
     from dualview.experiments.run_folders import LEFT_NETWORK
-    from dualview.experiments.run_pages import write_distilled_page
 
     settings = Distilling(
         model=options.model,
@@ -116,7 +116,7 @@ def run(options: Any, again: str) -> int:
 
 def result_text(record: RunRecord) -> str:
     """The accuracies, one on a line, with what each is of."""
-    from dualview.experiments.run_pages import accuracies
+    from dualview.experiments.distilled_page import accuracies
 
     if record.status != "finished":
         return f"\ndiverged: {record.message}"

@@ -65,11 +65,11 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Explain, try, and write what was found."""
+    from dualview.experiments.explanations.evaluated_page import write_evaluated_page
     from dualview.experiments.explanations.figures import curves
     from dualview.experiments.explanations.tables import table_of
     from dualview.experiments.explanations.trial import tried
     from dualview.experiments.finished import load_network
-    from dualview.experiments.run_pages import write_evaluated_page
     from dualview.experiments.tables import to_csv, to_markdown, to_text
     from dualview.files.writing import write_json, write_text
     from dualview.pages.style import save_figure

@@ -32,6 +32,7 @@ from dualview.explorer.explanations.records import (
 from dualview.explorer.images import Sprite, masks, photographs, signed
 from dualview.explorer.network_data import boxes, network_data, units_data
 from dualview.explorer.paths import path_stops, round_digits
+from dualview.explorer.program_data import program_data
 from dualview.files.writing import refused_by_the_system, write_text
 from dualview.pages.page import environment
 from dualview.pages.style import css_variables
@@ -239,6 +240,7 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "pixels": found.pixels,
         "boxes": boxes(found.layers),
         "network": network_data(found.network),
+        "program": program_data(found.program),
         "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],

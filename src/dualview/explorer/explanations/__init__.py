@@ -10,6 +10,7 @@
 - `network_records`, `network_view`: what the network does over many examples: units, classes,
   confusions, a map; `unit_parts`: what units add to classes; `filter_readings`: how far filters can
   be read;
+- `programs`: small networks as steps that the page computes itself;
 - `training_examples`: a kernel machine, and the training examples that it goes by;
 - `explain`: all of it, for some examples of a data set.
 

@@ -37,6 +37,7 @@ from dualview.explorer.explanations.network_view import (
     with_speakers,
 )
 from dualview.explorer.explanations.paths import OutputPaths, strongest_paths, without_biases
+from dualview.explorer.explanations.programs import program_of
 from dualview.explorer.explanations.rates import channel_rates, rates_of
 from dualview.explorer.explanations.records import (
     ExampleExplanation,
@@ -212,6 +213,7 @@ def _examined(
         layer_filters(one, seen.channels[layer])
         for layer, one in enumerate(watcher.over(found, "filters shown"))
     ]
+    program, why_no_program = program_of(net, data, examples)
     explanations = Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
@@ -226,7 +228,8 @@ def _examined(
         machine=None,
         rates=(),
         n_rates=0,
-        notes=(why_none, why_no_distances, explainer.why_no_paths),
+        notes=(why_none, why_no_distances, explainer.why_no_paths, why_no_program),
+        program=program,
         pixels=PIXELS if net.input_transform is not None else STANDARDISED,
     )
     return explanations, seen

@@ -82,3 +82,47 @@ class NetworkView:
     readings: tuple[FilterReading | None, ...]
     places: np.ndarray | None = None
     spread: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ProgramStep:
+    """One operation of a network that the page computes itself.
+
+    Attributes:
+        op: "flatten", "linear", "convolution", "scale" (batch norm's, channel by channel),
+            "average" (over all positions) or "gate".
+        source: the step before whose value it takes; -1: the network's input.
+        weights: of a linear layer (out, in), a convolution (out, in, rows, columns), or a scale
+            (channels,).
+        bias: (out,).
+        numbers: of a convolution: stride and padding, rows first; of a gate: its layer.
+    """
+
+    op: str
+    source: int
+    weights: np.ndarray | None = None
+    bias: np.ndarray | None = None
+    numbers: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """A gated network as steps, and the images of the page that it can be run on.
+
+    Attributes:
+        mean: of each channel, taken off pixels from 0 to 1.
+        std: of each channel, by which they are then divided.
+        gating: steps of the gating network.
+        preactivations: for each gated layer, the gating step whose value is its q.
+        weights: steps of the weights network; the last one gives the logits.
+        gates: for each layer (beta, scale): scale * sigmoid(beta q); beta is infinite for steps.
+        images: (examples, channels, rows, columns): bytes, or float32 pixels from 0 to 1.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    gating: tuple[ProgramStep, ...]
+    preactivations: tuple[int, ...]
+    weights: tuple[ProgramStep, ...]
+    gates: tuple[tuple[float, float], ...]
+    images: np.ndarray

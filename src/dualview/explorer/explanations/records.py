@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from dualview.explorer.explanations.network_records import NetworkView
+    from dualview.explorer.explanations.network_records import NetworkView, Program
     from dualview.path_attribution.contributions import InputContributions
     from dualview.path_attribution.paths import TopPaths
     from dualview.path_kernel.attribution import TrainingExample
@@ -276,6 +276,7 @@ class Explanations:
         notes: what is missing, and why, a sentence each.
         pixels: what filters read and distances are measured in, in words.
         network: what it does over many examples; None on a page of one.
+        program: the network as steps that the page can compute; None where it is too large.
     """
 
     kind: str
@@ -294,3 +295,4 @@ class Explanations:
     notes: tuple[str, ...] = ()
     pixels: str = "standardised pixels"
     network: NetworkView | None = None
+    program: Program | None = None

@@ -134,12 +134,12 @@ function unitButton(i, channel, words, about, card, local = false, map = null) {
 
 const filterPlace = (layer, channel) => (layer.filters ? layer.filters.channels.indexOf(channel) : -1);
 
-/** How often a channel is on, a bar for each class; the true class is marked. */
-function ratesByClass({ rates, shape }, channel) {
+/** How often a channel is on, a bar for each class; the true class of the example shown may be marked. */
+function ratesByClass({ rates, shape }, channel, marked) {
   const shares = rates.percent[rates.channels.indexOf(channel)];
   if (!shares) return null;
   const rows = shownClasses(current()).flatMap((label) => [
-    element("span", { class: "name" }, className(label) + (label === current().label ? " ✓" : "")),
+    element("span", { class: "name" }, className(label) + (marked && label === current().label ? " ✓" : "")),
     bar([[shares[label] ?? 0, "chosen"]], 0, 100),
     element("span", { class: "value" }, shares[label] === null ? "–" : `${shares[label]} %`),
   ]);

@@ -146,6 +146,7 @@ function show(i) {
 function renderAll() {
   renderHead();
   renderPrediction();
+  resetDrawing();
   renderOutput();
 }
 
@@ -195,6 +196,10 @@ function renderHead() {
 
 {% include "explorer/overview.js" %}
 
+{% include "explorer/compute.js" %}
+
+{% include "explorer/draw.js" %}
+
 // ------------------------------------------------------------------------------------- begin
 
 function fromAddress() {
@@ -204,6 +209,7 @@ function fromAddress() {
 
 makeChoice();
 renderNetwork();
+makeDrawing();
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
 renderAll();

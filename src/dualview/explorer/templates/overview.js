@@ -70,7 +70,7 @@ function renderClass() {
       `On the ${counts[i].toLocaleString("en")} examples of ${name}, of ${n.toLocaleString("en")} of the ${data.split} split, ${target} is on average `,
       element("strong", {}, number(lead(i))), `; on those of ${other}, `, element("strong", {}, number(away)),
       ". These units make the difference: what the paths through each add on average, and in grey what they add on the others." +
-      (data.layers.some((layer) => layer.units.reading) ? " Pictures: what is brighter (red) or darker (blue) where the unit’s gate is open." : "")),
+      (data.layers.some((layer) => layer.units.reading) ? ` Pictures: ${patternColours()} where the unit’s pre-activation q is high.` : "")),
     ...data.layers.map((_, layer) => classLayer(layer, i, j, open[layer])));
 }
 

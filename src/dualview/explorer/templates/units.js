@@ -20,6 +20,9 @@ function patternPicture(layer, channel, label) {
   return reading && place >= 0 ? picture(reading.patterns, place, label) : filterPicture(layer, channel, label);
 }
 
+const patternColours = () =>
+  (data.input[0] === 3 ? "what is brighter (lighter than grey) or darker" : "what is brighter (red) or darker (blue)");
+
 /** All about a unit; `local` is what it does for the example shown: {value, more}, or null. */
 function unitCard(i, channel, local, about) {
   const layer = data.layers[i];
@@ -33,7 +36,7 @@ function unitCard(i, channel, local, about) {
   const { reading } = layer.units ?? {};
   if (reading && place >= 0) {
     seen.push(element("figure", { class: "seen" }, picture(reading.patterns, place, "Where it is open"),
-      element("figcaption", {}, "brighter (red) or darker where q is high")));
+      element("figcaption", {}, `${patternColours()} where q is high`)));
   }
   return element("div", { class: "about" },
     element("div", { class: "pictures" }, ...seen),
@@ -42,7 +45,7 @@ function unitCard(i, channel, local, about) {
       at >= 0 ? element("p", {}, filterText(layer.filters, at, local ? local.more[0] : [], !local || local.more[3])) : null,
       readingText(layer, place),
       place >= 0 ? neighbours(i, place, about) : null),
-    ratesByClass(layer, channel),
+    ratesByClass(layer, channel, local !== null),
     place >= 0 ? partsByClass(layer, place) : null,
     place >= 0 ? extremes(layer, place) : null);
 }

@@ -1,9 +1,8 @@
-"""Pages about one network hold the numbers of its record, and are the same each time."""
+"""The page about one distilled network holds the numbers of its record, the same each time."""
 
 from __future__ import annotations
 
-from dualview.experiments.run_pages import write_distilled_page, write_evaluated_page
-from tests.experiments.explanations.test_tables import FOUND
+from dualview.experiments.distilled_page import write_distilled_page
 from tests.html_reading import ReadPage
 from tests.record_cases import run_record
 
@@ -29,15 +28,3 @@ def test_distilled_without_a_curve(tmp_path):
     record = run_record("dgn", measurements=KEPT, curve=())
     page = write_distilled_page(record, tmp_path / "page.html").read_text(encoding="utf-8")
     assert "The way there" not in _text(page)
-
-
-def test_evaluated(tmp_path):
-    found = FOUND | {"soften": 2.0}
-    page = write_evaluated_page(found, "net on digits", tmp_path / "page.html").read_text(
-        encoding="utf-8"
-    )
-    text = _text(page)
-    assert "7 decisions of net on digits" in text
-    assert "−0.100 ± 0.100" in text
-    assert "β = 2." in text
-    assert "<svg" in page

@@ -1,17 +1,14 @@
-"""Pages about one network: what distillation kept of it, and what its explanations are worth."""
+"""The page about one distilled network: what is left of the accuracy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dualview.experiments.curves import learning_curves
-from dualview.experiments.explanations.figures import curves
-from dualview.experiments.explanations.tables import table_of
 from dualview.experiments.records import RunRecord
 from dualview.experiments.report import provenance_section, runs_section
-from dualview.pages.page import Figures, Page, Panel, Prose, Row, Section, Table, write_page
+from dualview.pages.page import Figures, Page, Panel, Row, Section, Table, write_page
 from dualview.pages.style import figure_svg
 
 ACCURACIES: Mapping[str, str] = {
@@ -52,51 +49,4 @@ def write_distilled_page(record: RunRecord, path: Path) -> Path:
             sections=(*sections, runs_section([record], False), provenance_section([record])),
         ),
         path,
-    )
-
-
-def write_evaluated_page(measured: Mapping[str, Any], name: str, path: Path) -> Path:
-    """The page of explanations that were tried: their table, and both curves.
-
-    Args:
-        measured: as `explanations.trial.tried` gives it.
-        name: of the network and its data.
-        path: of the page.
-    """
-    table = table_of(measured, f"Explanations of {name}")
-    label = (
-        "Probability of the predicted class while pixels are taken away (left) or given back "
-        "(right), those first that speak most for it; bands of one standard error."
-    )
-    drawing = figure_svg(curves(measured, name), "curves", label)
-    return write_page(
-        Page(
-            title=f"Explanations of {name}",
-            headlines=("Are the explanations true?",),
-            standfirst=f"{measured['examples']} decisions of {name}, explained by pixels; each "
-            "explanation was tried on the network itself.",
-            sections=(
-                Section(
-                    "What was found",
-                    (
-                        Table(
-                            table.columns,
-                            tuple(Row(row) for row in table.rows),
-                            table.notes,
-                            stacks=True,
-                        ),
-                    ),
-                ),
-                Section("Pixels taken away and given back", (Figures((Panel(drawing, label),)),)),
-                Section("How gates were softened", (Prose((_softening(measured),)),)),
-            ),
-        ),
-        path,
-    )
-
-
-def _softening(measured: Mapping[str, Any]) -> str:
-    return (
-        "Softened paths weigh each path by gates sigmoid(βq) in place of steps, with the "
-        f"pre-activations q that the network has; β = {measured['soften']:g}."
     )
