@@ -16,6 +16,7 @@ import json
 import math
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 import dualview as dv
 from dualview.conversion.promises import Kind
+from dualview.datasets import from_arrays
 from dualview.errors import DualviewError
 
 TIMEOUT = 150
@@ -53,6 +55,8 @@ class Job:
     """Limit, if any."""
     megabytes: float | None = None
     """Limit, if any."""
+    page: float | None = None
+    """Limit in MB of the file that the task writes, if it writes one."""
 
 
 def image(examples: int = 1) -> Tensor:
@@ -126,6 +130,23 @@ def kernel_pair(model: Callable[[], nn.Module]) -> Task:
     return lambda: dv.npk(net, x[:1], x[1:])
 
 
+def page(model: Callable[[], nn.Module]) -> Task:
+    """An explanation of one image: a network of a thousand classes, and no kernel machine."""
+    net = taken_apart(model, "dnn")
+    pixels = torch.randint(256, (3, 3, SIZE, SIZE), generator=torch.Generator().manual_seed(1))
+    split = pixels.byte(), torch.arange(3)
+    names = [str(label) for label in range(1000)]
+    data = from_arrays(*split, validation=split, test=split, class_names=names)
+    folder = tempfile.TemporaryDirectory()
+    file = Path(folder.name) / "page.html"
+
+    def write() -> float:
+        dv.explain_page(net, data, [0], file, n_train=0)
+        return file.stat().st_size / 1e6
+
+    return write
+
+
 def chain(layers: int) -> nn.Sequential:
     """Dense layers of two units."""
     parts = (part for _ in range(layers) for part in (nn.Linear(2, 2), nn.ReLU()))
@@ -178,6 +199,7 @@ JOBS: dict[str, Job] = {
     "distances": Job(
         R50, f"distances of 8 gates, layer {LAYER}", partial(distances, resnet50, LAYER), 2.0
     ),
+    "page": Job(R50, "explanation page of an image", partial(page, resnet50), 60.0, page=10.0),
     "npk-18": Job("ResNet-18, 224x224", "NPK of a pair", partial(kernel_pair, resnet18), 2.0, 1000),
     "npk-50": Job(R50, "NPK of a pair", partial(kernel_pair, resnet50), 2.0, 1000),
     "convert": Job("2,000 layers", "conversion, DLGN", partial(conversion, 2000, "dlgn"), 10.0),
@@ -192,20 +214,22 @@ JOBS: dict[str, Job] = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What a job took: seconds of the clock and of the processor, and the process's peak in MB."""
+    """What a job took: seconds of clock and processor, the process's peak in MB, MB it wrote."""
 
     seconds: float = math.nan
     processor: float = math.nan
     megabytes: float = math.nan
+    page: float = math.nan
 
 
 def measure(job: Job) -> Taken:
     """Run a job in this process."""
     task = job.prepare()
     clock, processor = time.perf_counter(), time.process_time()
-    task()
+    made = task()
     seconds, used = time.perf_counter() - clock, time.process_time() - processor
-    return Taken(seconds, used, resident("VmHWM"))
+    written = made if job.page is not None and isinstance(made, float) else math.nan
+    return Taken(seconds, used, resident("VmHWM"), written)
 
 
 def in_new_process(name: str) -> Taken:
@@ -236,6 +260,8 @@ def measured(names: Iterable[str]) -> Iterator[Measurement]:
         yield Measurement(
             what[0], f"{what[1]}, peak memory", taken.megabytes, "MB", 1, job.megabytes
         )
+        if job.page is not None:
+            yield Measurement(what[0], f"{what[1]}, its file", taken.page, "MB", 1, job.page)
     if {"blocks-100", "blocks-400"} <= set(processor):
         ratio = processor["blocks-400"] / processor["blocks-100"]
         quantity = "processor time / that of 100 blocks"
