@@ -36,7 +36,7 @@ def no_memory(*of):
 
 
 def no_job(name):
-    return SimpleNamespace(seconds=1.0, processor=1.0, megabytes=1.0)
+    return SimpleNamespace(seconds=1.0, processor=1.0, megabytes=1.0, page=1.0)
 
 
 SIZES = {
