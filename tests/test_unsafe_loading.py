@@ -1,7 +1,8 @@
 """Nothing that the package or its benchmarks load can run code.
 
-- No file of the source unpickles, evaluates text, or reads by a form that could: torch.load without
-  weights_only=True, numpy's pickled arrays, YAML with objects, a shell.
+- No file of the source unpickles (but for the jobs that a dask worker is sent), evaluates text, or
+  reads by a form that could: torch.load without weights_only=True, numpy's pickled arrays, YAML with
+  objects, a shell.
 - The search itself finds every such form, and lets the safe ones pass.
 """
 
@@ -79,10 +80,19 @@ def unsafe_lines(source):
     return sorted(found)
 
 
+FROM_THE_CLUSTER = {"src/dualview/experiments/carried.py": ["_LATEST[token] = pickle.loads(blob)"]}
+"""No file: what a dask worker was sent, by the client that sends it its code as well."""
+
+
 def test_no_unsafe_form():
     assert len(FILES) > 100
-    found = {path: unsafe_lines(path.read_text(encoding="utf-8")) for path in FILES}
-    assert {path: lines for path, lines in found.items() if lines} == {}
+    found = {}
+    for path in FILES:
+        source = path.read_text(encoding="utf-8")
+        lines = [source.splitlines()[number - 1].strip() for number in unsafe_lines(source)]
+        if lines:
+            found[path.relative_to(ROOT).as_posix()] = lines
+    assert found == FROM_THE_CLUSTER
 
 
 UNSAFE = [

@@ -57,7 +57,8 @@ examples:
       the jobs, what is done of them, and how long the rest should take
   dualview compare --seeds 10 --scheduler processes
       a job on each core; on a dask cluster: --scheduler tcp://host:8786
-  dualview compare --seeds 3-5, or --only dlgn-seed3
+  dualview compare --seeds 3-5
+  dualview compare --seeds 10 --only dlgn-seed3
       a part of it, as a batch system starts it
 
 Interrupted, by Ctrl-C or otherwise? The same command goes on after the last finished epoch."""

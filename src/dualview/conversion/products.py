@@ -66,6 +66,7 @@ def as_multiplier(factor: Tensor) -> Tensor:
     Args:
         factor: any shape, examples first.
 
+    >>> import torch
     >>> as_multiplier(torch.ones(2, 3)).shape
     torch.Size([2, 3])
     """
