@@ -1,8 +1,8 @@
 """Nothing that the package or its benchmarks load can run code.
 
 - No file of the source unpickles (but for the jobs that a dask worker is sent), evaluates text, or
-  reads by a form that could: torch.load without weights_only=True, numpy's pickled arrays, YAML with
-  objects, a shell.
+  reads by a form that could: torch.load without weights_only=True, pickled arrays of numpy, YAML
+  with objects, a shell.
 - The search itself finds every such form, and lets the safe ones pass.
 """
 
