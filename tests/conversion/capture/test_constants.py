@@ -52,6 +52,30 @@ def test_what_no_input_changes_is_a_constant():
         dv.disentangle(Checked(written_over).to(D).eval(), "dnn", example_input=x[:2])
 
 
+class Remembering(nn.Module):
+    """It holds what it once computed of a parameter, as LeViT its attention biases."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(4))
+        self.remembered = [self.table[[1, 0, 3, 2]]]
+
+    def forward(self, x):
+        return torch.relu(x + self.remembered[0])
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # by torch.export itself
+def test_what_is_remembered_has_no_history():
+    model = Remembering()
+    dims = ({0: torch.export.Dim.DYNAMIC},)
+    with torch.enable_grad():
+        program = torch.export.export(model, (torch.zeros(3, 4),), dynamic_shapes=dims)
+        constants, _ = constants_of(program)
+    kept = [value for value in constants.values() if isinstance(value, torch.Tensor)]
+    assert any(torch.equal(value, model.remembered[0]) for value in kept)
+    assert not any(value.requires_grad for value in kept)
+
+
 class Fresh(nn.Module):
     def forward(self, x):
         full = torch.full((2, 2), 3.0) + torch.ones(2, 2) + x.new_full((2, 2), 2.0)

@@ -65,7 +65,7 @@ class _Run:
     def step(self, node: fx.Node) -> None:
         self._number += 1
         if node.op == "placeholder" and node.name in self._lifted:
-            self._keep(node, self._lifted[node.name].clone())
+            self._keep(node, self._lifted[node.name].detach().clone())
         elif node.op == "call_function" and self._is_fresh(node):
             self._keep(node, self._fresh(node))
         elif node.op == "call_function" and self._reads_constants_alone(node):
@@ -115,7 +115,9 @@ class _Run:
         for source in node.all_input_nodes:
             if source in self.values:
                 value = self.values[source]
-                self.read[node, source] = value.clone() if isinstance(value, Tensor) else value
+                if isinstance(value, Tensor):  # one with a history could not be copied
+                    value = value.detach().clone()
+                self.read[node, source] = value
 
 
 def _name(node: fx.Node) -> str:
