@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.operations import LINEAR_MODULES
 from dualview.conversion.tracing import trace
 from dualview.errors import UnsupportedOperationError
@@ -123,3 +124,19 @@ def test_affine_expressions_are_followed(name):
     model = refused(ALLOWED[name]).double()
     x = torch.randn(3, 4, dtype=torch.float64)
     torch.testing.assert_close(trace(model).module(x), model(x))
+
+
+class Contracted(nn.Module):
+    """tensordot, which hands its own out=None on."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.weight = nn.Linear(4, 8), nn.Parameter(torch.randn(8, 3))
+
+    def forward(self, x):
+        return torch.tensordot(torch.relu(self.first(x)), self.weight, dims=1)
+
+
+def test_no_out_is_not_held_against_an_operation():
+    with pytest.raises(UnsupportedOperationError, match=r"tensordot.*not in the table"):
+        disentangle(Contracted(), "dnn")

@@ -158,7 +158,7 @@ def _verify_node(node: fx.Node, kinds: Mapping[fx.Node, str]) -> None:
 
 def _verify_options(node: fx.Node) -> None:
     """Options that make an affine operation something else."""
-    if "out" in node.kwargs:
+    if node.kwargs.get("out") is not None:
         raise UnsupportedOperationError(
             f"{describe(node)}: it writes into another tensor (out=), which a traced network "
             f"cannot follow. Repair: use its return value"
