@@ -44,7 +44,7 @@ def test_processes_trust_nobody_else():
         for address in (cluster.scheduler_address, worker):
             for outsider in ({}, {"security": Security.temporary()}):
                 where = address if outsider else address.replace("tls", "tcp")
-                with pytest.raises(OSError):  # noqa: PT011  of the handshake
+                with pytest.raises(OSError):  # noqa: PT011  (its text is the system's: refused, reset or timed out)
                     Client(where, timeout="1s", set_as_default=False, **outsider)
         port = cluster.scheduler.http_server.port
         for page in ("health", "info/main/workers.html", "json/index.html"):

@@ -56,3 +56,19 @@ def test_shared_parameter_is_refused():
     model[2].weight = model[0].weight
     with pytest.raises(PathKernelError, match=r"Linear \(module '2'\).*module '0'"):
         walk(model, torch.randn(1, 3, dtype=torch.float64))
+
+
+class Standardised(nn.Conv2d):
+    """Weight standardisation, as its papers spell it."""
+
+    def forward(self, x):
+        w = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        w = w / (w.std((1, 2, 3), keepdim=True) + 1e-5)
+        return nn.functional.conv2d(x, w, self.bias)
+
+
+def test_standardised_weights_are_refused_for_what_they_are():
+    layers = Standardised(1, 2, 3), nn.ReLU(), Standardised(2, 2, 3), nn.Flatten(), nn.Linear(8, 2)
+    net = dv.disentangle(nn.Sequential(*layers).double(), "dlgn", seed=0)
+    with pytest.raises(PathKernelError, match=r"made of the parameter '0\.weight'.*not linear"):
+        dv.npk(net, torch.randn(2, 1, 6, 6).double())

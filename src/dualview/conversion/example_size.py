@@ -90,11 +90,11 @@ def _measured(net: GatedNetwork, z: Tensor, kind: type[fx.Interpreter]) -> Examp
 class _Sizes:
     """Runs a network, and counts what its nodes make."""
 
-    def __init__(self, kind: type[fx.Interpreter], network: fx.GraphModule) -> None:
+    def __init__(self, kind: Any, network: fx.GraphModule) -> None:
         self.total = self.largest = self.products = 0
         counts = self
 
-        class Counting(kind):  # type: ignore[valid-type, misc]
+        class Counting(kind):
             def run_node(self, n: fx.Node) -> Any:
                 value = super().run_node(n)
                 counts.take(n, value, network)

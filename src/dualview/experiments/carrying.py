@@ -180,7 +180,8 @@ class _Carrying:
         return all(job.name in self.records for job in unit)
 
     def _one_pass(self) -> None:
-        token, happened = uuid4().hex, queue.SimpleQueue()  # type: ignore[var-annotated]
+        token = uuid4().hex
+        happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         waiting = [k for k, unit in enumerate(self.units) if not self._is_done(unit)]
 
         def hear(told: Mapping[str, Any]) -> None:  # called in a thread of dask's

@@ -17,7 +17,7 @@ from dualview.errors import PathKernelError
 from dualview.path_kernel.axis_rules import reshaped
 from dualview.path_kernel.condensing import condensed
 from dualview.path_kernel.contraction import mean_along
-from dualview.path_kernel.parameters import uses
+from dualview.path_kernel.parameters import check_drawable, uses
 from dualview.path_kernel.positions import LEADING
 from dualview.path_kernel.rules import RULES
 from dualview.path_kernel.scale import LogScale
@@ -204,6 +204,8 @@ def refuse_tied(network: fx.GraphModule, *, biases: bool) -> None:
     for found in uses(network).values():
         drawn = [use.node for use in found if use.role == "weight"]
         if len(drawn) > 1:
+            # A standardised weight is read twice, by itself and by its mean: another reason.
+            check_drawable(network, biases=biases)
             _refuse_tied(drawn[1], drawn[0], True)
 
 

@@ -78,8 +78,8 @@ def operations(network: fx.GraphModule, example: Tensor) -> int:
     try:
         with counter:
             ShapeRun(network).run(example)
-    except Exception:  # an operation without shapes of its own
-        return 0
+    except Exception:  # whatever an operation raises that has no shapes of its own
+        return 0  # then nobody is told how long it takes
     return int(counter.get_total_flops() // 2)
 
 

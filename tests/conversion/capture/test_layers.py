@@ -103,7 +103,9 @@ def test_turned_layers_are_drawn_as_the_model_draws_them():
 
 
 def test_turned_weights_that_are_tied_stay_so():
-    step = lambda net, h: torch.addmm(net.b, h, net.w) + h @ net.w  # noqa: E731
+    def step(net, h):
+        return torch.addmm(net.b, h, net.w) + h @ net.w
+
     model = Model(step, w=weight(), b=bias()).double().eval()
     net = dv.disentangle(torch.export.export(model, (X,)), "dnn", example_input=X)
     torch.testing.assert_close(net(X), model(X), rtol=1e-12, atol=1e-12)
