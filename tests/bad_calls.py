@@ -371,6 +371,7 @@ GOOD_IN: dict[str, Maker] = {
     "NPKFeatureClassifier.net": lambda _: gated_net(),
     "NPKFeatureClassifier.n_features": lambda _: 8,
     "npk_features.n_features": lambda _: 8,
+    "ntk_spread.draws": lambda _: 3,
     "npk_gram.out": lambda folder: folder / "gram.zarr",
     "npk_gram.progress": lambda _: False,
     "npk_gram.workers": lambda _: 1,

@@ -184,6 +184,7 @@ TESTED_ELSEWHERE = {
     "conversion/capture/exported": "conversion/test_wrappers",
     "conversion/onnx_files/*": "conversion/onnx_files/test_reading",  # the tables, one by one
     "path_kernel/contraction": "path_kernel/test_rules",
+    "path_kernel/gradients": "path_kernel/test_empirical",
     "path_kernel/setting": "path_kernel/test_rules",
     "path_kernel/spread": "path_kernel/test_rules",
     "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
+    from dualview.path_kernel.ntk_draws import ntk_spread
     from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
@@ -98,6 +99,7 @@ __all__ = [
     "npk",
     "npk_features",
     "npk_gram",
+    "ntk_spread",
     "ntk_variance",
     "partition_slice",
     "path_features",
@@ -121,6 +123,7 @@ _ROOMS = {
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "needed_width": "path_kernel.concentration",
+    "ntk_spread": "path_kernel.ntk_draws",
     "ntk_variance": "path_kernel.concentration",
     "NPKClassifier": "path_kernel.machines",
     "NPKFeatureClassifier": "path_kernel.machines",

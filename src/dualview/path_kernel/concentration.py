@@ -5,7 +5,7 @@ the second moments of a kernel are those of pairs of positions, E K[p, q] K[r, s
 from layer to layer grows with the fourth power of the positions (10^12 numbers at 32x32), since
 shared weights correlate any four of them, and pooling at the end needs them all. Skips add terms
 that share weights with each other, whose products no longer factorise into a part before and a part
-behind a layer. Both are refused; `empirical_ntk` with drawn `weights` shows their spread.
+behind a layer. Both are refused; `dualview.path_kernel.ntk_draws` finds their spread by drawing.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def ntk_variance(
 
     Raises:
         PathKernelError: the network is no chain of dense layers, or as `expected_ntk`.
+
+    Other networks: `ntk_spread` estimates it by drawing.
 
     Source: theory, section 8; derived for this project, and extended to any kurtosis.
 
@@ -212,12 +214,12 @@ def _dense_chain(net: GatedNetwork) -> Sequence[_DenseLayer]:
         else:
             raise PathKernelError(
                 f"{describe(node)}: the NTK's variance is known in closed form for chains of "
-                f"dense layers with a gate between two. Repair: draw the weights a few times, "
-                f"dualview.empirical_ntk(net, x, weights=...)"
+                f"dense layers with a gate between two. Repair: estimate it, "
+                f"dualview.ntk_spread(net, x)"
             )
     raise PathKernelError(
-        "net: expected a chain of dense layers that ends in one. Repair: draw the weights a few "
-        "times, dualview.empirical_ntk(net, x, weights=...)"
+        "net: expected a chain of dense layers that ends in one. Repair: estimate the variance, "
+        "dualview.ntk_spread(net, x)"
     )
 
 
