@@ -7,6 +7,6 @@ over), `rules` (one function an operation, in `*_rules`), `propagate` (walks the
 `fast` (CPU kernels: offset by offset for many pairs of small images, row by row for the rest, and
 what brings graphs to them); `kernel` (NPK and expected NTK), `parameters` (which are drawn),
 `random_weights`, `features`, `gradients` and `empirical` (NTK); how far an NTK is from its mean:
-`finite_width` and `concentration` (closed form), `ntk_draws`; `gram` (dask and zarr), `ridge` and
-`machines` (kernel regression).
+`chains`, `finite_width` and `concentration` (closed form), `ntk_draws`; `gram` (dask and zarr),
+`ridge` and `machines` (kernel regression).
 """
