@@ -347,6 +347,8 @@ GOOD_IN: dict[str, Maker] = {
     "evaluate_explanations.model": lambda _: None,
     "evaluate_explanations.steps": lambda _: 2,
     "evaluate_explanations.sets": lambda _: 3,
+    "top_path_groups.x": lambda _: X[0],
+    "top_path_groups.width": lambda _: 4,
     "top_paths.x": lambda _: X[0],
     "top_paths.k": lambda _: 2,
     "PathSearch.top.k": lambda _: 2,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ExplanationScores,
         evaluate_explanations,
     )
+    from dualview.path_attribution.groups import top_path_groups
     from dualview.path_attribution.path_norm import path_magnitudes, path_norm
     from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -108,6 +109,7 @@ __all__ = [
     "path_values",
     "primal_filters",
     "rescaled",
+    "top_path_groups",
     "top_paths",
 ]
 
@@ -135,6 +137,7 @@ _ROOMS = {
     "path_magnitudes": "path_attribution.path_norm",
     "path_norm": "path_attribution.path_norm",
     "rescaled": "path_attribution.rescaling",
+    "top_path_groups": "path_attribution.groups",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",

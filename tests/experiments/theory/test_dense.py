@@ -6,12 +6,11 @@
 4. Outputs whose gradients overlap.
 """
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from dualview.experiments.theory import closed_forms, dense
+from dualview.experiments.theory.sign_average import SignAverages
 from tests.experiments.theory.checking import all_fail, tried
 
 
@@ -135,7 +134,7 @@ def test_outputs_that_share_gradients(monkeypatch):
 
     def broken(net, x, variances):
         found = own(net, x, variances)
-        return replace(found, tangents=found.tangents + 1e-6)
+        return SignAverages(found.outputs, found.tangents + 1e-6, found.patterns)
 
     monkeypatch.setattr(dense, "sign_averages", broken)
     record = tried("output-blocks")
