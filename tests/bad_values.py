@@ -217,6 +217,7 @@ MEANT: dict[str, set[str]] = {
             "block",
             "depth",
             "devices",
+            "draws",
             "epochs",
             "k",
             "limit",
