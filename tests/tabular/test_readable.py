@@ -4,7 +4,6 @@
 - Contributions of columns and of gates sum to the decision function or the prediction, to 1e-10.
 - The partition of two columns is the network's own gates and decisions at every cell, in units of
   the data.
-- A tree has the network's hyperplanes where they are not moved; depth and rows of leaves are kept.
 - What does not fit is refused by name.
 """
 
@@ -96,29 +95,6 @@ def test_partitions_that_are_none():
         fitted.partition("x0", 4)
     with pytest.raises(TableError, match="at: expected one row of 4 finite numbers"):
         fitted.partition(0, 1, at=[1.0])
-
-
-@pytest.mark.parametrize("leaves", ["constant", "linear"])
-def test_trees_of_the_networks_own_hyperplanes(fitted, leaves):
-    x, _ = classes_table()
-    tree = fitted.to_tree(x, max_depth=3, min_samples_leaf=7, shift=False, leaves=leaves)
-    planes, seen = fitted.hyperplanes(), []
-
-    def walk(node, rows):
-        if not hasattr(node, "normal"):
-            assert node.rows == len(rows) >= 7
-            return
-        assert node.rows == len(rows)
-        assert node.shift == 0
-        seen.append(node)
-        np.testing.assert_array_equal(node.normal, planes.normals[node.gate])
-        over = x[rows] @ planes.normals[node.gate] + planes.offsets[node.gate] > 0
-        walk(node.below, rows[~over])
-        walk(node.above, rows[over])
-
-    walk(tree.root, np.arange(len(x)))
-    assert tree.depth <= 3
-    assert len(seen) == tree.n_leaves - 1 > 0
 
 
 def test_trees_that_are_none(fitted):

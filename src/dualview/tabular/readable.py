@@ -28,19 +28,16 @@ from dualview.arguments import (
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import TableError
 from dualview.primal.partition import PartitionSlice, partition_slice
-from dualview.tabular.growing import Candidates, Growth, Leaf, grow, linear_leaf
+from dualview.tabular.growing import Growth
 from dualview.tabular.readings import (
     Contributions,
     Hyperplanes,
     column_parts,
     gate_parts,
     hyperplanes_of,
-    local_maps,
 )
 from dualview.tabular.tree import ObliqueTree
-
-RIDGE = 1e-3
-"""Of a leaf's linear function, beside columns of variance 1."""
+from dualview.tabular.tree_building import network_tree
 
 names_value = optional(several(text_value, "a name for each column"))
 
@@ -223,38 +220,10 @@ class Readable:
         (ICLR 2025): a DLGN's hyperplanes move to where labels change.
         """
         names, x = self.column_names(columns), self.take_rows(X)
-        planes = hyperplanes_of(self.net_, names)
-        rows = x.numpy()
-        with torch.no_grad():
-            outputs = self.net_(x).expand(len(x), -1).numpy()
         classes = getattr(self, "classes_", None)
-        if classes is not None:
-            said = np.eye(len(classes))[outputs.argmax(1)]
-            values = said
-        else:
-            spreads = outputs.std(0)
-            said = outputs / np.where(spreads > 0, spreads, 1.0)
-            values = outputs
-        slopes = local_maps(self.net_, x) if leaves == "linear" else None
-
-        def leaf(chosen: np.ndarray) -> Leaf:
-            value = values[chosen].mean(0)
-            if slopes is None:
-                return Leaf(value, len(chosen))
-            line = linear_leaf(
-                rows[chosen], outputs[chosen], slopes[chosen], planes.deviations, RIDGE
-            )
-            return Leaf(value, len(chosen), *line)
-
-        candidates = Candidates(
-            planes.normals,
-            planes.offsets,
-            rows @ planes.normals.T + planes.offsets,
-            np.linalg.norm(planes.normals * planes.deviations, axis=1),
-        )
-        merge = classes is not None and leaves == "constant"
-        growth = Growth(max_depth, min_samples_leaf, shift, merge)
-        root = grow(candidates, said, growth, leaf)
+        growth = Growth(max_depth, min_samples_leaf, shift, classes is not None)
+        planes = hyperplanes_of(self.net_, names)
+        root = network_tree(self.net_, x, planes, growth, linear=leaves == "linear")
         return ObliqueTree(root, names, classes, planes.deviations, self)
 
     def _expect_fitted(self) -> None:
