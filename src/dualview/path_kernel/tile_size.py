@@ -31,7 +31,7 @@ SURE = 64e6
 """Bytes that a pair may be tried with."""
 
 AMPLE = 8
-"""How many times over a tile that is not measured fits; what is measured has hardly taken it once."""
+"""How many times over a tile that is not measured fits; measured ones hardly take it once."""
 
 FEW = 64
 """Entries that make no difference: padding, and what the rules hold besides."""
