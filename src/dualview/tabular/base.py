@@ -59,7 +59,7 @@ with needs("train", "an estimator of tables"):
 MANY_ROWS = 1000
 """From so many on `early_stopping="auto"` holds rows back."""
 
-BATCH = (128, 512)
+AUTOMATIC_BATCH = (128, 512)
 """`batch_size="auto"`: all rows up to the first, a 64th of them up to the second."""
 
 
@@ -348,7 +348,7 @@ class TableEstimator(Readable, BaseEstimator):
         gates, beta, size = options["gates"], options["beta"], options["batch_size"]
         learning = for_training(self.net_, self._scales, gates, beta, dtype)
         if size == "auto":
-            size = min(BATCH[1], max(BATCH[0], len(kept) // 64))
+            size = min(AUTOMATIC_BATCH[1], max(AUTOMATIC_BATCH[0], len(kept) // 64))
         plan = Descent(
             epochs=1 if steadily else options["max_iter"],
             batch_size=size,

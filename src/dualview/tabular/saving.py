@@ -25,7 +25,7 @@ from dualview.tabular.network import Scales, Shape, finished, fresh_network
 KEY, FORMAT = "dualview-table", "dualview table 1"
 """Of the entry in the metadata of safetensors, and what it begins with."""
 
-MOST_BYTES = 64_000_000
+LONGEST_TEXT = 64_000_000
 """Of the JSON text; a name of 100 letters for each of 500,000 columns takes less."""
 
 
@@ -87,7 +87,7 @@ def read_state(path: Path, estimator: str, options: Mapping[str, Check]) -> Save
     stored_tensors(path)  # a file of tensors
     with opened_tensors(path) as file:
         text = (file.metadata() or {}).get(KEY, "")
-    if not 0 < len(text) <= MOST_BYTES:
+    if not 0 < len(text) <= LONGEST_TEXT:
         raise SavedNetworkError(
             f"{path}: expected an estimator that {estimator}.save wrote, got tensors that do not "
             f"say what they are. Repair: GatedNetwork.from_pretrained for a saved network"
