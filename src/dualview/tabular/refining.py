@@ -29,7 +29,7 @@ from dualview.tabular.growing import (
 PASSES = 10
 """At most; three or four are usual."""
 
-Cost = Callable[[Leaf, np.ndarray], np.ndarray]
+LeafCost = Callable[[Leaf, np.ndarray], np.ndarray]
 """What a leaf errs on rows, by their numbers: (rows,)."""
 
 
@@ -47,7 +47,7 @@ class Refining:
     candidates: Candidates
     growth: Growth
     leaf: Callable[[np.ndarray], Leaf]
-    cost: Cost
+    cost: LeafCost
 
     def refined(self, root: Node) -> tuple[Node, float]:
         """The tree that errs least of those met, and what it errs."""
