@@ -13,6 +13,7 @@
 - The confusion matrix filters examples, the map and a unit's images show theirs, the order sorts by
   margin; what is empty says so; without scripts there is a sentence and nothing else.
 - Drawn upon, the page computes the network itself: to 1e-5 what PyTorch computes in float64.
+- A plane through an example and two training images is drawn, or it says for which, or why not.
 - Networks without filters, machine or positions, and pages of one example, work too.
 
 Skipped where there is no Chromium or no playwright.
@@ -303,6 +304,25 @@ def test_groups_of_paths(opened, name):
     assert page.locator("#groups .line.lit").get_attribute("d") == page.locator(
         "#groups .hit[data-path='1']"
     ).get_attribute("d")
+
+
+def test_planes(opened):
+    page, data = opened("dense"), page_data(explained("dense"))
+    drawn = [plane["example"] for plane in data["planes"]]
+    other = next(i for i in range(len(data["examples"])) if i not in drawn)
+    page.locator("#grid button").nth(other).click()
+    thumbs = page.locator("#plane .thumb")
+    assert thumbs.count() == len(drawn)
+    thumbs.first.click()
+    row = data["examples"][drawn[0]]["row"]
+    assert page.locator("#h-example").inner_text() == f"Test example {row}"
+    plane = data["planes"][0]
+    said = page.locator("#plane svg").get_attribute("aria-label")
+    assert f"cut by {len(plane['lines'])} gates into {plane['cells']} cells" in said
+    assert page.locator("#plane .pictures figure").count() == 3
+    assert page.locator("#plane .keys li").count() == len(plane["tints"])
+    page = opened("no filters")
+    assert "only in a DLGN" in page.locator("#plane").inner_text()
 
 
 def test_paths_beyond_float64(opened, tmp_path):

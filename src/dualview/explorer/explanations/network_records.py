@@ -6,8 +6,12 @@ Axes as in `records`. *Classes* here are those counted, k of them: all, or the m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from dualview.primal.partition import PartitionSlice
 
 PAIRED = 100
 """Examples that what two units add together is a mean over, at most."""
@@ -82,6 +86,28 @@ class NetworkView:
     readings: tuple[FilterReading | None, ...]
     places: np.ndarray | None = None
     spread: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The plane through an example, and two training images: hard gates are lines there.
+
+    Attributes:
+        example: its place among those of the page.
+        rows: of the two, in the train split: the nearest of the class to compare with, then the
+            nearest of the predicted one.
+        labels: of the two.
+        images: of the two, as the data has them.
+        found: the cells of the plane, and what hard gates decide there.
+        n_gates: of the whole network.
+    """
+
+    example: int
+    rows: tuple[int, ...]
+    labels: tuple[int, ...]
+    images: np.ndarray
+    found: PartitionSlice
+    n_gates: int
 
 
 @dataclass(frozen=True, eq=False)
