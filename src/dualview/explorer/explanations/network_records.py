@@ -116,12 +116,16 @@ class ProgramStep:
 
     Attributes:
         op: "flatten", "linear", "convolution", "scale" (batch norm's, channel by channel),
-            "average" (over all positions) or "gate".
+            "average" (over all positions), "pool" (over windows), "gate", "add", "take" (every
+            so-manieth channel, row and column) or "pad" (with zeros).
         source: the step before whose value it takes; -1: the network's input.
+        other: of an addition, the other one.
         weights: of a linear layer (out, in), a convolution (out, in, rows, columns), or a scale
             (channels,).
         bias: (out,).
-        numbers: of a convolution: stride and padding, rows first; of a gate: its layer.
+        numbers: of a convolution: stride and padding, rows first; of a pool: window and stride; of
+            a gate: its layer; of "take": first, count and step of channels, rows and columns; of
+            "pad": how many before and after, of the same.
     """
 
     op: str
@@ -129,6 +133,7 @@ class ProgramStep:
     weights: np.ndarray | None = None
     bias: np.ndarray | None = None
     numbers: tuple[int, ...] = ()
+    other: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
