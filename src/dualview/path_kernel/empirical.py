@@ -84,24 +84,28 @@ def empirical_ntk(
             examples = side(net, x[rows], gates, name, numbers)
             return _gradients_near_1(network, parameters, wanted, examples, itemgetter(output))
 
-        second = x1 if x2 is None else x2
-        return _inner_products(rows_of, x1, second, at_once, result_type(net, x1))
+        return _inner_products(rows_of, x1, x2, at_once, result_type(net, x1))
 
 
 def _inner_products(
     rows_of: Callable[[Tensor, str, slice], tuple[Tensor, Tensor]],
     x1: Tensor,
-    x2: Tensor,
+    x2: Tensor | None,
     at_once: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales."""
+    """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales.
+
+    Without `x2` it is that of `x1` with itself, and gradients of one block serve on both sides.
+    """
     reader = Reader(dtype, "smaller examples or weights", "larger examples or weights")
-    out = x1.new_empty(len(x1), len(x2), dtype=dtype)
+    second = x1 if x2 is None else x2
+    out = x1.new_empty(len(x1), len(second), dtype=dtype)
     for rows in slices(len(x1), at_once):
         left, left_log = rows_of(x1, "x1", rows)
-        for columns in slices(len(x2), at_once):
-            right, right_log = rows_of(x2, "x2", columns)
+        for columns in slices(len(second), at_once):
+            same = x2 is None and columns == rows
+            right, right_log = (left, left_log) if same else rows_of(second, "x2", columns)
             both = torch.promote_types(left.dtype, right.dtype)
             block = left.to(both) @ right.to(both).mT
             scale = left_log[:, None] + right_log
