@@ -152,6 +152,7 @@ for name in ("a", "b"):
 calls = {
     "NPKClassifier": lambda: dv.NPKClassifier,
     "NPKFeatureClassifier": lambda: dv.NPKFeatureClassifier,
+    "kare": lambda: dv.kare,
     "kernel_attribution": lambda: dv.kernel_attribution,
     "npk_gram": lambda: dv.npk_gram(net, x, folder / "gram.zarr"),
     "digits": lambda: load("digits"),
@@ -196,7 +197,9 @@ for found in walk_packages(dualview.__path__, "dualview.", onerror=lambda name: 
 """
 
 EXTRA_OF = {
-    **dict.fromkeys(("NPKClassifier", "NPKFeatureClassifier", "kernel_attribution"), "kernel"),
+    **dict.fromkeys(
+        ("NPKClassifier", "NPKFeatureClassifier", "kare", "kernel_attribution"), "kernel"
+    ),
     "npk_gram": "kernel",
     **dict.fromkeys(("digits", "parquet", "images"), "train"),
     "hub": "hub",

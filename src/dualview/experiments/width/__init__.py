@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
     "draw’s is not. How far is it from the expectation, does the closed form say so, and what does "
     "width do for the accuracy when gates stay as they are?",
     source="arXiv 2006.10529 (the limit of width); the variance at finite width is derived here",
-    duration="digits: 8 minutes",
+    duration="digits: 2 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.width.plan"),
     tables=tables.tables,

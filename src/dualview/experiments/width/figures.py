@@ -41,7 +41,7 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
 
 def _spreads(arch: str, groups: Sequence[list[RunRecord]]) -> Figure:
     with house_style():
-        figure, axes = panel(5.2, 3.7, left=0.62, right=0.25, bottom=0.85, top=0.46)
+        figure, axes = panel(5.2, 3.45, left=0.62, right=0.25, bottom=0.6, top=0.46)
         axes.set_yscale("log")
         plain_log_ticks(axes.yaxis)
         measured = [runs for runs in groups if mean_spreads(runs, "spread")]
@@ -69,7 +69,7 @@ def _spreads(arch: str, groups: Sequence[list[RunRecord]]) -> Figure:
 
 def _accuracies(arch: str, groups: Sequence[list[RunRecord]]) -> Figure:
     with house_style():
-        figure, axes = panel(5.2, 3.7, left=0.62, right=0.25, bottom=0.85, top=0.46)
+        figure, axes = panel(5.2, 3.45, left=0.62, right=0.25, bottom=0.6, top=0.46)
         style = KIND_STYLES["dgn"]
         found = [mean_sd([run.test_accuracy or 0.0 for run in runs]) for runs in groups]
         axes.errorbar(
