@@ -154,6 +154,8 @@ calls = {
     "NPKFeatureClassifier": lambda: dv.NPKFeatureClassifier,
     "kare": lambda: dv.kare,
     "kernel_attribution": lambda: dv.kernel_attribution,
+    "DLGNClassifier": lambda: dv.DLGNClassifier,
+    "DLGNRegressor": lambda: dv.DLGNRegressor,
     "npk_gram": lambda: dv.npk_gram(net, x, folder / "gram.zarr"),
     "digits": lambda: load("digits"),
     "parquet": lambda: load(str(folder / "table")),
@@ -200,6 +202,7 @@ EXTRA_OF = {
     **dict.fromkeys(
         ("NPKClassifier", "NPKFeatureClassifier", "kare", "kernel_attribution"), "kernel"
     ),
+    **dict.fromkeys(("DLGNClassifier", "DLGNRegressor"), "train"),
     "npk_gram": "kernel",
     **dict.fromkeys(("digits", "parquet", "images"), "train"),
     "hub": "hub",
