@@ -205,7 +205,8 @@ class Readable:
         same.
 
         Args:
-            X: rows to choose by, (n, columns): those of training, as a rule.
+            X: rows to choose by, (n, columns): those of training, as a rule. Of more than 20,000
+                so many are drawn, the same in every call.
             max_depth: splits on a way from the root to a leaf, at most.
             leaves: "constant": a leaf says one class, or one number; "linear": it has the network's
                 linear function of its region, or, where its rows lie in several, the one nearest to
