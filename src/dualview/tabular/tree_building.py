@@ -21,7 +21,7 @@ from dualview.tabular.growing import (
     count_leaves,
     grow,
     linear_leaf,
-    merged,
+    simplified,
 )
 from dualview.tabular.readings import Hyperplanes, local_maps
 from dualview.tabular.refining import Refining
@@ -87,8 +87,7 @@ def network_tree(
     for share in SHARES:
         guide = _guide(known, planes.deviations, share)
         root, error = refining.refined(grow(candidates, known.told, guide, growth, leaf))
-        if classes and growth.constant:
-            root = merged(root, lambda split: Leaf(split.value, split.rows))
+        root = simplified(root) if classes else root
         found.append((error, count_leaves(root), len(found), root))
     return min(found, key=lambda entry: entry[:3])[3]
 
