@@ -21,6 +21,7 @@ from dualview.experiments.experiment_report import write_outputs
 from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
+from dualview.experiments.kernel_learner import plan as kernel_learner
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
@@ -66,6 +67,7 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.dict(kernel_learner.MOST, dict.fromkeys(kernel_learner.MOST, 40)),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
     ):
         yield
