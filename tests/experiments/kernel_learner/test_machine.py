@@ -15,7 +15,7 @@ from tests.experiments.reproduced import few_digits
 def test_accuracies_are_those_of_the_regression_written_out(tmp_path):
     data = few_digits(50)
     net = build_network(ComparisonSettings(arch="fc", width=8), "dlgn", 3, data).eval()
-    found = kernel_machine(net, data, tmp_path / "gram.zarr", workers=1)
+    found = kernel_machine(net, data, tmp_path, workers=1)
 
     train, validation, test = (
         split.images / (255 if split.images.dtype == torch.uint8 else 1)
@@ -45,8 +45,8 @@ def test_accuracies_are_those_of_the_regression_written_out(tmp_path):
 def test_an_earlier_matrix_is_gone_on_with(tmp_path):
     data = few_digits(30)
     net = build_network(ComparisonSettings(arch="fc", width=8), "dlgn", 0, data).eval()
-    first = kernel_machine(net, data, tmp_path / "gram.zarr", workers=1)
-    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "gram.zarr").rglob("c/*/*")}
-    assert kernel_machine(net, data, tmp_path / "gram.zarr", workers=1) == first
+    first = kernel_machine(net, data, tmp_path, workers=1)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("c/*/*")}
+    assert kernel_machine(net, data, tmp_path, workers=1) == first
     assert stamps == {path: path.stat().st_mtime_ns for path in stamps}
     assert stamps

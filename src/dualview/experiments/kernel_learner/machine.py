@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from dualview.training.feeding import batches_for
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
 
-GRAM = "gram.zarr"
+TRAIN_GRAM, OTHER_GRAM = "train.zarr", "other.zarr"
 SPLITS = ("train", "validation", "test")
 
 
@@ -36,7 +37,7 @@ def measured(
 ) -> RunRecord:
     """Train the job's network, then the kernel machine on its gates.
 
-    The kernel's matrix is kept in the job's folder: interrupted, it is gone on with.
+    The kernel's matrices are kept in the job's folder: interrupted, they are gone on with.
 
     Args:
         job: that trains the network.
@@ -52,13 +53,15 @@ def measured(
     load_trained(net, where / MODEL)
     assert isinstance(net, GatedNetwork)
     net = net.cpu().eval()
-    found = kernel_machine(net, data, where / GRAM, workers=job.config["threads"])
+    begun = perf_counter()
+    found = kernel_machine(net, data, where, workers=job.config["threads"])
+    found["trial_seconds"] = perf_counter() - begun
     networks = {"soft": accuracy(net, data), "hard": accuracy(with_hard_gates(net), data)}
     return replace(done, measurements={**networks, **found})
 
 
 def kernel_machine(
-    net: GatedNetwork, data: Dataset, gram: Path, *, workers: int | None = None
+    net: GatedNetwork, data: Dataset, folder: Path, *, workers: int | None = None
 ) -> dict[str, float | int]:
     """Accuracy of kernel regression on the hard gates of `net`, the ridge chosen by validation.
 
@@ -67,7 +70,7 @@ def kernel_machine(
     Args:
         net: whose gates and architecture make the kernel; its weights play no part.
         data: the train split is learnt from, one-hot, the validation split chooses.
-        gram: folder of the kernel of all examples with those of the train split; gone on with.
+        folder: where the kernel of the train split, and of the others with it, is kept.
         workers: threads; default: one for each core.
 
     Returns:
@@ -79,12 +82,13 @@ def kernel_machine(
     splits = [getattr(data, name) for name in SPLITS]
     images = [torch.cat([x for x, _ in batches_for(net, data, part, 512)]) for part in splits]
     labels = [np.asarray(part.labels) for part in splits]
-    kernel = npk_gram(net, torch.cat(images), gram, x2=images[0], gates="hard", workers=workers)
-    own, *others = np.split(kernel[:].astype(np.float64), np.cumsum([len(x) for x in images])[:-1])
-    path = kernel_regression_path((own + own.T) / 2, np.eye(data.n_classes)[labels[0]])
+    train, others = images[0], torch.cat(images[1:])
+    own = npk_gram(net, train, folder / TRAIN_GRAM, gates="hard", workers=workers)[:]
+    cross = npk_gram(net, others, folder / OTHER_GRAM, x2=train, gates="hard", workers=workers)[:]
+    path = kernel_regression_path(own, np.eye(data.n_classes)[labels[0]])
     scores = [
         _share_right(path.predict(rows), truth)
-        for rows, truth in zip((own, *others), labels, strict=True)
+        for rows, truth in zip((own, *np.split(cross, [len(images[1])])), labels, strict=True)
     ]
     best = int(scores[1].argmax())
     return {

@@ -12,7 +12,7 @@ from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.kernel_learner.machine import measured
-from dualview.experiments.kernel_learner.tables import DRAWN, KINDS
+from dualview.experiments.kernel_learner.tables import KINDS, LEARNT
 from dualview.experiments.networks import build_network
 from dualview.experiments.npk_paper import FrozenGates
 from dualview.experiments.recipes import Setting, setting
@@ -67,19 +67,15 @@ def _jobs(one: Setting, arch: str, kinds: tuple[str, ...], out: Path) -> list[Jo
 
 
 def _variant(one: Setting, kind: str) -> Variant:
-    learnt = replace(of_kind(one.comparison, "dlgn", one.data), options=one.options)
-    if kind != DRAWN:
-        return learnt
-    return replace(
-        learnt,
-        name=DRAWN,
-        kind=DRAWN,
-        title=KINDS[DRAWN],
-        build=partial(_drawn_gates, one),
+    made = replace(
+        of_kind(one.comparison, LEARNT, one.data), title=KINDS[kind], options=one.options
     )
+    if kind == LEARNT:
+        return made
+    return replace(made, name=kind, kind=kind, build=partial(_drawn_gates, one))
 
 
 def _drawn_gates(one: Setting, seed: int) -> nn.Module:
     """The DLGN that the seed draws, of which only the weights network is trained."""
-    net = build_network(one.comparison, "dlgn", seed, one.data)
+    net = build_network(one.comparison, LEARNT, seed, one.data)
     return FrozenGates(net).train()  # type: ignore[arg-type]
