@@ -1,8 +1,8 @@
 """Claim: Images of 224 pixels and deep networks are explained in seconds, on two CPU cores.
 
 Every job of the table `JOBS` runs in a process of its own, whose peak memory is that of the whole
-process: Python, PyTorch, network and all. Networks are untrained; ResNet-18 and ResNet-50 are those
-of `image_networks.py`, 224x224, one image. Time is that of the clock; where other programs run, the
+process: Python, PyTorch, network and all. Networks are untrained; those of images are those of
+`image_networks.py`, 224x224, one image. Time is that of the clock; where other programs run, the
 processor's time beside it tells what the job itself takes. A job that is refused, or that does not
 end in time, has no number.
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from image_networks import SIZE, resnet18, resnet50
+from image_networks import SIZE, mobilenet, resnet18, resnet50
 from measurement import Measurement, parser_of, report, resident
 from torch import Tensor, nn
 
@@ -202,6 +202,9 @@ JOBS: dict[str, Job] = {
     "page": Job(R50, "explanation page of an image", partial(page, resnet50), 60.0, page=10.0),
     "npk-18": Job("ResNet-18, 224x224", "NPK of a pair", partial(kernel_pair, resnet18), 2.0, 1000),
     "npk-50": Job(R50, "NPK of a pair", partial(kernel_pair, resnet50), 2.0, 1000),
+    "npk-depthwise": Job(
+        "MobileNet, 224x224", "NPK of a pair", partial(kernel_pair, mobilenet), 2.0, 1000
+    ),
     "convert": Job("2,000 layers", "conversion, DLGN", partial(conversion, 2000, "dlgn"), 10.0),
     "convert-sf": Job(
         "2,000 layers", "conversion, DLGN-SF", partial(conversion, 2000, "dlgn-sf"), 10.0

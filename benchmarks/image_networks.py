@@ -1,7 +1,8 @@
-"""Residual networks for images of 224 pixels, written out here so that no package brings them.
+"""Networks for images of 224 pixels, written out here so that no package brings them.
 
 Source: He et al., "Deep residual learning for image recognition", arXiv 1512.03385, table 1, with
-the stride in the 3x3 convolution of a bottleneck.
+the stride in the 3x3 convolution of a bottleneck; Howard et al., "MobileNets", arXiv 1704.04861,
+table 1.
 """
 
 from __future__ import annotations
@@ -68,3 +69,22 @@ def resnet18() -> nn.Sequential:
 def resnet50() -> nn.Sequential:
     """ResNet-50: 25.6 million parameters."""
     return image_resnet((3, 4, 6, 3), bottleneck=True)
+
+
+def depthwise_separable(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+    """A 3x3 convolution of each channel, then a 1x1 convolution."""
+    conv = nn.Conv2d(inputs, inputs, 3, stride, padding=1, groups=inputs, bias=False)
+    each = [conv, nn.BatchNorm2d(inputs), nn.ReLU()]
+    return [*each, *convolution(inputs, outputs, 1), nn.ReLU()]
+
+
+def mobilenet(width: int = 32, classes: int = 1000) -> nn.Sequential:
+    """MobileNet: 4.2 million parameters, if it is 32 wide."""
+    layers = [*convolution(3, width, 3, 2), nn.ReLU()]
+    channels = width
+    strides = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+    for times, stride in zip((2, 4, 4, 8, 8, *(16,) * 6, 32, 32), strides, strict=True):
+        layers += depthwise_separable(channels, times * width, stride)
+        channels = times * width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
+    return nn.Sequential(*layers)

@@ -93,19 +93,29 @@ def time_at_size(name: str, rounds: int) -> Iterator[Measurement]:
     yield Measurement(name, "a pair, gating included, shortest", seconds, "s", rounds, PAIR_SECONDS)
     yield Measurement(name, "a pair, gating included, of processor time", cores, "s", 1)
     yield Measurement(name, "words of 64 channels a pair", words / 1e6, "million", 1)
-    command = [sys.executable, str(Path(__file__)), "--memory", name, "2"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    megabytes = float(output_of_new_process("--memory", name, "2"))
     quantity = "memory beside network and images, a pair"
-    yield Measurement(name, quantity, float(done.stdout), "MB", 1, at_most=PAIR_MEGABYTES)
+    yield Measurement(name, quantity, megabytes, "MB", 1, at_most=PAIR_MEGABYTES)
+
+
+def output_of_new_process(*options: str, **environment: str) -> str:
+    """What this script prints with these options, in a process that does nothing else."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__)), *options],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    return done.stdout
 
 
 def with_avx2_alone() -> Measurement:
     """Time C4GAP in a process whose compiler knows of no wider registers."""
-    narrow = {**os.environ, "NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2}
-    command = [sys.executable, str(Path(__file__)), "--narrow"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=narrow)
+    narrow = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": AVX2}
+    milliseconds = float(output_of_new_process("--narrow", **narrow))
     name, quantity = "C4GAP 64-64-128-128, AVX2 alone", "a pair, Gram of 64, shortest"
-    return Measurement(name, quantity, float(done.stdout), "ms", 3, at_most=AVX2_MILLISECONDS)
+    return Measurement(name, quantity, milliseconds, "ms", 3, at_most=AVX2_MILLISECONDS)
 
 
 def milliseconds_a_pair(name: str, n: int, rounds: int) -> float:
@@ -203,10 +213,9 @@ def peak_memory(name: str, n: int) -> float:
 
 def memory_in_new_process(name: str, n: int) -> Measurement:
     """`peak_memory`, measured in a process that does nothing else."""
-    command = [sys.executable, str(Path(__file__)), "--memory", name, str(n)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    megabytes = float(output_of_new_process("--memory", name, str(n)))
     quantity = f"memory beside the data, Gram of {n:,}"
-    return Measurement(name, quantity, float(done.stdout), "MB", 1, at_most=MEGABYTES)
+    return Measurement(name, quantity, megabytes, "MB", 1, at_most=MEGABYTES)
 
 
 def against_neural_tangents(rounds: int) -> Measurement:

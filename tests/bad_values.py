@@ -213,6 +213,7 @@ MEANT: dict[str, set[str]] = {
             "block",
             "depth",
             "devices",
+            "draws",
             "epochs",
             "k",
             "limit",

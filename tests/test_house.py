@@ -183,7 +183,10 @@ TESTED_ELSEWHERE = {
     "conversion/affine_pass": "path_attribution/test_affine_run",
     "conversion/capture/exported": "conversion/test_wrappers",
     "conversion/onnx_files/*": "conversion/onnx_files/test_reading",  # the tables, one by one
+    "path_attribution/group_*": "path_attribution/test_groups",  # one search, against all paths
+    "path_kernel/chains": "path_kernel/test_concentration",
     "path_kernel/contraction": "path_kernel/test_rules",
+    "path_kernel/gradients": "path_kernel/test_empirical",
     "path_kernel/setting": "path_kernel/test_rules",
     "path_kernel/spread": "path_kernel/test_rules",
     "path_kernel/fast/*": "path_kernel/fast/test_rows",  # one computation, against the rules

@@ -2,6 +2,7 @@
 
 - Kernels, filters and distances hold no more than `memory`, beside parameters, input and result; a
   pair of images that does not fit is refused, and holds no more either.
+- Depthwise convolutions hold no plane of each channel.
 - So do features, contributions and the strongest paths, which take examples one after another, or
   refuse one; contributions hold a few layers, and neither all activations nor a copy of them.
 - What is refused needs about as much as is said.
@@ -25,7 +26,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 import torch
-from image_networks import image_resnet
+from image_networks import image_resnet, mobilenet
 import dualview as dv
 
 size, memory = int(sys.argv[1]), float(sys.argv[2])
@@ -33,6 +34,7 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 model = image_resnet((1, 1, 1, 1), bottleneck=True, width=8, classes=5).eval()
 net = dv.disentangle(model, "dlgn", seed=0).eval()
+light = dv.disentangle(mobilenet(8, 5).eval(), "dlgn", gate="hard", seed=0).eval()
 x = torch.randn(2, 3, size, size)
 small = x[:, :, :32, :32]
 dv.layer_contributions(net, small[:1], 1, 5)  # loads what is loaded once
@@ -40,6 +42,7 @@ dv.top_paths(net, small[:1], 1, 5)
 dv.npk_features(net, small, 8)
 dv.expected_ntk(net, small[:1], small[1:], biases=True)
 dv.npk(net, small[:1], small[1:])
+dv.npk(light, small[:1], small[1:])
 
 def field(name):
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -59,6 +62,7 @@ last = net.n_gates - 1
 tasks = {
     "npk": lambda: dv.npk(net, x[:1], x[1:], memory=memory),
     "expected_ntk": lambda: dv.expected_ntk(net, x[:1], x[1:], biases=True, memory=memory),
+    "depthwise": lambda: dv.npk(light, x[:1], x[1:], memory=memory),
     "filters": lambda: dv.primal_filters(net, last, x.shape[1:], memory=memory).filters(0),
     "kernels": lambda: dv.primal_filters(net, 4, x.shape[1:], memory=memory).channel_kernels,
     "distances": lambda: dv.gate_distances(
@@ -99,5 +103,5 @@ def test_memory_is_a_bound(size):
         )
     for name in found:
         assert bool(found[name][1]) == name.startswith("too") or name == "expected_ntk", name
-    for name in ("distances", "features", "layer", "input"):
+    for name in ("depthwise", "distances", "features", "layer", "input"):
         assert not found[name][1]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ExplanationScores,
         evaluate_explanations,
     )
+    from dualview.path_attribution.groups import top_path_groups
     from dualview.path_attribution.path_norm import path_magnitudes, path_norm
     from dualview.path_attribution.rescaling import rescaled
     from dualview.path_attribution.strongest_paths import PathSearch, top_paths
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
+    from dualview.path_kernel.ntk_draws import ntk_spread
     from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
@@ -98,6 +100,7 @@ __all__ = [
     "npk",
     "npk_features",
     "npk_gram",
+    "ntk_spread",
     "ntk_variance",
     "partition_slice",
     "path_features",
@@ -106,6 +109,7 @@ __all__ = [
     "path_values",
     "primal_filters",
     "rescaled",
+    "top_path_groups",
     "top_paths",
 ]
 
@@ -121,6 +125,7 @@ _ROOMS = {
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
     "needed_width": "path_kernel.concentration",
+    "ntk_spread": "path_kernel.ntk_draws",
     "ntk_variance": "path_kernel.concentration",
     "NPKClassifier": "path_kernel.machines",
     "NPKFeatureClassifier": "path_kernel.machines",
@@ -132,6 +137,7 @@ _ROOMS = {
     "path_magnitudes": "path_attribution.path_norm",
     "path_norm": "path_attribution.path_norm",
     "rescaled": "path_attribution.rescaling",
+    "top_path_groups": "path_attribution.groups",
     "top_paths": "path_attribution.strongest_paths",
     "PathSearch": "path_attribution.strongest_paths",
     "layer_contributions": "path_attribution.contributions",

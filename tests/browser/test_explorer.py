@@ -4,7 +4,8 @@
 - Examples are chosen by a click, by arrow keys, by filters and by the address; everything shown
   follows, and equals the data. Sums that are shown are the logit.
 - The other output, a channel, a path, a beginning of paths are chosen by a click or by keys; the
-  path under the pointer lights up.
+  path under the pointer lights up. Groups of paths show their shares; single paths are folded, and
+  such as add more than float64 holds show an exponent.
 - It is as wide as a phone or a screen, in both colour schemes; Tab reaches everything, in order,
   and the focus is seen.
 - The network's boxes lead to its layers; a class, or the difference of two, shows the units that
@@ -29,6 +30,7 @@ import torch
 from PIL import Image
 
 from dualview.explorer.page import PageFacts, page_data, write_explorer
+from dualview.path_attribution.paths import WholeNumber
 from tests.explorer.explanations.cases import exact, explained, inputs_of, network, small_data
 
 playwright = pytest.importorskip(
@@ -109,6 +111,10 @@ def number(text):
 
 def numbers(page, selector):
     return [number(text) for text in page.locator(selector).all_inner_texts()]
+
+
+def unfold(page):
+    page.locator("#single > summary").click()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -199,6 +205,7 @@ def test_the_other_output(opened):
     page = opened("convolutional")
     output = page_data(explained("convolutional"))["examples"][0]["outputs"][1]
     page.locator("#outputs label").nth(1).click()
+    unfold(page)
     totals = numbers(page, "#layers td.number strong")
     assert totals == pytest.approx([output["total"]] * len(totals), rel=1e-4)
     first = output["paths"]["input"]["list"][0]["part"]
@@ -235,6 +242,7 @@ def test_a_channel_tells_more(opened):
 
 def test_a_path_multiplies_what_is_listed(opened):
     page = opened("dense")
+    unfold(page)
     for place in (3, 0):
         button = page.locator(".list button").nth(place)
         button.click()
@@ -253,16 +261,17 @@ def test_a_path_multiplies_what_is_listed(opened):
 
 def test_a_path_of_the_graph_is_clicked_and_lights_up(opened):
     page = opened("dense")
-    hit = page.locator(".graph .hit[data-path='2']")
+    unfold(page)
+    hit = page.locator("#single .graph .hit[data-path='2']")
     hit.dispatch_event("pointerenter")
-    lit = page.locator(".graph .line.lit")
+    lit = page.locator("#single .graph .line.lit")
     assert lit.count() == 1
     assert lit.get_attribute("d") == hit.get_attribute("d")
     hit.dispatch_event("pointerleave")
-    assert page.locator(".graph .line.lit").get_attribute("d") != hit.get_attribute("d")
+    assert page.locator("#single .graph .line.lit").get_attribute("d") != hit.get_attribute("d")
     where = page.evaluate(
         """() => {
-          const line = document.querySelector(".graph .hit[data-path='0']");
+          const line = document.querySelector("#single .graph .hit[data-path='0']");
           line.scrollIntoView({ block: "center" });
           const point = line.getPointAtLength(20).matrixTransform(line.getScreenCTM());
           return [point.x, point.y];
@@ -271,7 +280,50 @@ def test_a_path_of_the_graph_is_clicked_and_lights_up(opened):
     page.mouse.click(*where)
     chosen = page.locator(".list button[aria-pressed=true]")
     assert chosen.count() == 1
-    assert page.locator(".graph .line.lit").count() == 1
+    assert page.locator("#single .graph .line.lit").count() == 1
+
+
+@pytest.mark.parametrize("name", ["dense", "convolutional"])
+def test_groups_of_paths(opened, name):
+    page, data = opened(name), page_data(explained(name))
+    assert not page.locator("#paths").is_visible()
+    for place, output in enumerate(data["examples"][0]["outputs"]):
+        page.locator("#outputs label").nth(place).click()
+        parts = [part for part, _ in output["groups"]["list"]]
+        assert numbers(page, ".groups .plus, .groups .minus") == pytest.approx(parts, rel=6e-3)
+        shares = [text.split(" %")[0] for text in page.locator(".groups strong").all_inner_texts()]
+        assert [number(share) for share in shares] == pytest.approx(
+            [100 * part / output["total"] for part in parts], rel=0.06
+        )
+        said = page.locator("#groups .sum-line").inner_text()
+        assert ("they are the strongest there are" in said) == output["groups"]["proven"]
+    tile = page.locator(".groups .unit").nth(1)
+    tile.click()
+    assert tile.get_attribute("aria-pressed") == "true"
+    assert page.locator("#groups .line.lit").get_attribute("d") == page.locator(
+        "#groups .hit[data-path='1']"
+    ).get_attribute("d")
+
+
+def test_paths_beyond_float64(opened, tmp_path):
+    found = explained("dense")
+    example, output = found.examples[0], found.examples[0].outputs[0]
+    first, *others = output.from_input.paths
+    huge = dataclasses.replace(first, contribution=WholeNumber(-12345 * 10**400))
+    sizes = WholeNumber(2 * 12345 * 10**400)
+    top = dataclasses.replace(output.from_input, paths=(huge, *others), magnitude=sizes)
+    output = dataclasses.replace(output, from_input=top, groups=None)
+    example = dataclasses.replace(example, outputs=(output, *example.outputs[1:]))
+    found = dataclasses.replace(found, examples=(example, *found.examples[1:]))
+    page = opened(write_explorer(found, PageFacts("Huge", "", ()), tmp_path / "huge.html"))
+    unfold(page)
+    assert page.locator(".list button > span").first.inner_text() == "−1.23 · 10⁴⁰⁴"
+    widths = page.locator("#single .line").evaluate_all(
+        "l => l.map((one) => one.getAttribute('stroke-width'))"
+    )
+    assert "Of that sum these have 50 %" in page.locator("#paths").inner_text()
+    assert sorted(map(float, widths)) == [0.8] * (len(widths) - 1) + [4]
+    assert "beyond what double precision holds" in page.locator("#groups").inner_text()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -308,8 +360,8 @@ def test_tab_reaches_everything_in_order(opened, size):
         "#drawing",
         "#layers",
         "#gates",
-        "#paths",
-        "#chain",
+        "#groups",
+        "#single",
     ]
     reached = []
     for _ in range(120):
@@ -333,6 +385,7 @@ def test_tab_reaches_everything_in_order(opened, size):
 
 def test_everything_has_a_name(opened):
     page = opened("convolutional")
+    unfold(page)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("button, select, input, [tabindex], [role=img]")]
           .filter((node) => !(node.ariaLabel || node.innerText?.trim() || node.labels?.length))
@@ -509,6 +562,7 @@ def test_the_difference_is_what_decides(opened):
     page = opened("dense")
     first, second, lead = page_data(explained("dense"))["examples"][0]["outputs"]
     page.locator("#outputs label").nth(2).click()
+    unfold(page)
     totals = numbers(page, "#layers td.number strong")
     assert totals == pytest.approx([first["total"] - second["total"]] * 2, rel=1e-4)
     parts = numbers(page, ".list button > span:first-child")

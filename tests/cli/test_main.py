@@ -58,8 +58,10 @@ def test_compare_shows_a_table_and_writes_a_report(tmp_path, capsys):
 
 def test_demo_runs_what_it_promises(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("dualview.experiments.demo.DEMO", small(experiment="demo"))
+    monkeypatch.setattr("dualview.cli.demo.EXPLORED", 4)
     assert cli.main(["demo"]) == 0
     assert "Report:  demo/report.html" in capsys.readouterr().out
+    assert (tmp_path / "demo" / "explorer.html").exists()
     assert {record.experiment for record in load_records(tmp_path / "demo")} == {"demo"}
 
 

@@ -2,6 +2,7 @@
 
 - The product of all that stands at the stops, and of the constants, is the path's contribution; for
   dense, convolutional, strided and residual networks, paths from the input and from biases.
+- Groups stop at the channels of their gates, in their columns, between the input and the output.
 - Columns grow along a path: the input is 0, the output the last; a gated unit stands in its
   layer's column, a bias half a column before its unit.
 """
@@ -11,7 +12,7 @@ import math
 
 import pytest
 
-from dualview.explorer.paths import path_stops, round_digits
+from dualview.explorer.paths import group_stops, path_stops, round_digits
 
 from .explanations.cases import SHAPES, explained
 
@@ -50,6 +51,21 @@ def test_columns(shape):
                 assert unit == [gates[column].channel, *gates[column].position]
                 assert gate == round_digits(gates[column].factor)
         assert set(gates) <= set(columns)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_groups(shape):
+    found = explained(shape, n_train=0)
+    last = len(found.layers) + 1
+    for output in found.examples[0].outputs:
+        for group in output.groups.groups:
+            stops = group_stops(group, len(found.layers))
+            columns = [column for column, _ in stops]
+            assert all(a < b for a, b in itertools.pairwise(columns))
+            assert stops[0] == [0, group.nodes[0].channel]
+            assert stops[-1] == [last, None]
+            gates = [[int(n.layer[5:]), n.channel] for n in group.nodes if n.kind == "gate"]
+            assert [stop for stop in stops if stop[0] in range(1, last)] == gates
 
 
 def test_every_beginning_occurs():

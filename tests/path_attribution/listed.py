@@ -18,12 +18,11 @@ from torch import nn
 from dualview import GatedNetwork
 from dualview.path_attribution.paths import Path
 from dualview.path_attribution.strongest_paths import PathSearch
-from dualview.path_enumeration import paths
 from dualview.path_enumeration.bundles import features_of
 from dualview.path_enumeration.edges import Entry, ScalarGraph, coordinates_of
 from dualview.path_enumeration.example_values import evaluated_inputs
 from dualview.path_enumeration.paths import Path as OraclePath
-from dualview.path_enumeration.paths import graph_of
+from dualview.path_enumeration.paths import graph_of, refuse_more_than
 
 Key = tuple[object, ...]
 
@@ -42,8 +41,9 @@ def listed_paths(
     net: GatedNetwork, x: torch.Tensor, output: int, limit: int = 20_000
 ) -> list[Listed]:
     """Every path to `output` for the example x (1, ...), 0 contributions included, each once."""
-    paths(net, x.shape[1:], limit=limit)  # refuses more
-    every = list(_walk(graph_of(net, x.shape[1:]), output))
+    graph = graph_of(net, x.shape[1:])
+    refuse_more_than(limit, graph)
+    every = list(_walk(graph, output))
     features = features_of([[path] for path, _ in every], evaluated_inputs(net, x))[0].tolist()
     parameters = dict(net.weights_network.named_parameters())
     routes: defaultdict[Key, list[Listed]] = defaultdict(list)
@@ -123,12 +123,13 @@ def assert_same_paths(net: GatedNetwork, x: torch.Tensor, output: int = 0, limit
     search = PathSearch(net, x)
     top = search.top(output, int(search.top(output, 1).n_paths))
     live = [path for path in expected if path.contribution != 0]
+    found = [(key_of(path), path) for path in top.paths]
     for name in ("contribution", "feature", "value"):
-        got = by_key([(key_of(path), getattr(path, name)) for path in top.paths])
+        got = by_key([(key, getattr(path, name)) for key, path in found])
         want = by_key([(path.key, getattr(path, name)) for path in live])
-        assert got.keys() == want.keys()
-        for key in want:
-            np.testing.assert_allclose(got[key], want[key], rtol=1e-9, err_msg=str(key))
+        assert {k: len(v) for k, v in got.items()} == {k: len(v) for k, v in want.items()}
+        pairs = [pair for key in want for pair in zip(got[key], want[key], strict=True)]
+        np.testing.assert_allclose(*np.array(pairs).reshape(-1, 2).T, rtol=1e-9)
     magnitudes = [abs(path.contribution) for path in top.paths]
     assert magnitudes == sorted(magnitudes, reverse=True)
     assert math.isclose(top.magnitude, math.fsum(abs(p.contribution) for p in live), rel_tol=1e-9)

@@ -4,7 +4,8 @@
   gates, unequal scales, data and ones.
 - It equals the variance of drawn Gaussian and uniform NTKs within their error.
 - Mean and `expected_ntk` agree; widening by copies of units is what `needed_width` says it is.
-- Other networks are refused.
+- Convolutions, pools and pads over all signs, too; large images are refused by their bytes, other
+  networks by their operation.
 """
 
 import itertools
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 import dualview as dv
+from dualview.architectures import build
 from dualview.errors import PathKernelError
 from dualview.path_kernel.concentration import needed_width, ntk_variance
 from dualview.path_kernel.kernel import weight_layers
@@ -65,19 +67,102 @@ def scaled(net, c):
 @pytest.mark.parametrize("gate", ["soft", "hard"])
 def test_average_over_all_signs(gate, weights_input):
     net = network(gate=gate, weights_input=weights_input)
-    x = torch.randn(3, 2, dtype=D)
-    c = dict(zip(weight_layers(net), (0.7, 1.3, 0.9), strict=True))
-    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=D)] * 14)
+    over_all_signs(net, torch.randn(3, 2, dtype=D))
+
+
+def over_all_signs(net, x):
+    c = dict(zip(weight_layers(net), (0.7, 1.3, 0.9), strict=False))
+    shapes = {name: p.shape for name, p in net.weights_network.named_parameters()}
+    count = sum(shape.numel() for shape in shapes.values())
+    assert count <= 14
+    signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=D)] * count)
     draws, at = {}, 0
     for name, deviation in scaled(net, c).items():
-        shape = dict(net.weights_network.named_parameters())[name].shape
+        shape = shapes[name]
         draws[name] = deviation * signs[:, at : at + shape.numel()].reshape(-1, *shape)
         at += shape.numel()
-    assert at == 14
     found = ntks(net, x, draws)
     torch.testing.assert_close(dv.expected_ntk(net, x, c=c), found.mean(0))
     expected = found.var(0, correction=0)
     torch.testing.assert_close(ntk_variance(net, x, c=c, kurtosis=1.0), expected)
+
+
+def convolution(*layers, **options):
+    return nn.Conv1d(*layers, bias=False, **options)
+
+
+GAP = nn.AdaptiveAvgPool1d(1), nn.Flatten()
+CONVOLUTIONAL = {
+    "global pool, circular": (
+        convolution(1, 2, 3, padding=1, padding_mode="circular"),
+        nn.ReLU(),
+        convolution(2, 1, 3, padding=1, padding_mode="circular"),
+        nn.ReLU(),
+        *GAP,
+        nn.Linear(1, 1, bias=False),
+    ),
+    "global pool, zeros, stride": (
+        convolution(1, 2, 3, padding=1, stride=2),
+        nn.ReLU(),
+        convolution(2, 2, 1),
+        nn.ReLU(),
+        *GAP,
+        nn.Linear(2, 1, bias=False),
+    ),
+    "flattened": (
+        convolution(1, 2, 2, dilation=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4, 2, bias=False),
+        nn.ReLU(),
+        nn.Linear(2, 1, bias=False),
+    ),
+    "pools before and behind gates": (
+        nn.ConstantPad1d((1, 0), 0.0),
+        convolution(1, 2, 2),
+        nn.AvgPool1d(2, 1),
+        nn.ReLU(),
+        nn.AvgPool1d(2),
+        convolution(2, 2, 1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(2, 1, bias=False),
+    ),
+    "ends in a convolution": (convolution(1, 2, 3), nn.ReLU(), convolution(2, 1, 2), *GAP),
+}
+
+
+@pytest.mark.parametrize("gate", ["soft", "hard"])
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_convolutions_over_all_signs(name, gate):
+    torch.manual_seed(4)
+    model = nn.Sequential(*CONVOLUTIONAL[name]).double()
+    net = dv.disentangle(model, "dgn", gate=gate, seed=0)
+    over_all_signs(net, torch.randn(2, 1, 4, dtype=D))
+
+
+def test_normal_convolutions_within_the_error_of_draws():
+    torch.manual_seed(0)
+    layers = nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(3, 3, 2, bias=False)
+    layers += nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1, bias=False)
+    net = dv.disentangle(nn.Sequential(*layers).double(), "dlgn", seed=0)
+    x = torch.randn(2, 2, 3, 3, dtype=D)
+    got, found = ntk_variance(net, x), dv.ntk_spread(net, x, draws=3000)
+    assert bool(((got - found.variance).abs() < 4 * found.variance_error).all())
+    assert bool((found.variance_error < 0.2 * got).all())
+    by_parts = ntk_variance(net, x, memory=1.5e6)
+    torch.testing.assert_close(by_parts, got)
+    wide = needed_width(net, x, 0.4)
+    torch.testing.assert_close(
+        wide.spread, got.diagonal().sqrt() / dv.expected_ntk(net, x).diagonal()
+    )
+    assert len(wide.widths) == 2
+
+
+def test_large_images_are_refused_beforehand():
+    net = dv.disentangle(build("c4gap", num_classes=2, input_shape=(1, 32, 32), width=2), "dlgn")
+    with pytest.raises(PathKernelError, match=r"memory: expected at least .* 1024 positions"):
+        ntk_variance(net, torch.randn(1, 1, 32, 32))
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])
@@ -131,9 +216,16 @@ def _spread_of_copies(net, x, copies):
 
 
 def test_what_is_refused():
-    convolution = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
-    with pytest.raises(PathKernelError, match="chains of dense layers"):
-        ntk_variance(dv.disentangle(convolution, "dnn"), torch.randn(2, 1, 4, 4))
+    residual = build("resnet20", num_classes=2, input_shape=(1, 4, 4), width=1)
+    pooled = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    grouped = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 1))
+    for model, channels in ((residual, 1), (pooled.append(nn.Linear(2, 1)), 1), (grouped, 2)):
+        net = dv.disentangle(model, "dnn", example_input=torch.randn(2, channels, 4, 4))
+        with pytest.raises(PathKernelError, match=r"chains of dense layers .*ntk_spread"):
+            ntk_variance(net, torch.randn(2, channels, 4, 4))
+    mapped = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Conv1d(2, 1, 1))
+    with pytest.raises(PathKernelError, match="no positions left"):
+        ntk_variance(dv.disentangle(mapped, "dnn"), torch.randn(2, 1, 4))
     net, x = network(), torch.randn(2, 2, dtype=D)
     for wrong in ({"kurtosis": 0.5}, {"c": -1.0}, {"gates": "soft"}):
         with pytest.raises(PathKernelError):

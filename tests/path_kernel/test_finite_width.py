@@ -9,7 +9,7 @@ import itertools
 import pytest
 import torch
 
-from dualview.path_kernel.finite_width import Overlap, ntk_moments
+from dualview.path_kernel.finite_width import Overlap, Reading, ntk_moments
 
 
 def all_draws(sizes, variances):
@@ -51,14 +51,43 @@ def test_all_draws(sizes, variances):
         [torch.rand(n, generator=generator, dtype=torch.float64) for n in hidden] for _ in range(2)
     ]
     values = torch.stack([ntk(w, x, y, gates) for w in all_draws(sizes, variances)])
-    overlaps = [Overlap.of(a[None], b[None]) for a, b in zip(*gates, strict=True)]
-    found = ntk_moments(Overlap.of(x[None], y[None]), overlaps, variances, kurtosis=1.0)
+    inputs, *overlaps = (
+        Overlap.of(a[None, :, None], b[None, :, None])
+        for a, b in zip((x, *gates[0]), (y, *gates[1]), strict=True)
+    )
+    readings = [Reading.of(torch.ones(1, 1, 1, dtype=torch.float64))] * len(variances)
+    found = ntk_moments(inputs, overlaps, readings, variances, kurtosis=1.0)
     torch.testing.assert_close(found.mean.squeeze(), values.mean())
     torch.testing.assert_close(found.variance.squeeze(), values.var(correction=0))
 
 
 def test_widened_is_repeated():
-    a, b = torch.rand(2, 3), torch.rand(2, 3)
-    wide, repeated = Overlap.of(a, b).widened(2), Overlap.of(a.repeat(1, 2), b.repeat(1, 2))
+    a, b = torch.rand(2, 3, 2), torch.rand(2, 3, 2)
+    wide, repeated = Overlap.of(a, b).widened(2), Overlap.of(a.repeat(1, 2, 1), b.repeat(1, 2, 1))
+    each = Overlap.of_each(a)
     for name in ("both", "squares", "left", "right"):
         torch.testing.assert_close(getattr(wide, name), getattr(repeated, name))
+        whole = getattr(Overlap.of(a, a), name)
+        own = whole.diagonal() if len(whole) == whole.shape[1] else None
+        if own is not None:
+            torch.testing.assert_close(getattr(each, name)[:, 0], own.movedim(-1, 0))
+
+
+def test_readings_against_their_matrices():
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(3, 2, 4, generator=generator, dtype=torch.float64)
+    maps[maps.abs() < 0.7] = 0
+    reading = Reading.of(maps)
+    kernel = torch.randn(2, 1, 4, 4, generator=generator, dtype=torch.float64)
+    expected = sum(m @ kernel @ m.T for m in maps)
+    torch.testing.assert_close(reading.of_pairs(kernel), expected)
+    moment = torch.randn(2, 1, 4, 4, 4, 4, generator=generator, dtype=torch.float64)
+    pairings = ("rstu", "kar,kbs,lct,ldu"), ("rtsu", "kar,kct,lbs,ldu"), ("rust", "kar,kdu,lbs,lct")
+    for order, axes in pairings:
+        expected = torch.einsum(f"{axes},...rstu->...abcd", maps, maps, maps, maps, moment)
+        torch.testing.assert_close(reading.of_two(moment, order), expected)
+    four = torch.einsum("kar,kbs,kct,kdu,...rstu->...abcd", maps, maps, maps, maps, moment)
+    torch.testing.assert_close(reading.of_four(moment), four)
+    turned = torch.randn(1, 1, 2, 2, generator=generator, dtype=torch.float64)
+    expected = sum(m.T @ turned @ m for m in maps)
+    torch.testing.assert_close(reading.turned.of_pairs(turned), expected)

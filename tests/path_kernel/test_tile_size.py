@@ -1,6 +1,7 @@
 """Sizes of tiles, from shapes alone.
 
 - What is estimated on meta tensors is what a tile holds, measured on numbers.
+- No tile of an architecture takes what makes one pass for small: that is more than it holds.
 - A tile is as large as memory allows, and not larger; the most that is asked for, where that fits.
 - One pair that does not fit is refused before anything is computed, with bytes, time and repair.
 """
@@ -15,8 +16,8 @@ from dualview.path_kernel import kernel as kernels
 from dualview.path_kernel.kernel import side
 from dualview.path_kernel.propagate import propagate
 from dualview.path_kernel.setting import Setting
-from dualview.path_kernel.tile_size import cost_of, tile_size
-from tests.cases import small_architecture, small_input
+from dualview.path_kernel.tile_size import _fits_amply, cost_of, tile_size
+from tests.cases import DLGN_ARCHITECTURES, small_architecture, small_input
 from tests.path_enumeration.models import gated
 
 SETTINGS = {
@@ -43,9 +44,21 @@ def test_estimates_are_what_is_held(name, setting):
     assert estimate == pytest.approx(held + meter.peak, rel=0.02)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("name", [*DLGN_ARCHITECTURES, "vit"])
+def test_what_passes_for_small_fits(name, count):
+    model = small_architecture(name).double().eval()
+    net = dv.disentangle(model, "dnn" if name == "vit" else "dlgn", seed=0).eval()
+    with torch.no_grad():
+        one = side(net, small_input(name, 1).double(), "model")
+        needed = cost_of(net.weights_network, one, one, SETTINGS["ntk and biases"], count).nbytes
+        assert not _fits_amply(net.weights_network, one, count, 2 * needed)
+        assert _fits_amply(net.weights_network, one, count, 3_000 * needed)
+
+
 @pytest.mark.parametrize("memory", [6e5, 2e6, 8e6])
 def test_tiles_fit(memory):
-    network, one = sides("resnet20", 1)
+    network, one = sides("c4gap", 1)
     size = tile_size(network, one, one, Setting(), memory, 64)
     assert cost_of(network, one, one, Setting(), size).nbytes <= memory
     assert cost_of(network, one, one, Setting(), 2 * size + 2).nbytes > memory

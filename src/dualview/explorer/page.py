@@ -31,13 +31,14 @@ from dualview.explorer.explanations.records import (
 )
 from dualview.explorer.images import Sprite, masks, photographs, signed
 from dualview.explorer.network_data import boxes, network_data, units_data
-from dualview.explorer.paths import path_stops, round_digits
+from dualview.explorer.paths import group_stops, of_any_size, path_stops, round_digits
 from dualview.explorer.program_data import program_data
 from dualview.files.writing import refused_by_the_system, write_text
 from dualview.pages.page import environment
 from dualview.pages.style import css_variables
 
 if TYPE_CHECKING:
+    from dualview.path_attribution.groups import TopPathGroups
     from dualview.path_attribution.paths import Path as NetworkPath
     from dualview.path_attribution.paths import TopPaths
 
@@ -140,6 +141,10 @@ def _exact_paths(found: Explanations) -> tuple[str, ...]:
         "The paths listed are exactly the strongest of all: they are found by dynamic programming "
         "over the layers, not by sampling. In a convolutional network a path has a position at "
         "every layer. A listed path is a tiny share of all, and paths cancel.",
+        "A group is all paths from one channel of the image through the same channels, at any "
+        "positions. Its sum is exact; groups cancel too, and all of them, with the paths from "
+        "biases, are 100 % of the logit. Where the page says that the groups listed were found, "
+        "not that they are the strongest, its bound says what any other could add.",
     )
 
 
@@ -290,6 +295,7 @@ def _output(
                 output.from_anywhere, [o.from_anywhere for o in outputs], len(output.layers)
             ),
         },
+        "groups": _groups(output.groups, len(output.layers)),
         "machine": _machine_parts(output.machine, thumbs),
     }
 
@@ -336,18 +342,33 @@ def _paths(
         return None
     return {
         "total": round_digits(top.total),
-        "magnitude": _of_any_size(top.magnitude),
-        "count": _of_any_size(top.n_paths),
+        "magnitude": of_any_size(top.magnitude),
+        "count": of_any_size(top.n_paths),
+        "share": None if math.isnan(share := top.share_of_magnitude) else round_digits(share),
         "list": [_path(path, n_layers) for path in top.paths]
         if top.against is None
         else _places(top, others),
     }
 
 
+def _groups(top: TopPathGroups | None, n_layers: int) -> dict[str, Any] | None:
+    if top is None or not top.groups:
+        return None
+    return {
+        "list": [
+            [round_digits(group.contribution), group_stops(group, n_layers)] for group in top.groups
+        ],
+        "starts": _sprite(signed(np.stack([group.starts for group in top.groups])[:, None])),
+        "sum": round_digits(top.sum),
+        "others": _finite(top.others_at_most),
+        "proven": top.is_proven,
+    }
+
+
 def _path(path: NetworkPath, n_layers: int) -> dict[str, Any]:
     return {
-        "part": round_digits(path.contribution),
-        "constants": round_digits(path.coefficient),
+        "part": of_any_size(path.contribution),
+        "constants": of_any_size(path.coefficient),
         "stops": path_stops(path, n_layers),
     }
 
@@ -361,11 +382,6 @@ def _places(top: TopPaths, others: Sequence[TopPaths | None]) -> list[list[int]]
         for rank, path in enumerate(other.paths)
     }
     return [place[path.nodes] for path in top.paths]
-
-
-def _of_any_size(value: float) -> float | str:
-    """A number as the page has it; a text, where JSON's numbers have no room for it."""
-    return round_digits(value) if value < 1e300 else f"{value:.3g}"
 
 
 def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | None:

@@ -10,11 +10,14 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dualview.path_attribution.groups import PathGroup
     from dualview.path_attribution.paths import Path, PathNode
 
 Stop = list[Any]
 
 DIGITS = 6
+BEYOND_JSON = 1e300
+"""From here on numbers are texts: JSON and JavaScript have none beyond 1.8e308."""
 
 
 def path_stops(path: Path, n_layers: int) -> list[Stop]:
@@ -40,6 +43,36 @@ def path_stops(path: Path, n_layers: int) -> list[Stop]:
         else:
             stops.append([None, _unit(node), round_digits(node.factor), None])
     _set_columns(stops, path, n_layers)
+    return stops
+
+
+def group_stops(group: PathGroup, n_layers: int) -> list[Stop]:
+    """The stops of a group of paths: channels without positions, weights or gates, and the output.
+
+    >>> from dualview.path_attribution.groups import GroupNode, PathGroup
+    >>> nodes = (
+    ...     GroupNode("input", "input", 2),
+    ...     GroupNode("0", "weights", 7),
+    ...     GroupNode("gate_1", "gate", 7),
+    ... )
+    >>> group_stops(PathGroup(nodes, 0.5, None), n_layers=1)
+    [[0, 2], [1, 7], [2, None]]
+    """
+    stops: list[Stop] = []
+    for node in group.nodes:
+        if node.kind != "gate":
+            stops.append([None, node.channel])
+        else:
+            column = int(node.layer.rpartition("_")[2])
+            if len(stops) > 1 and stops[-1] == [None, node.channel]:
+                stops[-1][0] = column
+            else:
+                stops.append([column, node.channel])
+    stops.append([n_layers + 1, None])
+    stops[0][0] = 0
+    for before, stop in itertools.pairwise(stops):
+        if stop[0] is None:
+            stop[0] = before[0] + 0.5
     return stops
 
 
@@ -80,3 +113,13 @@ def round_digits(value: float) -> float:
     0.333333
     """
     return float(f"{value:.{DIGITS}g}")
+
+
+def of_any_size(value: float) -> float | str:
+    """The same; a text, where JSON's numbers have no room for it.
+
+    >>> from dualview.path_attribution.paths import WholeNumber
+    >>> of_any_size(0.5), of_any_size(WholeNumber(-(10**400)))
+    (0.5, '-1.00000e+400')
+    """
+    return round_digits(value) if abs(value) < BEYOND_JSON else f"{value:.{DIGITS}g}"

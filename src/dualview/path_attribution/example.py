@@ -6,6 +6,7 @@ they multiply is computed in float64 on the CPU, so that parts sum to their whol
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Sequence
@@ -145,15 +146,23 @@ def _problem(net: GatedNetwork, batch: Tensor) -> str:
     return ""
 
 
+SMALL = 1e7
+"""Weights times positions of a network that computes its numbers sooner than their shapes."""
+
+
 def _preactivations(net: GatedNetwork, examples: Tensor) -> Sequence[Tensor]:
-    """Their shapes, and only where these cannot be told without numbers the pre-activations."""
-    try:
+    """Of a large network their shapes alone, where these can be told without numbers."""
+    work = sum(p.numel() for p in net.gating_network.parameters()) * math.prod(examples.shape[2:])
+    values: Sequence[Tensor] | None = None
+    if work > SMALL:
         transform = net.input_transform
-        inputs = examples if transform is None else call_on_meta(transform, (examples,), {})
-        values: Sequence[Tensor] = ShapeRun(net.gating_network).run(inputs)
-    except Exception:  # an operation without shapes of its own, or one that does not take these
-        # Not called as a module: torch.fx would print where it fails.
-        values = net.gating_network.forward(net.transformed(examples))
+        # An operation without shapes of its own fails, or one that does not take these.
+        with contextlib.suppress(Exception):
+            inputs = examples if transform is None else call_on_meta(transform, (examples,), {})
+            values = ShapeRun(net.gating_network).run(inputs)
+    if values is None:
+        with torch.no_grad():  # not called as a module: torch.fx would print where it fails
+            values = net.gating_network.forward(net.transformed(examples))
     return values[: net.n_gates]
 
 

@@ -107,6 +107,9 @@ class PathSearch:
         x: one example, (1, ...) or (...).
         memory: as `top_paths`.
 
+    Attributes:
+        program: the weights network of the example as steps, every path once.
+
     Raises:
         PathKernelError: x is not one finite example that the network takes, or its tables take more
             than `memory`.
@@ -121,22 +124,22 @@ class PathSearch:
     """
 
     def __init__(self, net: GatedNetwork, x: Tensor, *, memory: float = 4e9) -> None:
-        program, values = program_of(one_example(net, x, allowed=_within(net, memory)))
+        program, values = program_of(one_example(net, x, allowed=within(net, memory)))
         self._totals = values[program.output]
         del values  # of the whole network
-        self._program = one_route_each(program)
-        self._magnitudes = output_total(self._program, "magnitude")
-        self._counts = output_total(self._program, "count")
-        self._best = BestPaths(self._program, best_prefixes(self._program))
+        self.program = one_route_each(program)
+        self._magnitudes = output_total(self.program, "magnitude")
+        self._counts = output_total(self.program, "count")
+        self._best = BestPaths(self.program, best_prefixes(self.program))
 
     def top(self, output: int, k: int = 20, *, against: int | None = None) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""
         k = require("k", k, whole(1), PathKernelError)
-        entry = checked_output(output, self._program.shape)
+        entry = checked_output(output, self.program.shape)
         if against is None:
             _check_k(k, _count(*self._counts, entry), f"output {entry}")
             return self._top(entry, k)
-        other = checked_against(against, entry, self._program.shape)
+        other = checked_against(against, entry, self.program.shape)
         counts = [_count(*self._counts, one) for one in (entry, other)]
         _check_k(k, sum(counts), f"outputs {entry} and {other}")
         first, second = self._top(entry, k), self._top(other, k)
@@ -145,7 +148,7 @@ class PathSearch:
     def _top(self, entry: int, k: int) -> TopPaths:
         """The k strongest to one output; fewer where there are fewer, or none."""
         count = _count(*self._counts, entry)
-        found = [_path(self._program, edges) for edges in self._best.find(entry, k)]
+        found = [_path(self.program, edges) for edges in self._best.find(entry, k)]
         found = [path for path in found if path.contribution]  # not below what float64 holds
         found.sort(key=lambda path: -abs(path.contribution))
         return TopPaths(
@@ -161,7 +164,7 @@ _SECONDS = 2e-9
 """For a multiplication by a weight: sums and maxima over all paths; on one core."""
 
 
-def _within(net: GatedNetwork, memory: float) -> Callable[[ExampleSize], None]:
+def within(net: GatedNetwork, memory: float) -> Callable[[ExampleSize], None]:
     """Refuses an example whose tables hold more than `memory`.
 
     They hold every value twice, as the network computes it and as the sum over its paths, with the

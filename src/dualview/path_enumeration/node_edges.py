@@ -122,15 +122,30 @@ class _Operation:
 
     def run(self, data: Mapping[fx.Node, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         """The flat value of the node; data and weights that are not given are zero."""
+        self._put(weights)
+        return self._value(data)
+
+    def run_on_units(self, source: fx.Node, weights: Mapping[str, Tensor]) -> Tensor:
+        """(entries of source, entries of node): one entry of `source` is 1 and all others are 0."""
+        self._put(weights)
+        example = self.sources[source]
+        units = torch.eye(example.numel(), dtype=example.dtype).view(-1, *example.shape)
+        return torch.stack([self._value({source: unit}) for unit in units])
+
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
         for name, weight in self.weights.items():
-            weight.copy_(weights.get(name, torch.zeros_like(weight)))
-        result = self._evaluate(self.node, data)
+            if name in weights:
+                weight.copy_(weights[name])
+            else:
+                weight.zero_()
+
+    def _value(self, data: Mapping[fx.Node, Tensor]) -> Tensor:
+        result: Tensor = self._evaluate(self.node, data)
         return result.flatten().clone()
 
     def _evaluate(self, node: Any, data: Mapping[fx.Node, Tensor]) -> Any:
         if node in self.sources and node is not self.node:
-            zeros = torch.zeros_like(self.sources[node])
-            return data[node].clone() if node in data else zeros
+            return data[node].clone() if node in data else torch.zeros_like(self.sources[node])
         if node.op == "get_attr":
             return attribute(self._module, node)
         if not isinstance(self._values.of[node.name], Tensor | tuple | list):
@@ -157,27 +172,17 @@ def _affine_edges(operation: _Operation) -> list[list[Edge]]:
         for (position,), value, weight in _read_weights(operation, name, alone):
             terms[position].append(Edge(None, value, weight))
     for source in operation.sources:
-        weightless = _on_units(operation, source, {})
-        for (row, position), value in _nonzero(_without_weights(operation, source, weightless)):
+        _check_sign(operation, source)
+        weightless = operation.run_on_units(source, {})
+        for (row, position), value in _nonzero(_difference([weightless], [constant])):
             terms[position].append(Edge(Entry(source.name, row), value))
         products = functools.partial(_products, operation, source, weightless)
         for name in operation.weights:
+            if not _meet(operation, source, name):
+                continue
             for (row, position), value, weight in _read_weights(operation, name, products):
                 terms[position].append(Edge(Entry(source.name, row), value, weight))
     return terms
-
-
-def _on_units(
-    operation: _Operation, source: fx.Node, weights: Mapping[str, Tensor], size: float = 1.0
-) -> Tensor:  # (entries of source, entries of node)
-    """The node's value when one entry of `source` is `size` and all others are 0."""
-    example = operation.sources[source]
-    rows = []
-    for i in range(example.numel()):
-        unit = example.new_zeros(example.numel())
-        unit[i] = size
-        rows.append(operation.run({source: unit.view(example.shape)}, weights))
-    return torch.stack(rows)
 
 
 def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
@@ -185,21 +190,33 @@ def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
     return _difference([operation.run({}, weights)], [operation.run({}, {})])
 
 
-def _without_weights(operation: _Operation, source: fx.Node, weightless: Tensor) -> Tensor:
-    """What each entry of `source` adds without weights; refuse if its sign is not carried over."""
+def _check_sign(operation: _Operation, source: fx.Node) -> None:
+    """Refuse an operation that does not carry the sign of random data over."""
+    data = _random(operation.sources[source])
     base = operation.run({}, {})
-    plus = _difference([weightless], [base])
-    minus = _difference([_on_units(operation, source, {}, size=-1.0)], [base])
+    plus, minus = (_difference([operation.run({source: d}, {})], [base]) for d in (data, -data))
     if not torch.allclose(minus, -plus):
         raise refusal(operation.node, "it is not affine in its input")
-    return plus
+
+
+def _meet(operation: _Operation, source: fx.Node, name: str) -> bool:
+    """Whether entries of `source` are multiplied by weights of `name`: random ones leave a rest."""
+    data = {source: _random(operation.sources[source])}
+    weights = {name: _random(operation.weights[name])}
+    plus = [operation.run(data, weights), operation.run({}, {})]
+    return bool(_difference(plus, [operation.run(data, {}), operation.run({}, weights)]).any())
+
+
+def _random(like: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
 
 def _products(
     operation: _Operation, source: fx.Node, weightless: Tensor, weights: Mapping[str, Tensor]
 ) -> Tensor:
     """What each entry of `source` adds together with the weights, and with neither alone."""
-    plus = [_on_units(operation, source, weights), operation.run({}, {})]
+    plus = [operation.run_on_units(source, weights), operation.run({}, {})]
     minus = [weightless, operation.run({}, weights)]
     return _difference(plus, minus)
 

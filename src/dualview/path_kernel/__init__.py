@@ -6,6 +6,7 @@ terms), `spread` (what different channels share), `sums`, `contraction` (what we
 over), `rules` (one function an operation, in `*_rules`), `propagate` (walks the weights network);
 `fast` (CPU kernels: offset by offset for many pairs of small images, row by row for the rest, and
 what brings graphs to them); `kernel` (NPK and expected NTK), `parameters` (which are drawn),
-`random_weights`, `features` and `empirical` (NTK), `gram` (dask and zarr), `ridge` and `machines`
-(kernel regression).
+`random_weights`, `features`, `gradients` and `empirical` (NTK); how far an NTK is from its mean:
+`chains`, `finite_width` and `concentration` (closed form), `ntk_draws`; `gram` (dask and zarr),
+`ridge` and `machines` (kernel regression).
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
 from dualview.arguments import byte_count, flag, instance_of, named, optional, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
@@ -16,8 +16,9 @@ from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
 from dualview.path_kernel.fast.kernel import slices
-from dualview.path_kernel.kernel import Side, side
-from dualview.path_kernel.parameters import roles
+from dualview.path_kernel.gradients import Logit, check_output, counted_parameters, gradients
+from dualview.path_kernel.kernel import side
+from dualview.path_kernel.propagate import Side
 from dualview.path_kernel.random_weights import kernel_network
 from dualview.path_kernel.scale import Reader, lost_rows
 
@@ -72,35 +73,39 @@ def empirical_ntk(
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     if weights is not None:
         _check_weights(net.weights_network, weights)
-    parameters, wanted = _parameters(network, weights or {}, biases)
+    parameters, wanted = counted_parameters(network, weights or {}, biases)
     size = sum(p.numel() * p.element_size() for p in wanted.values())
     at_once = max(1, int(memory / (3 * size)))
     with evaluation_mode(net):
-        _check_output(net, x1, output)
+        check_output(net, x1, output)
 
-        def gradients(x: Tensor, name: str, rows: slice) -> tuple[Tensor, Tensor]:
+        def rows_of(x: Tensor, name: str, rows: slice) -> tuple[Tensor, Tensor]:
             numbers = range(rows.start, rows.stop)
             examples = side(net, x[rows], gates, name, numbers)
-            return _gradients_near_1(network, parameters, wanted, examples, output)
+            return _gradients_near_1(network, parameters, wanted, examples, itemgetter(output))
 
-        second = x1 if x2 is None else x2
-        return _inner_products(gradients, x1, second, at_once, result_type(net, x1))
+        return _inner_products(rows_of, x1, x2, at_once, result_type(net, x1))
 
 
 def _inner_products(
-    gradients: Callable[[Tensor, str, slice], tuple[Tensor, Tensor]],
+    rows_of: Callable[[Tensor, str, slice], tuple[Tensor, Tensor]],
     x1: Tensor,
-    x2: Tensor,
+    x2: Tensor | None,
     at_once: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales."""
+    """The kernel (n1, n2), block by block; gradients come with the logarithms of their scales.
+
+    Without `x2` it is that of `x1` with itself, and gradients of one block serve on both sides.
+    """
     reader = Reader(dtype, "smaller examples or weights", "larger examples or weights")
-    out = x1.new_empty(len(x1), len(x2), dtype=dtype)
+    second = x1 if x2 is None else x2
+    out = x1.new_empty(len(x1), len(second), dtype=dtype)
     for rows in slices(len(x1), at_once):
-        left, left_log = gradients(x1, "x1", rows)
-        for columns in slices(len(x2), at_once):
-            right, right_log = gradients(x2, "x2", columns)
+        left, left_log = rows_of(x1, "x1", rows)
+        for columns in slices(len(second), at_once):
+            same = x2 is None and columns == rows
+            right, right_log = (left, left_log) if same else rows_of(second, "x2", columns)
             both = torch.promote_types(left.dtype, right.dtype)
             block = left.to(both) @ right.to(both).mT
             scale = left_log[:, None] + right_log
@@ -109,73 +114,27 @@ def _inner_products(
     return out
 
 
-def _parameters(
-    network: nn.Module, weights: Mapping[str, Tensor], biases: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """All parameters, those of `weights` in place of its own; and the ones differentiated by."""
-    role = roles(network)
-    counted = {"weight", "bias"} if biases else {"weight"}
-    taken = {"constant", *counted}  # of `weights`: biases that are left out stay so
-    parameters = {
-        name: (weights.get(name, own) if role[name] in taken else own).detach()
-        for name, own in network.named_parameters()
-    }
-    wanted = {name: value for name, value in parameters.items() if role[name] in counted}
-    if not any(value.numel() for value in wanted.values()):
-        raise PathKernelError(
-            "net: expected a weights network with weights to differentiate by, got none"
-        )
-    return parameters, wanted
-
-
 def _gradients_near_1(
     network: nn.Module,
     parameters: dict[str, Tensor],
     wanted: dict[str, Tensor],
     examples: Side,
-    output: int,
+    logit: Logit,
 ) -> tuple[Tensor, Tensor]:
     """Gradients, one row per example, each divided by a power of two; its logarithm (n,).
 
     In float64 where they leave the type's range on the way.
     """
-    rows = _gradients(network, parameters, wanted, examples, output)
+    rows = gradients(network, parameters, wanted, examples, logit)
     if rows.dtype != torch.float64 and lost_rows(rows).any():
-        switches = [s.double() if s.is_floating_point() else s for s in examples.switches]
-        examples = Side(examples.x.double(), [g.double() for g in examples.gates], switches)
+        examples = examples.double()
         exact = {name: value.double() for name, value in parameters.items()}
         network = copy.deepcopy(network).double()
-        rows = _gradients(network, exact, {n: exact[n] for n in wanted}, examples, output)
+        rows = gradients(network, exact, {n: exact[n] for n in wanted}, examples, logit)
     _, exponent = torch.frexp(rows.abs().amax(1))
     for part in (exponent // 2, exponent - exponent // 2):
         rows = rows * torch.ldexp(torch.ones_like(rows[:, 0]), -part)[:, None]
     return rows, exponent.double() * math.log(2)
-
-
-def _gradients(
-    network: nn.Module,
-    parameters: dict[str, Tensor],
-    wanted: dict[str, Tensor],
-    examples: Side,
-    output: int,
-) -> Tensor:
-    """Gradients of the logit, one row per example: (n, number of weights)."""
-
-    def logit(by: dict[str, Tensor], *inputs: Tensor) -> Tensor:
-        row = [value.unsqueeze(0) for value in inputs]
-        return functional_call(network, {**parameters, **by}, tuple(row))[0, output]
-
-    inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
-    folded = next((tuple(v.shape) for v in inputs if len(v) != len(examples.x)), None)
-    if folded is not None:
-        raise PathKernelError(
-            f"net: expected gates with the {len(examples.x)} examples on axis 0, got shape "
-            f"{folded}: the model folds another axis into that of the examples, so that their "
-            f"gradients cannot be told apart. Repair: keep the axis of examples "
-            f"(h.flatten(2), not h.view(-1, ...)), or dualview.npk_features"
-        )
-    gradients = vmap(grad(logit), (None, *[0] * len(inputs)))(wanted, *inputs)
-    return torch.cat([g.flatten(1) for g in gradients.values()], 1)
 
 
 def _check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
@@ -193,13 +152,3 @@ def _check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
             )
         if not value.isfinite().all():
             raise PathKernelError(f"weights: expected finite numbers in {name!r}, got NaN or inf")
-
-
-def _check_output(net: GatedNetwork, x: Tensor, output: int) -> None:
-    with torch.no_grad():
-        shape = net(x[:1]).shape
-    if len(shape) != 2 or not 0 <= output < shape[1]:
-        raise PathKernelError(
-            f"output: expected a logit of a network whose output is (n, logits), got {output} and "
-            f"an output of shape {tuple(shape)}"
-        )

@@ -348,11 +348,7 @@ def _sides(
 ) -> Side:
     """Some examples and their gates; in float64 on request, the gates computed in x's type."""
     made = side(net, x[list(numbers)], gates, name, numbers)
-    if not double:
-        return made
-    switches = [s.double() if s.is_floating_point() else s for s in made.switches]
-    x = made.x.double() if made.x.is_floating_point() else made.x
-    return Side(x, [g.double() for g in made.gates], switches)
+    return made.double() if double else made
 
 
 def side(

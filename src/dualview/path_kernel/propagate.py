@@ -33,6 +33,14 @@ class Side:
     gates: Sequence[Tensor]
     switches: Sequence[Tensor] = ()
 
+    def double(self) -> Side:
+        """The same in float64; tokens and switches that are whole numbers stay so."""
+        x, *switches = (
+            value.double() if value.is_floating_point() else value
+            for value in (self.x, *self.switches)
+        )
+        return Side(x, [gate.double() for gate in self.gates], switches)
+
 
 @dataclass(frozen=True)
 class Block:

@@ -1,6 +1,7 @@
 """How many examples a tile of the general rules may have, found before any number is computed.
 
-The rules are run on meta tensors, which hold no numbers: their shapes tell what a tile takes.
+The rules are run on meta tensors, which hold no numbers: their shapes tell what a tile takes. That
+takes longer than a small kernel itself, so one that fits many times over is told by its layers.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -27,6 +29,12 @@ BYTES_A_SECOND = 2e9
 
 SURE = 64e6
 """Bytes that a pair may be tried with."""
+
+AMPLE = 8
+"""How many times over a tile that is not measured fits; measured ones hardly take it once."""
+
+FEW = 64
+"""Entries that make no difference: padding, and what the rules hold besides."""
 
 SHRINK = 0.8
 """What a tile that is too large is tried again with."""
@@ -60,7 +68,7 @@ def tile_size(
     def cost(size: int) -> float:
         return cost_of(network, one, other, setting, size).nbytes
 
-    if cost(most) <= memory:
+    if _fits_amply(network, one, most, memory) or cost(most) <= memory:
         return most
     single, few = cost(1), cost(4)
     if single > memory:
@@ -72,6 +80,51 @@ def tile_size(
     while size > 1 and cost(size) > memory:
         size = max(1, int(size * SHRINK))
     return size
+
+
+def _fits_amply(network: fx.GraphModule, one: Side, size: int, memory: float) -> bool:
+    """Whether there is room for kernels between all entries of all values held at once, and more.
+
+    Of the network's values only the shapes count; it is not run where the gates alone say no.
+    """
+    pair = size**2 * one.x.element_size()
+    held = sum(_bytes(tensor) for tensor in (*network.parameters(), *network.buffers()))
+
+    def fits(values: int, entries: int) -> bool:
+        return AMPLE * (held + pair * values * (entries + FEW) ** 2) <= memory
+
+    if not fits(1, max(tensor[0].numel() for tensor in (one.x, *one.gates))):
+        return False
+    run = _Sizes(network)
+    try:
+        run.run(*(_like_weights(network, t) for t in (one.x, *one.gates, *one.switches)))
+    except (NotImplementedError, RuntimeError):  # of this type or device, say
+        return False
+    return fits(run.values, run.entries)
+
+
+class _Sizes(fx.Interpreter):
+    """Notes the most values held at once, and the most entries of one."""
+
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__(network)
+        self.extra_traceback = False
+        self.values = self.entries = 0
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node; called by torch.fx, which lets go of what is not read again."""
+        value = super().run_node(n)
+        held = sum(node.op not in ("placeholder", "get_attr") for node in self.env)
+        self.values = max(self.values, held + 1)
+        if isinstance(value, Tensor) and value.dim():
+            self.entries = max(self.entries, value[0].numel())
+        return value
+
+
+def _like_weights(network: fx.GraphModule, tensor: Tensor) -> Tensor:
+    """A tensor in the type of the weights: a kernel in float64 may have them in float32."""
+    own = next(network.parameters(), tensor)
+    return tensor.to(own.dtype) if tensor.is_floating_point() else tensor
 
 
 def too_large(nbytes: float, seconds: float, memory: float) -> PathKernelError:

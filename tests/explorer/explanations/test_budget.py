@@ -16,6 +16,8 @@ from dualview.explorer.explanations.budget import (
     CHANNEL_BYTES,
     CHOICES,
     FEWEST_PATHS,
+    GROUP_BYTES,
+    GROUP_CHOICES,
     LAYER_BYTES,
     LAYERS_BYTES,
     MOST_PATHS,
@@ -58,6 +60,8 @@ def test_fits(name, n):
     smallest = (budget.side, budget.channels) == CHOICES[-1]
     assert kept(layers, budget, n) <= LAYERS_BYTES or smallest
     assert FEWEST_PATHS <= budget.paths <= MOST_PATHS
+    pictures = 3 * n * budget.groups * budget.group_side**2
+    assert pictures <= GROUP_BYTES or (budget.groups, budget.group_side) == GROUP_CHOICES[-1]
     stops = 4 * n * budget.paths * (len(layers) + 2)
     assert stops <= PATH_STOPS or budget.paths == FEWEST_PATHS
     more = budget_of(layers, 2 * n)

@@ -2,6 +2,7 @@
 
 - Without biases a network has the same gates, and its paths are those that begin at the input: the
   strongest of them are the strongest of all listed paths that begin there.
+- Groups are `top_path_groups`, with pictures that are smaller and still sum to them.
 - The paths from anywhere are `top_paths`; fewer are listed where there are fewer.
 - The network is left as it was, its shared parameters too.
 - Where a constant is no bias, paths from the input cannot be told apart, and there are none.
@@ -14,8 +15,10 @@ import torch
 from torch import nn
 
 import dualview as dv
+from dualview.explorer.explanations.budget import Budget
 from dualview.explorer.explanations.paths import strongest_paths, without_biases
 from dualview.path_attribution.contributions import input_contributions
+from dualview.path_attribution.groups import top_path_groups
 from dualview.path_attribution.strongest_paths import top_paths
 
 from .cases import KINDS, exact, inputs_of, network
@@ -27,9 +30,13 @@ def tiny(kind="dlgn"):
     return dv.disentangle(nn.Sequential(*layers).double(), kind=kind, seed=0).eval()
 
 
+def budget(k, side=32):
+    return Budget(32, 8, k, groups=3, group_side=side)
+
+
 def found(net, x, k, outputs=(0, 1)):
     starts = [input_contributions(net, x, output) for output in outputs]
-    return strongest_paths(net, without_biases(net), x, starts, k)
+    return strongest_paths(net, without_biases(net), x, starts, budget(k))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -54,9 +61,24 @@ def test_from_anywhere(shape):
         assert paths.from_input.total == pytest.approx(start.from_input, rel=1e-9)
         assert start.from_biases != 0
     start = input_contributions(net, x, 1, against=0)
-    (paths,) = strongest_paths(net, without_biases(net), x, [start], 4)
+    (paths,) = strongest_paths(net, without_biases(net), x, [start], budget(4))
     assert paths.from_anywhere == top_paths(net, x, 1, 4, against=0)
     assert paths.from_input.total == pytest.approx(start.from_input, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", ["dense", "convolutional", "residual"])
+def test_groups(shape):
+    net, x = exact(network(shape)), inputs_of(0)
+    start = input_contributions(net, x, 1, against=0)
+    (paths,) = strongest_paths(net, without_biases(net), x, [start], budget(2, side=3))
+    want = top_path_groups(net, x, 1, k=3, against=0)
+    assert paths.groups.total == pytest.approx(start.total, rel=1e-9)
+    assert paths.groups.from_input == pytest.approx(start.from_input, rel=1e-9)
+    for group, whole in zip(paths.groups.groups, want.groups, strict=True):
+        assert group.nodes == whole.nodes
+        assert group.starts.shape == (3, 3)
+        assert group.starts.sum() == pytest.approx(whole.contribution, rel=1e-9)
+        assert group.starts[0, 0] == pytest.approx(whole.starts[:3, :3].sum(), rel=1e-9)
 
 
 def test_all_where_there_are_fewer():

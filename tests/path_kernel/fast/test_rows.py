@@ -8,6 +8,9 @@
   with identity skips, dense concatenation, inception, U-Net, shuffled groups; with permuted gates
   too.
 - Sums that see one plane through the same windows are made at once.
+- So are those of depthwise and grouped convolutions, which hold no plane of each group: strided,
+  dilated, circular, with several channels of each, one behind another, before and behind max and
+  average pools, on the input, in one axis, joined with zeros. Few wide groups have planes.
 - Neither a bound on memory that leaves one row at a time nor threads change a value; too small a
   bound is refused with what is needed.
 - Kernels that float32 loses on the way are found again by enlarging every layer.
@@ -24,6 +27,7 @@ from torch.nn import functional as F
 
 import dualview as dv
 from dualview.errors import PathKernelError
+from dualview.path_kernel.fast import row_grouped
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.reader import are_hard
 from dualview.path_kernel.fast.row_program import Overlap, mask_numbers
@@ -205,6 +209,87 @@ def test_networks(name):
         compare(model, SHAPE, law)
     compare(model, SHAPE, LAWS[0], kind="dlgn")
     compare(model, SHAPE, LAWS[0], gate="soft", n=2)
+
+
+def depthwise(channels, *, kernel=3, padding=1, times=1, **options):
+    """A depthwise convolution of so many channels behind a gate."""
+    many = times * channels
+    convolution = nn.Conv2d(
+        channels, many, kernel, padding=padding, groups=channels, bias=True, **options
+    )
+    return nn.Sequential(convolution, nn.BatchNorm2d(many), nn.ReLU())
+
+
+def of_parts(*parts, last=4):
+    """A stem, parts, a 1 x 1 convolution and the mean."""
+    stem = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU())
+    pointwise = nn.Sequential(nn.Conv2d(last, 3, 1), nn.ReLU())
+    mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2))
+    return nn.Sequential(stem, *parts, pointwise, mean)
+
+
+class Halves(nn.Module):
+    """Depthwise branches joined, and read depthwise again."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(2, 4, 3, padding=1), depthwise(2)
+        self.b, self.last, self.fc = depthwise(4), nn.Conv2d(4, 3, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        first, second = F.relu(self.stem(x)).chunk(2, 1)
+        x = self.b(torch.cat([self.a(first), second], 1))
+        return self.fc(F.relu(self.last(x)).mean((2, 3)))
+
+
+WAITING = {
+    "strided": lambda: of_parts(depthwise(4, stride=2)),
+    "dilated": lambda: of_parts(depthwise(4, dilation=2, padding=2)),
+    "circular": lambda: of_parts(depthwise(4, padding_mode="circular")),
+    "valid, wide": lambda: of_parts(depthwise(4, kernel=(5, 2), padding=0)),
+    "one position": lambda: of_parts(depthwise(4, kernel=1, padding=0, stride=2)),
+    "two of each": lambda: of_parts(depthwise(4, times=2), last=8),
+    "one behind another": lambda: of_parts(depthwise(4), depthwise(4, stride=2)),
+    "groups of two": lambda: of_parts(nn.Conv2d(4, 4, 3, 2, 1, groups=2), nn.ReLU()),
+    "more of fewer": lambda: of_parts(nn.Conv2d(4, 6, 1, groups=2), nn.ReLU(), last=6),
+    "behind a max pool": lambda: of_parts(nn.MaxPool2d(2), depthwise(4)),
+    "before a max pool": lambda: of_parts(depthwise(4), nn.MaxPool2d(3, 2, 1)),
+    "before an average": lambda: of_parts(depthwise(4), nn.AvgPool2d(2), depthwise(4)),
+    "halves": Halves,
+}
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_grouped_convolutions_wait(name, monkeypatch):
+    monkeypatch.setattr(row_grouped, "UPKEEP", 1000)  # whether it pays or not
+    torch.manual_seed(0)
+    model = enliven(WAITING[name]().double()).eval()
+    compare(model, SHAPE, LAWS[0], n=2)
+    compare(model, SHAPE, LAWS[3], n=2)
+    compare(model, SHAPE, LAWS[3], gate="soft", n=2)
+    net = dv.disentangle(model.float(), "dlgn", gate="hard", seed=0).eval()
+    program = row_plan(net, torch.zeros(1, *SHAPE), Setting(), True).program
+    assert all(plane.groups == 1 for plane in program.planes)
+
+
+def test_of_the_input():
+    torch.manual_seed(0)
+    model = nn.Sequential(depthwise(2), nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Flatten())
+    model = enliven(nn.Sequential(model, nn.Linear(144, 1)).double()).eval()
+    for law in LAWS:
+        compare(model, SHAPE, law, n=2)
+    signal = nn.Sequential(
+        nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 4, 3, 2, groups=4), nn.ReLU(), nn.Flatten()
+    )
+    compare(nn.Sequential(signal, nn.Linear(16, 1)).double(), (2, 12), LAWS[2], n=2)
+
+
+def test_few_wide_groups_do_not_wait():
+    wide = nn.Sequential(nn.Conv2d(4, 128, 3, 1, 1), nn.ReLU())
+    grouped = nn.Sequential(nn.Conv2d(128, 128, 3, 1, 1, groups=2), nn.ReLU())
+    net = dv.disentangle(of_parts(wide, grouped, last=128), "dgn", gate="hard", seed=0).eval()
+    planes = row_plan(net, torch.zeros(1, *SHAPE), Setting(), True).program.planes
+    assert max(plane.groups for plane in planes) == 2
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,14 @@ Properties:
 2. Sums and products are elementwise; the overlap counts the bits of words that are set in both,
    for all 32 of them, and multiplies soft gates.
 3. Accumulation is in float64.
+4. All of it holds where the compiler knows of AVX2 alone, too.
 """
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +25,7 @@ from dualview.path_kernel.fast.simd_block import LANES, PAIRS, ROWS, compiled
 def outer(a, i, b, j, out, k):
     """out = overlap of rows a[i:] and lanes b[j:]."""
     block = simd_block.overlap_of(simd_block.rows(a, i), simd_block.lanes(b, j))
-    simd_block.store(out, k, simd_block.to_float(block))
+    simd_block.store(out, k, simd_block.to_float(simd_block.counted(block)))
 
 
 @compiled
@@ -34,7 +39,7 @@ def arithmetic(f, g, s, out):
 def count_twice(a, b, out):
     """out = the overlap of words, counted twice."""
     block = simd_block.overlap_of(simd_block.rows(a, 0), simd_block.lanes(b, 0))
-    simd_block.store(out, 0, simd_block.to_float(block + block))
+    simd_block.store(out, 0, simd_block.to_float(simd_block.counted(block + block)))
 
 
 @compiled
@@ -97,3 +102,21 @@ def test_rows_far_apart():
     np.testing.assert_array_equal(out[:, 2 : 2 + LANES], f.reshape(ROWS, LANES))
     assert (out[:, :2] == -1).all()
     assert (out[:, 2 + LANES :] == -1).all()
+
+
+NARROW = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+cx16,+f16c,+fma,+lzcnt,+movbe,+popcnt,"
+    "+sse4.2,+ssse3,+64bit",
+}
+
+
+@pytest.mark.skipif(not simd_block._WIDE, reason="the processor has no wider registers")
+def test_narrower_registers(tmp_path):
+    cached = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", __file__]
+    done = subprocess.run(
+        command, env={**os.environ, **NARROW, **cached}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("s") == 1, "this test alone is skipped there"

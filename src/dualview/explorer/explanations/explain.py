@@ -321,6 +321,7 @@ class _Explainer:
                 layers=parts,
                 from_input=found.from_input if found else None,
                 from_anywhere=found.from_anywhere if found else None,
+                groups=found.groups if found else None,
             )
             for start, parts, found in zip(starts, layers, paths, strict=True)
         ]
@@ -331,7 +332,7 @@ class _Explainer:
         self, x: Tensor, starts: Sequence[InputContributions]
     ) -> Sequence[OutputPaths | None]:
         try:
-            return strongest_paths(self.net, self.bare, x, starts, self.budget.paths)
+            return strongest_paths(self.net, self.bare, x, starts, self.budget)
         except UnsupportedOperationError as error:
             self.why_no_paths = f"There are no paths: {error}."
             return [None] * len(starts)

@@ -3,21 +3,26 @@
 Where layers have biases, the shortest paths of all (a bias of the last layers) are often the
 strongest; what the network reads off the input then is in paths of lesser weight. So both are
 listed. The paths from the input are all the paths of a network without biases, under the same
-gates.
+gates. Those that differ in positions alone are one group, with the exact sum over its paths.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES, WEIGHT_MODULES
+from dualview.errors import PathKernelError
+from dualview.explorer.explanations.budget import Budget, map_shape, shrink_factor
 from dualview.path_attribution.contributions import InputContributions
+from dualview.path_attribution.groups import GroupTables, PathGroup, TopPathGroups
 from dualview.path_attribution.paths import TopPaths
 from dualview.path_attribution.strongest_paths import PathSearch
 
@@ -62,10 +67,12 @@ class OutputPaths:
         from_input: of those that begin at the input; None where some constant of the network is no
             bias that could be left out, so that they cannot be told apart.
         from_anywhere: of all.
+        groups: of those from the input, by channels; None where they are beyond float64.
     """
 
     from_input: TopPaths | None
     from_anywhere: TopPaths
+    groups: TopPathGroups | None
 
 
 def strongest_paths(
@@ -73,27 +80,53 @@ def strongest_paths(
     bare: GatedNetwork,
     x: Tensor,
     starts: Sequence[InputContributions],
-    k: int,
+    budget: Budget,
 ) -> list[OutputPaths]:
-    """The k strongest paths of either kind to each of some outputs, fewer where there are fewer.
+    """The strongest paths and groups to each of some outputs, fewer where there are fewer.
 
     Args:
         net: a gated network.
         bare: `without_biases(net)`.
         x: one example (1, ...).
         starts: of the outputs, which they name.
-        k: how many of each.
+        budget: how many of each.
 
     Raises:
         UnsupportedOperationError: an operation whose paths cannot be followed.
     """
-    every, own = PathSearch(net, x), PathSearch(bare, x)
+    every, own, k = PathSearch(net, x), PathSearch(bare, x), budget.paths
+    tables = GroupTables(every.program)
     found = []
     for start in starts:
         from_input = _top(own, start, k)
         same = abs(from_input.total - start.from_input) / PATH_ROUNDING <= from_input.magnitude
-        found.append(OutputPaths(from_input if same else None, _top(every, start, k)))
+        found.append(
+            OutputPaths(
+                from_input if same else None,
+                _top(every, start, k),
+                _groups(tables, start, budget),
+            )
+        )
     return found
+
+
+def _groups(tables: GroupTables, start: InputContributions, budget: Budget) -> TopPathGroups | None:
+    """Groups without their pictures' detail, which a page of many examples has no room for."""
+    try:
+        top = tables.top(start.output, budget.groups, against=start.against, width=budget.width)
+    except PathKernelError:  # products beyond float64
+        return None
+    return replace(top, groups=tuple(map(partial(_shrunk, side=budget.group_side), top.groups)))
+
+
+def _shrunk(group: PathGroup, side: int) -> PathGroup:
+    """The group with a smaller picture, which still sums to its contribution."""
+    starts = group.starts.reshape(map_shape(group.starts.shape))
+    factor = shrink_factor(starts.shape, side)
+    sums = starts
+    for axis in (0, 1):
+        sums = np.add.reduceat(sums, np.arange(0, sums.shape[axis], factor), axis=axis)
+    return replace(group, starts=sums)
 
 
 def _top(search: PathSearch, start: InputContributions, k: int) -> TopPaths:

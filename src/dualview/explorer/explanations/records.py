@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from dualview.explorer.explanations.network_records import NetworkView, Program
     from dualview.path_attribution.contributions import InputContributions
+    from dualview.path_attribution.groups import TopPathGroups
     from dualview.path_attribution.paths import TopPaths
     from dualview.path_kernel.attribution import TrainingExample
 
@@ -197,6 +198,7 @@ class OutputExplanation:
     from_anywhere: TopPaths | None
     machine: MachineParts | None = None
     against: int | None = None
+    groups: TopPathGroups | None = None
 
 
 @dataclass(frozen=True, eq=False)

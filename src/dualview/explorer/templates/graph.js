@@ -22,12 +22,12 @@ function pathGraph(paths, columns, width, select) {
     "aria-label": `${paths.length} paths over ${columns.length} columns, listed below`,
   });
   columns.forEach((name, i) => graph.append(text(EDGE + step * i, 16, name, "column")));
-  const largest = Math.max(...paths.map((path) => Math.abs(path.part)));
+  const largest = Math.max(...paths.map((path) => logSize(path.part)));
   const lines = paths.map((path, i) => {
     const beside = (9 * (2 * i - paths.length + 1)) / (2 * paths.length);
     const d = curve(path.stops.map((stop) => nodes.get(nodeKey(stop))), beside);
-    const kind = `line ${path.part < 0 ? "takes" : "adds"}`;
-    const line = svg("path", { d, class: kind, "stroke-width": 0.8 + (3.2 * Math.abs(path.part)) / largest });
+    const kind = `line ${isNegative(path.part) ? "takes" : "adds"}`;
+    const line = svg("path", { d, class: kind, "stroke-width": 0.8 + 3.2 * 10 ** (logSize(path.part) - largest) });
     const hit = svg("path", {
       d, class: "hit", "data-path": i, onclick: () => select(i),
       onpointerenter: () => light(i), onpointerleave: () => light(null),

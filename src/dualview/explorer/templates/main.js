@@ -8,7 +8,7 @@ document.body.classList.remove("no-script");
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
 /** What is chosen; everything on the page follows from this and the data. */
-const state = { example: 0, output: 0, beginning: "input", path: 0 };
+const state = { example: 0, output: 0, beginning: "input", path: 0, group: 0 };
 
 const current = () => data.examples[state.example];
 const currentOutput = () => current().outputs[state.output];
@@ -190,6 +190,8 @@ function renderHead() {
 
 {% include "explorer/units.js" %}
 
+{% include "explorer/groups.js" %}
+
 {% include "explorer/paths.js" %}
 
 {% include "explorer/training.js" %}
@@ -216,4 +218,5 @@ renderAll();
 fromAddress();
 document.addEventListener("keydown", onKey);
 addEventListener("hashchange", fromAddress);
-addEventListener("resize", redrawGraph);
+addEventListener("resize", redrawGraphs);
+$("single").addEventListener("toggle", redrawGraphs);

@@ -20,9 +20,16 @@ function filled(node, attributes, children) {
   return node;
 }
 
-/** A number with three digits or more, a true minus, and no exponent where it can be read. */
+/**
+ * A number with three digits or more, a true minus, and no exponent where it can be read. One beyond
+ * the range of numbers here came as a text such as "-1.25000e+400".
+ */
 function number(value, digits = 3) {
   if (value === 0) return "0";
+  if (typeof value === "string") {
+    const [mantissa, power] = value.split("e+");
+    return `${Number(mantissa).toPrecision(digits)} · 10${superscript(power)}`.replace("-", "−");
+  }
   const size = Math.abs(value);
   let text;
   if (size >= 1e7) text = value.toExponential(digits - 1).replace("e+", " · 10^");
@@ -32,14 +39,28 @@ function number(value, digits = 3) {
   return text.replace(/-/g, "−").replace(/\^−?\d+/, (power) => superscript(power.slice(1)));
 }
 
+const isNegative = (value) => (typeof value === "string" ? value.startsWith("-") : value < 0);
+
+function negative(value) {
+  if (typeof value !== "string") return -value;
+  return isNegative(value) ? value.slice(1) : `-${value}`;
+}
+
+/** The decimal logarithm of a number's size, also of one that came as a text. */
+function logSize(value) {
+  if (typeof value !== "string") return Math.log10(Math.abs(value));
+  const [mantissa, power] = value.split("e+");
+  return Math.log10(Math.abs(Number(mantissa))) + Number(power);
+}
+
 function superscript(power) {
   return [...power].map((sign) => (sign === "−" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
 }
 
 /** A part of a sum, with its sign and colour. */
 function part(value, digits = 3) {
-  const sign = value > 0 ? "+" : "";
-  return element("span", { class: value < 0 ? "minus" : "plus" }, sign + number(value, digits));
+  const sign = value === 0 || isNegative(value) ? "" : "+";
+  return element("span", { class: isNegative(value) ? "minus" : "plus" }, sign + number(value, digits));
 }
 
 function percent(share) {

@@ -1,14 +1,14 @@
-// The strongest paths: their graph, their list, and what the chosen one multiplies.
+// Single paths, folded: their graph, their list, and what the chosen one multiplies.
 
 const COLOURS = ["R", "G", "B"];
-let graph = null;
+/** What is drawn of groups, and of single paths. */
+const graphs = { groups: null, single: null };
 
 function renderPaths() {
+  renderGroups();
   const lists = currentOutput().paths;
-  if (!lists.anywhere) {
-    $("paths").replaceChildren(element("p", {}, "The paths of this network cannot be followed; see the note at the top."));
-    return;
-  }
+  $("single").hidden = !lists.anywhere;
+  if (!lists.anywhere) return;
   if (!lists.input) state.beginning = "anywhere";
   const top = lists[state.beginning];
   const paths = top.list
@@ -28,7 +28,7 @@ function renderPaths() {
       element("div", { id: "chain" })),
     element("p", { class: "small" }, pathsText(top, paths)),
   );
-  drawGraph(holder, paths);
+  drawGraph("single", holder, paths, (i) => choosePath(i, paths));
   choosePath(state.path, paths);
 }
 
@@ -36,7 +36,7 @@ function renderPaths() {
 function pathOf([output, rank]) {
   const sign = output === 1 ? -1 : 1;
   const path = current().outputs[output].paths[state.beginning].list[rank];
-  return { ...path, part: sign * path.part, sign };
+  return { ...path, part: sign < 0 ? negative(path.part) : path.part, sign };
 }
 
 function beginnings(lists) {
@@ -55,17 +55,11 @@ function beginnings(lists) {
   return element("fieldset", {}, element("legend", {}, "Paths that begin"), ...radios);
 }
 
-/** A number; beyond the range of numbers here it came as a text. */
-function ofAnySize(value) {
-  return typeof value === "string" ? value : number(value);
-}
-
 function pathsText(top, paths) {
-  const sizes = paths.reduce((sum, path) => sum + Math.abs(path.part), 0);
   return (
-    `These ${paths.length} are the strongest of ${ofAnySize(top.count)} paths. All together add ${number(top.total)}, ` +
-    `while their sizes sum to ${ofAnySize(top.magnitude)}: paths are many, and cancel. Of that sum these have ` +
-    `${percent(sizes / (top.magnitude || 1))}.` +
+    `These ${paths.length} are the strongest of ${number(top.count)} paths. All together add ${number(top.total)}, ` +
+    `while their sizes sum to ${number(top.magnitude)}: paths are many, and cancel. Of that sum these have ` +
+    `${percent(top.share ?? 0)}.` +
     (data.layers.every(isDense) ? "" : " In the graph a dot is a channel; where it is on the map stands in the list.")
   );
 }
@@ -97,28 +91,32 @@ function listed(path, i, paths) {
   return element("li", {},
     element("button", {
       type: "button", "aria-pressed": "false", "data-path": i, onclick: () => choosePath(i, paths),
-      onfocus: () => graph.light(i), onblur: () => graph.light(null),
-      onpointerenter: () => graph.light(i), onpointerleave: () => graph.light(null),
+      onfocus: () => graphs.single.light(i), onblur: () => graphs.single.light(null),
+      onpointerenter: () => graphs.single.light(i), onpointerleave: () => graphs.single.light(null),
     }, part(path.part), element("span", { class: "route" }, route)));
 }
 
-function drawGraph(holder, paths) {
+function drawGraph(which, holder, paths, select) {
   const columns = ["input", ...data.layers.map((layer) => layer.name), "logit"];
-  const drawn = pathGraph(paths, columns, holder.clientWidth, (i) => choosePath(i, paths));
-  graph = { ...drawn, paths, holder, width: holder.clientWidth };
+  const drawn = pathGraph(paths, columns, holder.clientWidth, select);
+  graphs[which] = { ...drawn, paths, holder, select, width: holder.clientWidth };
   holder.replaceChildren(drawn.graph);
 }
 
-function redrawGraph() {
-  if (!graph || !graph.holder.isConnected || graph.holder.clientWidth === graph.width) return;
-  drawGraph(graph.holder, graph.paths);
-  graph.choose(state.path);
+/** Draw anew what has another width than it was drawn in; folded, it has none. */
+function redrawGraphs() {
+  for (const [which, chosen] of [["groups", state.group], ["single", state.path]]) {
+    const graph = graphs[which];
+    if (!graph || !graph.holder.clientWidth || graph.holder.clientWidth === graph.width) continue;
+    drawGraph(which, graph.holder, graph.paths, graph.select);
+    graphs[which].choose(chosen);
+  }
 }
 
 /** Light a path, and list what it multiplies. */
 function choosePath(i, paths) {
   state.path = i;
-  graph.choose(i);
+  graphs.single.choose(i);
   document.querySelectorAll(".list button").forEach((button, j) => button.setAttribute("aria-pressed", String(j === i)));
   const { stops, constants, sign, part: value } = paths[i];
   const factors = stops.flatMap((stop, j) => [

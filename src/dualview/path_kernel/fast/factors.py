@@ -212,6 +212,60 @@ class Moved:
 
 
 @dataclass(frozen=True, eq=False)
+class Regrouped:
+    """The factor whose channel i is channel index[w, i], where w is the number of its window.
+
+    The index has fewer rows than there are windows, and begins anew.
+    """
+
+    factor: Factor
+    index: Tensor
+
+    @property
+    def hard(self) -> bool:
+        """Whether the factor is."""
+        return self.factor.hard
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """(n, windows, channels of the index, height, width)."""
+        value = self.factor.evaluate(inputs)
+        n, windows, c, *size = value.shape
+        value = value.reshape(n, -1, len(self.index), c, *size)
+        picked = [value[:, :, w, channels] for w, channels in enumerate(self.index)]
+        return torch.stack(picked, 2).reshape(n, windows, -1, *size)
+
+
+@dataclass(frozen=True, eq=False)
+class Ordered:
+    """The factor with its windows in another order."""
+
+    factor: Factor
+    order: Tensor
+
+    @property
+    def hard(self) -> bool:
+        """Whether the factor is."""
+        return self.factor.hard
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """The windows in order."""
+        return self.factor.evaluate(inputs).index_select(1, self.order)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowWeights:
+    """What every window of a map is multiplied by, at every position."""
+
+    map: PositionMap
+    hard: bool = False
+
+    def evaluate(self, inputs: Inputs) -> Tensor:
+        """(1, windows, 1, height, width)."""
+        weights = torch.from_numpy(self.map.flat[1].T.astype(np.float32))
+        return weights.reshape(1, -1, 1, *self.map.size)
+
+
+@dataclass(frozen=True, eq=False)
 class Summed:
     """A factor summed over its windows, of which one at most is not 0."""
 

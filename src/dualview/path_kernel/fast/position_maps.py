@@ -39,6 +39,21 @@ class Axis:
         """How many old positions make a new one, at most."""
         return int(self.source.shape[1])
 
+    @cached_property
+    def steps(self) -> list[int | None] | None:
+        """How far each tap is from where it is seen; None in it: it reads nothing.
+
+        None altogether where it is not equally far everywhere.
+        """
+        steps: list[int | None] = []
+        for tap in self.source.T:
+            inside = np.flatnonzero(tap != NONE)
+            far = tap[inside] - inside
+            if inside.size and (far != far[0]).any():
+                return None
+            steps.append(int(far[0]) if inside.size else None)
+        return steps
+
     def after(self, first: Axis) -> Axis:
         """The axis of both maps, `first` and then this one."""
         inside = self.source != NONE
@@ -76,8 +91,25 @@ class PositionMap:
     @property
     def selects(self) -> bool:
         """Whether every new position copies an old one, or is 0."""
+        return self.taps == 1 and self.plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether all weights are 0 or 1."""
         weights = np.concatenate([self.rows.weight, self.columns.weight], axis=None)
-        return self.taps == 1 and bool(np.isin(weights, (0, 1)).all())
+        return bool(np.isin(weights, (0, 1)).all())
+
+    @cached_property
+    def shifts(self) -> np.ndarray | None:
+        """How far each tap is from where it is seen, in flat positions; 0: it reads nothing.
+
+        None where it is not equally far everywhere.
+        """
+        down, across = self.rows.steps, self.columns.steps
+        if down is None or across is None or self.size != self.before:
+            return None
+        far = [(y or 0) * self.size[1] + (x or 0) for y in down for x in across]
+        return np.array(far, np.int64)
 
     @cached_property
     def flat(self) -> tuple[np.ndarray, np.ndarray]:

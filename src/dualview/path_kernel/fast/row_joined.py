@@ -46,10 +46,11 @@ def joined(program: RowProgram) -> RowProgram:
         masks.append(Mask(factor, count * own[0].channels, count))
         scale = 1 / own[0].channels
         groups = tuple((0, group) for group in range(count))
-        whole = replace(sight.parts[0], mask=mask, scale=scale, groups=groups)
+        whole = replace(sight.parts[0], mask=mask, scale=scale, groups=groups, slope=0.0)
         before.setdefault(sight.places[0][0], []).append(Overlap(plane, (whole,), Layer()))
         for group, (place, part) in enumerate(zip(sight.places, sight.parts, strict=True)):
-            changed[place] = Summand(plane, None, part.scale / scale, ((group, 0),))
+            seen = Summand(plane, None, part.scale / scale, ((group, 0),), slope=part.slope)
+            changed[place] = seen
     for number, operation in enumerate(program.operations):
         operations += before.get(number, [])
         if isinstance(operation, Overlap):
@@ -81,6 +82,8 @@ def _sights(program: RowProgram) -> list[_Sight]:
         for at, part in enumerate(operation.parts if isinstance(operation, Overlap) else ()):
             if part.window is None or part.window.taps == 1 or len(part.groups) > 1:
                 continue
+            if part.source is None:
+                continue
             for group in found:
                 if _alike(program, group[0][1], part):
                     group.append(((number, at), part))
@@ -109,7 +112,12 @@ def _alike(program: RowProgram, one: Summand, other: Summand) -> bool:
     masks = program.masks[one.mask], program.masks[other.mask]
     same = masks[0].channels == masks[1].channels
     same &= masks[0].factor.hard == masks[1].factor.hard
+    same &= _same(one.order, other.order) and _same(one.ties, other.ties)
     return same and _same_windows(one.window, other.window)
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def _same_windows(one: PositionMap, other: PositionMap) -> bool:

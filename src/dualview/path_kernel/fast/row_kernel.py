@@ -34,7 +34,7 @@ from dualview.path_kernel.fast.simd_block import (
 
 
 @compiled
-def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, taken):
+def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, taken, ties):
     """One summand of an `Overlap`: kernel times overlap of two masks, into the target's rows.
 
     The second example's positions `start` to `stop` are gone through in pieces, whose masks and
@@ -54,10 +54,11 @@ def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, tak
         lines: those of the source, or of the copies, windows after windows; those of the target;
             weights of the first example's windows, (windows, positions).
         copied: lines of the source that are copied for windows, how many numbers each makes, and
-            the stride of its runs; no lines: none is.
+            the stride of its runs; no lines: none is, and windows read the source itself.
         taken: what windows take: where each of the second example's windows reads a line; for each
             of its taps and positions what is read of a line, and its weight; or runs of lines, and
             the first run of each piece.
+        ties: from where to where those windows are that each window meets; each line is copied for.
     """
     start, stop, piece, copies, add, windows, words, constant = shape[:8]
     in_size, in_groups, out_size, out_groups, mask_size, offset, weighted = shape[8:15]
@@ -65,7 +66,7 @@ def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, tak
     one = len(copied[0]) * copied[1]
     scratch = np.zeros(copies * one + LANES, np.float32)
     fixed = (copies, words, constant, parts * mask_size, offset, weighted)
-    places = (lines[0], lines[1], lines[2], shifts)
+    places = (lines[0], lines[1], lines[2], shifts, ties[0])
     for b in range(len(pairs[0])):
         for number in range(start // piece, (stop - 1) // piece + 1):
             low, high = max(number * piece, start), min((number + 1) * piece, stop)
@@ -89,22 +90,22 @@ def overlap_rows(shape, scales, groups, pairs, masks, planes, lines, copied, tak
                         if len(taken[3]):
                             _take_runs(planes[0], begin, copied, taken, number, part)
                         else:
-                            _take(planes[0], begin, copied, taken, number, piece, part)
+                            _take(planes[0], begin, copied, taken, ties, number, piece, part)
                 here = (low, high, -number * piece, one)
                 seen = (scratch, planes[1])
                 _overlap_piece(fixed, here, there, scales, masks, seen, places, live)
 
 
 @compiled
-def _take(source, origin, copied, taken, number, piece, scratch):
-    """A piece of each line, for every tap: [line, tap, position]."""
-    lines, at = copied[0], 0
+def _take(source, origin, copied, taken, ties, number, piece, scratch):
+    """A piece of each line, for every tap that it is copied for: [line, tap, position]."""
+    lines, wanted = copied[0], ties[1]
     tables, weights = taken[1], taken[2]
     low = number * piece
     count = min(piece, tables.shape[1] - low)
     for n in range(len(lines)):
-        read = source[origin + lines[n] :]
-        for v in range(len(tables)):
+        read, at = source[origin + lines[n] :], n * copied[1]
+        for v in range(wanted[n, 0], wanted[n, 1]):
             out = scratch[at : at + count]
             table, weight = tables[v, low : low + count], weights[v, low : low + count]
             for q in range(count):
@@ -141,7 +142,7 @@ def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
     joins, mask_a, mask_b, goal, out_copy = there
     left, right = masks
     source, target = planes
-    at_in, at_out, weights, shifts = lines
+    at_in, at_out, weights, shifts, span = lines
     count, in_copy = len(at_out), in_copy if copies == 2 else 0
     scale, slope = fill(scales[0]), fill(scales[1])
     constant0, constant1 = fill(scales[2]), fill(scales[3])
@@ -161,10 +162,14 @@ def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
                     part = gathered(source, at_in, at, k)
                     more = gathered(source, at_in, at, k + in_copy)
                 elif constant:
-                    part, more = channels_on(left, i, LANES, right, j, words), fill(np.float32(0))
+                    part, more = fill(np.float32(0)), fill(np.float32(0))
+                    for v in range(span[u, 0], span[u, 1]):
+                        there = j + v * step
+                        part = part + channels_on(left, i, LANES, right, there, words)
                 else:
+                    meets = (span[u, 0], span[u, 1], step, shifts)
                     part, more = _seen(
-                        left, i, right, j, step, words, shifts, source, at_in, at, k, in_copy
+                        left, i, right, j, words, meets, source, at_in, at, k, in_copy
                     )
                 if weighted:
                     weight = rows(weights, at)
@@ -186,23 +191,24 @@ def _overlap_piece(fixed, here, there, scales, masks, planes, lines, live):
 
 
 @inlined
-def _seen(left, i, right, j, step, words, shifts, source, at_in, at, k, in_copy):
-    """Overlaps times kernels, summed over the second example's windows; of both copies.
+def _seen(left, i, right, j, words, meets, source, at_in, at, k, in_copy):
+    """Overlaps times kernels, summed over the second example's windows met; of both copies.
 
     One and two words are written out: their words of the first example stay in registers.
     """
+    first, last, step, shifts = meets
     zero = fill(np.float32(0))
     part, more = zero, zero
     if words == 1:
         a = rows(left, i)
-        for v in range(len(shifts)):
+        for v in range(first, last):
             overlap = to_float(counted(overlap_of(a, lanes(right, j + v * step))))
             part = part + overlap * gathered(source, at_in, at, k + shifts[v])
             if in_copy:
                 more = more + overlap * gathered(source, at_in, at, k + shifts[v] + in_copy)
     elif words == 2:
         a, b = rows(left, i), rows(left, i + LANES)
-        for v in range(len(shifts)):
+        for v in range(first, last):
             there = j + v * step
             one = overlap_of(a, lanes(right, there))
             other = overlap_of(b, lanes(right, there + LANES))
@@ -211,7 +217,7 @@ def _seen(left, i, right, j, step, words, shifts, source, at_in, at, k, in_copy)
             if in_copy:
                 more = more + overlap * gathered(source, at_in, at, k + shifts[v] + in_copy)
     else:
-        for v in range(len(shifts)):
+        for v in range(first, last):
             overlap = channels_on(left, i, LANES, right, j + v * step, words)
             part = part + overlap * gathered(source, at_in, at, k + shifts[v])
             if in_copy:

@@ -15,9 +15,19 @@ from torch import fx
 
 from dualview.conversion.source_lines import describe, module_of
 from dualview.path_kernel.addition_rules import origin_of
-from dualview.path_kernel.fast.factors import Constant, Factor, Flattened, Patches, Selected
+from dualview.path_kernel.fast.factors import (
+    Constant,
+    Factor,
+    Flattened,
+    Ordered,
+    Patches,
+    Product,
+    Selected,
+    WindowWeights,
+)
 from dualview.path_kernel.fast.plan import NotApplicableError
 from dualview.path_kernel.fast.position_maps import PositionMap, Size, window
+from dualview.path_kernel.fast.row_grouped import alike, waiting_terms
 from dualview.path_kernel.fast.row_joined import joined
 from dualview.path_kernel.fast.row_program import (
     Diagonal,
@@ -78,21 +88,25 @@ class Layers:
         over = _windows(module, value)
         if min(over.size) < 1:
             raise NotApplicableError(f"{describe(node)} has a window larger than its image")
+        waiting = waiting_terms(self.program, value, over, module.groups, module.weight.shape[0])
+        if waiting is not None:
+            return self._waiting(node, waiting, over, value.dims)
+        groups = 1 if alike(self.program, value) else module.groups
         one = over.taps == 1 and over.selects and module.padding_mode == "zeros"
         if one and over.size != value.size:
             value = _at_once(value, over)
         if one and over.size == value.size:
-            return self._layer(node, value, module.groups, None, value.dims)
+            return self._layer(node, value, groups, None, value.dims)
         numbers = value.channels // module.groups * over.taps
-        if numbers > PATCH or any(t.plane is not None for t in value.terms):
-            return self._layer(node, value, module.groups, over, value.dims)
+        if numbers > PATCH or any(t.plane is not None or t.window for t in value.terms):
+            return self._layer(node, value, groups, over, value.dims)
         terms = tuple(_patch(term, value, over, module.groups) for term in value.terms)
         value = replace(value, terms=terms, channels=value.channels * over.taps, size=over.size)
         return self._layer(node, value, module.groups, None, value.dims)
 
     def dense(self, node: fx.Node, value: RowValue) -> RowValue:
         """The sum over channels and equal positions."""
-        if value.positions > 1 and all(term.plane is None for term in value.terms):
+        if value.positions > 1 and all(t.plane is None and not t.window for t in value.terms):
             value = _flattened(value)
         elif value.positions > 1:
             value = self._diagonal(value)
@@ -102,13 +116,7 @@ class Layers:
         self, node: fx.Node, value: RowValue, groups: int, over: PositionMap | None, dims: int
     ) -> RowValue:
         module: Any = module_of(node)
-        if id(module.weight) in self.seen:
-            raise NotApplicableError(f"{describe(node)} uses weights a second time")
-        self.seen.add(id(module.weight))
-        inputs = fan_in(module)
-        given = self.setting.variances
-        variance = 1 / inputs if given is None else given[node.name]
-        grown = math.log(inputs * variance)
+        variance, grown = self._variance(node)
         if over is None and all(term.pending is None for term in value.terms):
             plane = self._overlap(value, groups, lambda log: self._law(node, log + grown, variance))
         else:
@@ -123,6 +131,45 @@ class Layers:
         count = module.weight.shape[0]
         term = RowTerm(plane, None, node, np.arange(count), np.arange(count) * groups // count)
         return RowValue((term,), count, self.program.planes[plane].size, dims)
+
+    def _waiting(
+        self, node: fx.Node, terms: tuple[RowTerm, ...], over: PositionMap, dims: int
+    ) -> RowValue:
+        """A convolution whose terms wait for what reads them; see `row_grouped`."""
+        module: Any = module_of(node)
+        variance, grown = self._variance(node)
+        count, slope = module.weight.shape[0], self._law(node, 0.0, variance).slope
+        made = [
+            replace(
+                term,
+                origin=node,
+                coefficient=term.coefficient / math.sqrt(fan_in(module)),
+                slope=term.slope + slope,
+                log=term.log + grown,
+            )
+            for term in terms
+        ]
+        return self._with_bias(module, RowValue(tuple(made), count, over.size, dims))
+
+    def _with_bias(self, module: Any, value: RowValue) -> RowValue:
+        """The value with a bias in every channel, if biases are asked for."""
+        if not self.setting.biases or module.bias is None:
+            return value
+        assert self.setting.bias_variance is not None
+        channels, nothing = np.arange(value.channels), np.zeros(value.channels, int)
+        moments = (self.setting.bias_variance, 1.0)
+        term = RowTerm(None, None, origin_of(module.bias), channels, nothing, moments=moments)
+        return added(value, replace(value, terms=(term,)))
+
+    def _variance(self, node: fx.Node) -> tuple[float, float]:
+        """That of a layer's weights; the logarithm of what it multiplies a mean by."""
+        module: Any = module_of(node)
+        if id(module.weight) in self.seen:
+            raise NotApplicableError(f"{describe(node)} uses weights a second time")
+        self.seen.add(id(module.weight))
+        inputs, given = fan_in(module), self.setting.variances
+        variance = 1 / inputs if given is None else given[node.name]
+        return variance, math.log(inputs * variance)
 
     def _law(self, node: fx.Node, log: float, variance: float) -> Layer:
         """What a layer adds to a plane of this scale."""
@@ -145,14 +192,7 @@ class Layers:
             scale = (gamma / torch.sqrt(module.running_var + module.eps)).float().cpu()
             spread = scale[:, None, None].expand(-1, *value.size)
             value = times(value, Constant(spread))
-        if self.setting.biases and module.bias is not None:
-            channels = np.arange(value.channels)
-            assert self.setting.bias_variance is not None
-            moments = (self.setting.bias_variance, 1.0)
-            nothing = np.zeros(value.channels, int)
-            term = RowTerm(None, None, origin_of(module.bias), channels, nothing, moments=moments)
-            value = added(value, replace(value, terms=(term,)))
-        return value
+        return self._with_bias(module, value)
 
     def finish(self, result: RowValue) -> tuple[RowProgram, float]:
         """The program that ends in the kernel of one output, and the logarithm of its scale."""
@@ -202,7 +242,7 @@ class Layers:
             self.program.operations.append(Mapping(plane, inner, over))
             channels, group = np.arange(value.channels), _groups(value, groups)
             terms.append(RowTerm(plane, None, object(), channels, group))
-        logs = [self.logs[t.plane] for t in terms if t.plane is not None]
+        logs = [self.logs[t.plane] + t.log for t in terms if t.plane is not None]
         boosted = any(term.factor is not None and term.factor.hard for term in terms)
         log = (max(logs) if logs else 0.0) - (math.log(self.boost) if boosted else 0.0)
         parts = tuple(self._part(term, value, groups, log) for term in terms)
@@ -219,8 +259,16 @@ class Layers:
         if own > 1 and (channels % own or (term.groups != index * own // channels).any()):
             fine = channels
             factor = factor or ones(channels, value.size)
+        if term.plane is None and term.window is not None and not term.window.plain:
+            assert factor is not None
+            factor = Product(factor, WindowWeights(term.window))  # there is no plane to weigh
+        if term.ties is not None and factor is not None:
+            factor = Ordered(factor, torch.from_numpy(_by_ties(term.ties)[0]))
         scale = term.coefficient**2
-        scale *= math.exp(self.logs[term.plane] - log) if term.plane is not None else _one(log)
+        if term.plane is None:
+            scale *= _one(log - term.log)
+        else:
+            scale *= math.exp(self.logs[term.plane] + term.log - log)
         of_source = np.zeros(fine, int)
         if own > 1:
             of_source = term.groups[index[:: channels // fine]]
@@ -237,8 +285,10 @@ class Layers:
             scale *= groups / channels
         lanes = tuple(zip(of_source.tolist(), of_target.tolist(), strict=True))
         constant = term.moments if term.plane is None else (0.0, 0.0)
-        how = None if term.window is None else taken(term.window)
-        return Summand(term.plane, mask, scale, lanes, term.window, constant, how)
+        how = None if term.window is None or term.ties is not None else taken(term.window)
+        order, ties = (None, None) if term.ties is None else _by_ties(term.ties)
+        window, slope = term.window, term.slope
+        return Summand(term.plane, mask, scale, lanes, window, constant, how, order, ties, slope)
 
     def _diagonal(self, value: RowValue) -> RowValue:
         """A flattened image as one position: the mean over channels and equal positions."""
@@ -260,6 +310,12 @@ def _one(log: float) -> float:
     if abs(log) > FAR:
         raise NotApplicableError("weights of such variances leave float32 beside a constant")
     return math.exp(-log)
+
+
+def _by_ties(ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows in an order in which those that meet stand together; their ties then."""
+    order = np.argsort(ties, kind="stable")
+    return order, ties[order]
 
 
 def _groups(value: RowValue, groups: int) -> np.ndarray:

@@ -28,6 +28,9 @@ from dualview.path_kernel.fast.factors import Factor
 from dualview.path_kernel.fast.position_maps import NONE, Axis, PositionMap, Size
 from dualview.path_kernel.fast.row_taken import Taken
 
+TENSORS = 4
+"""How often a factor is held while it is moved, multiplied and packed."""
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -58,6 +61,10 @@ class Summand:
         window: the places of the source that its mask's windows see; None: its own position.
         constant: the kernel (and NTK) where there is no source.
         taken: how windows that all look alike take what they see of the source's lines.
+        order: that of the mask's windows, by their ties; None: that of the map's taps.
+        ties: for each of the windows the random number that it is multiplied by: only windows with
+            the same one meet. None: all windows do.
+        slope: what a weight layer that this term has met adds of the kernel to the NTK.
     """
 
     source: int | None
@@ -67,6 +74,23 @@ class Summand:
     window: PositionMap | None = None
     constant: tuple[float, float] = (0.0, 0.0)
     taken: Taken | None = None
+    order: np.ndarray | None = None
+    ties: np.ndarray | None = None
+    slope: float = 0.0
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of the two examples' windows meet."""
+        return met_pairs(self.window, self.ties)
+
+    @property
+    def windows(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the windows read, and with which weights: (positions, windows)."""
+        assert self.window is not None
+        source, weight = self.window.flat
+        if self.order is None:
+            return source, weight
+        return source[:, self.order], weight[:, self.order]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,18 +130,13 @@ class RowWindows:
         height, width = over.before
         axes = []
         for axis, size in ((over.rows, height), (over.columns, width)):
-            steps: list[int | None] = []
-            for tap in axis.source.T:
-                inside = np.flatnonzero(tap != NONE)
-                moved = tap[inside] - inside
-                if inside.size == 0:
-                    steps.append(None)
-                    continue
-                reach = (np.arange(size) + moved[0] >= 0) & (np.arange(size) + moved[0] < size)
-                if (moved != moved[0]).any() or (reach != (tap != NONE)).any():
+            if axis.steps is None:
+                return None
+            for step, tap in zip(axis.steps, axis.source.T, strict=True):
+                at = np.arange(size) + (step or 0)
+                if step is not None and ((at >= 0) & (at < size) != (tap != NONE)).any():
                     return None
-                steps.append(int(moved[0]))
-            axes.append(steps)
+            axes.append(axis.steps)
         count = height * width
         tables, masks = [], []
         for dy in axes[0]:
@@ -321,6 +340,27 @@ def mask_numbers(program: RowProgram, lanes: int) -> int:
     return total
 
 
+def factor_bytes(program: RowProgram) -> int:
+    """Bytes of the largest factor of one example, as a tensor and as what is packed of it."""
+    most = 0
+    for operation in program.operations:
+        positions = math.prod(program.planes[operation.target].size)
+        for part in operation.parts if isinstance(operation, Overlap) else ():
+            if part.mask is not None:
+                mask = program.masks[part.mask]
+                windows = 1 if part.window is None else part.window.taps
+                each = 1 if mask.factor.hard else 4
+                most = max(most, TENSORS * each * windows * mask.channels * positions)
+    return most
+
+
 def _words(mask: Mask, part: Summand) -> float:
     words = mask.channels / 32 if mask.factor.hard else mask.channels
-    return max(words, mask.groups) * (1 if part.window is None else part.window.taps**2)
+    return max(words, mask.groups) * part.pairs
+
+
+def met_pairs(window: PositionMap | None, ties: np.ndarray | None) -> int:
+    """How many pairs of windows meet: those of equal ties."""
+    if ties is None:
+        return 1 if window is None else window.taps**2
+    return int((np.bincount(ties) ** 2).sum())

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,11 @@ from dualview.path_kernel.fast.row_program import (
     pitch,
     schedule,
 )
+from dualview.path_kernel.fast.row_seen import Seen, met_windows, piece_of, rows_read, seen_of
 from dualview.path_kernel.fast.simd_block import LANES, ROWS
 
 BLOCKS = (1 << 18, 1 << 16, 1 << 14, 1)
 """Numbers of a plane to make at once: about what a core's cache holds, or less to save memory."""
-
-PIECE = 1 << 12
-"""Words of a mask's windows to go through at once, for all positions of the first example."""
 
 BATCH = 1 << 19
 """Numbers of a batch's largest plane at most: more pairs save calls, and leave the cache."""
@@ -146,8 +145,8 @@ class _Batch:
             for plane, held, step in zip(program.planes, order.held, self.pitches, strict=True)
         ]
         self.planes = [
-            np.zeros(self._subplanes(plane.groups) * size + LANES, np.float32)
-            for plane, size in zip(program.planes, self.sizes, strict=True)
+            _with_margins(self._subplanes(plane.groups) * size, step)
+            for plane, size, step in zip(program.planes, self.sizes, self.pitches, strict=True)
         ]
         self.scratch = np.zeros(0, np.float32)
 
@@ -206,26 +205,25 @@ class _Batch:
         source, in_size, in_groups = _NO_PLANE, 0, 1
         at_in = np.zeros((windows, len(at_out)), np.int64)
         weights: np.ndarray = _NO_PLANE
-        seen = _Seen(_whole(PIECE // max(words, 1), step))
+        seen = Seen(piece_of(words * windows, step - LANES), at_in)
         if part.source is not None:
-            in_groups = self.program.planes[part.source].groups
+            plane = self.program.planes[part.source]
+            in_groups = plane.groups
             source, in_size = self.planes[part.source], self.sizes[part.source]
-            at_in[:] = in_size - 2 * self.pitches[part.source]
-            if part.window is None:
-                at_in[0, within] = self._lines(part.source, positions)
-            else:
-                seen, places = self._seen(part, words, windows, entry, positions)
-                at_in[:] = (len(seen.lines) - 1) * seen.entries
-                at_in[:, within] = places.T * seen.entries
-                weight = part.window.flat[1][positions].T
-                if not np.isin(weight, (0, 1)).all():
-                    weights = np.ones(at_in.shape, np.float32)
-                    weights[:, within] = weight
-        scales = np.array([part.scale, it.layer.slope, *part.constant, *it.layer.bias], np.float32)
+            starts = partial(self._lines, part.source)
+            seen = seen_of(part, plane.size, words, entry, positions, starts)
+            nowhere = starts(np.array(NONE))
+            at_in[:] = (len(seen.lines) - 1) * seen.entries if len(seen.lines) else nowhere
+            at_in[:, within] = seen.places
+            if part.window is not None and not part.window.plain:
+                weights = np.ones(at_in.shape, np.float32)
+                weights[:, within] = part.windows[1][positions].T
+        slope = it.layer.slope + part.slope
+        scales = np.array([part.scale, slope, *part.constant, *it.layer.bias], np.float32)
         fixed = (seen.piece, self.copies, int(add), windows, words, int(part.source is None))
         planes = (in_size, in_groups, self.sizes[it.target], target.groups)
         rest = (words * step, int(positions[0]) - lead, int(len(weights) > 1))
-        groups = _groups(part)
+        groups, span = _groups(part), met_windows(part.ties, windows)
 
         def make(start: int, stop: int) -> None:
             overlap_rows(
@@ -238,43 +236,10 @@ class _Batch:
                 (at_in.reshape(-1), at_out, weights.reshape(-1)),
                 (seen.lines, seen.entries, seen.stride),
                 (seen.shifts, seen.tables, seen.weights, seen.runs, seen.first),
+                (span, seen.wanted),
             )
 
         self.spread(make, step)
-
-    def _seen(
-        self, part: Summand, words: int, windows: int, entry: Entry, positions: np.ndarray
-    ) -> tuple[_Seen, np.ndarray]:
-        """What `overlap_rows` copies of a plane seen through windows; lines that positions read.
-
-        The last line is one of zeros, for what is outside.
-        """
-        assert part.source is not None
-        assert part.window is not None
-        it = self.program.planes[part.source]
-        low, high = _rows_read(part.window, entry)
-        table, weight = part.window.flat
-        lines = self._lines(
-            part.source, np.append(np.arange(low * it.size[1], high * it.size[1]), NONE)
-        )
-        places = table[positions]
-        places = np.where(places == NONE, len(lines) - 1, places - low * it.size[1])
-        how = part.taken
-        if how is not None:
-            seen = _Seen(how.piece, lines, how.entries, how.stride, how.shifts, how.runs, how.first)
-            return seen, places
-        most = PIECE // max(words * windows, len(lines) // 8)
-        piece = _whole(most, len(table) // LANES * LANES + LANES)
-        padded = _filled(np.where(table == NONE, math.prod(it.size), table), math.prod(it.size))
-        seen = _Seen(
-            piece,
-            lines,
-            windows * piece,
-            shifts=np.arange(windows) * piece,
-            tables=np.ascontiguousarray(padded.T, np.int32),
-            weights=np.ascontiguousarray(_filled(weight, 0.0).T, np.float32),
-        )
-        return seen, places
 
     def windows(self, it: RowWindows, entry: Entry) -> None:
         """A convolution, by shifts of whole lines where its stride and padding allow it."""
@@ -358,7 +323,7 @@ class _Batch:
         the starts of the lines that each position reads.
         """
         it = self.program.planes[plane]
-        low, high = _rows_read(over, entry)
+        low, high = rows_read(over, entry)
         count = (high - low) * it.size[1]
         one, planes = (count + 1) * step, self._subplanes(it.groups)
         scratch = np.zeros(planes * one, np.float32)
@@ -391,28 +356,15 @@ _MAKERS: dict[type, Any] = {
     Mapping: _Batch.mapping,
     Diagonal: _Batch.diagonal,
 }
+
+
+def _with_margins(numbers: int, margin: int) -> np.ndarray:
+    """So many zeros, with memory around them that windows may read beyond the first and last."""
+    return np.zeros(margin + numbers + margin + LANES, np.float32)[margin:]
+
+
 _NO_MASK = np.zeros(1, np.uint32)
 _NO_PLANE = np.zeros(1, np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """What `overlap_rows` copies of the source's lines, in pieces; nothing, without windows."""
-
-    piece: int
-    lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    entries: int = 0
-    stride: int = 1
-    shifts: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
-    runs: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
-    first: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    tables: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.int32))
-    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-
-
-def _whole(piece: int, most: int) -> int:
-    """The length of a piece as a multiple of LANES, within 1 and `most`."""
-    return min(max(piece // LANES, 1) * LANES, most)
 
 
 def _groups(part: Summand) -> np.ndarray:
@@ -422,21 +374,8 @@ def _groups(part: Summand) -> np.ndarray:
     return np.array([(*pair, new) for pair, new in zip(part.groups, first, strict=True)], np.int64)
 
 
-def _filled(table: np.ndarray, value: float) -> np.ndarray:
-    """Rows (positions, taps) with more of `value`, one at least, up to blocks of lanes."""
-    more = (len(table) // LANES + 1) * LANES - len(table)
-    return np.pad(table, ((0, more), (0, 0)), constant_values=value)
-
-
 def _scales(scale: float, layer: Layer) -> np.ndarray:
     return np.array([scale, layer.slope, 0, 0, *layer.bias], np.float32)
-
-
-def _rows_read(over: PositionMap, entry: Entry) -> tuple[int, int]:
-    """First row and last + 1 that a map reads for an entry's rows."""
-    rows = over.rows.source[entry.start : entry.stop]
-    inside = rows[rows != NONE]
-    return (int(inside.min()), int(inside.max()) + 1) if inside.size else (0, 0)
 
 
 def _scratch_numbers(program: RowProgram, order: Schedule) -> int:
@@ -445,7 +384,7 @@ def _scratch_numbers(program: RowProgram, order: Schedule) -> int:
     for entry in order.entries:
         operation = program.operations[entry.operation]
         if isinstance(operation, Mapping):
-            low, high = _rows_read(operation.map, entry)
+            low, high = rows_read(operation.map, entry)
             it = program.planes[operation.source]
             lines = (high - low) * it.size[1] + 1
             step = pitch(program.planes[operation.target], LANES)

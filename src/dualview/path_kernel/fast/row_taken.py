@@ -44,9 +44,8 @@ class Taken:
 
 def taken(window: PositionMap) -> Taken | None:
     """The copies for windows that all look alike; None where they do not."""
-    weights = np.concatenate([window.rows.weight, window.columns.weight], axis=None)
     rows, columns = _taps(window.rows), _taps(window.columns)
-    if rows is None or columns is None or not np.isin(weights, (0, 1)).all():
+    if rows is None or columns is None or not window.plain:
         return None
     height, width = window.size
     copies, copy_of_tap = _copies(columns, window.columns, width)

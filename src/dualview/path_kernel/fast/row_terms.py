@@ -46,6 +46,11 @@ class RowTerm:
         window: the places of the plane that the factor's windows see; None: the position itself.
         pending: a map over positions after the product with the factor.
         coefficient: what the term is multiplied by.
+        moments: the constants where there is no plane.
+        ties: for each of the factor's windows the random weight that it is multiplied by: only
+            windows of the same one meet. None: it is one for all.
+        slope, log: of the weight layers that the term has met since its plane: what they add of
+            the kernel to the NTK, and the logarithm of what they multiply both by.
     """
 
     plane: int | None
@@ -57,6 +62,14 @@ class RowTerm:
     pending: PositionMap | None = None
     coefficient: float = 1.0
     moments: tuple[float, float] = (1.0, 0.0)
+    ties: np.ndarray | None = None
+    slope: float = 0.0
+    log: float = 0.0
+
+    @property
+    def inner(self) -> Size:
+        """Rows and columns of the windows that the factor is seen at."""
+        return (1, 1) if self.window is None else (self.window.rows.taps, self.window.columns.taps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,36 +104,46 @@ def times(value: RowValue, factor: Factor) -> RowValue:
     """Every term times a factor."""
     terms = []
     for term in value.terms:
-        term = _settled(term, value.channels)
+        term = settled(term, value.channels)
         both = factor if term.factor is None else Product(term.factor, factor)
         terms.append(replace(term, factor=both))
     return replace(value, terms=tuple(terms))
 
 
-def _settled(term: RowTerm, channels: int) -> RowTerm:
+def settled(term: RowTerm, channels: int) -> RowTerm:
     """The term with its pending map told apart by the windows of its factor."""
-    return term if term.pending is None else _seen_at(term, channels, term.pending)
+    return term if term.pending is None else seen_at(term, channels, term.pending)
 
 
-def _seen_at(term: RowTerm, channels: int, over: PositionMap, switch: int | None = None) -> RowTerm:
-    """The term seen at every place of a map's windows, or at those that a switch names."""
-    factor = term.factor or ones(channels, over.before)
-    inner = (1, 1)
-    if term.window is not None:
-        inner = term.window.rows.taps, term.window.columns.taps
-    moved = Moved(factor, over, switch, inner)
-    return replace(term, factor=moved, window=over.after(term.window), pending=None)
+def seen_at(
+    term: RowTerm,
+    channels: int,
+    over: PositionMap,
+    switch: int | None = None,
+    ties: np.ndarray | None = None,
+) -> RowTerm:
+    """The term seen at every place of a map's windows, or at those that a switch names.
+
+    `ties` (rows, columns of a window): the random weight of each of its places, if they have some.
+    """
+    moved = Moved(term.factor or ones(channels, over.before), over, switch, term.inner)
+    if ties is not None or term.ties is not None:
+        outer = np.zeros((over.rows.taps, over.columns.taps), int) if ties is None else ties
+        inner = np.zeros(term.inner, int) if term.ties is None else term.ties.reshape(term.inner)
+        both = outer[:, None, :, None] * (inner.max() + 1) + inner[None, :, None, :]
+        ties = both.reshape(-1)
+    return replace(term, factor=moved, window=over.after(term.window), pending=None, ties=ties)
 
 
 def mapped(value: RowValue, over: PositionMap, function: Any) -> tuple[RowTerm, ...]:
     """The terms after a linear map over positions, `function` of images (n, 1, height, width)."""
     terms = []
     for term in value.terms:
-        if term.plane is None:  # the same kernel at all positions: the factor is mapped
+        if term.plane is None and term.window is None:  # the same kernel at all positions
             factor = term.factor or ones(value.channels, value.size)
             terms.append(replace(term, factor=Mapped(factor, function)))
         elif over.selects and (term.factor is not None or term.window is not None):
-            terms.append(_seen_at(_settled(term, value.channels), value.channels, over))
+            terms.append(seen_at(settled(term, value.channels), value.channels, over))
         else:
             terms.append(replace(term, pending=over.after(term.pending)))
     return tuple(terms)
@@ -130,8 +153,8 @@ def chosen(value: RowValue, windows: PositionMap, switch: int) -> RowValue:
     """The value after a max pool whose choice is input `switch`."""
     terms = []
     for term in value.terms:
-        term = _seen_at(_settled(term, value.channels), value.channels, windows, switch)
-        if term.plane is None:
+        term = seen_at(settled(term, value.channels), value.channels, windows, switch)
+        if term.plane is None and term.ties is None:
             assert term.factor is not None
             term = replace(term, factor=Summed(term.factor), window=None)
         terms.append(term)

@@ -18,7 +18,7 @@ from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.factors import packed
 from dualview.path_kernel.fast.row_layers import BOOST
 from dualview.path_kernel.fast.row_plan import RowPlan
-from dualview.path_kernel.fast.row_program import RowProgram, mask_numbers
+from dualview.path_kernel.fast.row_program import RowProgram, factor_bytes, mask_numbers
 from dualview.path_kernel.fast.row_reader import read_rows
 from dualview.path_kernel.fast.row_run import Arrangement, Packed, arrangement, run
 from dualview.path_kernel.fast.simd_block import LANES
@@ -65,7 +65,7 @@ def row_tiles(
     other = x1 if x2 is None else x2
     size = run.examples_at_once()
     for rows in _slices(len(x1), size):
-        left = pack_rows(net, x1[rows], plan.program, hard, "x1", rows.start)
+        left = run.pack(x1[rows], "x1", rows.start)
         for columns in _slices(len(other), size):
             if x2 is None and columns.start < rows.start:
                 continue
@@ -73,7 +73,7 @@ def row_tiles(
             right = left
             if not same:
                 name = "x1" if x2 is None else "x2"
-                right = pack_rows(net, other[columns], plan.program, hard, name, columns.start)
+                right = run.pack(other[columns], name, columns.start)
             yield Tile(rows, columns, run.tile(left, right, x1[rows], other[columns], same))
 
 
@@ -94,6 +94,12 @@ class _Run:
                 f"these examples, which takes about {plan.seconds:.1g} s; got {memory:,.0f}. "
                 f"Repair: memory={2 * self.order.bytes_each:.1e}, or smaller images"
             )
+
+    def pack(self, x: Tensor, name: str, first: int) -> Packed:
+        """Masks of some examples, of so many at once as the bound on memory allows."""
+        fit = int(self.memory / 8 / max(factor_bytes(self.plan.program), 1))
+        at_once = max(1, min(fit, GATING_BATCH))
+        return pack_rows(self.net, x, self.plan.program, self.hard, name, first, at_once)
 
     def examples_at_once(self) -> int:
         """Examples on each side whose masks fit into half the memory bound."""
@@ -180,7 +186,13 @@ def max_pools(net: GatedNetwork) -> dict[str, MaxPool]:
 
 
 def pack_rows(
-    net: GatedNetwork, x: Tensor, program: RowProgram, hard: bool, name: str = "x1", first: int = 0
+    net: GatedNetwork,
+    x: Tensor,
+    program: RowProgram,
+    hard: bool,
+    name: str = "x1",
+    first: int = 0,
+    at_once: int = GATING_BATCH,
 ) -> Packed:
     """Masks of the examples `x`, as the compiled loops read them.
 
@@ -189,8 +201,8 @@ def pack_rows(
             counts them from `first`.
     """
     made: list[list[np.ndarray]] = [[] for _ in program.masks]
-    for start, batch in enumerate(x.split(GATING_BATCH)):
-        numbers = range(first + start * GATING_BATCH, first + len(x))
+    for start, batch in enumerate(x.split(at_once)):
+        numbers = range(first + start * at_once, first + len(x))
         check = preactivation_check(name, PathKernelError, numbers)
         gates, switches = net.gates_and_switches(batch, hard=hard, check=check)
         inputs = [net.transformed(batch), *gates, *switches]

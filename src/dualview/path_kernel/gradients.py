@@ -1,0 +1,88 @@
+"""Gradients of logits by the weights of a weights network, gates held: what NTKs are made of.
+
+One row an example: (n, number of weights), parameters one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.errors import PathKernelError
+from dualview.path_kernel.parameters import roles
+from dualview.path_kernel.propagate import Side
+
+Logit = Callable[[Tensor], Tensor]
+"""The logits of one example (logits,) -> the number that is differentiated."""
+
+
+def counted_parameters(
+    network: nn.Module, weights: Mapping[str, Tensor], biases: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All parameters, those of `weights` in place of its own; and the ones differentiated by.
+
+    Raises:
+        PathKernelError: there are none to differentiate by.
+    """
+    role = roles(network)
+    counted = {"weight", "bias"} if biases else {"weight"}
+    taken = {"constant", *counted}  # of `weights`: biases that are left out stay so
+    parameters = {
+        name: (weights.get(name, own) if role[name] in taken else own).detach()
+        for name, own in network.named_parameters()
+    }
+    wanted = {name: value for name, value in parameters.items() if role[name] in counted}
+    if not any(value.numel() for value in wanted.values()):
+        raise PathKernelError(
+            "net: expected a weights network with weights to differentiate by, got none"
+        )
+    return parameters, wanted
+
+
+def gradients(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    wanted: dict[str, Tensor],
+    examples: Side,
+    logit: Logit,
+) -> Tensor:
+    """Gradients of the logit, one row per example: (n, number of weights).
+
+    Raises:
+        PathKernelError: gates do not have the examples on axis 0.
+    """
+
+    def of_one(by: dict[str, Tensor], *inputs: Tensor) -> Tensor:
+        row = [value.unsqueeze(0) for value in inputs]
+        return logit(functional_call(network, {**parameters, **by}, tuple(row))[0])
+
+    inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
+    folded = next((tuple(v.shape) for v in inputs if len(v) != len(examples.x)), None)
+    if folded is not None:
+        raise PathKernelError(
+            f"net: expected gates with the {len(examples.x)} examples on axis 0, got shape "
+            f"{folded}: the model folds another axis into that of the examples, so that their "
+            f"gradients cannot be told apart. Repair: keep the axis of examples "
+            f"(h.flatten(2), not h.view(-1, ...)), or dualview.npk_features"
+        )
+    found = vmap(grad(of_one), (None, *[0] * len(inputs)))(wanted, *inputs)
+    return torch.cat([g.flatten(1) for g in found.values()], 1)
+
+
+def check_output(net: GatedNetwork, x: Tensor, output: int) -> None:
+    """Refuse a number of no logit.
+
+    Raises:
+        PathKernelError: the network has no such logit, or outputs that are no logits.
+    """
+    with torch.no_grad():
+        shape = net(x[:1]).shape
+    if len(shape) != 2 or not 0 <= output < shape[1]:
+        raise PathKernelError(
+            f"output: expected a logit of a network whose output is (n, logits), got {output} and "
+            f"an output of shape {tuple(shape)}"
+        )
