@@ -25,7 +25,7 @@ EXPERIMENT = Experiment(
     "classify as well as the network that learnt them, from the same images? And on gates that "
     "nobody trained?",
     source=f"none; kernel regression on the gates of a network is that of {NPK_PAPER}, section 5",
-    duration="digits: 4 minutes",
+    duration="digits: 3 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.kernel_learner.plan"),
     tables=tables.tables,
