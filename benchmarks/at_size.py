@@ -199,7 +199,7 @@ JOBS: dict[str, Job] = {
     "distances": Job(
         R50, f"distances of 8 gates, layer {LAYER}", partial(distances, resnet50, LAYER), 2.0
     ),
-    "page": Job(R50, "explanation page of an image", partial(page, resnet50), 60.0, page=10.0),
+    "page": Job(R50, "explanation page of an image", partial(page, resnet50), 60.0, 2500, 10.0),
     "npk-18": Job("ResNet-18, 224x224", "NPK of a pair", partial(kernel_pair, resnet18), 2.0, 1000),
     "npk-50": Job(R50, "NPK of a pair", partial(kernel_pair, resnet50), 2.0, 1000),
     "npk-depthwise": Job(

@@ -77,11 +77,9 @@ def test_every_path_once(name):
 @pytest.mark.parametrize("name", MEETINGS)
 def test_sums_over_paths_stay(name):
     net, x = ready(name)
-    program, values = program_of(one_example(net, x))
+    program, output = program_of(one_example(net, x))
     joined = one_route_each(program)
-    np.testing.assert_allclose(
-        totals(joined, "contribution")[joined.output], values[program.output], rtol=1e-12
-    )
+    np.testing.assert_allclose(totals(joined, "contribution")[joined.output], output, rtol=1e-12)
     before, after = (totals(p, "count")[p.output] for p in (program, joined))
     assert (after <= before).all()
     assert (after < before).any() == (name not in ("pools that do not meet", "scale between pools"))

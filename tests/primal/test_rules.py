@@ -18,7 +18,6 @@ from dualview.primal.rules import RULES
 from tests.primal.oracle import assert_exact, gated, jacobian, stack
 
 # Windows of even size with padding "same" are padded on one side more, which torch warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
 
 class Function(nn.Module):

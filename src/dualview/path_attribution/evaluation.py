@@ -10,7 +10,7 @@ maximum-sum. Arrays are flat, one number per entry.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -37,10 +37,27 @@ FEW_POSITIONS = 8
 
 def totals(program: Program, view: View) -> list[np.ndarray]:
     """For each step, the sum over all paths that end at each of its entries."""
-    values: list[np.ndarray] = []
-    for step in program.steps:
-        values.append(_total(step, values, view))
-    return values
+    return list(each_total(program, view))
+
+
+def each_total(program: Program, view: View) -> Iterator[np.ndarray]:
+    """`totals` one after another, each held here only as long as later ones read it."""
+    last_use, values = _last_uses(program), dict[int, np.ndarray]()
+    for number, step in enumerate(program.steps):
+        values[number] = _total(step, values, view)
+        yield values[number]
+        for source in (number, *sources(step)):
+            if last_use[source] == number:
+                values.pop(source, None)
+
+
+def _last_uses(program: Program) -> dict[int, int]:
+    """Which step is the last that reads each step's value; the output's is read in the end."""
+    last_use = dict[int, int]()
+    for number, step in enumerate(program.steps):
+        last_use |= dict.fromkeys((number, *sources(step)), number)
+    last_use[program.output] = len(program.steps)
+    return last_use
 
 
 def output_total(program: Program, view: View) -> tuple[np.ndarray, int]:
@@ -49,10 +66,7 @@ def output_total(program: Program, view: View) -> tuple[np.ndarray, int]:
     Sums beyond what float64 holds stay finite, and values are held only as long as they are read.
     Up to 2^512 the exponent is 0.
     """
-    last_use = dict[int, int]()
-    for number, step in enumerate(program.steps):
-        last_use |= dict.fromkeys((number, *sources(step)), number)
-    last_use[program.output] = len(program.steps)
+    last_use = _last_uses(program)
     values: dict[int, np.ndarray] = {}
     exponents: dict[int, int] = {}
     for number, step in enumerate(program.steps):

@@ -10,7 +10,7 @@ from torch import Tensor
 from dualview.arguments import byte_count, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_attribution.evaluation import totals
+from dualview.path_attribution.evaluation import each_total
 from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.group_search import FoundGroup, GroupSearch
 from dualview.path_attribution.paths import NodeKind
@@ -108,9 +108,9 @@ class GroupTables:
 
     def __init__(self, program: Program) -> None:
         self._shape = program.shape
-        self._total = totals(program, "contribution")[program.output]
+        self._total = _output_of(program)
         self._program = replace(program, steps=tuple(map(_without_constant, program.steps)))
-        self._from_input = totals(self._program, "contribution")[program.output]
+        self._from_input = _output_of(self._program)
         with np.errstate(over="ignore", invalid="ignore"):
             self._search = GroupSearch(self._program)
 
@@ -200,6 +200,11 @@ def top_path_groups(
     """
     program, _ = program_of(one_example(net, x, allowed=within(net, memory)))
     return GroupTables(program).top(output, k, against=against, width=width)
+
+
+def _output_of(program: Program) -> np.ndarray:
+    every = enumerate(each_total(program, "contribution"))
+    return next(value for step, value in every if step == program.output)
 
 
 def _without_constant(step: Step) -> Step:

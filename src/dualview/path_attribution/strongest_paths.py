@@ -124,9 +124,7 @@ class PathSearch:
     """
 
     def __init__(self, net: GatedNetwork, x: Tensor, *, memory: float = 4e9) -> None:
-        program, values = program_of(one_example(net, x, allowed=within(net, memory)))
-        self._totals = values[program.output]
-        del values  # of the whole network
+        program, self._totals = program_of(one_example(net, x, allowed=within(net, memory)))
         self.program = one_route_each(program)
         self._magnitudes = output_total(self.program, "magnitude")
         self._counts = output_total(self.program, "count")

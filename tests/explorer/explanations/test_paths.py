@@ -99,6 +99,9 @@ def test_same_gates_and_nothing_changed(kind):
     assert net(x).any()
     for name, values in net.state_dict().items():
         assert values.equal(before[name])
+    shared = {p.data_ptr() for p in bare.parameters()} & {p.data_ptr() for p in net.parameters()}
+    weights = [p for p in net.weights_network.parameters() if p.dim() > 1]
+    assert shared >= {p.data_ptr() for p in weights}  # no second copy
 
 
 class AddsOne(nn.Module):

@@ -305,6 +305,7 @@ class _Explainer:
         gates, layers = layer_views(
             self.net, x, outputs, values, self.budget, self.interiors, self.norms
         )
+        del values  # of all layers
         targets: list[tuple[int, int | None]] = [(output, None) for output in outputs]
         if len(outputs) > 1:
             targets.append((outputs[0], outputs[1]))

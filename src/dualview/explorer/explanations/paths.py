@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.operations import BATCH_NORM_MODULES, WEIGHT_MODULES
@@ -26,12 +26,16 @@ from dualview.path_attribution.groups import GroupTables, PathGroup, TopPathGrou
 from dualview.path_attribution.paths import TopPaths
 from dualview.path_attribution.strongest_paths import PathSearch
 
+SHIFTING = (*WEIGHT_MODULES, *BATCH_NORM_MODULES)
+
 PATH_ROUNDING = 1e-9
 """Difference, relative to the sum of |contributions|, that rounding may make."""
 
 
 def without_biases(net: GatedNetwork) -> GatedNetwork:
     """The network with the same gates, and without the weights network's biases and shifts.
+
+    Parameters that are left as they are it shares with the network.
 
     >>> import dualview as dv
     >>> from torch import nn
@@ -40,13 +44,13 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
     >>> bare(torch.zeros(1, 2)).item()
     0.0
     """
-    weights = copy.deepcopy(net.weights_network)
+    given = net.weights_network
+    apart = {id(value) for value in _shifts(given)}
+    tensors = (*given.parameters(), *given.buffers())
+    weights = copy.deepcopy(given, {id(t): t for t in tensors if id(t) not in apart})
     with torch.no_grad():
-        for module in weights.modules():
-            if isinstance(module, (*WEIGHT_MODULES, *BATCH_NORM_MODULES)):
-                for name in ("bias", "running_mean"):
-                    if isinstance(value := getattr(module, name, None), Tensor):
-                        value.zero_()
+        for value in _shifts(weights):
+            value.zero_()
     bare = GatedNetwork(
         net.gating_network,
         weights,
@@ -57,6 +61,13 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
         input_transform=net.input_transform,
     )
     return bare.train(net.training)
+
+
+def _shifts(weights: nn.Module) -> list[Tensor]:
+    """Biases, and means that batch norm subtracts."""
+    modules = (m for m in weights.modules() if isinstance(m, SHIFTING))
+    given = (getattr(m, name, None) for m in modules for name in ("bias", "running_mean"))
+    return [value for value in given if isinstance(value, Tensor)]
 
 
 @dataclass(frozen=True)
@@ -94,19 +105,16 @@ def strongest_paths(
     Raises:
         UnsupportedOperationError: an operation whose paths cannot be followed.
     """
-    every, own, k = PathSearch(net, x), PathSearch(bare, x), budget.paths
-    tables = GroupTables(every.program)
+    own = _tops(PathSearch(bare, x), starts, budget.paths)  # one example's tables at a time
+    search = PathSearch(net, x)
+    every, program = _tops(search, starts, budget.paths), search.program
+    del search
+    tables = GroupTables(program)
     found = []
-    for start in starts:
-        from_input = _top(own, start, k)
+    for start, from_input, from_anywhere in zip(starts, own, every, strict=True):
         same = abs(from_input.total - start.from_input) / PATH_ROUNDING <= from_input.magnitude
-        found.append(
-            OutputPaths(
-                from_input if same else None,
-                _top(every, start, k),
-                _groups(tables, start, budget),
-            )
-        )
+        groups = _groups(tables, start, budget)
+        found.append(OutputPaths(from_input if same else None, from_anywhere, groups))
     return found
 
 
@@ -129,6 +137,9 @@ def _shrunk(group: PathGroup, side: int) -> PathGroup:
     return replace(group, starts=sums)
 
 
-def _top(search: PathSearch, start: InputContributions, k: int) -> TopPaths:
-    count = search.top(start.output, 1, against=start.against).n_paths
-    return search.top(start.output, int(min(k, count)), against=start.against)
+def _tops(search: PathSearch, starts: Sequence[InputContributions], k: int) -> list[TopPaths]:
+    found = []
+    for start in starts:
+        count = search.top(start.output, 1, against=start.against).n_paths
+        found.append(search.top(start.output, int(min(k, count)), against=start.against))
+    return found
