@@ -93,6 +93,20 @@ def _stackable() -> nn.Module:
     return architectures.fc(3, (1, 4, 4), width=4, depth=3)
 
 
+@cache
+def table_classifier() -> dv.DLGNClassifier:
+    return dv.DLGNClassifier(width=3, depth=3, max_iter=1).fit(X.numpy(), LABELS)
+
+
+def table_tree() -> Any:
+    return table_classifier().to_tree(X.numpy(), min_samples_leaf=1)
+
+
+def _saved_table(folder: Path) -> Path:
+    table_classifier().save(folder / "table")
+    return folder / "table"
+
+
 def one_epoch() -> training.TrainSettings:
     return training.TrainSettings(epochs=1, batch_size=9, threads=1, accelerator="cpu").resolved(9)
 
@@ -204,6 +218,11 @@ METHODS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "KernelAttribution": (_attribution, ("top_for", "top_against", "by_class")),
     "TrainSettings": (training.TrainSettings, ("resolved",)),
     "ComparisonSettings": (ComparisonSettings, ("seeded",)),
+    "TableEstimator": (table_classifier, ("hyperplanes", "contributions", "partition", "to_tree")),
+    "TableFile": (table_classifier, ("save", "load")),
+    "Hyperplanes": (lambda: table_classifier().hyperplanes(), ("in_words",)),
+    "Contributions": (lambda: table_classifier().contributions(X.numpy()), ("to_frame",)),
+    "ObliqueTree": (table_tree, ("predict", "score", "rules", "export_text", "plot")),
     "Batches": (lambda: datasets.Batches(_data().train, 2, normalise=False), ("set_epoch",)),
 }
 
@@ -369,6 +388,15 @@ GOOD_IN: dict[str, Maker] = {
     "kernel_attribution.x": lambda _: X[0],
     "kernel_attribution.train_x": lambda _: X,
     "kernel_attribution.train_labels": lambda _: LABELS,
+    "DLGNClassifier.max_iter": lambda _: 1,
+    "DLGNRegressor.max_iter": lambda _: 1,
+    "DLGNClassifier.kind": lambda _: "dlgn",
+    "DLGNRegressor.kind": lambda _: "dlgn",
+    "TableEstimator.partition.first": lambda _: 0,
+    "TableEstimator.partition.second": lambda _: "x2",
+    "TableFile.save.path": lambda folder: folder / "table",
+    "TableFile.load.path": _saved_table,
+    "Hyperplanes.in_words.gate": lambda _: 2,
     "NPKClassifier.net": lambda _: gated_net(),
     "NPKFeatureClassifier.net": lambda _: gated_net(),
     "NPKFeatureClassifier.n_features": lambda _: 8,

@@ -153,6 +153,8 @@ calls = {
     "NPKClassifier": lambda: dv.NPKClassifier,
     "NPKFeatureClassifier": lambda: dv.NPKFeatureClassifier,
     "kernel_attribution": lambda: dv.kernel_attribution,
+    "DLGNClassifier": lambda: dv.DLGNClassifier,
+    "DLGNRegressor": lambda: dv.DLGNRegressor,
     "npk_gram": lambda: dv.npk_gram(net, x, folder / "gram.zarr"),
     "digits": lambda: load("digits"),
     "parquet": lambda: load(str(folder / "table")),
@@ -197,6 +199,7 @@ for found in walk_packages(dualview.__path__, "dualview.", onerror=lambda name: 
 
 EXTRA_OF = {
     **dict.fromkeys(("NPKClassifier", "NPKFeatureClassifier", "kernel_attribution"), "kernel"),
+    **dict.fromkeys(("DLGNClassifier", "DLGNRegressor"), "train"),
     "npk_gram": "kernel",
     **dict.fromkeys(("digits", "parquet", "images"), "train"),
     "hub": "hub",

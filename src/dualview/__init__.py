@@ -54,12 +54,15 @@ if TYPE_CHECKING:
     from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
+    from dualview.tabular.estimators import DLGNClassifier, DLGNRegressor
     from dualview.training.distil_settings import DistilSettings
     from dualview.training.distillation import Distilled, distil
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DLGNClassifier",
+    "DLGNRegressor",
     "DistilSettings",
     "Distilled",
     "DualviewError",
@@ -160,6 +163,8 @@ _ROOMS = {
     "gate_rates": "primal.rates",
     "initial_overlap": "primal.overlaps",
     "GateRates": "primal.rates",
+    "DLGNClassifier": "tabular.estimators",
+    "DLGNRegressor": "tabular.estimators",
     "DistilSettings": "training.distil_settings",
     "Distilled": "training.distillation",
     "distil": "training.distillation",

@@ -14,7 +14,8 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -419,6 +420,78 @@ def shape(axes: int | None = None) -> Check:
     """The shape of one example: positive sizes."""
     example = "(3, 32, 32)" if axes in (None, 3) else str(tuple(range(2, 2 + (axes or 0))))
     return several(whole(1), f"positive sizes such as {example}", length=axes)
+
+
+# What scikit-learn says ---------------------------------------------------------------------------
+
+
+@contextmanager
+def refused_data(
+    name: str, error: type[DualviewError], type_error: type[DualviewError]
+) -> Iterator[None]:
+    """What scikit-learn, NumPy or PyTorch say of data that they cannot take, as a room's error.
+
+    Args:
+        name: of the data.
+        error: raised for values.
+        type_error: raised for types; scikit-learn promises a TypeError, so that it is one too.
+
+    >>> with refused_data("X", DualviewError, DualviewError):
+    ...     raise ValueError("Input contains NaN.")
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: X: expected examples as numbers, got: Input contains NaN.
+    """
+    try:
+        yield
+    except DualviewError:
+        raise
+    except TypeError as problem:
+        raise type_error(f"{name}: expected examples as numbers, got: {problem}") from problem
+    except (ValueError, RuntimeError, OverflowError) as problem:
+        raise error(f"{name}: expected examples as numbers, got: {problem}") from problem
+
+
+def expect_fitted(estimator: Any, error: type[DualviewError]) -> None:
+    """Refuse an estimator of scikit-learn's kind that was not fitted.
+
+    Args:
+        estimator: whose attributes that end in "_" tell.
+        error: raised; scikit-learn promises its `NotFittedError`, so that it is one too.
+    """
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as problem:
+        raise error(f"{problem} Repair: fit(X, y)") from problem
+
+
+def random_seed(random_state: Any, error: type[DualviewError]) -> int:
+    """A seed for PyTorch: a whole number as it is, else drawn as scikit-learn does.
+
+    Raises:
+        DualviewError: of the class given; it is no `random_state`.
+
+    >>> random_seed(3, DualviewError)
+    3
+    """
+    import numpy as np
+    from sklearn.utils import check_random_state
+
+    try:
+        if isinstance(random_state, bool | np.bool_):
+            raise ValueError("a boolean")
+        state = check_random_state(random_state)
+    except Exception as problem:  # scikit-learn's, or of its message's making
+        raise error(
+            f"random_state: expected a whole number from 0 to {2**32 - 1}, a "
+            f"numpy.random.RandomState or None, got {said(random_state)}"
+        ) from problem
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(state.randint(2**31 - 1))
 
 
 # --------------------------------------------------------------------------------------------------

@@ -80,6 +80,10 @@ class PrimalFilterError(DualviewError, ValueError):
     """Gates that have no one linear filter, or a request that primal filters cannot serve."""
 
 
+class TableError(DualviewError, ValueError):
+    """Data, an option or a file that an estimator of tables cannot use, or a tree that it lacks."""
+
+
 class DualviewWarning(UserWarning):
     """Something that works as asked, and that is probably not what was meant."""
 

@@ -12,7 +12,9 @@
   make it, a unit what opens it, what it adds and its neighbours, all as the data has it.
 - The confusion matrix filters examples, the map and a unit's images show theirs, the order sorts by
   margin; what is empty says so; without scripts there is a sentence and nothing else.
-- Drawn upon, the page computes the network itself: to 1e-5 what PyTorch computes in float64.
+- Drawn upon, the page computes the network itself, also with skips and pools: to 1e-5 what PyTorch
+  computes in float64.
+- A plane through an example and two training images is drawn, or it says for which, or why not.
 - Networks without filters, machine or positions, and pages of one example, work too.
 
 Skipped where there is no Chromium or no playwright.
@@ -29,6 +31,8 @@ import pytest
 import torch
 from PIL import Image
 
+import dualview as dv
+from dualview.explorer.explanations.explain import explain
 from dualview.explorer.page import PageFacts, page_data, write_explorer
 from dualview.path_attribution.paths import WholeNumber
 from tests.explorer.explanations.cases import exact, explained, inputs_of, network, small_data
@@ -305,6 +309,25 @@ def test_groups_of_paths(opened, name):
     ).get_attribute("d")
 
 
+def test_planes(opened):
+    page, data = opened("dense"), page_data(explained("dense"))
+    drawn = [plane["example"] for plane in data["planes"]]
+    other = next(i for i in range(len(data["examples"])) if i not in drawn)
+    page.locator("#grid button").nth(other).click()
+    thumbs = page.locator("#plane .thumb")
+    assert thumbs.count() == len(drawn)
+    thumbs.first.click()
+    row = data["examples"][drawn[0]]["row"]
+    assert page.locator("#h-example").inner_text() == f"Test example {row}"
+    plane = data["planes"][0]
+    said = page.locator("#plane svg").get_attribute("aria-label")
+    assert f"cut by {len(plane['lines'])} gates into {plane['cells']} cells" in said
+    assert page.locator("#plane .pictures figure").count() == 3
+    assert page.locator("#plane .keys li").count() == len(plane["tints"])
+    page = opened("no filters")
+    assert "only in a DLGN" in page.locator("#plane").inner_text()
+
+
 def test_paths_beyond_float64(opened, tmp_path):
     found = explained("dense")
     example, output = found.examples[0], found.examples[0].outputs[0]
@@ -495,7 +518,7 @@ def test_boxes_matrix_map_and_order(opened):
     assert page.locator(".map .current").count() == 1
 
 
-@pytest.mark.parametrize("name", ["dense", "convolutional", "no filters"])
+@pytest.mark.parametrize("name", ["dense", "convolutional", "residual", "no filters"])
 def test_the_page_computes_the_network(opened, name):
     page, net = opened(name), network(*CASES[name])
     if name == "no filters":  # a DGN: its gating network is no chain of linear layers
@@ -516,6 +539,35 @@ def test_the_page_computes_the_network(opened, name):
         assert found[1] == pytest.approx(exactly(x)[0].tolist(), abs=1e-5)
         for one, q in zip(found[0], exactly.preactivations(x), strict=True):
             assert one == pytest.approx(q.flatten().tolist(), abs=1e-5)
+
+
+class Pooled(torch.nn.Module):
+    """Skips of other spellings: sliced before, padded behind, pooled."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.block = torch.nn.Conv2d(3, 2, 3), torch.nn.Conv2d(2, 3, 2)
+        self.pool, self.last = torch.nn.AvgPool2d((2, 3), (2, 1)), torch.nn.Linear(12, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x))
+        skip = torch.nn.functional.pad(h, (0, 0, 0, 0, 1, 0))[..., :-1, 1:]
+        h = torch.relu(self.block(h) + skip)
+        return self.last(self.pool(h).flatten(1))
+
+
+def test_other_skips_and_pools(opened, tmp_path):
+    torch.manual_seed(0)
+    net = dv.disentangle(Pooled(), "dlgn", seed=0, example_input=torch.zeros(1, 3, 7, 7)).eval()
+    page = opened(dv_page(net, tmp_path))
+    x = exact(net)(inputs_of(0))
+    found = page.evaluate("drawing.before.logits")
+    assert found == pytest.approx(x[0].tolist(), abs=1e-5)
+
+
+def dv_page(net, folder):
+    found = explain(net, small_data(), [0, 2], n_train=0, planes=0)
+    return write_explorer(found, PageFacts("Pools", "", ()), folder / "pools.html")
 
 
 def test_drawing_flips_gates_and_moves_logits(opened):

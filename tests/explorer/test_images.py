@@ -5,6 +5,7 @@
 - A mask's opacity is its value in 256 steps; what lies outside 0 ... 1 is cut off.
 - Signed pictures: white (or grey, of three channels) is 0, red and blue are the largest value and
   its negative; every picture has a scale of its own, and one that is 0 everywhere is white.
+- Areas have the colours of their shades, row 0 at the window's top.
 """
 
 import base64
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualview.explorer.images import BLUE, RED, WHITE, masks, photographs, signed
+from dualview.explorer.images import BLUE, RED, TINTS, WHITE, areas, masks, photographs, signed
 
 
 def decoded(sprite):
@@ -80,3 +81,12 @@ def test_signed_of_one_channel():
 def test_signed_of_three_channels():
     found = decoded(signed(np.array([[[[1.0]], [[-1.0]], [[0.0]]]])))
     np.testing.assert_allclose(found[0, 0, 0], [255, 0, 127.5], atol=1)
+
+
+def test_areas():
+    lower = np.array([[1.0, 2.0], [3.0, 2.0], [3.0, 3.0], [1.0, 3.0]])
+    found = areas([lower, lower + np.array([0, 1])], [0, 11], (1.0, 3.0, 2.0, 4.0), side=20)
+    sheet = Image.open(io.BytesIO(base64.b64decode(found.split(",")[1]))).convert("RGB")
+    assert sheet.size == (20, 20)
+    assert sheet.getpixel((10, 15)) == TINTS[0]
+    assert sheet.getpixel((10, 4)) == TINTS[1]

@@ -2,6 +2,8 @@
 
 - Means of parts are the records', to a thousandth of the layer's largest; the rest to its digits.
 - There are at most ten boxes, and each layer is in one.
+- A plane's lines end at the window and are zeros of their gates; areas, cells and places are those
+  of the slice.
 - A page of one example has none of it.
 """
 
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from dualview.explorer.explanations.records import Layer
-from dualview.explorer.network_data import MOST_BOXES, boxes, network_data, units_data
+from dualview.explorer.network_data import MOST_BOXES, boxes, network_data, plane_data, units_data
 from tests.explorer.explanations.cases import explained
 
 
@@ -29,6 +31,22 @@ def test_numbers_are_the_records(shape):
             q = units.peaks[place][[*opens, *closes]]
             np.testing.assert_allclose(its["q"][place], q, rtol=6e-3)
         assert its["reading"]["percent"] == [round(100 * share) for share in reading.shares]
+
+
+def test_planes():
+    for plane in explained("dense").planes:
+        data, found = plane_data(plane), plane.found
+        left, right, bottom, top = found.window
+        span = max(right - left, top - bottom)
+        ends = np.array(data["lines"]).reshape(-1, 2, 2)
+        for line, points in zip(found.lines, ends, strict=True):
+            size = np.hypot(line[0], line[1])
+            np.testing.assert_allclose(points @ line[:2] + line[2], 0, atol=2e-3 * span * size)
+        near = np.abs(ends[..., None] - [[left, right], [bottom, top]]).min((-1, -2))
+        assert near.max() < 1e-3 * span
+        assert data["cells"] == len(found.cells)
+        assert {label for label, _ in data["tints"]} == set(found.classes.tolist())
+        np.testing.assert_allclose(data["points"], found.examples, rtol=1e-3)
 
 
 def test_without_a_view():

@@ -17,8 +17,6 @@ from dualview.conversion.normal_form import normal_call
 from dualview.primal.rules import RULES
 from tests.primal.oracle import assert_exact, gated, jacobian, stack
 
-# Windows of even size with padding "same" are padded on one side more, which torch warns of.
-
 
 class Function(nn.Module):
     """Two convolutions with a function of both values between them and the gate."""

@@ -14,7 +14,7 @@ from dualview.datasets.cache import cache_key, cached
 from dualview.datasets.dataset import SPLIT_ALIASES, SPLIT_NAMES, Source
 from dualview.datasets.tables import Columns, RawTable, read_tables
 from dualview.errors import DataError, need
-from dualview.hub import expect_hub
+from dualview.files.hub import expect_hub
 
 
 def read_hub(name: str, columns: Columns, config: str | None, *, cache: bool) -> Source:

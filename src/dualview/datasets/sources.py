@@ -24,7 +24,7 @@ from dualview.datasets.parquet import has_parquet, read_parquet
 from dualview.datasets.splits import completed
 from dualview.datasets.tables import Columns
 from dualview.errors import DataError
-from dualview.hub import is_hub_name
+from dualview.files.hub import is_hub_name
 
 ACCEPTED = (
     "'digits', a folder of Parquet files (train-*.parquet), a Parquet or .npz file, a folder of "

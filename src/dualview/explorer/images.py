@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,19 @@ from dualview.explorer.explanations.budget import shrink_factor, shrunk
 
 RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
 """Of signed maps: the ends and the middle of the scale RdBu."""
+TINTS = (
+    (169, 201, 238),
+    (244, 199, 161),
+    (181, 220, 176),
+    (230, 179, 200),
+    (217, 211, 171),
+    (198, 189, 227),
+    (168, 220, 214),
+    (240, 182, 176),
+    (207, 207, 207),
+    (223, 227, 160),
+)
+"""Of areas, one a class."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,33 @@ def signed(images: np.ndarray, side: int = 64, *, shared: bool = False) -> Sprit
     red, white, blue = (np.array(c, float).reshape(1, 3, 1, 1) for c in (RED, WHITE, BLUE))
     ends = np.where(relative > 0, red, blue)
     return _sprite(_bytes(white + np.abs(relative) * (ends - white)))
+
+
+def areas(
+    polygons: Sequence[np.ndarray],
+    shades: Sequence[int],
+    window: tuple[float, float, float, float],
+    side: int = 360,
+) -> str:
+    """Polygons (corners, 2) that fill a window (left, right, bottom, top), as a PNG's data URL.
+
+    Its longer side has `side` pixels. `shades` are numbers of `TINTS`, which begin anew.
+    """
+    with needs("train", "drawing pictures"):
+        from PIL import Image, ImageDraw
+    left, right, bottom, top = window
+    scale = side / max(right - left, top - bottom)
+    size = [max(1, round(scale * length)) for length in (right - left, top - bottom)]
+    sheet = Image.new("P", (size[0], size[1]))
+    sheet.putpalette([part for tint in TINTS for part in tint])
+    draw = ImageDraw.Draw(sheet)
+    for polygon, shade in zip(polygons, shades, strict=True):
+        corners = np.stack([polygon[:, 0] - left, top - polygon[:, 1]], axis=1) * scale
+        own = shade % len(TINTS)
+        draw.polygon([(x, y) for x, y in corners.tolist()], fill=own, outline=own)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    return data_url(buffer.getvalue())
 
 
 def masks(maps: np.ndarray) -> Sprite:

@@ -14,9 +14,14 @@ from typing import Any
 import numpy as np
 
 from dualview.explorer.explanations.budget import shrink_factor, shrunk
-from dualview.explorer.explanations.network_records import FilterReading, LayerUnits, NetworkView
+from dualview.explorer.explanations.network_records import (
+    FilterReading,
+    LayerUnits,
+    NetworkView,
+    Plane,
+)
 from dualview.explorer.explanations.records import Layer
-from dualview.explorer.images import signed
+from dualview.explorer.images import TINTS, areas, photographs, signed
 from dualview.explorer.paths import round_digits
 
 STEPS = 1000
@@ -89,6 +94,44 @@ def units_data(view: NetworkView | None, n_layers: int, factor: int) -> list[dic
         {**_units(units), "reading": None if reading is None else _reading(reading, factor)}
         for units, reading in zip(view.layers, view.readings, strict=True)
     ]
+
+
+def plane_data(plane: Plane) -> dict[str, Any]:
+    """A plane: its picture, lines as their two ends, and what is where."""
+    found = plane.found
+    shown = sorted({int(label) for label in found.classes})
+    shades = [shown.index(int(label)) for label in found.classes]
+    return {
+        "example": plane.example,
+        "rows": list(plane.rows),
+        "labels": list(plane.labels),
+        "images": asdict(photographs(plane.images)),
+        "window": [float(f"{side:.4g}") for side in found.window],
+        "areas": areas(found.decisions, shades, found.window),
+        "tints": [[label, list(TINTS[i % len(TINTS)])] for i, label in enumerate(shown)],
+        "lines": [
+            [float(f"{v:.4g}") for v in _ends(line, found.window)] for line in found.lines.tolist()
+        ],
+        "points": [[float(f"{v:.4g}") for v in place] for place in found.examples.tolist()],
+        "decided": found.predicted.tolist(),
+        "cells": len(found.cells),
+        "gates": plane.n_gates,
+    }
+
+
+def _ends(line: Sequence[float], window: Sequence[float]) -> list[float]:
+    """Where a line p s + q t + r = 0 enters and leaves the window: (s, t, s, t)."""
+    p, q, r = line
+    left, right, bottom, top = window
+    ends = [(s, -(p * s + r) / q) for s in (left, right) if q]
+    ends += [(-(q * t + r) / p, t) for t in (bottom, top) if p]
+    slack = 1e-9 * max(right - left, top - bottom)
+    inside = [
+        (s, t)
+        for s, t in ends
+        if left - slack <= s <= right + slack and bottom - slack <= t <= top + slack
+    ]
+    return [*min(inside), *max(inside)]
 
 
 def _units(units: LayerUnits) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from dualview.explorer.explanations.records import (
     OutputExplanation,
 )
 from dualview.explorer.images import Sprite, masks, photographs, signed
-from dualview.explorer.network_data import boxes, network_data, units_data
+from dualview.explorer.network_data import boxes, network_data, plane_data, units_data
 from dualview.explorer.paths import group_stops, of_any_size, path_stops, round_digits
 from dualview.explorer.program_data import program_data
 from dualview.files.writing import refused_by_the_system, write_text
@@ -114,6 +114,7 @@ def exactness(found: Explanations) -> tuple[str, ...]:
         *_exact_paths(found),
         *_exact_filters(found),
         *_exact_network(found),
+        *_exact_planes(found),
         *_exact_machine(found.machine, len(found.examples)),
         "Numbers are shown with three to five digits. Pictures of gates, filters and pixels are "
         "rounded to 256 steps; larger ones are averaged down. Filters of a layer share one colour "
@@ -195,6 +196,16 @@ def _exact_network(found: Explanations) -> tuple[str, ...]:
     )
 
 
+def _exact_planes(found: Explanations) -> tuple[str, ...]:
+    if not found.planes:
+        return ()
+    return (
+        "On the plane through three images every gate’s line, and every border between two "
+        "decisions, is computed exactly, with hard gates: 1 where q > 0. Only its picture is of "
+        "pixels. Most of the plane is no image that the network has seen the like of.",
+    )
+
+
 def _exact_machine(machine: Machine | None, examples: int) -> tuple[str, ...]:
     if machine is None:
         return ()
@@ -247,6 +258,8 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "network": network_data(found.network),
         "program": program_data(found.program),
         "no_program": found.why_no_program,
+        "planes": [plane_data(plane) for plane in found.planes],
+        "no_planes": found.why_no_planes,
         "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],

@@ -31,6 +31,7 @@ def _step(step: ProgramStep) -> dict[str, Any]:
     return {
         "op": step.op,
         "source": step.source,
+        "other": step.other,
         "shape": None if step.weights is None else list(step.weights.shape),
         "weights": None if step.weights is None else _text(step.weights.astype("<f4")),
         "bias": None if step.bias is None else _text(step.bias.astype("<f4")),

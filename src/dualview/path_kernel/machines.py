@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -26,12 +24,14 @@ from dualview.architectures import fc
 from dualview.arguments import (
     Check,
     byte_count,
+    expect_fitted,
     flag,
     number,
     one_of,
     optional,
+    random_seed,
+    refused_data,
     require,
-    said,
     whole,
 )
 from dualview.arguments import shape as shape_of
@@ -39,7 +39,7 @@ from dualview.conversion.disentangling import disentangle
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
-from dualview.errors import DualviewError, ExampleInputError, PathKernelError, needs
+from dualview.errors import ExampleInputError, PathKernelError, needs
 from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
@@ -48,9 +48,8 @@ from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_fea
 with needs("kernel", "a kernel machine"):
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.exceptions import NotFittedError
-    from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import validate_data
 
 __all__ = ["NPKClassifier", "NPKFeatureClassifier"]
 
@@ -83,7 +82,7 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
                 scikit-learn's words (and where those are a TypeError's, a TypeError too).
         """
         self._check_options()
-        with _refused_data("X and y"):
+        with refused_data("X and y", PathKernelError, _DataTypeError):
             rows, shape = _as_rows(X)
             rows, y = validate_data(self, rows, y, dtype=_dtype_of(self.net), ensure_min_samples=2)
             check_classification_targets(y)
@@ -93,7 +92,7 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
                 f"y: expected at least 2 classes, got 1 class, {self.classes_[0]!r}, for all "
                 f"{len(labels)} examples"
             )
-        self.seed_ = _seed(self.random_state)
+        self.seed_ = random_seed(self.random_state, PathKernelError)
         self.input_shape_ = self._shape_for_network(shape)
         self.net_ = self._network()
         x = self._tensor(rows)
@@ -117,14 +116,14 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
 
     def _scores_of(self, X: Any) -> np.ndarray:
         """Scores (n, classes), float64: offset + kernel or features @ coefficients."""
-        _check_fitted(self)
-        with _refused_data("X"):
+        expect_fitted(self, _NotFittedError)
+        with refused_data("X", PathKernelError, _DataTypeError):
             rows, shape = _as_rows(X)
         if shape is not None and shape != self.input_shape_:
             raise PathKernelError(
                 f"X: expected examples of shape {self.input_shape_}, as in fit, got {shape}"
             )
-        with _refused_data("X"):
+        with refused_data("X", PathKernelError, _DataTypeError):
             rows = validate_data(self, rows, dtype=_dtype_of(self.net_), reset=False)
         return self.intercept_ + self._linear_part(self._tensor(rows))
 
@@ -396,32 +395,12 @@ def _candidates(ridge: Any) -> tuple[float, ...]:
     return checked_ridges(several)
 
 
-@contextmanager
-def _refused_data(name: str) -> Iterator[None]:
-    """What scikit-learn, NumPy or PyTorch say of data that they cannot take, as this room's."""
-    try:
-        yield
-    except DualviewError:
-        raise
-    except TypeError as error:
-        raise _DataTypeError(f"{name}: expected examples as numbers, got: {error}") from error
-    except (ValueError, RuntimeError, OverflowError) as error:
-        raise PathKernelError(f"{name}: expected examples as numbers, got: {error}") from error
-
-
 class _DataTypeError(PathKernelError, TypeError):
     """Data of a type that is no data; scikit-learn promises a TypeError."""
 
 
 class _NotFittedError(PathKernelError, NotFittedError):
     """Asked before it was fitted; scikit-learn promises its own error."""
-
-
-def _check_fitted(machine: BaseEstimator) -> None:
-    try:
-        check_is_fitted(machine)
-    except NotFittedError as error:
-        raise _NotFittedError(f"{error} Repair: fit(X, y)") from error
 
 
 def _as_rows(X: Any) -> tuple[Any, tuple[int, ...] | None]:
@@ -442,22 +421,6 @@ def _dtype_of(net: GatedNetwork | None) -> type:
 
 def _array(tensor: Tensor) -> np.ndarray:
     return tensor.double().cpu().numpy()
-
-
-def _seed(random_state: Any) -> int:
-    """A seed for torch: a whole number as it is, else drawn as scikit-learn does."""
-    try:
-        if isinstance(random_state, bool | np.bool_):
-            raise ValueError("a boolean")
-        state = check_random_state(random_state)
-    except Exception as error:  # scikit-learn's, or of its message's making
-        raise PathKernelError(
-            f"random_state: expected a whole number from 0 to {2**32 - 1}, a "
-            f"numpy.random.RandomState or None, got {said(random_state)}"
-        ) from error
-    if isinstance(random_state, numbers.Integral):
-        return int(random_state)
-    return int(state.randint(2**31 - 1))
 
 
 def _default_network(shape: tuple[int, ...], n_classes: int, seed: int) -> GatedNetwork:

@@ -296,7 +296,9 @@ def clipped(polygon: np.ndarray, values: np.ndarray) -> np.ndarray:
            [1. , 0. ],
            [0.5, 0.5]])
     """
-    after, following = np.roll(polygon, -1, 0), np.roll(values, -1)
+    # Not np.roll, which takes most of the time here.
+    after = np.concatenate([polygon[1:], polygon[:1]])
+    following = np.concatenate([values[1:], values[:1]])
     corners: list[np.ndarray] = []
     for here, there, value, next_value in zip(polygon, after, values, following, strict=True):
         if value >= 0:
@@ -376,5 +378,8 @@ def _won(cell: np.ndarray, values: np.ndarray, output: int) -> np.ndarray:
 
 def _area(polygon: np.ndarray) -> float:
     """Of corners counter-clockwise; 0 for fewer than three."""
+    if len(polygon) < 3:
+        return 0.0
     x, y = polygon[:, 0], polygon[:, 1]
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2
+    last = x[-1] * y[0] - y[-1] * x[0]
+    return float(x[:-1] @ y[1:] - y[:-1] @ x[1:] + last) / 2

@@ -83,8 +83,9 @@ def network(shape: str, kind: str = "dlgn", order: tuple[int, ...] | None = None
 
 @functools.cache
 def explained(shape: str, kind: str = "dlgn", **options: Any) -> Explanations:
-    """Some test examples of `small_data`."""
-    return explain(network(shape, kind), small_data(), ROWS, **{"n_train": N_TRAIN, **options})
+    """Some test examples of `small_data`. Planes are drawn of dense networks, which is quick."""
+    chosen = {"n_train": N_TRAIN, "planes": 2 if shape == "dense" else 0, **options}
+    return explain(network(shape, kind), small_data(), ROWS, **chosen)
 
 
 def exact(net: GatedNetwork) -> GatedNetwork:

@@ -186,6 +186,6 @@ def test_watcher():
     told = Told()
     explain(network("dense"), small_data(), [0, 1], n_train=6, watcher=told)
     assert told.titles == [("norms of filters", 2), ("predictions", 2), ("filters shown", 2)]
-    wanted = ("each class", "of the test split", "a map", "6 training examples")
+    wanted = ("each class", "planes", "of the test split", "a map", "6 training examples")
     for words, note in zip(wanted, told.notes, strict=True):
         assert words in note

@@ -13,23 +13,51 @@ from dualview.explorer.explanations.programs import program_of
 from .cases import explained, network, small_data
 
 
-@pytest.mark.parametrize("shape", ["dense", "convolutional", "strided"])
-def test_chains_are_taken(shape):
+@pytest.mark.parametrize("shape", ["dense", "convolutional", "strided", "residual"])
+def test_small_networks_are_taken(shape):
     net = network(shape)
     program, why = program_of(net, small_data(), explained(shape).examples)
     assert why == ""
     assert len(program.preactivations) == len(program.gates) == net.n_gates
-    assert [step.numbers for step in program.weights if step.op == "gate"] == [(0,), (1,)]
+    gates = [step.numbers for step in program.weights if step.op == "gate"]
+    assert gates == [(i,) for i in range(net.n_gates)]
+    skips = [step for step in program.weights if step.op == "add"]
+    assert len(skips) == (3 if shape == "residual" else 0)
+    assert all(step.other is not None and step.other != step.source for step in skips)
     assert program.images.shape == (3, 3, 7, 7)
+
+
+class Broadcast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 2, 3), nn.Linear(50, 3)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.last(torch.relu(h + h.mean((2, 3), keepdim=True)).flatten(1))
+
+
+class Padded(Broadcast):
+    def forward(self, x):
+        h = nn.functional.pad(self.first(x), (1, 1, 1, 1), mode="reflect")[..., 1:-1, 1:-1]
+        return self.last(torch.relu(h).flatten(1))
+
+
+class Chosen(Broadcast):
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)[:, [1, 0]]).flatten(1))
 
 
 def test_others_are_not_and_it_says_why():
     examples, data = explained("dense").examples, small_data()
-    program, why = program_of(network("residual"), data, examples)
-    assert program is None
-    assert "does not compute the operation" in why
     program, why = program_of(network("dense", "dgn"), data, examples)
     assert program is None
+    assert "does not compute the operation" in why
+    for model in (Broadcast(), Padded(), Chosen()):
+        net = dv.disentangle(model, "dlgn", seed=0, example_input=torch.zeros(1, 3, 7, 7))
+        program, why = program_of(net, data, examples)
+        assert program is None
+        assert "does not compute" in why
     large = nn.Sequential(nn.Flatten(), nn.Linear(147, 1500), nn.ReLU(), nn.Linear(1500, 3))
     program, why = program_of(dv.disentangle(large, "dlgn", seed=0), data, examples)
     assert program is None

@@ -26,8 +26,8 @@ from dualview.conversion.sharing.describing import saved_config
 from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.errors import DualviewError, SavedNetworkError, need
+from dualview.files.hub import expect_hub, is_hub_name
 from dualview.files.writing import write_text
-from dualview.hub import expect_hub, is_hub_name
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 

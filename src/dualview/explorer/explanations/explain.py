@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -37,6 +38,7 @@ from dualview.explorer.explanations.network_view import (
     with_speakers,
 )
 from dualview.explorer.explanations.paths import OutputPaths, strongest_paths, without_biases
+from dualview.explorer.explanations.planes import MOST_PLANES, planes_of
 from dualview.explorer.explanations.programs import program_of
 from dualview.explorer.explanations.rates import channel_rates, rates_of
 from dualview.explorer.explanations.records import (
@@ -67,6 +69,7 @@ def explain(
     split: str = "test",
     n_train: int | None = None,
     machine_gates: Gates | None = None,
+    planes: int = MOST_PLANES,
     watcher: Progress | None = None,
 ) -> Explanations:
     """What predictions are made of: gates, filters, paths, layers and training examples.
@@ -84,6 +87,7 @@ def explain(
             machine. Default: 1,000 for dense networks and 200 for others, and no machine where that
             should take more than ten minutes.
         machine_gates: "model" or "hard". Default: "model" for dense networks, else "hard".
+        planes: most examples through which a plane is drawn.
         watcher: told how it goes.
 
     Raises:
@@ -94,7 +98,7 @@ def explain(
     >>> from dualview.experiments.settings import ComparisonSettings
     >>> data = load("digits")
     >>> net = build_network(ComparisonSettings(width=8), "dlgn", seed=0, data=data)
-    >>> found = explain(net, data, rows=[17], n_train=20)
+    >>> found = explain(net, data, rows=[17], n_train=20, planes=0)
     >>> why = found.examples[0].outputs[0]
     >>> [abs(p.through + p.skips + p.biases - why.total) < 1e-12 for p in why.layers]
     [True, True, True, True, True]
@@ -106,6 +110,7 @@ def explain(
     exact = copy.deepcopy(net).cpu().double().eval()
     _check_outputs(exact, x[:1].double())
     first, seen = _examined(net, exact, data, split, rows, x, watcher)
+    first = _with_planes(first, exact, data, x, planes, watcher)
     is_dense = all(layer.is_dense for layer in first.layers)
     plan = training.machine_plan(is_dense, n_train, machine_gates, len(data.train))
     rated = _rated(first, seen, net, data, watcher)
@@ -164,6 +169,22 @@ def _viewed(
         spread=spread,
     )
     return replace(found, network=view, notes=(*found.notes, why_no_map))
+
+
+def _with_planes(
+    first: Explanations,
+    exact: GatedNetwork,
+    data: Dataset,
+    x: Tensor,
+    most: int,
+    watcher: Progress,
+) -> Explanations:
+    """The explanations with planes through some of the examples and training images."""
+    n_gates = sum(math.prod(layer.shape) for layer in first.layers)
+    if not most:
+        return replace(first, why_no_planes="none was asked for")
+    planes, why = planes_of(exact, data, x, first.examples, n_gates, most, watcher)
+    return replace(first, planes=planes, why_no_planes=why)
 
 
 def _rated(

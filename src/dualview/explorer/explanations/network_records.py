@@ -6,8 +6,12 @@ Axes as in `records`. *Classes* here are those counted, k of them: all, or the m
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from dualview.primal.partition import PartitionSlice
 
 PAIRED = 100
 """Examples that what two units add together is a mean over, at most."""
@@ -85,17 +89,43 @@ class NetworkView:
 
 
 @dataclass(frozen=True, eq=False)
+class Plane:
+    """The plane through an example, and two training images: hard gates are lines there.
+
+    Attributes:
+        example: its place among those of the page.
+        rows: of the two, in the train split: the nearest of the class to compare with, then the
+            nearest of the predicted one.
+        labels: of the two.
+        images: of the two, as the data has them.
+        found: the cells of the plane, and what hard gates decide there.
+        n_gates: of the whole network.
+    """
+
+    example: int
+    rows: tuple[int, ...]
+    labels: tuple[int, ...]
+    images: np.ndarray
+    found: PartitionSlice
+    n_gates: int
+
+
+@dataclass(frozen=True, eq=False)
 class ProgramStep:
     """One operation of a network that the page computes itself.
 
     Attributes:
         op: "flatten", "linear", "convolution", "scale" (batch norm's, channel by channel),
-            "average" (over all positions) or "gate".
+            "average" (over all positions), "pool" (over windows), "gate", "add", "take" (every
+            so-manieth channel, row and column) or "pad" (with zeros).
         source: the step before whose value it takes; -1: the network's input.
+        other: of an addition, the other one.
         weights: of a linear layer (out, in), a convolution (out, in, rows, columns), or a scale
             (channels,).
         bias: (out,).
-        numbers: of a convolution: stride and padding, rows first; of a gate: its layer.
+        numbers: of a convolution: stride and padding, rows first; of a pool: window and stride; of
+            a gate: its layer; of "take": first, count and step of channels, rows and columns; of
+            "pad": how many before and after, of the same.
     """
 
     op: str
@@ -103,6 +133,7 @@ class ProgramStep:
     weights: np.ndarray | None = None
     bias: np.ndarray | None = None
     numbers: tuple[int, ...] = ()
+    other: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

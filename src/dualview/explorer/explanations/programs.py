@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate, SoftGate
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.source_lines import module_of
 from dualview.datasets import Dataset
@@ -34,8 +36,8 @@ def program_of(
 ) -> tuple[Program | None, str]:
     """The network as steps, and why there is none, or "".
 
-    Chains of dense layers, convolutions, batch norms and a global average, with data as the weights
-    network's input, are taken, if they are small.
+    Dense layers, convolutions, batch norms, averages and skips, with data as the weights network's
+    input, are taken, if they are small.
     """
     images = np.stack([example.image for example in examples])
     if images.dtype != np.uint8:
@@ -45,8 +47,13 @@ def program_of(
         return None, "There is no drawing: network or images are too large for the page to compute."
     try:
         layer = {f"gate_{i + 1}": i for i in range(net.n_gates)}
-        gating, numbers = _steps(net.gating_network, {})
-        weights, _ = _steps(net.weights_network, layer)
+        x = torch.zeros(1, *data.input_shape).to(next(net.parameters()))
+        with evaluation_mode(net), torch.no_grad():
+            given = net.gates_and_switches(x)
+            shapes = _shapes(net.gating_network, net.transformed(x))
+            shapes |= _shapes(net.weights_network, net.transformed(x), *given[0], *given[1])
+        gating, numbers = _steps(net.gating_network, {}, shapes)
+        weights, _ = _steps(net.weights_network, layer, shapes)
         gates = tuple(_gate(gate) for gate in net.gate_functions)
         values = _outputs(net.gating_network)
         found = Program(
@@ -62,6 +69,28 @@ def program_of(
     if _products(net, images.shape[1:]) > MOST_PRODUCTS:
         return None, "There is no drawing: the network is too large for the page to compute."
     return found, ""
+
+
+Shapes = dict[fx.Node, tuple[int, ...]]
+
+
+class _ShapeRecorder(fx.Interpreter):
+    def __init__(self, network: fx.GraphModule) -> None:
+        super().__init__(network)
+        self.shapes: Shapes = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.shapes[n] = tuple(value.shape[1:])
+        return value
+
+
+def _shapes(network: fx.GraphModule, *given: Tensor) -> Shapes:
+    """The shape of every value of one example, without the axis of examples."""
+    recorder = _ShapeRecorder(network)
+    recorder.run(*given)
+    return recorder.shapes
 
 
 def _standardisation(
@@ -88,7 +117,7 @@ def _outputs(network: fx.GraphModule) -> Sequence[fx.Node]:
 
 
 def _steps(
-    network: fx.GraphModule, layer: Mapping[str, int]
+    network: fx.GraphModule, layer: Mapping[str, int], shapes: Shapes
 ) -> tuple[tuple[ProgramStep, ...], dict[fx.Node, int]]:
     """The network's operations in order, and the number of each node's."""
     steps: list[ProgramStep] = []
@@ -101,9 +130,49 @@ def _steps(
             source = call.arguments.get("input")
             if not isinstance(source, fx.Node) or source not in number:
                 raise _NoStepError(f"the operation {call.key!r}")
-            steps.append(_step(node, call, number[source], layer))
+            if call.key == "add":
+                steps.append(_addition(call, number, shapes))
+            else:
+                step = _move(call, number[source], shapes) or _step(
+                    node, call, number[source], layer
+                )
+                steps.append(step)
             number[node] = len(steps) - 1
     return tuple(steps), number
+
+
+def _addition(call: Call, number: Mapping[fx.Node, int], shapes: Shapes) -> ProgramStep:
+    """Of two values of one shape: a skip."""
+    source, other = call["input"], call["other"]
+    if other not in number or call["alpha"] != 1 or shapes[source] != shapes[other]:
+        raise _NoStepError("additions of other things than two values of one shape")
+    return ProgramStep("add", number[source], other=number[other])
+
+
+def _move(call: Call, source: int, shapes: Shapes) -> ProgramStep | None:
+    """Every so-manieth entry of three axes, or zeros around them; None for anything else."""
+    shape = shapes[call["input"]]
+    if len(shape) != 3:
+        return None
+    if call.key == "getitem":
+        key = _slices(call["key"])
+        if len(key) == 4 and all(isinstance(one, slice) for one in key) and key[0] == slice(None):
+            taken = [range(size)[one] for size, one in zip(shape, key[1:], strict=True)]
+            numbers = tuple(n for own in taken for n in (own.start, len(own), own.step))
+            return ProgramStep("take", source, numbers=numbers)
+    if call.key == "pad" and call["mode"] == "constant" and not call["value"]:
+        amounts = (*call["pad"], *(0,) * 6)[:6]
+        if len(call["pad"]) <= 6 and min(amounts) >= 0:
+            return ProgramStep("pad", source, numbers=(*amounts[4:], *amounts[2:4], *amounts[:2]))
+    return None
+
+
+def _slices(key: Any) -> tuple[Any, ...]:
+    """What is taken of each of four axes; other keys may be of another length."""
+    key = key if isinstance(key, tuple) else (key,)
+    at = next((i for i, one in enumerate(key) if one is ...), len(key))
+    before, behind = key[:at], key[at + 1 :]
+    return (*before, *(slice(None),) * (4 - len(before) - len(behind)), *behind)
 
 
 def _step(node: fx.Node, call: Call, source: int, layer: Mapping[str, int]) -> ProgramStep:
@@ -117,12 +186,30 @@ def _step(node: fx.Node, call: Call, source: int, layer: Mapping[str, int]) -> P
         return _scale(norm, source)
     if call.key == "adaptive average pool" and call["output_size"] in (1, (1, 1)):
         return ProgramStep("average", source)
+    if call.key == "average pool" and (numbers := _windows(call)):
+        return ProgramStep("pool", source, numbers=numbers)
     if call.key == "convolution" and _is_plain(call):
-        numbers = (*call["stride"], *call["padding"])
         return ProgramStep(
-            "convolution", source, _numbers(call["weight"]), _numbers(call["bias"]), numbers
+            "convolution",
+            source,
+            _numbers(call["weight"]),
+            _numbers(call["bias"]),
+            (*call["stride"], *call["padding"]),
         )
     raise _NoStepError(f"the operation {call.key!r}, or one with such options")
+
+
+def _windows(call: Call) -> tuple[int, ...]:
+    """Window and stride of a pool without padding, rows first; () of another one."""
+    size, stride = (_pair(call[name]) for name in ("kernel_size", "stride"))
+    plain = _pair(call["padding"]) == (0, 0) and not call["ceil_mode"]
+    return (*size, *(stride or size)) if plain and not call["divisor_override"] else ()
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def _is_plain(call: Call) -> bool:

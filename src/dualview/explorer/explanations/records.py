@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from dualview.explorer.explanations.network_records import NetworkView, Program
+    from dualview.explorer.explanations.network_records import NetworkView, Plane, Program
     from dualview.path_attribution.contributions import InputContributions
     from dualview.path_attribution.groups import TopPathGroups
     from dualview.path_attribution.paths import TopPaths
@@ -280,6 +280,8 @@ class Explanations:
         network: what it does over many examples; None on a page of one.
         program: the network as steps that the page can compute; None where there is none.
         why_no_program: why, in a sentence.
+        planes: through some examples and two training images each.
+        why_no_planes: why there is none, as a part of a sentence.
     """
 
     kind: str
@@ -300,3 +302,5 @@ class Explanations:
     network: NetworkView | None = None
     program: Program | None = None
     why_no_program: str = ""
+    planes: tuple[Plane, ...] = ()
+    why_no_planes: str = ""

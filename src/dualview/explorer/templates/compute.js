@@ -33,9 +33,26 @@ function runProgram(program, pixels, shape) {
 function runSteps(steps, input, gates) {
   const values = [];
   for (const step of steps) {
-    values.push(STEPS[step.op](step, step.source < 0 ? input : values[step.source], gates));
+    const at = (source) => (source < 0 ? input : values[source]);
+    values.push(STEPS[step.op](step, at(step.source), gates, step.other === null ? null : at(step.other)));
   }
   return values;
+}
+
+/** Entries first + step * i of each axis of a value, 0 where there is none: an array of this shape. */
+function moved({ data, shape: [channels, rows, columns] }, shape, first, step) {
+  const result = new Float64Array(shape.reduce((a, b) => a * b));
+  let at = 0;
+  for (let c = 0; c < shape[0]; c++) {
+    for (let y = 0; y < shape[1]; y++) {
+      for (let x = 0; x < shape[2]; x++, at++) {
+        const [k, row, column] = [first[0] + step[0] * c, first[1] + step[1] * y, first[2] + step[2] * x];
+        if (k < 0 || row < 0 || column < 0 || k >= channels || row >= rows || column >= columns) continue;
+        result[at] = data[(k * rows + row) * columns + column];
+      }
+    }
+  }
+  return { data: result, shape };
 }
 
 const STEPS = {
@@ -49,6 +66,24 @@ const STEPS = {
     const size = data.length / channels;
     const mean = (c) => data.subarray(c * size, (c + 1) * size).reduce((a, b) => a + b, 0) / size;
     return { data: Float64Array.from({ length: channels }, (_, c) => mean(c)), shape: [channels, 1, 1] };
+  },
+  add: (_, { data, shape }, gates, other) => ({ data: data.map((v, i) => v + other.data[i]), shape }),
+  take: ({ numbers }, value) => moved(value, [1, 4, 7].map((i) => numbers[i]), [0, 3, 6].map((i) => numbers[i]), [2, 5, 8].map((i) => numbers[i])),
+  pad: ({ numbers }, value) => moved(value, value.shape.map((size, axis) => size + numbers[2 * axis] + numbers[2 * axis + 1]), [0, 2, 4].map((i) => -numbers[i]), [1, 1, 1]),
+  pool: ({ numbers: [high, wide, down, across] }, { data, shape: [channels, rows, columns] }) => {
+    const shape = [channels, Math.floor((rows - high) / down) + 1, Math.floor((columns - wide) / across) + 1];
+    const result = new Float64Array(shape.reduce((a, b) => a * b));
+    let at = 0;
+    for (let c = 0; c < channels; c++) {
+      for (let y = 0; y < shape[1]; y++) {
+        for (let x = 0; x < shape[2]; x++, at++) {
+          for (let i = 0; i < high; i++) {
+            for (let j = 0; j < wide; j++) result[at] += data[(c * rows + y * down + i) * columns + x * across + j] / (high * wide);
+          }
+        }
+      }
+    }
+    return { data: result, shape };
   },
   linear: ({ weights, bias, shape: [out, width] }, { data }) => {
     const result = new Float64Array(out);

@@ -147,6 +147,7 @@ function renderAll() {
   renderHead();
   renderPrediction();
   resetDrawing();
+  renderPlane();
   renderOutput();
 }
 
@@ -189,6 +190,8 @@ function renderHead() {
 {% include "explorer/layers.js" %}
 
 {% include "explorer/units.js" %}
+
+{% include "explorer/planes.js" %}
 
 {% include "explorer/groups.js" %}
 

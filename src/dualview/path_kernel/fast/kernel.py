@@ -12,7 +12,7 @@ from torch import Tensor
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_kernel.fast.plan import FastPlan
+from dualview.path_kernel.fast.plan import FastPlan, on_gpu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,14 +55,16 @@ def fast_kernel(
                 continue
             same = x2 is None and columns == rows
             right = None if same else pack(net, other[columns], plan, "x2", columns.start)
-            kernel_of_packed(left, right, plan, out[rows, columns])
+            kernel_of_packed(left, right, plan, out[rows, columns], memory / 2)
 
 
-def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Tensor) -> None:
+def kernel_of_packed(
+    left: Packed, right: Packed | None, plan: FastPlan, out: Tensor, memory: float = 256e6
+) -> None:
     """Write the kernel of examples whose gates are packed, before `plan.log_scale`, to `out`.
 
     It is (n1, n2). Without `right`, that of `left` with itself; then only its upper triangle of
-    tiles is written.
+    tiles is written. `memory` bounds the planes held where `out` is on a GPU.
     """
     other = left if right is None else right
     for rows in slices(len(left), TILE):
@@ -70,8 +72,10 @@ def kernel_of_packed(left: Packed, right: Packed | None, plan: FastPlan, out: Te
             if right is None and columns.start < rows.start:
                 continue
             same = right is None and columns == rows
-            tile = _tile(left[rows], None if same else other[columns], plan)
-            out[rows, columns] = torch.from_numpy(tile)
+            pair = left[rows], None if same else other[columns]
+            on_cpu = not on_gpu(out.device)
+            tile = _tile(*pair, plan) if on_cpu else _gpu_tile(*pair, plan, out.device, memory)
+            out[rows, columns] = torch.from_numpy(tile).to(out)
 
 
 def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: int = 0) -> Packed:
@@ -89,7 +93,8 @@ def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: 
     for start, batch in enumerate(x.split(GATING_BATCH)):
         numbers = range(first + start * GATING_BATCH, first + len(x))
         check = preactivation_check(name, PathKernelError, numbers)
-        gates = [gate.bool() for gate in net.gates_and_switches(batch, hard=True, check=check)[0]]
+        given, _ = net.gates_and_switches(batch, hard=True, check=check)
+        gates = [gate.bool().cpu() for gate in given]
         dense = gates[plan.first_dense : plan.first_dense + len(plan.dense)]
         masks = [mask.pack(gates) for mask in plan.masks]
         parts.append([*masks, *(pack_gates(gate.numpy()) for gate in dense)])
@@ -97,7 +102,7 @@ def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: 
     if plan.program is None:
         inputs = inputs.flatten(1)
     masks = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
-    return Packed(np.ascontiguousarray(inputs.numpy()), masks)
+    return Packed(np.ascontiguousarray(inputs.cpu().numpy()), masks)
 
 
 def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
@@ -119,6 +124,16 @@ def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
             ones[0], left.gates[count:], ones[1], other.gates[count:], plan.dense, threads=threads
         )
     return tile.astype(np.float32)
+
+
+def _gpu_tile(
+    left: Packed, right: Packed | None, plan: FastPlan, device: torch.device, memory: float
+) -> np.ndarray:
+    from dualview.path_kernel.fast.triton_tile import triton_tile
+
+    assert plan.program is not None
+    x2, masks2 = (None, None) if right is None else (right.x, right.gates)
+    return triton_tile(left.x, left.gates, x2, masks2, plan.program, device, memory)
 
 
 def _block_size(net: GatedNetwork, x: Tensor, plan: FastPlan, memory: float) -> int:

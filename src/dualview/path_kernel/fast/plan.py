@@ -11,10 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from dualview.path_kernel.fast.masks import Mask
 
 if TYPE_CHECKING:
     from dualview.path_kernel.fast.offset_program import DenseLayer, OffsetProgram
+
+
+def on_gpu(device: torch.device) -> bool:
+    """Whether Triton's kernel is to run there, not the compiled loops."""
+    return device.type == "cuda"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from dualview.path_kernel.fast.offset_program import (
     Window,
     applies,
 )
-from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, pair
+from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, on_gpu, pair
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
@@ -111,11 +111,15 @@ def read_network(
     """How the CPU computes the kernel of examples like `x`; it is logged (debug), too.
 
     Small images and dense networks go offset by offset, many pairs at once; all others row by row.
+    On a GPU some of the former do, by Triton.
     """
     try:
         _check_surroundings(x)
         hard = are_hard(net, gates)
-        plan = _offsets(net, x, setting, hard) or _rows(net, x, setting, hard)
+        by_offsets = _offsets(net, x, setting, hard)
+        if on_gpu(x.device):
+            _check_triton(by_offsets)
+        plan = by_offsets or _rows(net, x, setting, hard)
     except NotApplicableError as reason:
         log.debug("path kernel by the torch rules: %s", reason)
         return Slow(str(reason))
@@ -162,8 +166,18 @@ def _rows(net: GatedNetwork, x: Tensor, setting: Setting, hard: bool) -> RowPlan
 def _check_surroundings(x: Tensor) -> None:
     if importlib.util.find_spec("numba") is None:
         raise NotApplicableError("numba is not installed")
-    if x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.dtype != torch.float32 or not (x.device.type == "cpu" or on_gpu(x.device)):
         raise NotApplicableError(f"examples are {x.dtype} on {x.device}, not float32 on the CPU")
+
+
+def _check_triton(plan: FastPlan | None) -> None:
+    if importlib.util.find_spec("triton") is None:
+        raise NotApplicableError("examples are on a GPU, and triton is not installed")
+    from dualview.path_kernel.fast.triton_tile import left_out
+
+    reason = "no plan by offsets" if plan is None else left_out(plan)
+    if reason:
+        raise NotApplicableError(f"examples are on a GPU: {reason}")
 
 
 def _check_law(setting: Setting, hard: bool) -> None:

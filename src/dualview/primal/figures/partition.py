@@ -53,18 +53,22 @@ def _slice(value: Any) -> Any:
     found=_slice,
     names=optional(several(words, "a name for each output")),
     example_names=several(words, "three names"),
+    axis_names=optional(several(words, "two names", length=2)),
 )
 def partition_map(
     found: PartitionSlice,
     names: Sequence[str] | None = None,
     example_names: Sequence[str] = ("a", "b", "c"),
+    axis_names: Sequence[str] | None = None,
 ) -> Figure:
-    """The plane of a `partition_slice`, in units of its Euclidean distance.
+    """The plane of a `partition_slice`, in units of its Euclidean distance, or of two columns.
 
     Args:
         found: the cells and decisions.
         names: of the outputs. Default: their numbers.
         example_names: of the three examples.
+        axis_names: of two columns, each in its own unit, as an estimator's `partition` has them;
+            its examples are corners of the window, and are not marked. Default: a distance.
 
     Raises:
         RunError: an output without a name, or not three examples.
@@ -75,26 +79,38 @@ def partition_map(
     if names is not None and outputs[-1] >= len(names):
         raise RunError(f"names: expected at least {outputs[-1] + 1}, got {len(names)}")
     with house_style():
-        extent = (found.window[1] - found.window[0], found.window[3] - found.window[2])
-        width, height = (SIDE * side / max(extent) for side in extent)
-        figure, axes = panel(
-            width + 0.6 + KEY,
-            max(height, 2.2) + 0.7,
-            left=0.5,
-            right=0.1 + KEY,
-            bottom=0.5,
-            top=0.2,
-        )
-        axes.set_aspect("equal", adjustable="box", anchor="NW")
-        axes.grid(visible=False)
-        axes.set_xlim(found.window[:2])
-        axes.set_ylim(found.window[2:])
-        axes.set_xlabel("distance in the plane, in units of the input", color=LIGHT["muted"])
+        figure, axes = _panel_of(found, axis_names)
         _draw_decisions(axes, found)
         layers = _draw_lines(axes, found)
-        _draw_examples(axes, found.examples, example_names)
+        if axis_names is None:
+            _draw_examples(axes, found.examples, example_names)
         _key(figure, outputs, names, layers)
     return figure
+
+
+def _panel_of(found: PartitionSlice, axis_names: Sequence[str] | None) -> tuple[Figure, Axes]:
+    """Empty axes of the window: of one unit on both, or of a square for two columns."""
+    extent = (found.window[1] - found.window[0], found.window[3] - found.window[2])
+    width, height = (SIDE * side / max(extent) if axis_names is None else SIDE for side in extent)
+    left = 0.5 if axis_names is None else 0.85
+    figure, axes = panel(
+        width + left + 0.1 + KEY,
+        max(height, 2.2) + 0.7,
+        left=left,
+        right=0.1 + KEY,
+        bottom=0.5,
+        top=0.2,
+    )
+    axes.grid(visible=False)
+    axes.set_xlim(found.window[:2])
+    axes.set_ylim(found.window[2:])
+    if axis_names is None:
+        axes.set_aspect("equal", adjustable="box", anchor="NW")
+        axes.set_xlabel("distance in the plane, in units of the input", color=LIGHT["muted"])
+    else:
+        axes.set_xlabel(axis_names[0], color=LIGHT["muted"])
+        axes.set_ylabel(axis_names[1], color=LIGHT["muted"])
+    return figure, axes
 
 
 def _tint(output: int) -> str:
@@ -129,7 +145,7 @@ def _ends(line: np.ndarray, window: Sequence[float]) -> np.ndarray:
     p, q, r = line
     left, right, bottom, top = window
     places = []
-    if abs(q) >= abs(p):
+    if abs(q) * (top - bottom) >= abs(p) * (right - left):
         places = [(s, -(p * s + r) / q) for s in (left, right)]
     else:
         places = [(-(q * t + r) / p, t) for t in (bottom, top)]

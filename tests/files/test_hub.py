@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from dualview.errors import DataError, SavedNetworkError
-from dualview.hub import answers, expect_hub, is_hub_name
+from dualview.files.hub import answers, expect_hub, is_hub_name
 
 
 @pytest.mark.parametrize("name", ["ylecun/mnist", "uoft-cs/cifar10", "a/b.c_d"])
