@@ -67,7 +67,9 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
-        mock.patch.dict(kernel_learner.MOST, dict.fromkeys(kernel_learner.MOST, 40)),
+        mock.patch.dict(
+            kernel_learner.EXAMPLES_AT_MOST, dict.fromkeys(kernel_learner.EXAMPLES_AT_MOST, 40)
+        ),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
     ):
         yield

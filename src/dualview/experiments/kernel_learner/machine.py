@@ -83,8 +83,10 @@ def kernel_machine(
     images = [torch.cat([x for x, _ in batches_for(net, data, part, 512)]) for part in splits]
     labels = [np.asarray(part.labels) for part in splits]
     train, others = images[0], torch.cat(images[1:])
-    own = npk_gram(net, train, folder / TRAIN_GRAM, gates="hard", workers=workers)[:]
-    cross = npk_gram(net, others, folder / OTHER_GRAM, x2=train, gates="hard", workers=workers)[:]
+    own = np.asarray(npk_gram(net, train, folder / TRAIN_GRAM, gates="hard", workers=workers)[:])
+    cross = np.asarray(
+        npk_gram(net, others, folder / OTHER_GRAM, x2=train, gates="hard", workers=workers)[:]
+    )
     path = kernel_regression_path(own, np.eye(data.n_classes)[labels[0]])
     scores = [
         _share_right(path.predict(rows), truth)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dualview.datasets import Split
 from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.kernel_learner.machine import measured
-from dualview.experiments.kernel_learner.tables import KINDS, LEARNT
+from dualview.experiments.kernel_learner.tables import LEARNT, ON_GATES
 from dualview.experiments.networks import build_network
 from dualview.experiments.npk_paper import FrozenGates
 from dualview.experiments.recipes import Setting, setting
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dualview.datasets import Dataset
 
 NAME = "kernel-learner"
-MOST = {"train": 2000, "validation": 250, "test": 1000}
+EXAMPLES_AT_MOST = {"train": 2000, "validation": 250, "test": 1000}
 """Examples of each split, of larger data: the kernel takes all pairs with the train split."""
 
 
@@ -37,19 +37,19 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     import dualview.path_kernel.ridge  # noqa: F401  (missing libraries are told of at once)
 
     architectures = ("fc", "c4gap") if is_small(data) else ("c4gap",)
-    kinds = chosen_kinds(request, KINDS)
+    kinds = chosen_kinds(request, tuple(ON_GATES))
     return [
         job
         for arch in ((request.arch,) if request.arch else architectures)
-        for job in _jobs(setting(NAME, arch, request, fewer(data)), arch, kinds, out)
+        for job in _jobs(setting(NAME, arch, request, first_examples(data)), arch, kinds, out)
     ]
 
 
-def fewer(data: Dataset) -> Dataset:
-    """The data with at most `MOST` examples of each split, the first ones."""
-    cut = {
+def first_examples(data: Dataset) -> Dataset:
+    """The data with at most `EXAMPLES_AT_MOST` examples of each split, the first ones."""
+    cut: dict[str, Any] = {
         name: Split(part.images[:most], part.labels[:most])
-        for name, most in MOST.items()
+        for name, most in EXAMPLES_AT_MOST.items()
         for part in (getattr(data, name),)
     }
     return replace(data, **cut)
@@ -68,7 +68,7 @@ def _jobs(one: Setting, arch: str, kinds: tuple[str, ...], out: Path) -> list[Jo
 
 def _variant(one: Setting, kind: str) -> Variant:
     made = replace(
-        of_kind(one.comparison, LEARNT, one.data), title=KINDS[kind], options=one.options
+        of_kind(one.comparison, LEARNT, one.data), title=ON_GATES[kind], options=one.options
     )
     if kind == LEARNT:
         return made

@@ -10,7 +10,7 @@ from dualview.experiments.summary import mean_sd, percent
 from dualview.experiments.tables import Table
 
 LEARNT, DRAWN = "dlgn", "dlgn-drawn"
-KINDS: Mapping[str, str] = {LEARNT: "DLGN, learnt gates", DRAWN: "DLGN, drawn gates"}
+ON_GATES: Mapping[str, str] = {LEARNT: "DLGN, learnt gates", DRAWN: "DLGN, drawn gates"}
 """Kind of a record -> how tables and progress name it."""
 
 _NOTE = (
@@ -42,7 +42,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 
 def grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Finished runs of one architecture and kind together, in the experiment's order."""
-    kinds = list(KINDS)
+    kinds = list(ON_GATES)
     found: dict[tuple[str, str], list[RunRecord]] = {}
     for record in sorted(
         (record for record in records if "kernel" in record.measurements),
@@ -52,7 +52,7 @@ def grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return list(found.values())
 
 
-def mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float | None]:
+def _mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float | None]:
     """Mean and sample standard deviation of a measurement over runs."""
     return mean_sd([run.measurements[name] for run in runs])
 
@@ -60,10 +60,10 @@ def mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float |
 def _row(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     first = runs[0]
     return (
-        f"{architecture_name(first.architecture)}, {KINDS[first.kind]}",
+        f"{architecture_name(first.architecture)}, {ON_GATES[first.kind]}",
         f"{first.n_train:,}",
         f"{first.n_test:,}",
         str(first.epochs),
-        *(percent(*mean_of(runs, name)) for name in ("soft", "hard", "kernel")),
+        *(percent(*_mean_of(runs, name)) for name in ("soft", "hard", "kernel")),
         str(len(runs)),
     )
