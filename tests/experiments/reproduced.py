@@ -25,6 +25,8 @@ from dualview.experiments.kernel_learner import plan as kernel_learner
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
+from dualview.experiments.width import concentration
+from dualview.experiments.width import plan as width
 
 
 def tiny_request(experiment: Experiment, **changes: object) -> Request:
@@ -71,6 +73,8 @@ def smaller() -> Iterator[None]:
             kernel_learner.EXAMPLES_AT_MOST, dict.fromkeys(kernel_learner.EXAMPLES_AT_MOST, 40)
         ),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
+        mock.patch.object(width, "TIMES", (1, 2)),
+        mock.patch.multiple(concentration, MOST_MEASURED=4, DRAWS=10),
     ):
         yield
 
