@@ -22,7 +22,8 @@ def decoded(sprite):
     """Pictures (n, rows, columns, channels) of a sprite, their margins checked and cut off."""
     head, text = sprite.png.split(",")
     assert head == "data:image/png;base64"
-    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
+    image = Image.open(io.BytesIO(base64.b64decode(text)))
+    sheet = np.array(image.convert("RGB") if image.mode == "P" else image)
     sheet = sheet[..., None] if sheet.ndim == 2 else sheet
     found = []
     for i in range(sprite.count):
