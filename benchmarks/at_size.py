@@ -4,7 +4,8 @@ Every job of the table `JOBS` runs in a process of its own, whose peak memory is
 process: Python, PyTorch, network and all. Networks are untrained; those of images are those of
 `image_networks.py`, 224x224, one image. Time is that of the clock; where other programs run, the
 processor's time beside it tells what the job itself takes. A job that is refused, or that does not
-end in time, has no number.
+end in time, has no number. A kernel's words of 64 channels stand beside those that the machine
+counts in a second, from cache and on as many threads, measured in the same process.
 
     python benchmarks/at_size.py [--only JOB ...] [--json FILE]
 """
@@ -20,13 +21,14 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from image_networks import SIZE, mobilenet, resnet18, resnet50
+from kernel_words import limit, words_counted, words_of_gates
 from measurement import Measurement, parser_of, report, resident
 from torch import Tensor, nn
 
@@ -57,6 +59,8 @@ class Job:
     """Limit, if any."""
     page: float | None = None
     """Limit in MB of the file that the task writes, if it writes one."""
+    kernel_of: Callable[[], nn.Module] | None = None
+    """Whose words are counted beside the time."""
 
 
 def image(examples: int = 1) -> Tensor:
@@ -179,6 +183,12 @@ def dense_kernel(blocks: int) -> Task:
     return lambda: dv.npk(net, x)  # float32 does not hold the kernel of 400 blocks
 
 
+def pair_of(subject: str, model: Callable[[], nn.Module]) -> Job:
+    """The kernel of a pair of large images."""
+    prepare = partial(kernel_pair, model)
+    return Job(subject, "NPK of a pair", prepare, 2.0, 1000, kernel_of=model)
+
+
 R50 = "ResNet-50, 224x224"
 JOBS: dict[str, Job] = {
     "contributions": Job(
@@ -200,11 +210,9 @@ JOBS: dict[str, Job] = {
         R50, f"distances of 8 gates, layer {LAYER}", partial(distances, resnet50, LAYER), 2.0
     ),
     "page": Job(R50, "explanation page of an image", partial(page, resnet50), 60.0, 2500, 10.0),
-    "npk-18": Job("ResNet-18, 224x224", "NPK of a pair", partial(kernel_pair, resnet18), 2.0, 1000),
-    "npk-50": Job(R50, "NPK of a pair", partial(kernel_pair, resnet50), 2.0, 1000),
-    "npk-depthwise": Job(
-        "MobileNet, 224x224", "NPK of a pair", partial(kernel_pair, mobilenet), 2.0, 1000
-    ),
+    "npk-18": pair_of("ResNet-18, 224x224", resnet18),
+    "npk-50": pair_of(R50, resnet50),
+    "npk-depthwise": pair_of("MobileNet, 224x224", mobilenet),
     "convert": Job("2,000 layers", "conversion, DLGN", partial(conversion, 2000, "dlgn"), 10.0),
     "convert-sf": Job(
         "2,000 layers", "conversion, DLGN-SF", partial(conversion, 2000, "dlgn-sf"), 10.0
@@ -217,12 +225,19 @@ JOBS: dict[str, Job] = {
 
 @dataclass(frozen=True)
 class Taken:
-    """What a job took: seconds of clock and processor, the process's peak in MB, MB it wrote."""
+    """What a job took: seconds of clock and processor, the process's peak in MB, MB it wrote.
+
+    Of a kernel also its words of 64 channels: those of all gates, those that the kernel counts, and
+    how many a second the machine counts at most.
+    """
 
     seconds: float = math.nan
     processor: float = math.nan
     megabytes: float = math.nan
     page: float = math.nan
+    gates: float = math.nan
+    counted: float = math.nan
+    limit: float = math.nan
 
 
 def measure(job: Job) -> Taken:
@@ -232,7 +247,11 @@ def measure(job: Job) -> Taken:
     made = task()
     seconds, used = time.perf_counter() - clock, time.process_time() - processor
     written = made if job.page is not None and isinstance(made, float) else math.nan
-    return Taken(seconds, used, resident("VmHWM"), written)
+    taken = Taken(seconds, used, resident("VmHWM"), written)
+    if job.kernel_of is None:
+        return taken
+    net = taken_apart(job.kernel_of, "dnn")
+    return replace(taken, gates=words_of_gates(net), counted=words_counted(net), limit=limit())
 
 
 def in_new_process(name: str) -> Taken:
@@ -265,10 +284,25 @@ def measured(names: Iterable[str]) -> Iterator[Measurement]:
         )
         if job.page is not None:
             yield Measurement(what[0], f"{what[1]}, its file", taken.page, "MB", 1, job.page)
+        if job.kernel_of is not None:
+            yield from words(*what, taken)
     if {"blocks-100", "blocks-400"} <= set(processor):
         ratio = processor["blocks-400"] / processor["blocks-100"]
         quantity = "processor time / that of 100 blocks"
         yield Measurement("400 dense residual blocks", quantity, ratio, "", 1, at_most=5.0)
+
+
+def words(subject: str, quantity: str, taken: Taken) -> Iterator[Measurement]:
+    """A kernel's words of 64 channels, and how near their rate is to the machine's."""
+    rate = taken.counted / taken.seconds
+    for what, value, unit in (
+        ("words of 64 channels, positions^2 of all gates", taken.gates / 1e6, "million"),
+        ("words counted, windows of pools included", taken.counted / 1e6, "million"),
+        ("words counted a second", rate / 1e9, "billion"),
+        ("AND and popcount from cache, a second", taken.limit / 1e9, "billion"),
+        ("share of that limit", 100 * rate / taken.limit, "%"),
+    ):
+        yield Measurement(subject, f"{quantity}, {what}", value, unit, 1)
 
 
 def main() -> None:

@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from dualview.path_kernel.features import npk_features
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
+    from dualview.path_kernel.logit_sums import sum_of_logits_error
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
     from dualview.path_kernel.ntk_draws import ntk_spread
+    from dualview.path_kernel.ridge import kare
     from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
@@ -97,6 +99,7 @@ __all__ = [
     "gate_rates",
     "initial_overlap",
     "input_contributions",
+    "kare",
     "kernel_attribution",
     "layer_contributions",
     "needed_width",
@@ -112,6 +115,7 @@ __all__ = [
     "path_values",
     "primal_filters",
     "rescaled",
+    "sum_of_logits_error",
     "top_path_groups",
     "top_paths",
 ]
@@ -127,6 +131,8 @@ _ROOMS = {
     "from_onnx": "conversion.onnx_files",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
+    "kare": "path_kernel.ridge",
+    "sum_of_logits_error": "path_kernel.logit_sums",
     "needed_width": "path_kernel.concentration",
     "ntk_spread": "path_kernel.ntk_draws",
     "ntk_variance": "path_kernel.concentration",

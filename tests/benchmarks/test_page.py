@@ -36,7 +36,8 @@ def no_memory(*of):
 
 
 def no_job(name):
-    return SimpleNamespace(seconds=1.0, processor=1.0, megabytes=1.0, page=1.0)
+    taken = dict.fromkeys(("seconds", "processor", "megabytes", "page"), 1.0)
+    return SimpleNamespace(**taken, gates=1.0, counted=1.0, limit=1.0)
 
 
 SIZES = {
