@@ -2,7 +2,7 @@
 
 Three kinds: photographs (pixels as they are), signed maps (red above 0, blue below, white 0; of
 three channels: colours on grey), and masks, whose opacity is the value, so that the page's own ink
-draws them. Values are quantised to 256 steps. Arrays are (n, channels, rows, columns).
+draws them. Values are quantised to 256 steps, signed ones in red and blue to 127. Arrays are (n, channels, rows, columns).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dualview.explorer.explanations.budget import shrink_factor, shrunk
 
 RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
 """Of signed maps: the ends and the middle of the scale RdBu."""
-STEPS = 127
-"""Between white and either end, so that a pixel of a map is one byte."""
+TONES = 63
+"""Between white and either end: a map's pixel is a byte, and a page has many maps and palettes."""
 TINTS = (
     (169, 201, 238),
     (244, 199, 161),
@@ -81,7 +81,7 @@ def signed(images: np.ndarray, side: int = 64, *, shared: bool = False) -> Sprit
     relative = values / np.where(largest > 0, largest, 1)  # -1 ... 1
     if relative.shape[1] == 3:
         return _sprite(_bytes(127.5 + 127.5 * relative))
-    steps = np.rint(STEPS * relative).astype(np.int16) + STEPS
+    steps = np.rint(TONES * relative).astype(np.int16) + TONES
     return _sprite(steps.astype(np.uint8), _diverging())
 
 
@@ -134,7 +134,7 @@ def _drawable(images: np.ndarray) -> np.ndarray:
 
 def _diverging() -> list[int]:
     """The palette from blue over white to red, as numbers of red, green and blue in turn."""
-    share = np.arange(-STEPS, STEPS + 1)[:, None] / STEPS
+    share = np.arange(-TONES, TONES + 1)[:, None] / TONES
     ends = np.where(share > 0, np.array(RED, float), np.array(BLUE, float))
     colours = np.array(WHITE) + np.abs(share) * (ends - np.array(WHITE))
     palette: list[int] = _bytes(colours).ravel().tolist()
