@@ -2,7 +2,8 @@
 
 Three kinds: photographs (pixels as they are), signed maps (red above 0, blue below, white 0; of
 three channels: colours on grey), and masks, whose opacity is the value, so that the page's own ink
-draws them. Values are quantised to 256 steps, signed ones in red and blue to 127. Arrays are (n, channels, rows, columns).
+draws them. Values are quantised to 256 steps, signed ones in red and blue to 127.
+Arrays are (n, channels, rows, columns).
 """
 
 from __future__ import annotations
