@@ -152,6 +152,7 @@ for name in ("a", "b"):
 calls = {
     "NPKClassifier": lambda: dv.NPKClassifier,
     "NPKFeatureClassifier": lambda: dv.NPKFeatureClassifier,
+    "kare": lambda: dv.kare,
     "kernel_attribution": lambda: dv.kernel_attribution,
     "DLGNClassifier": lambda: dv.DLGNClassifier,
     "DLGNRegressor": lambda: dv.DLGNRegressor,
@@ -198,7 +199,9 @@ for found in walk_packages(dualview.__path__, "dualview.", onerror=lambda name: 
 """
 
 EXTRA_OF = {
-    **dict.fromkeys(("NPKClassifier", "NPKFeatureClassifier", "kernel_attribution"), "kernel"),
+    **dict.fromkeys(
+        ("NPKClassifier", "NPKFeatureClassifier", "kare", "kernel_attribution"), "kernel"
+    ),
     **dict.fromkeys(("DLGNClassifier", "DLGNRegressor"), "train"),
     "npk_gram": "kernel",
     **dict.fromkeys(("digits", "parquet", "images"), "train"),

@@ -46,14 +46,18 @@ if TYPE_CHECKING:
     from dualview.path_kernel.features import npk_features
     from dualview.path_kernel.gram.gram import npk_gram
     from dualview.path_kernel.kernel import expected_ntk, npk
+    from dualview.path_kernel.logit_sums import sum_of_logits_error
     from dualview.path_kernel.machines import NPKClassifier, NPKFeatureClassifier
     from dualview.path_kernel.ntk_draws import ntk_spread
+    from dualview.path_kernel.ridge import kare
     from dualview.primal.crossings import GateCrossings, gate_crossings
     from dualview.primal.filters import PrimalFilters, gate_distances, primal_filters
     from dualview.primal.overlaps import initial_overlap
     from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
+    from dualview.tabular.comparing.comparison import TableComparison, compare_table
+    from dualview.tabular.comparing.settings import TableSettings
     from dualview.tabular.estimators import DLGNClassifier, DLGNRegressor
     from dualview.training.distil_settings import DistilSettings
     from dualview.training.distillation import Distilled, distil
@@ -81,7 +85,10 @@ __all__ = [
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
+    "TableComparison",
+    "TableSettings",
     "as_multiplier",
+    "compare_table",
     "disentangle",
     "distil",
     "empirical_ntk",
@@ -97,6 +104,7 @@ __all__ = [
     "gate_rates",
     "initial_overlap",
     "input_contributions",
+    "kare",
     "kernel_attribution",
     "layer_contributions",
     "needed_width",
@@ -112,6 +120,7 @@ __all__ = [
     "path_values",
     "primal_filters",
     "rescaled",
+    "sum_of_logits_error",
     "top_path_groups",
     "top_paths",
 ]
@@ -127,6 +136,8 @@ _ROOMS = {
     "from_onnx": "conversion.onnx_files",
     "empirical_ntk": "path_kernel.empirical",
     "expected_ntk": "path_kernel.kernel",
+    "kare": "path_kernel.ridge",
+    "sum_of_logits_error": "path_kernel.logit_sums",
     "needed_width": "path_kernel.concentration",
     "ntk_spread": "path_kernel.ntk_draws",
     "ntk_variance": "path_kernel.concentration",
@@ -165,6 +176,9 @@ _ROOMS = {
     "GateRates": "primal.rates",
     "DLGNClassifier": "tabular.estimators",
     "DLGNRegressor": "tabular.estimators",
+    "TableComparison": "tabular.comparing.comparison",
+    "TableSettings": "tabular.comparing.settings",
+    "compare_table": "tabular.comparing.comparison",
     "DistilSettings": "training.distil_settings",
     "Distilled": "training.distillation",
     "distil": "training.distillation",

@@ -24,6 +24,8 @@ from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
+from dualview.experiments.width import concentration
+from dualview.experiments.width import plan as width
 
 
 def tiny_request(experiment: Experiment, **changes: object) -> Request:
@@ -67,6 +69,8 @@ def smaller() -> Iterator[None]:
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
+        mock.patch.object(width, "TIMES", (1, 2)),
+        mock.patch.multiple(concentration, MOST_MEASURED=4, DRAWS=10),
     ):
         yield
 

@@ -225,6 +225,38 @@ def test_falling_complexity():
     assert found("alignment", 0, [diverged(run(200.0))]) is None
 
 
+def test_pruning():
+    def run(paths: float, bound: float = 20.0):
+        kept = {"shares": [0.0, 0.5], "paths": [0.9, paths], "size": [0.9, 0.6]}
+        kept |= {"balanced size": [0.9, 0.6], "change": [0.0, 2.0], "bound": [0.0, bound]}
+        return run_record("dnn", measurements=kept)
+
+    assert found("pruning", 0, [run(0.6)]).holds
+    assert not found("pruning", 0, [run(0.59)]).holds
+    assert "59.0 against 60.0 % (FC, DNN)" in found("pruning", 0, [run(0.59)]).measured
+    assert found("pruning", 1, [run(0.6)]).holds
+    assert "10^1 to 10^1 times" in found("pruning", 1, [run(0.6)]).measured
+    assert not found("pruning", 1, [run(0.6, bound=1.9)]).holds
+    assert found("pruning", 0, [run_record()]) is found("pruning", 1, [run_record()]) is None
+
+
+def test_spread_of_the_ntk():
+    def runs(formula: float):
+        kept = {"spread": [0.4, 0.6], "spread_error": [0.02, 0.02], "formula": [formula] * 2}
+        wide = {name: [value / 2 for value in values] for name, values in kept.items()}
+        return [
+            run_record("dgn", width=width, measurements=measurements)
+            for width, measurements in ((8, kept), (32, wide))
+        ]
+
+    assert found("width", 0, runs(0.57)).holds
+    assert not found("width", 0, runs(0.59)).holds
+    measured = found("width", 0, runs(0.57)).measured
+    assert measured.startswith("57 % at width 8, 28 % at width 32")
+    assert "within 3.5 standard errors" in measured
+    assert found("width", 0, [run_record("dgn", measurements={"examples": 0})]) is None
+
+
 def committed() -> dict[str, tuple[str, ...]]:
     collected = read_collected(ROOT / "results")
     parts = {name: parts_of(by_data) for name, by_data in collected.items()}

@@ -92,6 +92,15 @@ def convolution(*layers, **options):
 
 
 GAP = nn.AdaptiveAvgPool1d(1), nn.Flatten()
+
+
+class Summed(nn.Module):
+    """Twice as many positions, then their sum."""
+
+    def forward(self, x):
+        return nn.functional.interpolate(x, scale_factor=2).sum(-1)
+
+
 CONVOLUTIONAL = {
     "global pool, circular": (
         convolution(1, 2, 3, padding=1, padding_mode="circular"),
@@ -118,7 +127,7 @@ CONVOLUTIONAL = {
         nn.Linear(2, 1, bias=False),
     ),
     "pools before and behind gates": (
-        nn.ConstantPad1d((1, 0), 0.0),
+        nn.CircularPad1d((1, 0)),
         convolution(1, 2, 2),
         nn.AvgPool1d(2, 1),
         nn.ReLU(),
@@ -126,6 +135,10 @@ CONVOLUTIONAL = {
         convolution(2, 2, 1),
         nn.ReLU(),
         nn.Flatten(),
+        nn.Linear(2, 1, bias=False),
+    ),
+    "interpolated and summed": (
+        *(convolution(1, 2, 2), nn.ReLU(), convolution(2, 2, 2, stride=2), nn.ReLU(), Summed()),
         nn.Linear(2, 1, bias=False),
     ),
     "ends in a convolution": (convolution(1, 2, 3), nn.ReLU(), convolution(2, 1, 2), *GAP),
@@ -223,6 +236,9 @@ def test_what_is_refused():
         net = dv.disentangle(model, "dnn", example_input=torch.randn(2, channels, 4, 4))
         with pytest.raises(PathKernelError, match=r"chains of dense layers .*ntk_spread"):
             ntk_variance(net, torch.randn(2, channels, 4, 4))
+    padded = nn.Sequential(nn.ConstantPad1d(1, 2.0), nn.Conv1d(1, 2, 3), nn.ReLU(), *GAP)
+    with pytest.raises(PathKernelError, match=r"ConstantPad1d .*ntk_spread"):
+        ntk_variance(dv.disentangle(padded.append(nn.Linear(2, 1)), "dnn"), torch.randn(2, 1, 4))
     mapped = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU(), nn.Conv1d(2, 1, 1))
     with pytest.raises(PathKernelError, match="no positions left"):
         ntk_variance(dv.disentangle(mapped, "dnn"), torch.randn(2, 1, 4))

@@ -2,6 +2,7 @@
 
 - It is the inner product of autograd's gradients of one logit, taken one example at a time, of the
   network with the biases and batch-norm scales asked for; scales are not differentiated.
+- So it is of the sum of logits over the root of their number.
 - Chunks do not change it; gates are fixed; given weights take the place of the network's own.
 """
 
@@ -15,7 +16,7 @@ from torch import nn
 import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.empirical import empirical_ntk
-from dualview.path_kernel.random_weights import draw_weights
+from dualview.path_kernel.random_weights import draw_weights, kernel_network
 from tests.cases import enliven, small_architecture, small_input
 
 
@@ -70,6 +71,21 @@ def test_inner_product_of_gradients(name, biases, scale):
     torch.testing.assert_close(
         empirical_ntk(net, x[:2], x, output=2, memory=1.0, **options), expected[:2]
     )
+
+
+@pytest.mark.parametrize("name", ["fc", "c4gap"])
+def test_sum_of_logits(name):
+    net, x = dv.disentangle(small_architecture(name), "dgn", seed=0).eval(), small_input(name, 3)
+    network, gates = kernel_network(net), [gate.detach() for gate in net.gates(x)]
+    rows = []
+    for i in range(len(x)):
+        network.zero_grad()
+        out = network(x[i : i + 1], *(gate[i : i + 1] for gate in gates))[0]
+        (out.sum() / len(out) ** 0.5).backward()
+        rows.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.dim() > 1]))
+    expected = torch.stack(rows) @ torch.stack(rows).T
+    torch.testing.assert_close(empirical_ntk(net, x, output="sum"), expected)
+    torch.testing.assert_close(empirical_ntk(net, x, output="sum", memory=1.0), expected)
 
 
 def test_given_weights():

@@ -8,6 +8,7 @@
 - The ridge with the least leave-one-out error is taken: small where targets are a function of the
   kernel, large where neighbours disagree.
 - Ridges below a matrix's rounding errors are left out of a path, and refused where asked for.
+- KARE is its definition written out, and near the risk of ridge regression where that is known.
 - What cannot be served is refused with the reason.
 """
 
@@ -23,6 +24,7 @@ from dualview.path_kernel.ridge import (
     fit_features,
     fit_gram,
     fit_kernel_regression,
+    kare,
     kernel_regression_path,
     squared_errors,
 )
@@ -83,6 +85,37 @@ def test_coefficients_solve_the_equations(gram, rng, ridge, columns):
     expected = by_inverse(gram, targets, ridge * np.diag(gram).mean())
     assert got.shape == targets.shape
     np.testing.assert_allclose(got, expected, rtol=1e-8)
+
+
+def test_kare_is_its_definition(gram, targets):
+    found = kare(gram, targets, CANDIDATES)
+    for ridge, estimate in zip(CANDIDATES, found, strict=True):
+        penalty = ridge * np.trace(gram) / N / N  # lambda
+        inverse = np.linalg.inv(gram / N + penalty * np.eye(N))
+        above = np.trace(targets.T @ inverse @ inverse @ targets) / N
+        assert estimate == pytest.approx(above / (np.trace(inverse) / N) ** 2)
+    one = kare(1e-200 * gram, targets[:, 0], CANDIDATES)
+    np.testing.assert_allclose(one, kare(gram, targets[:, :1], CANDIDATES))
+
+
+@pytest.mark.parametrize("noise", [0.3, 1.0])
+def test_kare_predicts_a_known_risk(rng, noise):
+    """Isotropic inputs, linear targets: the risk of a regression is |w - w'|^2 + noise^2."""
+    n, d = 400, 60
+    x, true = rng.normal(size=(n, d)), rng.normal(size=d) / math.sqrt(d)
+    y = x @ true + noise * rng.normal(size=n)
+    gram, ridges, risks = x @ x.T, (0.1, 1.0, 10.0), []
+    for ridge in ridges:
+        weights = x.T @ fit_kernel_regression(gram, y, ridge)
+        risks.append(np.square(weights - true).sum() + noise**2)
+    estimates = kare(gram, y, ridges)
+    np.testing.assert_allclose(estimates, risks, rtol=0.15)
+    assert max(risks) > 1.3 * min(risks)
+
+
+def test_kare_needs_a_definite_matrix():
+    with pytest.raises(PathKernelError, match="ridges up to 0"):
+        kare(np.ones((3, 3)), np.ones(3), (1.0, 0.0))
 
 
 def test_arguments_are_not_changed(gram, targets):

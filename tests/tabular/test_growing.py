@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualview.tabular.growing import Candidates, Growth, Leaf, ends, grow, linear_leaf
+from dualview.tabular.growing import (
+    Candidates,
+    Growth,
+    Leaf,
+    count_leaves,
+    ends,
+    grow,
+    linear_leaf,
+    merged,
+)
 
 
 def candidates(x, planes=6, seed=0):
@@ -22,12 +31,12 @@ def candidates(x, planes=6, seed=0):
     return Candidates(normals, offsets, x @ normals.T + offsets, lengths)
 
 
-def grown(x, said, depth, *, shift=False, least=1, merge=False):
+def grown(x, said, depth, *, guide=None, shift=False, least=1, constant=True):
     def leaf(rows):
         return Leaf(said[rows].mean(0), len(rows))
 
-    found = candidates(x)
-    return grow(found, said, Growth(depth, least, shift, merge), leaf), found
+    found, growth = candidates(x), Growth(depth, least, shift, constant)
+    return grow(found, said, said if guide is None else guide, growth, leaf), found
 
 
 def error(said, over):
@@ -70,11 +79,35 @@ def test_a_tree_is_found_whole():
     assert leaves == [(-3, (said == -3).sum()), (1, (said == 1).sum()), (5, (said == 5).sum())]
 
 
+def test_a_chessboard_needs_a_guide():
+    """Classes tell nothing of the first of two splits; the guide differs on its sides."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((800, 3))
+    values = candidates(x).values
+    sides = values[:, [1, 3]] - np.median(values[:, [1, 3]], axis=0) > 0
+    said = np.eye(2)[(sides[:, 0] ^ sides[:, 1]).astype(int)]
+    guide = np.column_stack([4.0 * sides[:, 0], sides[:, 1]])
+    root, _ = grown(x, said, 2, guide=guide, shift=True)
+    assert (root.gate, root.below.gate, root.above.gate) == (1, 3, 3)
+    agree = sum((said[rows] == leaf.value.round()).all(1).sum() for leaf, rows in ends(root, x))
+    assert agree == 800
+
+
+def test_leaves_without_splits():
+    """Constant leaves stop where one thing is said; others where the guide has nothing more."""
+    x, said = np.random.default_rng(0).standard_normal((30, 3)), np.ones((30, 1))
+    guide = x[:, :1]
+    assert count_leaves(grown(x, said, 3, guide=guide)[0]) == 1
+    assert count_leaves(grown(x, said, 3, guide=guide, constant=False)[0]) > 1
+    assert count_leaves(grown(x, said, 3, guide=said, constant=False)[0]) == 1
+
+
 def test_leaves_that_decide_alike_become_one():
     x = np.linspace(-1, 1, 60)[:, None]
     rare = np.where(x[:, 0] < 0, np.arange(60) % 15 == 0, np.arange(60) % 3 == 0)
     said = np.eye(2)[rare.astype(int)]
-    apart, one = (grown(x, said, 1, shift=True, least=9, merge=merge)[0] for merge in (False, True))
+    apart, _ = grown(x, said, 1, shift=True, least=9)
+    one = merged(apart, lambda split: Leaf(split.value, split.rows))
     assert [int(side.value.argmax()) for side in (apart.below, apart.above)] == [0, 0]
     assert isinstance(one, Leaf)
     assert one.rows == 60

@@ -1,11 +1,14 @@
 """What is proved of `tabular/tree_building.py`.
 
 - A tree has the network's hyperplanes where they are not moved; depth and rows of leaves are kept.
+- Of the trees that are tried the one that says most often what the network says is taken.
+- Where classes alternate like a chessboard's, the tree finds the lines, which a greedy one misses.
 """
 
 import numpy as np
 import pytest
 
+from dualview.tabular.tree_building import SHARES
 from tests.tabular.tables import classes_table, classifier, numbers_table, regressor
 
 
@@ -37,3 +40,20 @@ def test_trees_of_the_networks_own_hyperplanes(fitted, leaves):
     walk(tree.root, np.arange(len(x)))
     assert tree.depth <= 3
     assert len(seen) == tree.n_leaves - 1 > 0
+
+
+@pytest.mark.parametrize("leaves", ["constant", "linear"])
+def test_the_best_tree_is_taken(fitted, leaves, monkeypatch):
+    x, _ = classes_table(150, seed=2)
+    taken = fitted.to_tree(x, max_depth=3, leaves=leaves).fidelity(x)
+    tried = []
+    for share in SHARES:
+        monkeypatch.setattr("dualview.tabular.tree_building.SHARES", (share,))
+        tried.append(fitted.to_tree(x, max_depth=3, leaves=leaves).fidelity(x))
+    assert taken == pytest.approx(max(tried))
+
+
+def test_a_chessboard():
+    x = np.random.default_rng(0).uniform(-1, 1, (400, 2))
+    fitted = classifier(width=16, max_iter=60).fit(x, x[:, 0] * x[:, 1] > 0)
+    assert fitted.to_tree(x, max_depth=3).fidelity(x) > 0.93

@@ -17,6 +17,7 @@ from dualview.architectures import build
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
+from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split
 from dualview.errors import ArchitectureError, RunError, SavedNetworkError
@@ -137,7 +138,12 @@ def drawn(draw: Draw, seed: int) -> nn.Module:
         return draw()
 
 
-def frozen_gates(model: nn.Module, seed: int, example_input: Tensor | None = None) -> FrozenGates:
+def frozen_gates(
+    model: nn.Module,
+    seed: int,
+    example_input: Tensor | None = None,
+    input_transform: InputTransform | None = None,
+) -> FrozenGates:
     """Hard gates of `model`, which do not change any more, and weights drawn afresh by `seed`."""
     net = disentangle(
         model.eval(),
@@ -146,6 +152,7 @@ def frozen_gates(model: nn.Module, seed: int, example_input: Tensor | None = Non
         weights="fresh",
         example_input=example_input,
         seed=seed,
+        input_transform=input_transform,
     )
     return FrozenGates(net).train()
 

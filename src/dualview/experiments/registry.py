@@ -24,6 +24,7 @@ FOLDERS = (
     "explanations",
     "datamodels",
     "pruning",
+    "width",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

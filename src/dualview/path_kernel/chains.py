@@ -23,7 +23,9 @@ from dualview.errors import PathKernelError
 
 _NOTHING = (*UNCHANGED, "ones", "spread", "size", "batch norm")
 """Keys of what a chain without biases and scales passes unchanged."""
-_POOLS = ("average pool", "adaptive average pool", "pad", "mean")
+_SUMS = ("mean", "sum")
+_POOLS = ("average pool", "adaptive average pool", "interpolate", "pad", *_SUMS)
+"""Keys of what treats every channel alike, and may make other positions of its positions."""
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,10 @@ def _after(walk: _Walk, node: fx.Node) -> _Walk:
 
 
 def _of_positions(call: Call) -> bool:
-    """Whether a mean leaves examples and channels apart; pools and zero pads do."""
+    """Whether it is linear and leaves examples and channels apart."""
     if call.key == "pad":
-        return call.get("mode", "constant") == "constant" and not call.get("value")
-    if call.key != "mean":
+        return not (call["mode"] == "constant" and call["value"])
+    if call.key not in _SUMS:
         return True
     dims = call.get("dim")
     axes = [dims] if isinstance(dims, int) else dims or [0]
@@ -170,6 +172,8 @@ def _run(node: fx.Node, module: nn.Module | None, seen: Tensor) -> Tensor:
         target: Any = node.target
         made = target(*args, **kwargs)
     result: Tensor = made
+    if result.shape[:2] != seen.shape[:2]:  # it reaches over channels
+        _refuse(node)
     return result
 
 

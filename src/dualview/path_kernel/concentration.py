@@ -50,8 +50,8 @@ def ntk_variance(
 
     Args:
         net: a chain of dense layers and convolutions, any padding and stride, with a gate between
-            two, and average pools; its gates are taken in evaluation mode. Batch norms are the
-            identity.
+            two, average pools, sums over positions, pads and interpolation; its gates are taken in
+            evaluation mode. Batch norms are the identity.
         x1: first examples (n1, ...).
         x2: second examples (n2, ...); default: `x1`.
         c: as of `expected_ntk`.

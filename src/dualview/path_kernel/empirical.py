@@ -5,18 +5,26 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
-from operator import itemgetter
 
 import torch
 from torch import Tensor, nn
 
-from dualview.arguments import byte_count, flag, instance_of, named, optional, takes, whole
+from dualview.arguments import byte_count, flag, instance_of, named, optional, takes
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
 from dualview.path_kernel.fast.kernel import slices
-from dualview.path_kernel.gradients import Logit, check_output, counted_parameters, gradients
+from dualview.path_kernel.gradients import (
+    Logit,
+    Output,
+    check_output,
+    check_weights,
+    counted_parameters,
+    gradients,
+    logit_of,
+    output_choice,
+)
 from dualview.path_kernel.kernel import side
 from dualview.path_kernel.propagate import Side
 from dualview.path_kernel.random_weights import kernel_network
@@ -25,7 +33,7 @@ from dualview.path_kernel.scale import Reader, lost_rows
 
 @takes(
     PathKernelError,
-    output=whole(0),
+    output=output_choice,
     biases=flag,
     weights=optional(named(instance_of(Tensor), "parameters as tensors, by their names")),
     memory=byte_count,
@@ -35,7 +43,7 @@ def empirical_ntk(
     x1: Tensor,
     x2: Tensor | None = None,
     *,
-    output: int = 0,
+    output: Output = 0,
     gates: Gates = "model",
     biases: bool = False,
     batch_norm: BatchNorm = "identity",
@@ -44,15 +52,18 @@ def empirical_ntk(
 ) -> Tensor:
     """NTK of one logit of the weights network: <grad f_o(x), grad f_o(x')> over its weights.
 
-    One logit at a time, since gradients of a sum of softmax outputs vanish. Its mean over fresh
-    weights is `expected_ntk` with the same options, at every width. For the network as it is, with
-    its biases and the scales of its batch norms, ask for both.
+    Of logits, since gradients of a sum of softmax outputs vanish. Its mean over fresh weights is
+    `expected_ntk` with the same options, at every width. For the network as it is, with its biases
+    and the scales of its batch norms, ask for both.
 
     Args:
         net: the network; gates and weights network are taken in evaluation mode.
         x1: first examples (n1, ...).
         x2: second examples (n2, ...); default: `x1`.
-        output: the logit.
+        output: the logit; or "sum": all k of them, added and divided by sqrt(k). It stands in for
+            the kernel of all outputs, (n, n) in place of (n k, n k): that kernel is about this one
+            for every logit, and 0 between two, the more so the wider the network
+            (`sum_of_logits_error` measures it).
         gates: "model" or "hard"; they do not depend on the weights differentiated.
         biases: have the network's biases, and differentiate by them too; else it has none, and adds
             no constants.
@@ -67,12 +78,14 @@ def empirical_ntk(
 
     Raises:
         PathKernelError: as `npk`; the logit does not exist; or `weights` are not the network's.
+
+    Source: the sum of logits: arXiv 2206.12543.
     """
     check_law(biases, 1.0, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     if weights is not None:
-        _check_weights(net.weights_network, weights)
+        check_weights(net.weights_network, weights)
     parameters, wanted = counted_parameters(network, weights or {}, biases)
     size = sum(p.numel() * p.element_size() for p in wanted.values())
     at_once = max(1, int(memory / (3 * size)))
@@ -82,7 +95,7 @@ def empirical_ntk(
         def rows_of(x: Tensor, name: str, rows: slice) -> tuple[Tensor, Tensor]:
             numbers = range(rows.start, rows.stop)
             examples = side(net, x[rows], gates, name, numbers)
-            return _gradients_near_1(network, parameters, wanted, examples, itemgetter(output))
+            return _gradients_near_1(network, parameters, wanted, examples, logit_of(output))
 
         return _inner_products(rows_of, x1, x2, at_once, result_type(net, x1))
 
@@ -135,20 +148,3 @@ def _gradients_near_1(
     for part in (exponent // 2, exponent - exponent // 2):
         rows = rows * torch.ldexp(torch.ones_like(rows[:, 0]), -part)[:, None]
     return rows, exponent.double() * math.log(2)
-
-
-def _check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    shapes = {name: p.shape for name, p in network.named_parameters(remove_duplicate=False)}
-    for name, value in weights.items():
-        if name not in shapes:
-            raise PathKernelError(
-                f"weights: expected parameters of the weights network by name, got {name!r}. "
-                f"Repair: dict(net.weights_network.named_parameters()) lists them"
-            )
-        if value.shape != shapes[name]:
-            raise PathKernelError(
-                f"weights: expected {name!r} of shape {tuple(shapes[name])}, got "
-                f"{tuple(value.shape)}"
-            )
-        if not value.isfinite().all():
-            raise PathKernelError(f"weights: expected finite numbers in {name!r}, got NaN or inf")

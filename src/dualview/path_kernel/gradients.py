@@ -5,12 +5,16 @@ One row an example: (n, number of weights), parameters one after the other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from operator import itemgetter
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from dualview.arguments import UnfitError, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.parameters import roles
@@ -18,6 +22,29 @@ from dualview.path_kernel.propagate import Side
 
 Logit = Callable[[Tensor], Tensor]
 """The logits of one example (logits,) -> the number that is differentiated."""
+
+Output = int | Literal["sum"]
+"""The number of a logit; or the sum of all, divided by the root of their number."""
+
+
+def output_choice(value: Any) -> Output:
+    """A check of `dualview.arguments`: the number of a logit, or "sum"."""
+    if isinstance(value, str):
+        if value == "sum":
+            return "sum"
+        raise UnfitError("the number of a logit, or 'sum'")
+    return whole(0)(value)
+
+
+def logit_of(output: Output) -> Logit:
+    """What is differentiated."""
+    if output != "sum":
+        return itemgetter(output)
+
+    def mixed(logits: Tensor) -> Tensor:
+        return logits.sum() / math.sqrt(len(logits))
+
+    return mixed
 
 
 def counted_parameters(
@@ -73,16 +100,39 @@ def gradients(
     return torch.cat([g.flatten(1) for g in found.values()], 1)
 
 
-def check_output(net: GatedNetwork, x: Tensor, output: int) -> None:
-    """Refuse a number of no logit.
+def check_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of another network.
+
+    Raises:
+        PathKernelError: a name, a shape or a number is not right.
+    """
+    shapes = {name: p.shape for name, p in network.named_parameters(remove_duplicate=False)}
+    for name, value in weights.items():
+        if name not in shapes:
+            raise PathKernelError(
+                f"weights: expected parameters of the weights network by name, got {name!r}. "
+                f"Repair: dict(net.weights_network.named_parameters()) lists them"
+            )
+        if value.shape != shapes[name]:
+            raise PathKernelError(
+                f"weights: expected {name!r} of shape {tuple(shapes[name])}, got "
+                f"{tuple(value.shape)}"
+            )
+        if not value.isfinite().all():
+            raise PathKernelError(f"weights: expected finite numbers in {name!r}, got NaN or inf")
+
+
+def check_output(net: GatedNetwork, x: Tensor, output: Output = "sum") -> int:
+    """The number of logits, if the output asked for is among them.
 
     Raises:
         PathKernelError: the network has no such logit, or outputs that are no logits.
     """
     with torch.no_grad():
         shape = net(x[:1]).shape
-    if len(shape) != 2 or not 0 <= output < shape[1]:
+    if len(shape) != 2 or (output != "sum" and not 0 <= output < shape[1]):
         raise PathKernelError(
             f"output: expected a logit of a network whose output is (n, logits), got {output} and "
             f"an output of shape {tuple(shape)}"
         )
+    return int(shape[1])

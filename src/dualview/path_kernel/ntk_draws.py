@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 
 import torch
 from torch import Tensor, fx
@@ -20,7 +19,15 @@ from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
 from dualview.path_kernel.fast.kernel import slices
-from dualview.path_kernel.gradients import Logit, check_output, counted_parameters, gradients
+from dualview.path_kernel.gradients import (
+    Logit,
+    Output,
+    check_output,
+    counted_parameters,
+    gradients,
+    logit_of,
+    output_choice,
+)
 from dualview.path_kernel.kernel import layer_scales, side, weight_layers
 from dualview.path_kernel.parameters import uses
 from dualview.path_kernel.propagate import Side
@@ -59,7 +66,7 @@ class NTKSpread:
 @takes(
     PathKernelError,
     draws=whole(2),
-    output=whole(0),
+    output=output_choice,
     biases=flag,
     seed=seed_number,
     memory=byte_count,
@@ -71,7 +78,7 @@ def ntk_spread(
     *,
     draws: int = 200,
     c: float | Mapping[str, float] = 1.0,
-    output: int = 0,
+    output: Output = 0,
     gates: Gates = "model",
     biases: bool = False,
     bias_variance: float = 1.0,
@@ -89,7 +96,8 @@ def ntk_spread(
         x2: second examples (n2, ...); default: `x1`.
         draws: of all weights; errors fall as one over its root.
         c: weights have the variance c^2 / fan-in; as of `expected_ntk`.
-        output: the logit. All logits have one law where the last layer is dense.
+        output: the logit, all of which have one law where the last layer is dense; or "sum", as of
+            `empirical_ntk`.
         gates: "model" or "hard".
         biases: draw biases and differentiate by them too; else there are none.
         bias_variance: of the biases.
@@ -121,7 +129,7 @@ def ntk_spread(
     law = _Law(network, deviations, seed, draws)
     with evaluation_mode(net):
         check_output(net, x1, output)
-        powers = _all_pairs(net, x1, x2, gates, law, biases, itemgetter(output), memory)
+        powers = _all_pairs(net, x1, x2, gates, law, biases, logit_of(output), memory)
     return _spread(powers, draws, result_type(net, x1), x1.device)
 
 

@@ -141,6 +141,46 @@ def squared_errors(predictions: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.square(predictions - targets).mean((1, 2))
 
 
+@takes(PathKernelError, gram=array, targets=array)
+def kare(gram: np.ndarray, targets: np.ndarray, ridges: Sequence[float] = RIDGES) -> np.ndarray:
+    """Kernel alignment risk estimator: the test error of kernel ridge regression, from training.
+
+    KARE = (1/n) y' (K/n + lambda I)^-2 y / ((1/n) tr (K/n + lambda I)^-1)^2, with
+    n lambda = ridge * mean(diag K): generalised cross-validation of the regression. No test example
+    is needed, so that kernels and ridges can be scored before anything is fitted.
+
+    Args:
+        gram: kernel of the training examples (n, n), symmetric, such as `npk(net, x)`.
+        targets: (n,) or (n, k), centred if the regression is; errors of the k are summed.
+        ridges: relative to the mean of the Gram matrix's diagonal; each above 0, unless the matrix
+            is positive definite by itself.
+
+    Returns:
+        Estimated mean squared error on new examples, for each ridge: (r,), float64.
+
+    Raises:
+        PathKernelError: wrong shapes, NaN, a matrix that is not symmetric, or one that is not
+            positive definite, to rounding, even with a ridge.
+
+    Source: Jacot et al., "Kernel alignment risk estimator", arXiv 2006.09796; for tangent
+    kernels arXiv 2505.11347.
+
+    >>> kare(np.diag([2.0, 2.0]), np.array([3.0, 1.0]), [0.5])
+    array([5.])
+    """
+    gram, targets = _checked_gram(gram), np.asarray(targets, dtype=np.float64)
+    _check_targets(targets, len(gram))
+    scale, chosen = _mean_diagonal(gram), checked_ridges(ridges)
+    values, vectors = linalg.eigh(gram, check_finite=False)
+    for ridge in chosen:
+        _solvable(values, [ridge], scale)
+    squares = np.square(vectors.T @ targets.reshape(len(gram), -1)).sum(1)
+    inverse = 1 / (values + scale * np.array(chosen)[:, None])  # (r, n)
+    inverse /= inverse.max(1, keepdims=True)  # whose size goes out of the quotient
+    estimate: np.ndarray = (np.square(inverse) * squares).mean(1) / np.square(inverse.mean(1))
+    return estimate
+
+
 def _left_out_residuals(residuals: np.ndarray, slack: np.ndarray, others: np.ndarray) -> np.ndarray:
     """What leave-one-out misses of the targets, for r ridges: (r, n, k).
 

@@ -1,13 +1,15 @@
 """Growing a tree of hyperplanes that decides as a network does.
 
 Splits are chosen among given hyperplanes, greedily: that one whose two sides differ most, as in
-CART, in what the network says of the training rows. Axes: rows on axis 0; NumPy, float64.
+CART, in what the network says of the training rows, or in the linear functions by which it says it:
+where classes alternate like the fields of a chessboard, no first split tells them apart, but the
+network's function is another one on either side. Axes: rows on axis 0; NumPy, float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +35,13 @@ class Leaf:
     rows: int
     slopes: np.ndarray | None = None
     offset: np.ndarray | None = None
+
+    def says(self, x: np.ndarray) -> np.ndarray:
+        """Of rows (n, columns): (n, outputs)."""
+        if self.slopes is None or self.offset is None:
+            return np.broadcast_to(self.value, (len(x), len(self.value)))
+        found: np.ndarray = x @ self.slopes.T + self.offset
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,13 +80,14 @@ class Growth:
         max_depth: splits on a way from the root to a leaf.
         min_samples_leaf: training rows that each leaf has.
         shift: whether hyperplanes may be moved along their normals.
-        merge: whether two leaves of one split that decide alike become one.
+        constant: whether leaves say one thing, so that rows of which one thing is said need no
+            split.
     """
 
     max_depth: int
     min_samples_leaf: int
     shift: bool
-    merge: bool
+    constant: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +109,8 @@ class Candidates:
 
 def grow(
     candidates: Candidates,
-    said: np.ndarray,
+    told: np.ndarray,
+    guide: np.ndarray,
     growth: Growth,
     leaf: Callable[[np.ndarray], Leaf],
 ) -> Node:
@@ -107,45 +118,78 @@ def grow(
 
     Args:
         candidates: hyperplanes to split by, and the rows' places.
-        said: (rows, outputs) what the network says of each: its class one-hot, or its predictions
-            in standard deviations.
+        told: (rows, outputs) what the network says of each: its class one-hot, or its predictions
+            in standard deviations. The last split before constant leaves is chosen by it.
+        guide: (rows, numbers) what other splits are chosen by.
         growth: how large.
         leaf: numbers of rows -> the leaf that they make.
     """
 
+    def chosen(rows: np.ndarray, depth: int) -> tuple[int, float] | None:
+        if depth == growth.max_depth or (growth.constant and not _differ(told[rows])):
+            return None
+        last = growth.constant and depth == growth.max_depth - 1
+        return best_split(candidates, told if last else guide, rows, growth)
+
     def grown(rows: np.ndarray, depth: int) -> Node:
-        found = None if depth == growth.max_depth else _best(candidates, said, rows, growth)
+        found = chosen(rows, depth)
         if found is None:
             return leaf(rows)
         plane, cut = found
         over = candidates.values[rows, plane] > cut
         below, above = grown(rows[~over], depth + 1), grown(rows[over], depth + 1)
-        if growth.merge and _decide_alike(below, above):
-            return leaf(rows)
-        return Split(
-            normal=candidates.normals[plane],
-            threshold=float(cut - candidates.offsets[plane]),
-            gate=plane,
-            shift=float(cut / candidates.lengths[plane]),
-            rows=len(rows),
-            value=leaf(rows).value,
-            below=below,
-            above=above,
-        )
+        return split_at(candidates, plane, cut, leaf(rows), below, above)
 
-    return grown(np.arange(len(said)), 0)
+    return grown(np.arange(len(told)), 0)
 
 
-def _best(
-    candidates: Candidates, said: np.ndarray, rows: np.ndarray, growth: Growth
+def split_at(
+    candidates: Candidates, plane: int, cut: float, whole: Leaf, below: Node, above: Node
+) -> Split:
+    """A split of the rows that would else make the leaf `whole`, where a plane's value is `cut`."""
+    return Split(
+        normal=candidates.normals[plane],
+        threshold=float(cut - candidates.offsets[plane]),
+        gate=plane,
+        shift=float(cut / candidates.lengths[plane]),
+        rows=whole.rows,
+        value=whole.value,
+        below=below,
+        above=above,
+    )
+
+
+def merged(node: Node, whole: Callable[[Split], Leaf]) -> Node:
+    """The tree without splits whose two leaves decide alike.
+
+    Args:
+        node: a tree of classes.
+        whole: the leaf of all rows of a split.
+    """
+    if isinstance(node, Leaf):
+        return node
+    found = replace(node, below=merged(node.below, whole), above=merged(node.above, whole))
+    return whole(found) if _decide_alike(found.below, found.above) else found
+
+
+def _differ(told: np.ndarray) -> bool:
+    """Whether rows differ by more than rounding."""
+    squares = float((told**2).sum())
+    spread = squares - float((told.sum(0) ** 2).sum()) / len(told)
+    return spread > NOISE * max(1.0, squares)
+
+
+def best_split(
+    candidates: Candidates, guide: np.ndarray, rows: np.ndarray, growth: Growth
 ) -> tuple[int, float] | None:
     """The hyperplane and the value that it is cut at; None where nothing is left to tell apart."""
-    here, least = said[rows], growth.min_samples_leaf
-    total, count = here.sum(0), len(rows)
+    here, least = guide[rows], growth.min_samples_leaf
+    count = len(rows)
+    if count < 2 * least or not _differ(here):
+        return None
+    total = here.sum(0)
     base = float(total @ total) / count
     spread = float((here**2).sum()) - base
-    if spread <= NOISE * max(1.0, float((here**2).sum())) or count < 2 * least:
-        return None
     values = candidates.values[rows]
     over = values > 0
     counts = over.sum(0)
@@ -211,6 +255,11 @@ def ends(node: Node, x: np.ndarray) -> Iterator[tuple[Leaf, np.ndarray]]:
         yield from walk(at.above, rows[over])
 
     yield from walk(node, np.arange(len(x)))
+
+
+def count_leaves(node: Node) -> int:
+    """How many leaves a tree has."""
+    return 1 if isinstance(node, Leaf) else count_leaves(node.below) + count_leaves(node.above)
 
 
 def linear_leaf(

@@ -199,8 +199,10 @@ class Readable:
     ) -> ObliqueTree:
         """A decision tree whose splits are hyperplanes of the network's gates.
 
-        Splits are chosen greedily, as in CART, by what the network itself says of the rows: labels
-        are not looked at. Ask `fidelity` of rows that it has not seen how far it says the same.
+        Splits are chosen greedily, as in CART, by what the network itself says of the rows and by
+        the linear functions by which it says it, and then each anew while the others are held.
+        Labels are not looked at. Ask `fidelity` of rows that it has not seen how far it says the
+        same.
 
         Args:
             X: rows to choose by, (n, columns): those of training, as a rule.
@@ -221,9 +223,9 @@ class Readable:
         """
         names, x = self.column_names(columns), self.take_rows(X)
         classes = getattr(self, "classes_", None)
-        growth = Growth(max_depth, min_samples_leaf, shift, classes is not None)
+        growth = Growth(max_depth, min_samples_leaf, shift, leaves == "constant")
         planes = hyperplanes_of(self.net_, names)
-        root = network_tree(self.net_, x, planes, growth, linear=leaves == "linear")
+        root = network_tree(self.net_, x, planes, growth, classes=classes is not None)
         return ObliqueTree(root, names, classes, planes.deviations, self)
 
     def _expect_fitted(self) -> None:

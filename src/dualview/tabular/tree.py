@@ -14,7 +14,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, require, said, whole
 from dualview.errors import TableError
-from dualview.tabular.growing import Leaf, Node, ends
+from dualview.tabular.growing import Leaf, Node, count_leaves, ends
 from dualview.tabular.wording import MOST_WORDS, rules_of, text_of_tree
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ObliqueTree:
     @property
     def n_leaves(self) -> int:
         """How many leaves there are."""
-        return sum(1 for _ in _leaves(self.root))
+        return count_leaves(self.root)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each row (n,), or its numbers as the estimator gives them."""
@@ -164,10 +164,7 @@ class ObliqueTree:
         first = next(_leaves(self.root))
         found = np.empty((len(x), len(first.value)))
         for leaf, rows in ends(self.root, x):
-            if leaf.slopes is None or leaf.offset is None:
-                found[rows] = leaf.value
-            else:
-                found[rows] = x[rows] @ leaf.slopes.T + leaf.offset
+            found[rows] = leaf.says(x[rows])
         return found
 
 

@@ -5,53 +5,143 @@ Axes: rows on axis 0; NumPy, float64, in units of the data.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.tabular.growing import Candidates, Growth, Leaf, Node, grow, linear_leaf
+from dualview.tabular.growing import (
+    Candidates,
+    Growth,
+    Leaf,
+    Node,
+    count_leaves,
+    grow,
+    linear_leaf,
+    merged,
+)
 from dualview.tabular.readings import Hyperplanes, local_maps
+from dualview.tabular.refining import Refining
 
 RIDGE = 1e-3
 """Of a leaf's linear function, beside columns of variance 1."""
 
+SHARES = (1.0, 0.3)
+"""Of what the network says in the guide of each tree, beside its linear functions."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What the network says of the rows that a tree is made of.
+
+    Attributes:
+        rows: (n, columns).
+        outputs: (n, outputs) of the network.
+        told: (n, outputs): its class one-hot, or predictions in standard deviations.
+        values: (n, outputs) what the mean of a leaf is taken of.
+        slopes: (n, outputs, columns) of its linear function at each row.
+        classes: whether outputs are scores of classes.
+    """
+
+    rows: np.ndarray
+    outputs: np.ndarray
+    told: np.ndarray
+    values: np.ndarray
+    slopes: np.ndarray
+    classes: bool
+
 
 def network_tree(
-    net: GatedNetwork, x: Tensor, planes: Hyperplanes, growth: Growth, *, linear: bool
+    net: GatedNetwork, x: Tensor, planes: Hyperplanes, growth: Growth, *, classes: bool
 ) -> Node:
-    """The root of a tree of the network's hyperplanes.
+    """The root of a tree of the network's hyperplanes, that of several which errs least.
 
     Args:
         net: of a table.
         x: rows to choose by (n, columns).
         planes: of the network.
-        growth: how large; `merge` says that outputs are scores of classes.
-        linear: whether leaves have a linear function.
+        growth: how large.
+        classes: whether outputs are scores of classes.
     """
-    rows = x.numpy()
-    with torch.no_grad():
-        outputs = net(x).expand(len(x), -1).numpy()
-    if growth.merge:
-        said = values = np.eye(outputs.shape[1])[outputs.argmax(1)]
-    else:
-        spreads = outputs.std(0)
-        said, values = outputs / np.where(spreads > 0, spreads, 1.0), outputs
-    slopes = local_maps(net, x) if linear else None
-
-    def leaf(chosen: np.ndarray) -> Leaf:
-        value = values[chosen].mean(0)
-        if slopes is None:
-            return Leaf(value, len(chosen))
-        own = (rows[chosen], outputs[chosen], slopes[chosen])
-        return Leaf(value, len(chosen), *linear_leaf(*own, planes.deviations, RIDGE))
-
+    known = _known(net, x, classes)
     candidates = Candidates(
         planes.normals,
         planes.offsets,
-        rows @ planes.normals.T + planes.offsets,
+        known.rows @ planes.normals.T + planes.offsets,
         np.linalg.norm(planes.normals * planes.deviations, axis=1),
     )
-    return grow(candidates, said, replace(growth, merge=growth.merge and not linear), leaf)
+    leaf = _leaf_of(known, planes.deviations, growth.constant)
+    refining = Refining(candidates, growth, leaf, _cost_of(known))
+    found: list[tuple[float, int, int, Node]] = []
+    for share in SHARES:
+        guide = _guide(known, planes.deviations, share)
+        root, error = refining.refined(grow(candidates, known.told, guide, growth, leaf))
+        if classes and growth.constant:
+            root = merged(root, lambda split: Leaf(split.value, split.rows))
+        found.append((error, count_leaves(root), len(found), root))
+    return min(found, key=lambda entry: entry[:3])[3]
+
+
+def _known(net: GatedNetwork, x: Tensor, classes: bool) -> _Known:
+    with torch.no_grad():
+        outputs = net(x).expand(len(x), -1).numpy()
+    if classes:
+        told = values = np.eye(outputs.shape[1])[outputs.argmax(1)]
+    else:
+        spreads = outputs.std(0)
+        told, values = outputs / np.where(spreads > 0, spreads, 1.0), outputs
+    return _Known(x.numpy(), outputs, told, values, local_maps(net, x), classes)
+
+
+def _guide(known: _Known, deviations: np.ndarray, share: float) -> np.ndarray:
+    """What splits are chosen by (n, numbers): what the network says, and its linear functions.
+
+    Both have variance 1 as a whole; of the functions of classes only differences count.
+    """
+    if share == 1:
+        return known.told
+    centre = known.rows.mean(0)
+    heights = known.outputs - np.einsum("noc,nc->no", known.slopes, known.rows - centre)
+    functions = np.concatenate([known.slopes * deviations, heights[:, :, None]], axis=2)
+    if known.classes:
+        functions = functions - functions.mean(1, keepdims=True)
+    parts = [share * _of_variance_one(known.told)]
+    parts.append((1 - share) * _of_variance_one(functions.reshape(len(functions), -1)))
+    return np.concatenate(parts, axis=1)
+
+
+def _of_variance_one(values: np.ndarray) -> np.ndarray:
+    values = values - values.mean(0)
+    size = float(np.sqrt((values**2).sum(1).mean()))
+    found: np.ndarray = values / (size or 1.0)
+    return found
+
+
+def _leaf_of(known: _Known, deviations: np.ndarray, constant: bool) -> Callable[[np.ndarray], Leaf]:
+    def leaf(chosen: np.ndarray) -> Leaf:
+        value = known.values[chosen].mean(0)
+        if constant:
+            return Leaf(value, len(chosen))
+        own = (known.rows[chosen], known.outputs[chosen], known.slopes[chosen])
+        return Leaf(value, len(chosen), *linear_leaf(*own, deviations, RIDGE))
+
+    return leaf
+
+
+def _cost_of(known: _Known) -> Callable[[Leaf, np.ndarray], np.ndarray]:
+    """Of classes whether another one is said, of numbers the squared distance."""
+    spreads = known.outputs.std(0)
+    spreads = np.where(spreads > 0, spreads, 1.0)
+    wanted = known.outputs.argmax(1)
+
+    def cost(leaf: Leaf, rows: np.ndarray) -> np.ndarray:
+        said = leaf.says(known.rows[rows])
+        if known.classes:
+            return (said.argmax(1) != wanted[rows]).astype(float)
+        found: np.ndarray = (((said - known.outputs[rows]) / spreads) ** 2).sum(1)
+        return found
+
+    return cost

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dualview.experiments.experiment import Experiment, plan_in
 from dualview.experiments.pruning import figures, tables
+from dualview.experiments.pruning.claims import CLAIMS
 
 EXPERIMENT = Experiment(
     name="pruning",
@@ -24,4 +25,5 @@ EXPERIMENT = Experiment(
     figures=figures.figures,
     captions=figures.CAPTIONS,
     options=("arch", "width", "kinds"),
+    claims=CLAIMS,
 )

@@ -23,6 +23,7 @@ from dualview.experiments.theory import (
     graph_rules,
     identities,
     residual,
+    variance,
     width,
 )
 from dualview.experiments.theory.measurement import (
@@ -51,7 +52,7 @@ SECTIONS: Mapping[str, str] = {
 }
 """Section of the theory -> its heading, in the order of the page."""
 
-_OF_SECTION = (identities, dense, convolution, residual, graph_rules, width, features)
+_OF_SECTION = (identities, dense, convolution, residual, graph_rules, width, variance, features)
 
 STATEMENTS: tuple[Statement, ...] = tuple(
     statement

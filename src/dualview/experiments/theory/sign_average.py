@@ -29,6 +29,8 @@ class SignAverages:
     """E[f_o(x) f_o'(x')]: (outputs, outputs, n, n)."""
     tangents: Tensor
     """E[<df_o(x)/dw, df_o'(x')/dw>]: (outputs, outputs, n, n)."""
+    tangent_squares: Tensor
+    """E[<df_o(x)/dw, df_o'(x')/dw>^2]: (outputs, outputs, n, n)."""
     patterns: int
 
 
@@ -60,8 +62,12 @@ def sign_averages(
     signs = torch.tensor(list(itertools.product((1.0, -1.0), repeat=sum(sizes)))).double()
     values = vmap(outputs)(signs * deviations)  # (patterns, n, outputs)
     slopes = vmap(jacrev(outputs))(signs * deviations)  # (patterns, n, outputs, weights)
+    rows = slopes.flatten(1, 2)  # (patterns, n * outputs, weights)
+    blocks = (rows @ rows.mT).view(len(signs), *[len(x), slopes.shape[2]] * 2)
+    tangents = blocks.permute(0, 2, 4, 1, 3)  # (patterns, outputs, outputs, n, n)
     return SignAverages(
         torch.einsum("sio,sjp->opij", values, values) / len(signs),
-        torch.einsum("siow,sjpw->opij", slopes, slopes) / len(signs),
+        tangents.mean(0),
+        tangents.square().mean(0),
         len(signs),
     )

@@ -1,0 +1,72 @@
+"""The jobs of the experiment `width`: one network for each architecture, width and seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dualview.experiments.classifiers import Variant, classifier_jobs
+from dualview.experiments.experiment import Request, is_small
+from dualview.experiments.jobs import Job
+from dualview.experiments.networks import build_network, example_input
+from dualview.experiments.npk_paper import frozen_gates
+from dualview.experiments.recipes import setting
+from dualview.experiments.settings import ComparisonSettings
+from dualview.experiments.width.concentration import concentration
+from dualview.training.feeding import transform_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dualview.datasets import Dataset
+
+NAME = "width"
+NARROWEST = {"fc": 16, "c4gap": 4}
+EPOCHS = {"fc": 20, "c4gap": 10}
+"""Where none are asked for, on small data."""
+TIMES = (1, 2, 4, 8)
+"""Widths, in those of the narrowest network."""
+COST = 1.35
+"""Of a step, in steps of the DNN: frozen gates need no backward pass."""
+
+
+def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
+    """FC and C4GAP on small data, C4GAP alone on large; the width asked for is the narrowest."""
+    architectures = tuple(NARROWEST) if is_small(data) else ("c4gap",)
+    return [
+        job
+        for arch in ((request.arch,) if request.arch else architectures)
+        for times in TIMES
+        for job in _jobs(request, arch, times, data, out)
+    ]
+
+
+def _jobs(request: Request, arch: str, times: int, data: Dataset, out: Path) -> list[Job]:
+    epochs = EPOCHS.get(arch) if is_small(data) and request.preset == "cpu" else None
+    one = setting(NAME, arch, request, data, epochs=epochs)
+    width = times * (request.width or NARROWEST.get(arch, 4))
+    settings = replace(one.comparison, width=width, batch_norm=False)
+    variant = Variant(
+        "dgn",
+        "dgn",
+        f"{arch}, width {width}",
+        partial(_frozen, settings, one.data),
+        COST,
+        options=one.options,
+        measure=partial(_measured, one.data),
+    )
+    prefix = f"{arch}-width{width}-"
+    scale = one.scale * times
+    return classifier_jobs(settings, [variant], out, one.data, prefix=prefix, scale=scale)
+
+
+def _frozen(settings: ComparisonSettings, data: Dataset, seed: int) -> nn.Module:
+    """The architecture's own gates at random, hard and fixed; fresh weights."""
+    model = build_network(settings, "dnn", seed, data)
+    return frozen_gates(model, seed, example_input(data), transform_of(data))
+
+
+def _measured(data: Dataset, net: nn.Module) -> dict[str, Any]:
+    return concentration(net.cpu().eval(), data)
