@@ -22,8 +22,9 @@ help: ## list the targets
 demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html and explorer.html (two minutes)
 	$(BIN)/dualview demo --out demo
 
+# Compiled once and kept, also where the environment says not to: tests start many interpreters.
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadgroup
 
 check: .venv/.dev ## lint, formatting, types, import layering
 	$(BIN)/ruff check .
