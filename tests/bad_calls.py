@@ -93,6 +93,13 @@ def _stackable() -> nn.Module:
     return architectures.fc(3, (1, 4, 4), width=4, depth=3)
 
 
+def _table() -> Any:
+    import pandas
+
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    return pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "target": x.sum(1) > 0})
+
+
 @cache
 def table_classifier() -> dv.DLGNClassifier:
     return dv.DLGNClassifier(width=3, depth=3, max_iter=1).fit(X.numpy(), LABELS)
@@ -170,7 +177,7 @@ def _batches(**options: Any) -> Any:
 RECORDS = {
     *("FilterSpectra", "GateRates", "PrimalFilters", "TrainingResult", "EpochMetrics"),
     *("Distilled", "FinishedRun", "TrainedNetwork", "GateCrossings", "PartitionSlice"),
-    "ExplanationScores",
+    *("ExplanationScores", "TableComparison"),
     *("ExpectedJob", "Job", "RunRecord", "Table", "Variant"),
 }
 """What functions return; nobody makes them by hand."""
@@ -394,6 +401,13 @@ GOOD_IN: dict[str, Maker] = {
     "DLGNRegressor.kind": lambda _: "dlgn",
     "TableEstimator.partition.first": lambda _: 0,
     "TableEstimator.partition.second": lambda _: "x2",
+    "compare_table.data": lambda _: _table(),
+    "compare_table.target": lambda _: "target",
+    "compare_table.settings": lambda _: dv.TableSettings(
+        others=("linear",), folds=2, width=2, depth=2
+    ),
+    "TableSettings.test": lambda _: 0.2,
+    "TableSettings.seed": lambda _: 3,
     "TableFile.save.path": lambda folder: folder / "table",
     "TableFile.load.path": _saved_table,
     "Hyperplanes.in_words.gate": lambda _: 2,

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
+    from dualview.tabular.comparing.comparison import TableComparison, compare_table
+    from dualview.tabular.comparing.settings import TableSettings
     from dualview.tabular.estimators import DLGNClassifier, DLGNRegressor
     from dualview.training.distil_settings import DistilSettings
     from dualview.training.distillation import Distilled, distil
@@ -83,7 +85,10 @@ __all__ = [
     "PathSearch",
     "PrimalFilters",
     "SoftGate",
+    "TableComparison",
+    "TableSettings",
     "as_multiplier",
+    "compare_table",
     "disentangle",
     "distil",
     "empirical_ntk",
@@ -171,6 +176,9 @@ _ROOMS = {
     "GateRates": "primal.rates",
     "DLGNClassifier": "tabular.estimators",
     "DLGNRegressor": "tabular.estimators",
+    "TableComparison": "tabular.comparing.comparison",
+    "TableSettings": "tabular.comparing.settings",
+    "compare_table": "tabular.comparing.comparison",
     "DistilSettings": "training.distil_settings",
     "Distilled": "training.distillation",
     "distil": "training.distillation",

@@ -21,6 +21,7 @@ from dualview.experiments.experiment_report import write_outputs
 from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
+from dualview.experiments.kernel_learner import plan as kernel_learner
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
@@ -68,6 +69,9 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.dict(
+            kernel_learner.EXAMPLES_AT_MOST, dict.fromkeys(kernel_learner.EXAMPLES_AT_MOST, 40)
+        ),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
         mock.patch.object(width, "TIMES", (1, 2)),
         mock.patch.multiple(concentration, MOST_MEASURED=4, DRAWS=10),

@@ -25,6 +25,7 @@ from dualview.cli import (
     kernel,
     reproduce,
     results,
+    tables,
     theory,
 )
 from dualview.cli.parser import WRONG_USE, Parser, die
@@ -72,6 +73,7 @@ COMMANDS = tuple(
         reproduce,
         results,
         kernel,
+        tables,
         theory,
     )
 )

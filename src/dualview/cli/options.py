@@ -34,6 +34,9 @@ METAVARS = {
     "only": "JOB",
     "seeds": "N|A-B|A,B,...",
     "crop": "PIXELS",
+    "others": "NAME",
+    "categories": "COLUMN",
+    "leave_out": "COLUMN",
 }
 """What values are called, where they are neither numbers (N) nor names (NAME)."""
 

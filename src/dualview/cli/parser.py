@@ -23,7 +23,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
         default = action.default
-        if default is None or isinstance(default, bool) or default == argparse.SUPPRESS:
+        if default in (None, []) or isinstance(default, bool) or default == argparse.SUPPRESS:
             return text
         shown = " ".join(default) if isinstance(default, list | tuple) else str(default)
         return f"{text} (default: {shown})"

@@ -90,6 +90,8 @@ class Figures:
     """Panels, side by side where there is room."""
 
     figures: tuple[Panel, ...]
+    scrolls: bool = False
+    """Keep a size at which wide drawings can be read, over the whole page; a phone scrolls them."""
     template: ClassVar[str] = "figures.html"
 
 

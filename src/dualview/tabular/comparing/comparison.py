@@ -1,0 +1,306 @@
+"""`compare_table`: a DLGN beside other estimators on one table, and what it goes by."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dualview.arguments import (
+    UnfitError,
+    file_path,
+    instance_of,
+    offering,
+    optional,
+    takes,
+    text_value,
+)
+from dualview.errors import TableError
+from dualview.files.writing import refused_by_the_system, write_json
+from dualview.progress import Progress, Unseen
+from dualview.tabular.comparing.baselines import column_sources, column_titles
+from dualview.tabular.comparing.columns import TargetTable, read_table
+from dualview.tabular.comparing.folds import ModelScores, prepared_rows, try_all
+from dualview.tabular.comparing.settings import TableSettings
+from dualview.tabular.tree import ObliqueTree
+
+MOST_ROWS_READ = 2_000
+"""Rows held out whose contributions are averaged."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One prediction as a sum of what the table's columns add.
+
+    Attributes:
+        place: of the row, as messages name it.
+        why: this row was chosen.
+        predicted: class or number.
+        true: what the row has.
+        score: what the parts sum to: of the class predicted (of two classes: its score less the
+            other's), or the prediction itself.
+        of: what the score is of.
+        parts: (column, its value in the row, what it adds), the largest first.
+        rest: what comes of biases alone: the score of a row whose columns are all at their means,
+            were it in this row's region.
+    """
+
+    place: str
+    why: str
+    predicted: str
+    true: str
+    score: float
+    of: str
+    parts: tuple[tuple[str, str, float], ...]
+    rest: float
+
+
+@dataclass(frozen=True, eq=False)
+class TableComparison:
+    """What was found on a table.
+
+    Attributes:
+        table: rows and target, as they were read.
+        settings: what was asked for.
+        scores: of the DLGN, its tree, and the others: accuracy, or R^2.
+        fidelity: how far the tree says what the network says, on the rows held out.
+        pipeline: scikit-learn's, which prepares columns; its last step is the fitted DLGN.
+        tree: read off the DLGN.
+        rows_learnt: how many it learnt from.
+        rows_held_out: how many it is tried on.
+        importance: (column, mean |what it adds to a score|), the largest first.
+        explained: single predictions.
+    """
+
+    table: TargetTable
+    settings: TableSettings
+    scores: tuple[ModelScores, ...]
+    fidelity: float
+    pipeline: Any
+    tree: ObliqueTree
+    rows_learnt: int
+    rows_held_out: int
+    importance: tuple[tuple[str, float], ...]
+    explained: tuple[Explained, ...]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.name} {one.held_out:.3f}" for one in self.scores)
+        return f"TableComparison({self.table.target_name}: {shown})"
+
+    @takes(TableError, path=file_path)
+    def write_page(self, path: str | Path) -> Path:
+        """Write the page, one HTML file that needs no network.
+
+        Args:
+            path: of the file; its folder is made.
+
+        Raises:
+            RunError: it cannot be written there.
+        """
+        from dualview.pages.page import write_page
+        from dualview.tabular.comparing.report import page_of
+
+        return write_page(page_of(self), Path(path))
+
+    @takes(TableError, path=file_path)
+    def write_numbers(self, path: str | Path) -> Path:
+        """Write scores, rules, contributions and settings as JSON.
+
+        Args:
+            path: of the file; its folder is made.
+
+        Raises:
+            RunError: it cannot be written there.
+        """
+        path = Path(path)
+        with refused_by_the_system(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, self.numbers())
+        return path
+
+    def numbers(self) -> dict[str, Any]:
+        """Scores, rules, contributions and settings, as JSON has them."""
+        return {
+            "target": self.table.target_name,
+            "measure": self.measure,
+            "rows": len(self.table.target),
+            "rows_learnt": self.rows_learnt,
+            "rows_held_out": self.rows_held_out,
+            "settings": asdict(self.settings),
+            "scores": [asdict(one) for one in self.scores],
+            "fidelity": self.fidelity,
+            "rules": self.tree.rules(),
+            "importance": dict(self.importance),
+            "explained": [asdict(one) for one in self.explained],
+        }
+
+    @property
+    def measure(self) -> str:
+        """What scores are: "accuracy" or "R²"."""
+        return "accuracy" if self.table.classification else "R²"
+
+
+def _data(value: Any) -> Any:
+    if hasattr(value, "columns") and hasattr(value, "iloc"):
+        return value
+    try:
+        return file_path(value)
+    except UnfitError:
+        raise UnfitError("the path of a CSV or Parquet file, or a pandas table") from None
+
+
+@takes(
+    TableError,
+    data=_data,
+    target=text_value,
+    settings=optional(instance_of(TableSettings)),
+    progress=optional(offering("counting")),
+)
+def compare_table(
+    data: Any,
+    target: str,
+    settings: TableSettings | None = None,
+    progress: Progress | None = None,
+) -> TableComparison:
+    """A DLGN beside a random forest, gradient boosting, an MLP and a linear model on one table.
+
+    Some rows are held out. On folds of the others every estimator is tried, all on the same ones;
+    then each learns from all of them and is tried on the rows held out. The DLGN is read: an
+    oblique tree, the columns that matter, single predictions.
+
+    Args:
+        data: path of a .csv, .tsv, .txt or .parquet file, or a pandas table.
+        target: column to predict.
+        settings: how. Default: `TableSettings()`.
+        progress: told of the fits.
+
+    Returns:
+        Scores and readings; `write_page` makes a page of them.
+
+    Raises:
+        TableError: the table cannot be used; the message names row and column.
+        DataError: a Parquet file cannot be read.
+
+    >>> import pandas
+    >>> x = np.random.default_rng(0).normal(size=(60, 2))
+    >>> frame = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "sign": x.sum(1) > 0})
+    >>> found = compare_table(frame, "sign", TableSettings(folds=2, others=("linear",)))
+    >>> [one.name for one in found.scores]
+    ['DLGN', 'its tree', 'linear']
+    """
+    settings = settings or TableSettings()
+    table = read_table(data, target, settings)
+    tried = try_all(table, settings, progress or Unseen())
+    readings = _Readings(table, tried.pipeline, tried.test)
+    return TableComparison(
+        table=table,
+        settings=settings,
+        scores=tried.scores,
+        fidelity=tried.fidelity,
+        pipeline=tried.pipeline,
+        tree=tried.tree,
+        rows_learnt=len(tried.train),
+        rows_held_out=len(tried.test),
+        importance=readings.importance(),
+        explained=readings.explained(),
+    )
+
+
+class _Readings:
+    """What the DLGN goes by on the rows held out, by the table's own columns."""
+
+    def __init__(self, table: TargetTable, pipeline: Any, rows: np.ndarray) -> None:
+        self.table, self.rows = table, rows[:MOST_ROWS_READ]
+        x = prepared_rows(pipeline, table, self.rows)
+        self.model = pipeline[-1]
+        self.predicted = self.model.predict(x)
+        found = self.model.contributions(x)
+        self.columns = [*table.numbers, *table.categories]
+        titles = column_titles(pipeline)
+        sources = column_sources(titles, table.numbers, table.categories)
+        places = np.array([self.columns.index(source) for source in sources])
+        gather = np.eye(len(self.columns))[places]
+        self.parts = found.values @ gather
+        self.rest, self.totals = found.rest, found.totals
+
+    def importance(self) -> tuple[tuple[str, float], ...]:
+        """Columns by the mean size of what they add, over rows and scores."""
+        means = np.abs(self.parts).mean((0, 1))
+        order = np.argsort(-means, kind="stable")
+        return tuple((self.columns[at], float(means[at])) for at in order)
+
+    def explained(self) -> tuple[Explained, ...]:
+        """Some predictions that are worth a look, each row once."""
+        found, taken = [], set()
+        for why, row in self._chosen():
+            if row not in taken:
+                taken.add(row)
+                found.append(self._explain(why, row))
+        return tuple(found)
+
+    def _chosen(self) -> list[tuple[str, int]]:
+        true = self.table.target[self.rows]
+        if not self.table.classification:
+            errors = np.abs(true - self.predicted)
+            return [
+                ("the largest prediction", int(self.predicted.argmax())),
+                ("the smallest prediction", int(self.predicted.argmin())),
+                ("the largest error", int(errors.argmax())),
+            ]
+        margins = self._margins()
+        right = true == self.predicted
+        found = []
+        for label in self.model.classes_[:2]:
+            of_class = np.flatnonzero(right & (true == label))
+            if len(of_class):
+                found.append((f"the surest {label}", int(of_class[margins[of_class].argmax()])))
+        wrong = np.flatnonzero(~right)
+        if len(wrong):
+            found.append(("the surest mistake", int(wrong[margins[wrong].argmax()])))
+        found.append(("the least sure", int(margins.argmin())))
+        return found
+
+    def _margins(self) -> np.ndarray:
+        """How far the best score is above the next."""
+        if self.totals.shape[1] == 1:
+            return np.abs(self.totals[:, 0])
+        ordered = np.sort(self.totals, axis=1)
+        margins: np.ndarray = ordered[:, -1] - ordered[:, -2]
+        return margins
+
+    def _explain(self, why: str, row: int) -> Explained:
+        output, sign, of = self._output(row)
+        parts = sign * self.parts[row, output]
+        order = np.argsort(-np.abs(parts), kind="stable")
+        cells = self.table.frame.iloc[int(self.rows[row])]
+        return Explained(
+            place=self.table.places[int(self.rows[row])],
+            why=why,
+            predicted=_shown(self.predicted[row]),
+            true=_shown(self.table.target[self.rows[row]]),
+            score=float(sign * self.totals[row, output]),
+            of=of,
+            parts=tuple(
+                (self.columns[at], _shown(cells[self.columns[at]]), float(parts[at]))
+                for at in order
+            ),
+            rest=float(sign * self.rest[row, output]),
+        )
+
+    def _output(self, row: int) -> tuple[int, float, str]:
+        """Which score is explained, its sign, and what it is of."""
+        if not self.table.classification:
+            return 0, 1.0, self.table.target_name
+        classes = [str(label) for label in self.model.classes_]
+        place = classes.index(str(self.predicted[row]))
+        if len(classes) > 2:
+            return place, 1.0, classes[place]
+        return 0, 1.0 if place == 1 else -1.0, f"{classes[place]}, less {classes[1 - place]}"
+
+
+def _shown(value: Any) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "missing"
+    return f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
