@@ -194,6 +194,7 @@ TESTED_ELSEWHERE = {
     "experiments/carried": "experiments/test_carrying",  # what it carries, end to end
     "experiments/*/claims": "experiments/test_claims",
     "primal/regions": "primal/test_crossings",
+    "tabular/comparing/findings": "tabular/comparing/test_comparison",
     "training/distil_settings": "training/test_teacher",
     "training/lightning": "training/test_run",  # names of the library
     "training/watcher": "training/test_keeping",  # the protocol, as it is told

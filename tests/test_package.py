@@ -156,6 +156,8 @@ calls = {
     "kernel_attribution": lambda: dv.kernel_attribution,
     "DLGNClassifier": lambda: dv.DLGNClassifier,
     "DLGNRegressor": lambda: dv.DLGNRegressor,
+    "TableComparison": lambda: dv.TableComparison,
+    "compare_table": lambda: dv.compare_table,
     "npk_gram": lambda: dv.npk_gram(net, x, folder / "gram.zarr"),
     "digits": lambda: load("digits"),
     "parquet": lambda: load(str(folder / "table")),
@@ -202,7 +204,9 @@ EXTRA_OF = {
     **dict.fromkeys(
         ("NPKClassifier", "NPKFeatureClassifier", "kare", "kernel_attribution"), "kernel"
     ),
-    **dict.fromkeys(("DLGNClassifier", "DLGNRegressor"), "train"),
+    **dict.fromkeys(
+        ("DLGNClassifier", "DLGNRegressor", "TableComparison", "compare_table"), "train"
+    ),
     "npk_gram": "kernel",
     **dict.fromkeys(("digits", "parquet", "images"), "train"),
     "hub": "hub",

@@ -80,6 +80,37 @@ class Split:
 Node = Leaf | Split
 
 
+@dataclass(frozen=True, eq=False)
+class NamedTree:
+    """A tree, and the names by which it is told and drawn.
+
+    Attributes:
+        root: a `Split` with its two sides, or a `Leaf`.
+        columns: their names.
+        classes: (k,) of a classifier; None: it predicts numbers.
+        deviations: (columns,) of the training rows, by which columns of unlike units compare.
+    """
+
+    root: Node
+    columns: tuple[str, ...]
+    classes: np.ndarray | None
+    deviations: np.ndarray
+
+    @property
+    def depth(self) -> int:
+        """Splits on the longest way from the root to a leaf."""
+        return _depth(self.root)
+
+    @property
+    def n_leaves(self) -> int:
+        """How many leaves there are."""
+        return count_leaves(self.root)
+
+
+def _depth(node: Node) -> int:
+    return 0 if isinstance(node, Leaf) else 1 + max(_depth(node.below), _depth(node.above))
+
+
 @dataclass(frozen=True)
 class Growth:
     """How large a tree may grow.

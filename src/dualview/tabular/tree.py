@@ -14,7 +14,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, require, said, whole
 from dualview.errors import TableError
-from dualview.tabular.growing import Leaf, Node, count_leaves, ends
+from dualview.tabular.growing import Leaf, NamedTree, Node, ends
 from dualview.tabular.wording import MOST_WORDS, rules_of, text_of_tree
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MOST_DRAWN = 64
 
 
 @dataclass(frozen=True, eq=False)
-class ObliqueTree:
+class ObliqueTree(NamedTree):
     """A tree read off a network's gates, by `to_tree`.
 
     Attributes:
@@ -33,27 +33,15 @@ class ObliqueTree:
         columns: their names.
         classes: (k,) of a classifier; None: it predicts numbers.
         deviations: (columns,) of the training rows, by which columns of unlike units compare.
+        depth: splits on the longest way from the root to a leaf.
+        n_leaves: how many leaves there are.
         estimator: whose tree it is; its `predict` is what `fidelity` compares with.
     """
 
-    root: Node
-    columns: tuple[str, ...]
-    classes: np.ndarray | None
-    deviations: np.ndarray
     estimator: Any
 
     def __repr__(self) -> str:
         return f"ObliqueTree(depth {self.depth}, {self.n_leaves} leaves)"
-
-    @property
-    def depth(self) -> int:
-        """Splits on the longest way from the root to a leaf."""
-        return _depth(self.root)
-
-    @property
-    def n_leaves(self) -> int:
-        """How many leaves there are."""
-        return count_leaves(self.root)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class of each row (n,), or its numbers as the estimator gives them."""
@@ -163,10 +151,6 @@ class ObliqueTree:
             of_leaf = leaf.says if self.classes is None else leaf.shares
             found[rows] = of_leaf(x[rows])
         return found
-
-
-def _depth(node: Node) -> int:
-    return 0 if isinstance(node, Leaf) else 1 + max(_depth(node.below), _depth(node.above))
 
 
 def _leaves(node: Node) -> Iterator[Leaf]:

@@ -7,8 +7,8 @@
 
 import pytest
 
-from dualview.tabular.comparing.comparison import Explained
 from dualview.tabular.comparing.figures import explained_figure, importance_figure, scores_figure
+from dualview.tabular.comparing.findings import Explained
 from dualview.tabular.comparing.folds import ModelScores
 
 SCORES = [ModelScores("DLGN", (0.5, 0.75), 0.6, 1.0), ModelScores("MLP", (-9.0, 0.5), 0.4, 1.0)]

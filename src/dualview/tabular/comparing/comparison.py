@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +18,19 @@ from dualview.arguments import (
     text_value,
 )
 from dualview.errors import TableError
-from dualview.files.writing import refused_by_the_system, write_json
 from dualview.progress import Progress, Unseen
 from dualview.tabular.comparing.baselines import column_sources, column_titles
 from dualview.tabular.comparing.columns import TargetTable, read_table
-from dualview.tabular.comparing.folds import ModelScores, prepared_rows, try_all
+from dualview.tabular.comparing.findings import Explained, TableFindings
+from dualview.tabular.comparing.folds import prepared_rows, try_all
 from dualview.tabular.comparing.settings import TableSettings
-from dualview.tabular.tree import ObliqueTree
 
 MOST_ROWS_READ = 2_000
 """Rows held out whose contributions are averaged."""
 
 
-@dataclass(frozen=True)
-class Explained:
-    """One prediction as a sum of what the table's columns add.
-
-    Attributes:
-        place: of the row, as messages name it.
-        why: this row was chosen.
-        predicted: class or number.
-        true: what the row has.
-        score: what the parts sum to: of the class predicted (of two classes: its score less the
-            other's), or the prediction itself.
-        of: what the score is of.
-        parts: (column, its value in the row, what it adds), the largest first.
-        rest: what comes of biases alone: the score of a row whose columns are all at their means,
-            were it in this row's region.
-    """
-
-    place: str
-    why: str
-    predicted: str
-    true: str
-    score: float
-    of: str
-    parts: tuple[tuple[str, str, float], ...]
-    rest: float
-
-
 @dataclass(frozen=True, eq=False)
-class TableComparison:
+class TableComparison(TableFindings):
     """What was found on a table.
 
     Attributes:
@@ -73,17 +45,6 @@ class TableComparison:
         importance: (column, mean |what it adds to a score|), the largest first.
         explained: single predictions.
     """
-
-    table: TargetTable
-    settings: TableSettings
-    scores: tuple[ModelScores, ...]
-    fidelity: float
-    pipeline: Any
-    tree: ObliqueTree
-    rows_learnt: int
-    rows_held_out: int
-    importance: tuple[tuple[str, float], ...]
-    explained: tuple[Explained, ...]
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{one.name} {one.held_out:.3f}" for one in self.scores)
@@ -103,43 +64,6 @@ class TableComparison:
         from dualview.tabular.comparing.report import page_of
 
         return write_page(page_of(self), Path(path))
-
-    @takes(TableError, path=file_path)
-    def write_numbers(self, path: str | Path) -> Path:
-        """Write scores, rules, contributions and settings as JSON.
-
-        Args:
-            path: of the file; its folder is made.
-
-        Raises:
-            RunError: it cannot be written there.
-        """
-        path = Path(path)
-        with refused_by_the_system(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, self.numbers())
-        return path
-
-    def numbers(self) -> dict[str, Any]:
-        """Scores, rules, contributions and settings, as JSON has them."""
-        return {
-            "target": self.table.target_name,
-            "measure": self.measure,
-            "rows": len(self.table.target),
-            "rows_learnt": self.rows_learnt,
-            "rows_held_out": self.rows_held_out,
-            "settings": asdict(self.settings),
-            "scores": [asdict(one) for one in self.scores],
-            "fidelity": self.fidelity,
-            "rules": self.tree.rules(),
-            "importance": dict(self.importance),
-            "explained": [asdict(one) for one in self.explained],
-        }
-
-    @property
-    def measure(self) -> str:
-        """What scores are: "accuracy" or "R²"."""
-        return "accuracy" if self.table.classification else "R²"
 
 
 def _data(value: Any) -> Any:

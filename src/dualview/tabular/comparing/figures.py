@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from dualview.tabular.comparing.comparison import Explained
+    from dualview.tabular.comparing.findings import Explained
     from dualview.tabular.comparing.folds import ModelScores
 
 MOST_BARS = 10

@@ -30,14 +30,17 @@ from dualview.tabular.figures import tree_figure
 from dualview.tabular.wording import MOST_WORDS
 
 if TYPE_CHECKING:
-    from dualview.tabular.comparing.comparison import Explained, TableComparison
+    from dualview.tabular.comparing.findings import Explained, TableFindings
     from dualview.tabular.comparing.folds import ModelScores
+
+FEW_LEAVES = 4
+"""Of a tree that is drawn as large as other figures; a wider one takes the whole page."""
 
 MOST_LEAVES = 16
 """Of a tree that is drawn; a wider one cannot be read on a page."""
 
 
-def page_of(found: TableComparison) -> Page:
+def page_of(found: TableFindings) -> Page:
     """What was found, as a page."""
     return Page(
         title=f"A DLGN on a table: {found.table.target_name}",
@@ -77,11 +80,11 @@ def spread_text(folds: tuple[float, ...], measure: str) -> str:
     return f"{mean:.3f} ± {deviation:.3f}"
 
 
-def _name(found: TableComparison) -> str:
+def _name(found: TableFindings) -> str:
     return found.table.where.replace("\\", "/").rpartition("/")[2]
 
 
-def _headline(found: TableComparison) -> str:
+def _headline(found: TableFindings) -> str:
     own, _, *others = found.scores
     best = max(others, key=lambda one: one.held_out)
     return (
@@ -96,7 +99,7 @@ def _article(one: ModelScores) -> str:
     return name if name == "gradient boosting" else f"{'an' if name[0] == 'M' else 'a'} {name}"
 
 
-def _tree_headline(found: TableComparison) -> str:
+def _tree_headline(found: TableFindings) -> str:
     leaves = found.tree.n_leaves
     alike = (
         f"decides as it does on {100 * found.fidelity:.1f} % of them"
@@ -106,7 +109,7 @@ def _tree_headline(found: TableComparison) -> str:
     return f"A tree of {leaves} {'leaf' if leaves == 1 else 'leaves'}, read off its gates, {alike}."
 
 
-def _scores(found: TableComparison) -> tuple[PageBlock, ...]:
+def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
     rows = tuple(
         Row(
             (
@@ -138,12 +141,12 @@ def _scores(found: TableComparison) -> tuple[PageBlock, ...]:
     return (table, Figures((panel,)))
 
 
-def _tree(found: TableComparison) -> tuple[PageBlock, ...]:
+def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
     tree = found.tree
     score = next(one for one in found.scores if one.name == "its tree")
     facts = Facts(
         (
-            ("Leaves", f"{tree.n_leaves}, at most {tree.depth} conditions deep"),
+            ("Leaves", f"{tree.n_leaves}, {_depth(tree.depth)}"),
             (
                 "Says what the network says",
                 (
@@ -168,15 +171,19 @@ def _tree(found: TableComparison) -> tuple[PageBlock, ...]:
     if tree.n_leaves <= MOST_LEAVES:
         svg = figure_svg(tree_figure(tree, 3), "tree", "The tree")
         caption = "Conditions name the three columns that weigh most; “…” stands for others."
-        blocks.append(Figures((Panel(svg, caption),), scrolls=True))
+        blocks.append(Figures((Panel(svg, caption),), scrolls=tree.n_leaves > FEW_LEAVES))
     return (*blocks, Prose(rules), full)
 
 
-def _rules(found: TableComparison) -> list[str]:
+def _depth(depth: int) -> str:
+    return "behind one condition" if depth == 1 else f"behind at most {depth} conditions"
+
+
+def _rules(found: TableFindings) -> list[str]:
     return found.tree.rules(MOST_WORDS)
 
 
-def _beside(found: TableComparison, tree: ModelScores) -> str:
+def _beside(found: TableFindings, tree: ModelScores) -> str:
     own = found.scores[0]
     return (
         f"{score_text(tree.held_out, found.measure)} on the rows held out; the network’s is "
@@ -184,7 +191,7 @@ def _beside(found: TableComparison, tree: ModelScores) -> str:
     )
 
 
-def _importance(found: TableComparison) -> tuple[PageBlock, ...]:
+def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
     svg = figure_svg(importance_figure(found.importance), "columns", "The columns that matter")
     caption = (
         "Mean size of what each column adds to a score, over rows held out. What a column adds is "
@@ -197,7 +204,7 @@ def _importance(found: TableComparison) -> tuple[PageBlock, ...]:
     return (Figures((Panel(svg, caption),)), fold)
 
 
-def _explained(found: TableComparison) -> tuple[PageBlock, ...]:
+def _explained(found: TableFindings) -> tuple[PageBlock, ...]:
     panels = tuple(
         Panel(
             figure_svg(explained_figure(one), f"row{number}", f"Prediction of {one.place}"),
@@ -221,7 +228,7 @@ def _caption(one: Explained) -> str:
     )
 
 
-def _how(found: TableComparison) -> tuple[PageBlock, ...]:
+def _how(found: TableFindings) -> tuple[PageBlock, ...]:
     table, settings = found.table, found.settings
     drawn = len(table.target) < table.rows_found
     facts = [
