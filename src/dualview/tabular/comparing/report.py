@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dualview.tabular.comparing.findings import Explained, TableFindings
     from dualview.tabular.comparing.folds import ModelScores
 
-FEW_LEAVES = 4
+FEW_LEAVES = 3
 """Of a tree that is drawn as large as other figures; a wider one takes the whole page."""
 
 MOST_LEAVES = 16
