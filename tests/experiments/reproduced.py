@@ -24,6 +24,7 @@ from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
+from dualview.experiments.trees import plan as trees
 from dualview.experiments.width import concentration
 from dualview.experiments.width import plan as width
 
@@ -68,6 +69,7 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.object(trees, "CPU_PRESET", trees.TreesPreset(((3, 60, 2),), 40, 4, 3, 1, 1)),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
         mock.patch.object(width, "TIMES", (1, 2)),
         mock.patch.multiple(concentration, MOST_MEASURED=4, DRAWS=10),

@@ -25,6 +25,7 @@ FOLDERS = (
     "datamodels",
     "pruning",
     "width",
+    "trees",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 
