@@ -26,6 +26,7 @@ FOLDERS = (
     "pruning",
     "width",
     "trees",
+    "real_tables",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 
