@@ -22,8 +22,9 @@ help: ## list the targets
 demo: .venv/.run ## train DNN, DGN and DLGN on digits, write demo/report.html and explorer.html (two minutes)
 	$(BIN)/dualview demo --out demo
 
+# Compiled once and kept, also where the environment says not to: tests start many interpreters.
 test: .venv/.dev ## run the tests
-	$(BIN)/pytest -n 2 --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 2 --dist loadgroup
 
 check: .venv/.dev ## lint, formatting, types, import layering
 	$(BIN)/ruff check .
@@ -38,7 +39,7 @@ docs: .venv/.dev ## build the documentation into site/, warnings are errors
 # Records are collected at the end: the first would make the checkout a changed one for the others.
 benchmarks: .venv/.run ## time the library on a quiet machine, write docs/benchmarks.md
 	mkdir -p build/benchmarks results/benchmarks
-	@for name in conversion train_step training_speed path_kernel kernel_machine explain at_size loader import_time soak; do \
+	@for name in conversion train_step training_speed path_kernel kernel_machine explain at_size memory_bound loader import_time soak; do \
 		OMP_NUM_THREADS=2 $(BIN)/python benchmarks/$$name.py --json build/benchmarks/$$name.json || exit 1; \
 	done
 	cp build/benchmarks/*.json results/benchmarks/

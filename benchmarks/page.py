@@ -27,6 +27,7 @@ TITLES = {
     "kernel_machine": "Kernel machines",
     "explain": "Filters, paths and the explorer's page",
     "at_size": "Images of 224 pixels, deep networks",
+    "memory_bound": "What `memory` promises",
     "loader": "The data loader",
     "import_time": "Import",
     "soak": "What many runs leave behind",

@@ -40,6 +40,10 @@ def no_job(name):
     return SimpleNamespace(**taken, gates=1.0, counted=1.0, limit=1.0)
 
 
+def no_calls(kind, size):
+    return [{"name": "npk", "held": 1.0, "said": "", "died": "", "seconds": 1.0}]
+
+
 SIZES = {
     "conversion": (
         ["--rounds", "1"],
@@ -89,6 +93,7 @@ SIZES = {
         },
     ),
     "at_size": ([], {"in_new_process": no_job}),
+    "memory_bound": ([], {"in_new_process": no_calls}),
     "loader": (
         ["--repeats", "1", "--data", "digits", "--threads", str(torch.get_num_threads())],
         {},

@@ -419,7 +419,7 @@ def test_everything_has_a_name(opened):
 
 def test_one_example(opened, tmp_path):
     found = explained("dense")
-    one = dataclasses.replace(found, examples=found.examples[:1], machine=None)
+    one = dataclasses.replace(found, examples=found.examples[:1], machine=None, planes=())
     page = opened(write_explorer(one, PageFacts("One", "", ()), tmp_path / "one.html"))
     assert not page.locator("#choice").is_visible()
     assert not page.locator("#next").is_visible()

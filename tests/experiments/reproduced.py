@@ -21,6 +21,7 @@ from dualview.experiments.experiment_report import write_outputs
 from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
+from dualview.experiments.kernel_learner import plan as kernel_learner
 from dualview.experiments.real_tables import keel
 from dualview.experiments.real_tables import plan as real_tables
 from dualview.experiments.records import RunRecord
@@ -80,6 +81,9 @@ def smaller() -> Iterator[None]:
         mock.patch.object(trees, "CPU_PRESET", trees.TreesPreset(((3, 60, 2),), 40, 4, 3, 1, 1)),
         mock.patch.object(keel, "keel_tables", few_tables),
         mock.patch.object(real_tables, "COMPARED", ("mlp", "linear")),
+        mock.patch.dict(
+            kernel_learner.EXAMPLES_AT_MOST, dict.fromkeys(kernel_learner.EXAMPLES_AT_MOST, 40)
+        ),
         mock.patch.multiple(datamodels, SUBSETS=2, TARGETS=3, MOST_TRAINING=60),
         mock.patch.object(width, "TIMES", (1, 2)),
         mock.patch.multiple(concentration, MOST_MEASURED=4, DRAWS=10),

@@ -22,7 +22,8 @@ def decoded(sprite):
     """Pictures (n, rows, columns, channels) of a sprite, their margins checked and cut off."""
     head, text = sprite.png.split(",")
     assert head == "data:image/png;base64"
-    sheet = np.array(Image.open(io.BytesIO(base64.b64decode(text))))
+    image = Image.open(io.BytesIO(base64.b64decode(text)))
+    sheet = np.array(image.convert("RGB") if image.mode == "P" else image)
     sheet = sheet[..., None] if sheet.ndim == 2 else sheet
     found = []
     for i in range(sprite.count):
@@ -71,9 +72,10 @@ def test_masks():
 def test_signed_of_one_channel():
     images = np.array([[[[2.0, 0.0, -2.0, 1.0]]], [[[0.0, 0.0, 0.0, -0.1]]], np.zeros((1, 1, 4))])
     found = decoded(signed(images))[:, 0]
-    middle = tuple(round((r + w) / 2) for r, w in zip(RED, WHITE, strict=True))
+    nearest = 32 / 63  # of the steps between white and red, to a half
+    middle = tuple(round(w + nearest * (r - w)) for r, w in zip(RED, WHITE, strict=True))
     assert [tuple(pixel) for pixel in found[0, :3].tolist()] == [RED, WHITE, BLUE]
-    np.testing.assert_allclose(found[0, 3], middle, atol=1)
+    assert tuple(found[0, 3].tolist()) == middle
     assert tuple(found[1, 3].tolist()) == BLUE
     assert (found[2] == WHITE).all()
 

@@ -1,7 +1,9 @@
 """Properties proved here.
 
 1. Labels are spread apart: gaps hold, order is kept, nothing moves that need not.
-2. A panel has the size and the margins it was asked for, in inches; its heading stands above it.
+2. Names of lines stand at their right ends, in their colours, and do not overlap; a lead goes to
+   the end of its line.
+3. A panel has the size and the margins it was asked for, in inches; its heading stands above it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualview.pages.axes import panel, panel_heading, spread
+from dualview.pages.axes import label_ends, panel, panel_heading, spread
 
 
 @given(
@@ -28,6 +30,25 @@ def test_spread(heights, gap):
     assert max(placed) <= 1 + 1e-9
     if all(abs(a - b) > gap for i, a in enumerate(heights) for b in heights[:i]):
         np.testing.assert_allclose(placed, heights)
+
+
+@pytest.mark.parametrize("lead", [False, True])
+def test_names_at_the_ends_of_lines(lead):
+    figure, axes = panel(4.0, 3.0, left=0.6, right=1.0, bottom=0.4, top=0.4)
+    ends = [(3.0, height) for height in (0.0, 1.0, 1.001, 2.0)]
+    for x, height in ends:
+        axes.plot([0, x], [0, height])
+    names, colours = list("abcd"), ["#111111", "#222222", "#333333", "#444444"]
+    label_ends(axes, names, ends, colours, lead=lead)
+    boxes = [text.get_window_extent(figure._get_renderer()) for text in axes.texts]
+    assert [(text.get_text(), text.get_color()) for text in axes.texts] == list(
+        zip(names, colours, strict=True)
+    )
+    assert all(text.xy == end for text, end in zip(axes.texts, ends, strict=True))
+    assert [text.arrow_patch is not None for text in axes.texts] == [lead] * 4
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))
+    top = axes.transData.transform(ends[-1])[1]
+    assert boxes[-1].y0 < top < boxes[-1].y1
 
 
 @pytest.mark.parametrize(("width", "height"), [(5.0, 3.0), (2.5, 4.0)])

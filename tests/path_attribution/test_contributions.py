@@ -30,7 +30,7 @@ from dualview.path_attribution.contributions import (
 from dualview.path_enumeration import paths
 from dualview.path_enumeration.bundles import features_of
 from dualview.path_enumeration.example_values import evaluated_inputs
-from tests.cases import ARCHITECTURE_CASES, DLGN_CASES, small_architecture, small_input
+from tests.cases import ARCHITECTURE_CASES, small_architecture, small_input
 from tests.path_attribution.listed import listed_paths
 from tests.path_attribution.test_strongest_paths import OPTIONS
 from tests.path_enumeration.models import DenseBlocks, PostActivation, dense, gated, images
@@ -62,14 +62,18 @@ def _assert_sum(parts, total, logit):
     assert abs(total - logit) <= size + 1e-10 * abs(logit)
 
 
+ALL_WAYS = [("fc", False), ("resnet20", True), ("vgg16", True)]
+"""Taken apart in every way; the others in one, and random graphs in all."""
+
+
 @pytest.mark.parametrize(
     ("name", "batch_norm", "options"),
     [
         (*case, o)
         for case in ARCHITECTURE_CASES
         for o in OPTIONS
-        if (case in DLGN_CASES or o in ("dnn", "dgn"))
-        and (o != "switches" or case[0] in ("vgg16", "c6white"))  # which have max pools
+        if o == "dgn" or case in ALL_WAYS
+        if o != "switches" or case[0] == "vgg16"  # which has max pools
     ],
 )
 def test_every_architecture(name, batch_norm, options):

@@ -119,25 +119,18 @@ ENUMERATED = {
 }
 
 
-SMALLER = {
-    "vconv": lambda: (ARCHITECTURES["vconv"](2, (1, 1, 1), 1), (1, 1, 1)),
-    "gconv": lambda: (ARCHITECTURES["gconv"](2, (1, 1, 1), 1), (1, 1, 1)),
-    "c4gap": lambda: (ARCHITECTURES["c4gap"](2, (1, 1, 2), widths=(1, 2, 1, 2)), (1, 1, 2)),
-    "residual": lambda: (ResNet(1, 2, (1, 1, 1), 1, False), (1, 1, 1)),
-    "pools and skips": lambda: (PostActivation(), (1, 2, 3)),
-}
-"""The oracle takes seconds for those above: they are listed once, as a DLGN; these otherwise."""
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(n, o) for n in ENUMERATED for o in OPTIONS if o != "switches" or n == "max pools"],
+    [
+        *((name, "dlgn") for name in ENUMERATED),
+        *(("max pools", options) for options in OPTIONS if options != "dlgn"),
+        *(("residual", options) for options in OPTIONS if options not in ("dlgn", "switches")),
+    ],
 )
 def test_architectures(name, options):
     if name == "dense blocks":
         torch.manual_seed(3)
-    made = ENUMERATED if options == "dlgn" else {**ENUMERATED, **SMALLER}
-    model, shape = made[name]()
+    model, shape = ENUMERATED[name]()
     net = ready(enliven(model), options)
     x = torch.randn(1, *shape, dtype=torch.float64)
     assert_same_paths(net, x, 0, 60_000)

@@ -92,7 +92,11 @@ def live(make, **options):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [(n, o) for n in ENUMERATED for o in OPTIONS if o != "switches" or n == "max pools"],
+    [
+        *((name, "dgn") for name in ENUMERATED),
+        *(("max pools", options) for options in OPTIONS if options != "dgn"),
+        *(("residual", options) for options in ("dnn", "dlgn", "ones")),
+    ],
 )
 def test_architectures_path_by_path(name, options):
     net, x = live(ENUMERATED[name], **OPTIONS[options])

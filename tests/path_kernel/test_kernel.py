@@ -79,7 +79,7 @@ def test_pooling_before_a_convolution(max_pool):
 RANDOM = Features(shared=False, size=5, channels=3, steps=5)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)  # hundreds are in test_tiny_graphs and test_against_path_kernel
 @given(random_networks(RANDOM), st.sampled_from(["dnn", "dgn", "dlgn", "ones"]))
 def test_random_graphs(model, kind):
     x = torch.randn(2, *model.input_shape, dtype=torch.float64)

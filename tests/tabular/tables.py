@@ -4,7 +4,7 @@ import numpy as np
 
 import dualview as dv
 
-QUICK = {"width": 6, "depth": 3, "max_iter": 15, "learning_rate": 0.02}
+QUICK = {"width": 6, "depth": 3, "max_iter": 15, "learning_rate": 0.02, "weight_decay": 0.0}
 
 
 def classes_table(n=80, columns=4, classes=3, seed=0):

@@ -20,7 +20,7 @@ from dualview.tabular.growing import (
     ends,
     grow,
     linear_leaf,
-    merged,
+    simplified,
 )
 
 
@@ -107,10 +107,20 @@ def test_leaves_that_decide_alike_become_one():
     rare = np.where(x[:, 0] < 0, np.arange(60) % 15 == 0, np.arange(60) % 3 == 0)
     said = np.eye(2)[rare.astype(int)]
     apart, _ = grown(x, said, 1, shift=True, least=9)
-    one = merged(apart, lambda split: Leaf(split.value, split.rows))
+    one = simplified(apart)
     assert [int(side.value.argmax()) for side in (apart.below, apart.above)] == [0, 0]
     assert isinstance(one, Leaf)
     assert one.rows == 60
+
+
+def test_linear_leaves_that_one_class_is_told_of():
+    line = (np.ones((2, 3)), np.zeros(2))
+    pure, mixed = Leaf(np.array([0.0, 1.0]), 4, *line), Leaf(np.array([0.25, 0.75]), 4, *line)
+    assert simplified(pure).slopes is None
+    assert simplified(mixed) is mixed
+    x = np.random.default_rng(0).standard_normal((5, 3))
+    np.testing.assert_allclose(mixed.shares(x), 0.5)  # of two equal scores
+    np.testing.assert_array_equal(simplified(pure).shares(x), [[0, 1]] * 5)
 
 
 def test_rows_end_in_one_leaf():

@@ -22,7 +22,7 @@ from dualview.experiments.summary import (
     kind_name,
     summarise,
 )
-from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
+from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, KindStyle, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -119,8 +119,14 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "test_accuracy")
         _value_axis(axes, metric, curves)
         ends = [end for kind, group in curves.items() if (end := _draw_kind(axes, kind, group))]
         _epoch_axis(axes)
-        axes.autoscale_view()
-        _label_ends(axes, ends)
+        label_ends(
+            axes,
+            [kind_name(end.kind) for end in ends],
+            [(end.x, end.y) for end in ends],
+            [kind_style(end.kind).light for end in ends],
+            at=1.055,
+            lead=True,
+        )
     return figure
 
 
@@ -286,32 +292,6 @@ def _reference_lines(axes: Axes) -> None:
             textcoords="offset points",
             color=LIGHT["muted"],
             annotation_clip=False,
-        )
-
-
-def _label_ends(axes: Axes, ends: Sequence[_LineEnd]) -> None:
-    """Name the lines at their right ends, pushed apart where they would overlap."""
-    to_axes = axes.transAxes.inverted()
-    heights = [float(to_axes.transform(axes.transData.transform((e.x, e.y)))[1]) for e in ends]
-    panel_points = 72 * axes.bbox.height / axes.figure.dpi
-    for end, height in zip(ends, spread(heights, 1.35 * FONT_SIZE / panel_points), strict=True):
-        style = kind_style(end.kind)
-        axes.annotate(
-            kind_name(end.kind),
-            xy=(end.x, end.y),
-            xytext=(1.055, height),
-            textcoords="axes fraction",
-            color=style.light,
-            va="center",
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": style.light,
-                "lw": 0.6,
-                "relpos": (0, 0.5),
-                "shrinkA": 2,
-                "shrinkB": 4,
-            },
         )
 
 

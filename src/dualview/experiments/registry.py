@@ -17,6 +17,7 @@ FOLDERS = (
     "regimes",
     "invariances",
     "gate_learning",
+    "kernel_learner",
     "alignment",
     "shallow",
     "spectrum",

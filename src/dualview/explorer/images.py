@@ -2,7 +2,8 @@
 
 Three kinds: photographs (pixels as they are), signed maps (red above 0, blue below, white 0; of
 three channels: colours on grey), and masks, whose opacity is the value, so that the page's own ink
-draws them. Values are quantised to 256 steps. Arrays are (n, channels, rows, columns).
+draws them. Values are quantised to 256 steps, signed ones in red and blue to 127.
+Arrays are (n, channels, rows, columns).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from dualview.explorer.explanations.budget import shrink_factor, shrunk
 
 RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
 """Of signed maps: the ends and the middle of the scale RdBu."""
+TONES = 63
+"""Between white and either end: a map's pixel is a byte, and a page has many maps and palettes."""
 TINTS = (
     (169, 201, 238),
     (244, 199, 161),
@@ -79,9 +82,8 @@ def signed(images: np.ndarray, side: int = 64, *, shared: bool = False) -> Sprit
     relative = values / np.where(largest > 0, largest, 1)  # -1 ... 1
     if relative.shape[1] == 3:
         return _sprite(_bytes(127.5 + 127.5 * relative))
-    red, white, blue = (np.array(c, float).reshape(1, 3, 1, 1) for c in (RED, WHITE, BLUE))
-    ends = np.where(relative > 0, red, blue)
-    return _sprite(_bytes(white + np.abs(relative) * (ends - white)))
+    steps = np.rint(TONES * relative).astype(np.int16) + TONES
+    return _sprite(steps.astype(np.uint8), _diverging())
 
 
 def areas(
@@ -131,12 +133,24 @@ def _drawable(images: np.ndarray) -> np.ndarray:
     return images if images.shape[1] in (1, 3) else images.mean(1, keepdims=True)
 
 
+def _diverging() -> list[int]:
+    """The palette from blue over white to red, as numbers of red, green and blue in turn."""
+    share = np.arange(-TONES, TONES + 1)[:, None] / TONES
+    ends = np.where(share > 0, np.array(RED, float), np.array(BLUE, float))
+    colours = np.array(WHITE) + np.abs(share) * (ends - np.array(WHITE))
+    palette: list[int] = _bytes(colours).ravel().tolist()
+    return palette
+
+
 def _bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _sprite(pictures: np.ndarray) -> Sprite:
-    """Pictures (n, 1: grey, 2: grey and opacity, or 3: colours, rows, columns) as one PNG."""
+def _sprite(pictures: np.ndarray, palette: Sequence[int] | None = None) -> Sprite:
+    """Pictures (n, 1: grey, 2: grey and opacity, or 3: colours, rows, columns) as one PNG.
+
+    With a palette, of one channel, numbers are places there.
+    """
     count = len(pictures)
     height, width = pictures.shape[2:]
     framed = np.pad(pictures, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
@@ -147,14 +161,15 @@ def _sprite(pictures: np.ndarray) -> Sprite:
     sheet[:count] = framed
     rowwise = sheet.reshape(down, across, channels, rows, columns).transpose(0, 3, 1, 4, 2)
     pixels = rowwise.reshape(down * rows, across * columns, channels)
-    return Sprite(data_url(_png(pixels)), count, across, width, height)
+    return Sprite(data_url(_png(pixels, palette)), count, across, width, height)
 
 
-def _png(sheet: np.ndarray) -> bytes:
+def _png(sheet: np.ndarray, palette: Sequence[int] | None) -> bytes:
     with needs("train", "drawing pictures"):
         from PIL import Image
     buffer = io.BytesIO()
-    Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(
-        buffer, "PNG", optimize=True
-    )
+    image = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
+    if palette is not None:
+        image.putpalette(palette)
+    image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

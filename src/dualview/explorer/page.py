@@ -116,8 +116,8 @@ def exactness(found: Explanations) -> tuple[str, ...]:
         *_exact_network(found),
         *_exact_planes(found),
         *_exact_machine(found.machine, len(found.examples)),
-        "Numbers are shown with three to five digits. Pictures of gates, filters and pixels are "
-        "rounded to 256 steps; larger ones are averaged down. Filters of a layer share one colour "
+        "Numbers are shown with three to five digits. Pictures are rounded to 256 steps, those in "
+        "red and blue to 127; larger ones are averaged down. Filters of a layer share one colour "
         "scale; every map of pixels has its own.",
     )
 

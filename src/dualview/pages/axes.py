@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from dualview.pages.style import FONT_SIZE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +52,47 @@ def plain_log_ticks(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def label_ends(
+    axes: Axes,
+    names: Sequence[str],
+    ends: Sequence[tuple[float, float]],
+    colours: Sequence[str],
+    *,
+    at: float = 1.03,
+    apart: float = 1.35,
+    lead: bool = False,
+) -> None:
+    """Name lines at their right ends, pushed apart where the names would overlap.
+
+    Args:
+        axes: with all lines drawn.
+        names: of the lines.
+        ends: the last point (x, y) of each line.
+        colours: of the names.
+        at: where the names begin, in widths of the panel.
+        apart: from one name to the next at least, in sizes of the font.
+        lead: whether a thin line leads from each end to its name.
+    """
+    axes.autoscale_view()
+    to_axes = axes.transAxes.inverted()
+    heights = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
+    panel_points = 72 * axes.bbox.height / axes.figure.dpi
+    placed = spread(heights, apart * FONT_SIZE / panel_points)
+    for name, end, colour, height in zip(names, ends, colours, placed, strict=True):
+        leading: dict[str, Any] = {"arrowstyle": "-", "color": colour, "lw": 0.6}
+        leading |= {"relpos": (0, 0.5), "shrinkA": 2, "shrinkB": 4}
+        axes.annotate(
+            name,
+            xy=end,
+            xytext=(at, height),
+            textcoords="axes fraction",
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            arrowprops=leading if lead else None,
+        )
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:

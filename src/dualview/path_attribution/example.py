@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.arguments import UnfitError, require, whole
-from dualview.conversion.example_size import ExampleSize, example_size
+from dualview.conversion.example_size import RUN_BELOW, ExampleSize, example_size
 from dualview.conversion.examples import example, gated
 from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
@@ -146,15 +146,10 @@ def _problem(net: GatedNetwork, batch: Tensor) -> str:
     return ""
 
 
-SMALL = 1e7
-"""Weights times positions of a network that computes its numbers sooner than their shapes."""
-
-
 def _preactivations(net: GatedNetwork, examples: Tensor) -> Sequence[Tensor]:
-    """Of a large network their shapes alone, where these can be told without numbers."""
-    work = sum(p.numel() for p in net.gating_network.parameters()) * math.prod(examples.shape[2:])
+    """Of large examples their shapes alone, where these can be told without numbers."""
     values: Sequence[Tensor] | None = None
-    if work > SMALL:
+    if examples.numel() >= RUN_BELOW:
         transform = net.input_transform
         # An operation without shapes of its own fails, or one that does not take these.
         with contextlib.suppress(Exception):

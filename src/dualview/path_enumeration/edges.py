@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 
 class Weight(NamedTuple):
     """One scalar weight: its parameter's name in the weights network, and its coordinates there."""
@@ -66,4 +64,8 @@ class ScalarGraph:
 
 def coordinates_of(position: int, shape: Sequence[int]) -> tuple[int, ...]:
     """A flat position as one index per axis of `shape`."""
-    return tuple(int(i) for i in np.unravel_index(position, tuple(shape)))
+    found = []
+    for size in reversed(shape):
+        position, index = divmod(position, size)
+        found.append(index)
+    return tuple(reversed(found))

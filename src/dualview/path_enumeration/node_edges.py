@@ -247,30 +247,25 @@ def _read_weights(
     if not alone.all():
         yield from _read_weights_one_by_one(name, labels, response)
         return
-    for position, coefficient in _nonzero(count):
-        yield (
-            position,
-            coefficient,
-            Weight(name, coordinates_of(round(float(label[position])) - 1, shape)),
-        )
+    numbers = (label[count != 0].round() - 1).int().tolist()
+    for (position, coefficient), number in zip(_nonzero(count), numbers, strict=True):
+        yield position, coefficient, Weight(name, coordinates_of(number, shape))
 
 
 def _read_weights_one_by_one(
     name: str, labels: Tensor, response: Callable[[Mapping[str, Tensor]], Tensor]
 ) -> Iterator[tuple[tuple[int, ...], float, Weight]]:
-    for label in range(1, labels.numel() + 1):
-        only = (labels == label).double()
+    for number in range(labels.numel()):
+        weight = Weight(name, coordinates_of(number, tuple(labels.shape)))
+        only = (labels == number + 1).double()
         for position, coefficient in _nonzero(response({name: only})):
-            yield (
-                position,
-                coefficient,
-                Weight(name, coordinates_of(label - 1, tuple(labels.shape))),
-            )
+            yield position, coefficient, weight
 
 
 def _nonzero(values: Tensor) -> Iterator[tuple[tuple[int, ...], float]]:
-    for position in values.nonzero().tolist():
-        yield tuple(position), float(values[tuple(position)])
+    found = values != 0
+    for position, value in zip(found.nonzero().tolist(), values[found].tolist(), strict=True):
+        yield tuple(position), value
 
 
 def refusal(node: fx.Node, reason: str) -> UnsupportedOperationError:

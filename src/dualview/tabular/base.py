@@ -56,7 +56,7 @@ with needs("train", "an estimator of tables"):
     from sklearn.model_selection import train_test_split
     from sklearn.utils.validation import validate_data
 
-MANY_ROWS = 1000
+MANY_ROWS = 200
 """From so many on `early_stopping="auto"` holds rows back."""
 
 AUTOMATIC_BATCH = (128, 512)
@@ -126,7 +126,7 @@ class TableEstimator(Readable, BaseEstimator):
         width: int = 32,
         depth: int = 4,
         learning_rate: float = 5e-3,
-        weight_decay: float = 0.0,
+        weight_decay: float = 1.0,
         batch_size: int | Literal["auto"] = "auto",
         max_iter: int = 200,
         tol: float = 1e-4,

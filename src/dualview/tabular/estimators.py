@@ -47,7 +47,7 @@ class DLGNClassifier(ClassifierMixin, TableEstimator):
         max_iter: passes over the rows, at most.
         tol: where no rows are held back: by how much the loss has to fall to be better.
         early_stopping: hold `validation_fraction` of the rows back, and keep the epoch that is best
-            on them. "auto": from 1,000 rows on.
+            on them. "auto": from 200 rows on.
         validation_fraction: share of the rows held back, of every class.
         n_iter_no_change: epochs without anything better, after which training stops.
         warm_start: let `fit` go on from what it learnt before, on the same columns and classes.

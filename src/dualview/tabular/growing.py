@@ -43,6 +43,14 @@ class Leaf:
         found: np.ndarray = x @ self.slopes.T + self.offset
         return found
 
+    def shares(self, x: np.ndarray) -> np.ndarray:
+        """Probabilities of classes, of rows (n, columns): of linear scores the softmax."""
+        found = self.says(x)
+        if self.slopes is not None:
+            found = np.exp(found - found.max(1, keepdims=True))
+            found /= found.sum(1, keepdims=True)
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -159,17 +167,16 @@ def split_at(
     )
 
 
-def merged(node: Node, whole: Callable[[Split], Leaf]) -> Node:
-    """The tree without splits whose two leaves decide alike.
+def simplified(node: Node) -> Node:
+    """A tree of classes, without what changes nothing that is decided of its rows.
 
-    Args:
-        node: a tree of classes.
-        whole: the leaf of all rows of a split.
+    A linear leaf of whose rows one class is told says that class; a split whose two leaves say one
+    class is a leaf.
     """
     if isinstance(node, Leaf):
-        return node
-    found = replace(node, below=merged(node.below, whole), above=merged(node.above, whole))
-    return whole(found) if _decide_alike(found.below, found.above) else found
+        return Leaf(node.value, node.rows) if node.value.max() == 1 else node
+    found = replace(node, below=simplified(node.below), above=simplified(node.above))
+    return Leaf(node.value, node.rows) if _decide_alike(found.below, found.above) else found
 
 
 def _differ(told: np.ndarray) -> bool:
@@ -239,6 +246,7 @@ def _decide_alike(one: Node, other: Node) -> bool:
     return (
         isinstance(one, Leaf)
         and isinstance(other, Leaf)
+        and one.slopes is other.slopes is None
         and int(one.value.argmax()) == int(other.value.argmax())
     )
 

@@ -205,11 +205,12 @@ class Readable:
         same.
 
         Args:
-            X: rows to choose by, (n, columns): those of training, as a rule.
+            X: rows to choose by, (n, columns): those of training, as a rule. Of more than 20,000
+                so many are drawn, the same in every call.
             max_depth: splits on a way from the root to a leaf, at most.
             leaves: "constant": a leaf says one class, or one number; "linear": it has the network's
                 linear function of its region, or, where its rows lie in several, the one nearest to
-                all of these.
+                all of these; where one class is told of all its rows, it says that class.
             min_samples_leaf: rows that a leaf has at least.
             shift: let a hyperplane move along its normal, to where it splits best; else it stays
                 where the gate has it.

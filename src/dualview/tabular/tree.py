@@ -82,11 +82,7 @@ class ObliqueTree:
                 "predict_proba: expected the tree of a classifier, got one that predicts numbers. "
                 "Repair: predict(X)"
             )
-        found = self._outputs(X)
-        if _is_linear(self.root):
-            found = np.exp(found - found.max(1, keepdims=True))
-            found /= found.sum(1, keepdims=True)
-        return found
+        return self._outputs(X)
 
     def apply(self, X: Any) -> np.ndarray:
         """The number of the leaf that each row ends in (n,), from below to above."""
@@ -164,7 +160,8 @@ class ObliqueTree:
         first = next(_leaves(self.root))
         found = np.empty((len(x), len(first.value)))
         for leaf, rows in ends(self.root, x):
-            found[rows] = leaf.says(x[rows])
+            of_leaf = leaf.says if self.classes is None else leaf.shares
+            found[rows] = of_leaf(x[rows])
         return found
 
 
@@ -178,10 +175,6 @@ def _leaves(node: Node) -> Iterator[Leaf]:
     else:
         yield from _leaves(node.below)
         yield from _leaves(node.above)
-
-
-def _is_linear(node: Node) -> bool:
-    return next(_leaves(node)).slopes is not None
 
 
 def _agreement(wanted: np.ndarray, got: np.ndarray, classes: bool) -> float:

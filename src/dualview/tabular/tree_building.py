@@ -21,7 +21,7 @@ from dualview.tabular.growing import (
     count_leaves,
     grow,
     linear_leaf,
-    merged,
+    simplified,
 )
 from dualview.tabular.readings import Hyperplanes, local_maps
 from dualview.tabular.refining import Refining
@@ -31,6 +31,12 @@ RIDGE = 1e-3
 
 SHARES = (1.0, 0.3)
 """Of what the network says in the guide of each tree, beside its linear functions."""
+
+COMPONENTS = 16
+"""Directions of the linear functions, those in which they differ most, that a guide has."""
+
+MOST_ROWS = 20_000
+"""Of more rows so many, drawn at random, make the tree: it is not better for more of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +67,13 @@ def network_tree(
 
     Args:
         net: of a table.
-        x: rows to choose by (n, columns).
+        x: rows to choose by (n, columns); of more than `MOST_ROWS` so many are drawn.
         planes: of the network.
         growth: how large.
         classes: whether outputs are scores of classes.
     """
+    if len(x) > MOST_ROWS:
+        x = x[np.sort(np.random.default_rng(0).permutation(len(x))[:MOST_ROWS])]
     known = _known(net, x, classes)
     candidates = Candidates(
         planes.normals,
@@ -79,8 +87,7 @@ def network_tree(
     for share in SHARES:
         guide = _guide(known, planes.deviations, share)
         root, error = refining.refined(grow(candidates, known.told, guide, growth, leaf))
-        if classes and growth.constant:
-            root = merged(root, lambda split: Leaf(split.value, split.rows))
+        root = simplified(root) if classes else root
         found.append((error, count_leaves(root), len(found), root))
     return min(found, key=lambda entry: entry[:3])[3]
 
@@ -99,7 +106,8 @@ def _known(net: GatedNetwork, x: Tensor, classes: bool) -> _Known:
 def _guide(known: _Known, deviations: np.ndarray, share: float) -> np.ndarray:
     """What splits are chosen by (n, numbers): what the network says, and its linear functions.
 
-    Both have variance 1 as a whole; of the functions of classes only differences count.
+    Both have variance 1 as a whole; of the functions of classes only differences count, and all
+    are told by their main components.
     """
     if share == 1:
         return known.told
@@ -108,9 +116,21 @@ def _guide(known: _Known, deviations: np.ndarray, share: float) -> np.ndarray:
     functions = np.concatenate([known.slopes * deviations, heights[:, :, None]], axis=2)
     if known.classes:
         functions = functions - functions.mean(1, keepdims=True)
-    parts = [share * _of_variance_one(known.told)]
-    parts.append((1 - share) * _of_variance_one(functions.reshape(len(functions), -1)))
+    functions = functions[:, 1:] if functions.shape[1] == 2 and known.classes else functions
+    functions = _of_variance_one(functions.reshape(len(functions), -1))
+    parts = [share * _of_variance_one(known.told), (1 - share) * _main_components(functions)]
     return np.concatenate(parts, axis=1)
+
+
+def _main_components(values: np.ndarray) -> np.ndarray:
+    """Centred rows (n, numbers) in the directions in which they differ most, (n, COMPONENTS)."""
+    if min(values.shape) <= COMPONENTS:
+        return values
+    from sklearn.utils.extmath import randomized_svd
+
+    left, sizes, _ = randomized_svd(values, COMPONENTS, n_iter=3, random_state=0)
+    found: np.ndarray = left * sizes
+    return found
 
 
 def _of_variance_one(values: np.ndarray) -> np.ndarray:

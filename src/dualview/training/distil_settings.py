@@ -19,7 +19,9 @@ class DistilSettings:
             term is multiplied by its square, so that gradients stay as large.
         fitting: share of the epochs, from the first, in which the gating network also learns to
             open the gates that are open in the teacher: the cross-entropy of each gate, averaged
-            over the units of a layer and summed over the layers.
+            over the units of a layer and summed over the layers. 0, the default: gates follow from
+            the copied parameters and the logits alone. More is for networks whose copied gates are
+            far from the teacher's.
         final_beta: the slope of soft gates at the end; it grows from epoch to epoch by the same
             factor, so that the gates can be made hard afterwards. None: it stays as it is.
 

@@ -10,7 +10,8 @@
 - Sums that see one plane through the same windows are made at once.
 - So are those of depthwise and grouped convolutions, which hold no plane of each group: strided,
   dilated, circular, with several channels of each, one behind another, before and behind max and
-  average pools, on the input, in one axis, joined with zeros. Few wide groups have planes.
+  average pools, on the input, in one axis, joined with zeros. Few wide groups have planes, and
+  groups of small images whose gates are no bits.
 - Neither a bound on memory that leaves one row at a time nor threads change a value; too small a
   bound is refused with what is needed.
 - Kernels that float32 loses on the way are found again by enlarging every layer.
@@ -290,6 +291,14 @@ def test_few_wide_groups_do_not_wait():
     net = dv.disentangle(of_parts(wide, grouped, last=128), "dgn", gate="hard", seed=0).eval()
     planes = row_plan(net, torch.zeros(1, *SHAPE), Setting(), True).program.planes
     assert max(plane.groups for plane in planes) == 2
+
+
+def test_large_planes_of_groups_are_spared():
+    net = dv.disentangle(of_parts(depthwise(4), depthwise(4)), "dlgn", gate="soft", seed=0).eval()
+    setting = setting_of(net, LAWS[2], False)
+    for size, most in (((8, 6), 4), ((128, 128), 1)):
+        planes = row_plan(net, torch.zeros(1, 2, *size), setting, False).program.planes
+        assert max(plane.groups for plane in planes) == most
 
 
 @pytest.fixture(scope="module")

@@ -50,20 +50,6 @@ def out(tmp_path):
     return tmp_path / "gram.zarr"
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """The blocks that this process computes, as they are finished."""
-    blocks = []
-    write = GramStore.write
-
-    def counted(self, block, values):
-        write(self, block, values)
-        blocks.append(block)
-
-    monkeypatch.setattr(GramStore, "write", counted)
-    return blocks
-
-
 # The array
 
 

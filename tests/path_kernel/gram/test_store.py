@@ -37,20 +37,6 @@ def x():
     return torch.randn(11, 6)
 
 
-@pytest.fixture
-def computed(monkeypatch):
-    """The blocks that this process computes."""
-    blocks = []
-    write = GramStore.write
-
-    def counted(self, block, values):
-        write(self, block, values)
-        blocks.append(block)
-
-    monkeypatch.setattr(GramStore, "write", counted)
-    return blocks
-
-
 # Finished, or not
 
 

@@ -52,53 +52,32 @@ PAPER_PRESET: Mapping[str, RegimePreset] = {
     "gconv": _paper(64, (3e-4, 200), (1e-1, 100)),
 }
 
-_SMALL_FC = replace(_PAPER, threads=1)
-_SMALL_CONV = replace(_PAPER, threads=1, epochs=20, schedule="one-cycle")
-SMALL_PRESET: Mapping[str, RegimePreset] = {
-    "fc": RegimePreset(
-        FC_WIDTH,
-        5,
-        {
-            "adam": replace(_SMALL_FC, optimizer="adam", learning_rate=1e-3, epochs=60),
-            "sgd": replace(_SMALL_FC, optimizer="sgd", learning_rate=1e-1, epochs=120),
-        },
-    ),
-    **{
-        arch: RegimePreset(
-            16,
-            2,
-            {
-                "adam": replace(_SMALL_CONV, optimizer="adam", learning_rate=2e-3),
-                "sgd": replace(_SMALL_CONV, optimizer="sgd", learning_rate=1e-1),
-            },
-        )
-        for arch in ("vconv", "gconv")
-    },
-}
+_FC = replace(_PAPER, threads=1)
+
+
+def _cpu(adam: TrainSettings, sgd: TrainSettings, conv: TrainSettings) -> dict[str, RegimePreset]:
+    """Of the dense network by optimiser; narrow convolutional ones share all but that."""
+    both = {
+        "adam": replace(conv, optimizer="adam", learning_rate=2e-3),
+        "sgd": replace(conv, optimizer="sgd", learning_rate=1e-1),
+    }
+    dense = {"adam": replace(adam, optimizer="adam"), "sgd": replace(sgd, optimizer="sgd")}
+    narrow = {arch: RegimePreset(16, 2, both) for arch in ("vconv", "gconv")}
+    return {"fc": RegimePreset(FC_WIDTH, 5, dense), **narrow}
+
+
+SMALL_PRESET: Mapping[str, RegimePreset] = _cpu(
+    replace(_FC, learning_rate=1e-3, epochs=60),
+    replace(_FC, learning_rate=1e-1, epochs=120),
+    replace(_PAPER, threads=1, epochs=20, schedule="one-cycle"),
+)
 """The cpu preset on small data."""
 
-_LARGE_CONV = replace(_PAPER, batch_size=64, epochs=3, schedule="one-cycle")
-LARGE_PRESET: Mapping[str, RegimePreset] = {
-    "fc": RegimePreset(
-        FC_WIDTH,
-        5,
-        {
-            "adam": replace(_SMALL_FC, optimizer="adam", learning_rate=5e-4, epochs=15),
-            "sgd": replace(_SMALL_FC, optimizer="sgd", learning_rate=5e-2, epochs=15),
-        },
-    ),
-    **{
-        arch: RegimePreset(
-            16,
-            2,
-            {
-                "adam": replace(_LARGE_CONV, optimizer="adam", learning_rate=2e-3),
-                "sgd": replace(_LARGE_CONV, optimizer="sgd", learning_rate=1e-1),
-            },
-        )
-        for arch in ("vconv", "gconv")
-    },
-}
+LARGE_PRESET: Mapping[str, RegimePreset] = _cpu(
+    replace(_FC, learning_rate=5e-4, epochs=15),
+    replace(_FC, learning_rate=5e-2, epochs=15),
+    replace(_PAPER, batch_size=64, epochs=3, schedule="one-cycle"),
+)
 """The cpu preset on MNIST and CIFAR-10."""
 
 

@@ -16,8 +16,8 @@ from dualview.experiments.spectrum.scores import (
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import panel, panel_heading, plain_log_ticks, spread
-from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
+from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +144,7 @@ def over_epochs(runs: Sequence[RunRecord]) -> Figure:
             axes.plot(epochs[1:], curve[1:], color=style.light, lw=1.5)
         plain_log_ticks(axes.xaxis)
         axes.set_ylim(-0.12, 1.05)
-        _label_ends(axes, [f"k = {k}" for k in frequencies], [curve[-1] for curve in curves])
+        _label_layers(axes, [f"k = {k}" for k in frequencies], [curve[-1] for curve in curves])
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
         panel_heading(axes, f"R² of {runs[0].data}, {kind_name(runs[0].kind)}")
     return figure
@@ -155,20 +155,9 @@ def _column(run: RunRecord, place: int) -> list[float]:
     return [max(row[place] or 0.0, -1.0) for row in explained(run)]
 
 
-def _label_ends(axes: Axes, names: Sequence[str], ends: Sequence[float]) -> None:
-    """Name lines at the right, pushed apart where the names would overlap."""
-    to_axes = axes.transAxes.inverted()
-    heights = [float(to_axes.transform(axes.transData.transform((1, end)))[1]) for end in ends]
-    gap = 1.3 * FONT_SIZE / (72 * (HEIGHT - BOTTOM - TOP))
-    for name, height in zip(names, spread(heights, gap), strict=True):
-        axes.annotate(
-            name,
-            xy=(1.02, height),
-            xycoords="axes fraction",
-            va="center",
-            color=LIGHT["muted"],
-            annotation_clip=False,
-        )
+def _label_layers(axes: Axes, names: Sequence[str], ends: Sequence[float]) -> None:
+    colours = [LIGHT["muted"]] * len(names)
+    label_ends(axes, names, [(1, end) for end in ends], colours, at=1.02, apart=1.3)
 
 
 def by_band(runs: Sequence[RunRecord]) -> Figure:
@@ -225,9 +214,8 @@ def filter_spectra_figure(runs: Sequence[RunRecord]) -> Figure:
         panel_heading(axes, "Power of the composed filters, relative (log scale)")
         axes.grid(axis="x", visible=False)
         axes.margins(x=0.02)
-        axes.autoscale_view()
         names = [f"layer {layer + 1}" for layer in range(len(after))]
-        _label_ends(axes, names, [line[-1] for line in after])
+        _label_layers(axes, names, [line[-1] for line in after])
     return figure
 
 

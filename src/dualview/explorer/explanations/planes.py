@@ -73,13 +73,20 @@ def planes_of(
                 cut = partition_slice(
                     net, *(one.double() for one in points), gates="hard", most=MOST_CELLS
                 )
-            except PrimalFilterError as error:  # too many cells, or the same image twice
-                why = str(error)
+            except PrimalFilterError as error:  # too many cells, or images on one line
+                why = _in_words(error)
             else:
                 found.append(_plane(place, [rows[i] for i in chosen], data, cut, n_gates))
         if len(found) == most or time.monotonic() - start > PLANE_SECONDS:
             break
     return tuple(found), "" if found else why
+
+
+def _in_words(error: PrimalFilterError) -> str:
+    """Why a slice was refused, for a reader of the page, who called nothing."""
+    if str(error).startswith("most:"):
+        return f"gates cut those tried into more than {MOST_CELLS:,} cells, too many to be seen"
+    return "the images tried lie on one line"
 
 
 def _plane(place: int, rows: list[int], data: Dataset, cut: PartitionSlice, n_gates: int) -> Plane:

@@ -47,7 +47,7 @@ function signedPercent(value, whole) {
   const share = (100 * value) / whole;
   const size = Math.abs(share);
   if (size >= 1e5) return `${number(share)} %`;
-  const text = size === 0 ? "0" : size < 0.001 ? "< 0.001" : size >= 100 ? Math.round(size).toLocaleString("en") : size.toPrecision(2);
+  const text = size === 0 ? "0" : size < 0.001 ? "< 0.001" : size >= 10 ? Math.round(size).toLocaleString("en") : size.toPrecision(2);
   return `${share < 0 ? "−" : ""}${text} %`;
 }
 

@@ -32,6 +32,10 @@ UPKEEP = 3
 """Numbers read or written for one of a plane, beside those of its words and taps."""
 
 
+LARGE, SPARED = 64e6, 4
+"""Planes of groups that take so many bytes are spared at so many times their work."""
+
+
 def alike(program: RowProgram, value: RowValue) -> bool:
     """Whether all channels have the same kernel: nothing was multiplied to it, or chosen."""
     return all(
@@ -60,6 +64,9 @@ def waiting_terms(
     waiting = math.prod(over.size) ** 2 * over.taps * each * sum(before) * _words(count, hard)
     planes = value.positions**2 * groups * (sum(before) * _words(each, hard) + UPKEEP)
     planes += math.prod(over.size) ** 2 * groups * (over.taps + UPKEEP)
+    rows = (over.rows.taps + 1) * value.size[1]
+    if 4 * groups * rows * value.positions > LARGE:  # bytes that are held of the planes
+        planes *= SPARED
     if waiting > planes:
         return None
     return tuple(_waiting(term, value.channels, over, groups, count) for term in terms)

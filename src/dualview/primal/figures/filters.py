@@ -25,8 +25,8 @@ from dualview.arguments import (
     words,
 )
 from dualview.errors import RunError
-from dualview.pages.axes import plain_log_ticks, spread
-from dualview.pages.style import FONT_SIZE, LIGHT, SMALL_FONT_SIZE, house_style
+from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.style import LIGHT, SMALL_FONT_SIZE, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,11 +168,7 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
         raise RunError("curves: expected at least one spectrum to draw, got none")
     width, height, left, bottom, right, top = 5.2, 3.5, 0.62, 0.56, 1.25, 0.42
     with house_style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(width, height))
-        panel = (width - left - right, height - bottom - top)
-        axes = figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height))
+        figure, axes = panel(width, height, left=left, right=right, bottom=bottom, top=top)
         axes.set_yscale("log")
         for place, (curve, (low, middle, high)) in enumerate(zip(curves, bands, strict=True)):
             colour = line_colour(place, len(curves))
@@ -183,15 +179,9 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
         ends = [
             (c.frequencies[-1], line[-1]) for c, (_, line, _) in zip(curves, bands, strict=True)
         ]
-        label_ends(axes, [curve.label for curve in curves], ends, panel[1])
-        axes.annotate(
-            "power, relative to the filter's mean",
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(-40, 10),
-            textcoords="offset points",
-            annotation_clip=False,
-        )
+        colours = [line_colour(place, len(curves)) for place in range(len(curves))]
+        label_ends(axes, [curve.label for curve in curves], ends, colours)
+        panel_heading(axes, "power, relative to the filter's mean")
     return figure
 
 
@@ -298,7 +288,6 @@ def _ticks(axes: Axes) -> None:
     axes.set_xlim(left=0)
     axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
     plain_log_ticks(axes.yaxis)
-    axes.tick_params(length=3, width=0.7)
 
 
 def line_colour(place: int, count: int) -> str:
@@ -310,22 +299,3 @@ def line_colour(place: int, count: int) -> str:
     share = place / max(1, count - 1)
     mixed = (round(a + share * (b - a)) for a, b in zip(FIRST_LINE, LAST_LINE, strict=True))
     return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
-def label_ends(
-    axes: Axes, names: Sequence[str], ends: Sequence[tuple[float, float]], height: float
-) -> None:
-    """Name lines at their right ends (x, y), on axes of a height in inches, in `line_colour`."""
-    axes.autoscale_view()
-    to_axes = axes.transAxes.inverted()
-    places = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
-    gap = 1.35 * FONT_SIZE / (72 * height)
-    for place, (name, at) in enumerate(zip(names, spread(places, gap), strict=True)):
-        axes.annotate(
-            name,
-            xy=(1.03, at),
-            xycoords="axes fraction",
-            color=line_colour(place, len(names)),
-            va="center",
-            annotation_clip=False,
-        )

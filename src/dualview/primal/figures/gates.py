@@ -13,9 +13,9 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
-from dualview.pages.axes import panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
 from dualview.pages.style import KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
-from dualview.primal.figures.filters import DASHES, label_ends, line_colour
+from dualview.primal.figures.filters import DASHES, line_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -257,9 +257,8 @@ def gate_training(
     """
     rows, times = _checked_overlaps(overlaps, epochs)
     count = rows.shape[1]
-    width, height, bottom, top = 5.2, 3.5, 0.56, 0.42
     with house_style():
-        figure, axes = panel(width, height, left=0.62, right=0.85, bottom=bottom, top=top)
+        figure, axes = panel(5.2, 3.5, left=0.62, right=0.85, bottom=0.56, top=0.42)
         names = [f"gate {layer}" for layer in range(1, count + 1)]
         for place, (name, line) in enumerate(zip(names, rows.T, strict=True)):
             dash = DASHES[place % len(DASHES)]
@@ -270,7 +269,7 @@ def gate_training(
         panel_heading(axes, "overlap with the initial gates")
         if count <= MOST_NAMED:
             ends = [(float(times[-1]), float(line[-1])) for line in rows.T]
-            label_ends(axes, names, ends, height - bottom - top)
+            label_ends(axes, names, ends, [line_colour(place, count) for place in range(count)])
         else:
             lines = axes.lines[:: count - 1]
             axes.legend(

@@ -1,0 +1,69 @@
+"""The table of the experiment `kernel-learner`. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.records import RunRecord
+from dualview.experiments.summary import mean_sd, percent
+from dualview.experiments.tables import Table
+
+LEARNT, DRAWN = "dlgn", "dlgn-drawn"
+ON_GATES: Mapping[str, str] = {LEARNT: "DLGN, learnt gates", DRAWN: "DLGN, drawn gates"}
+"""Kind of a record -> how tables and progress name it."""
+
+_NOTE = (
+    "Accuracy on the test images in %, mean ± sample standard deviation over seeds. Network and "
+    "kernel machine learn from the same images. The kernel is the exact neural path kernel of hard "
+    "gates; the machine is ridge regression on it, its ridge the one of 17 that is best on the "
+    "validation images. Drawn gates: the gating network is never trained."
+)
+
+
+def tables(records: Sequence[RunRecord]) -> list[Table]:
+    """Network and kernel machine, a row for each architecture and kind of gates."""
+    groups = _grouped(records)
+    if not groups:
+        return []
+    columns = (
+        "Gates",
+        "Train images",
+        "Test images",
+        "Epochs",
+        "Network, soft gates",
+        "Network, hard gates",
+        "Kernel machine",
+        "Runs",
+    )
+    rows = tuple(_row(runs) for runs in groups)
+    return [Table("kernel-learner", "Network and kernel machine", columns, rows, (_NOTE,))]
+
+
+def _grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Finished runs of one architecture and kind together, in the experiment's order."""
+    kinds = list(ON_GATES)
+    found: dict[tuple[str, str], list[RunRecord]] = {}
+    for record in sorted(
+        (record for record in records if "kernel" in record.measurements),
+        key=lambda r: (architecture_place(r.architecture), kinds.index(r.kind), r.seed),
+    ):
+        found.setdefault((record.architecture, record.kind), []).append(record)
+    return list(found.values())
+
+
+def _mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float | None]:
+    """Mean and sample standard deviation of a measurement over runs."""
+    return mean_sd([run.measurements[name] for run in runs])
+
+
+def _row(runs: Sequence[RunRecord]) -> tuple[str, ...]:
+    first = runs[0]
+    return (
+        f"{architecture_name(first.architecture)}, {ON_GATES[first.kind]}",
+        f"{first.n_train:,}",
+        f"{first.n_test:,}",
+        str(first.epochs),
+        *(percent(*_mean_of(runs, name)) for name in ("soft", "hard", "kernel")),
+        str(len(runs)),
+    )
