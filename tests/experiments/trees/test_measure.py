@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dualview.experiments.trees.labels import RandomTree
-from dualview.experiments.trees.measure import Task, estimators, measured, nearest_gates
+from dualview.experiments.trees.measure import Task, estimators, nearest_gates, tree_measured
 from dualview.experiments.trees.tables import ESTIMATORS
 from dualview.tabular.readings import Hyperplanes
 
@@ -29,7 +29,7 @@ def test_nearest_gates_by_hand():
 
 def test_what_is_measured():
     task = Task(3, 80, 40, 2, width=4, depth=3, epochs=1, seed=0)
-    found = measured(task)
+    found = tree_measured(task)
     assert found["estimators"] == list(ESTIMATORS)
     assert set(estimators(task)) == {name for name in ESTIMATORS if not name.endswith("-tree")}
     assert all(0 <= accuracy <= 1 for accuracy in found["accuracies"])

@@ -27,7 +27,7 @@ COMPARED: tuple[str, ...] = tuple(OTHERS)
 
 def plan(request: Request, data: Any, out: Path) -> list[Job]:
     """Every table, seed by seed; data is not looked at, and epochs are the estimators' own."""
-    threads = cpu_threads(request.applied(TrainSettings(threads=1)))
+    threads = cpu_threads(request.applied(TrainSettings(threads=1))) or 1
     tables = keel.keel_tables()
     jobs = []
     for seed in seed_numbers(request.seeds or SEEDS[request.preset]):

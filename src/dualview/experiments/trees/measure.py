@@ -50,7 +50,7 @@ class Task:
     seed: int
 
 
-def measured(task: Task) -> dict[str, Any]:
+def tree_measured(task: Task) -> dict[str, Any]:
     """Accuracies on unseen rows, and the distances of the tree's hyperplanes from gates.
 
     Returns:

@@ -14,7 +14,7 @@ from dualview.experiments.experiment import Request
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import RunRecord, provenance
 from dualview.experiments.seeds import Seeds, seed_numbers
-from dualview.experiments.trees.measure import Task, measured
+from dualview.experiments.trees.measure import Task, tree_measured
 from dualview.training import TrainSettings, Watcher, cpu_threads
 from dualview.training.run import device_name
 
@@ -42,7 +42,7 @@ PAPER_PRESET = TreesPreset(
 def plan(request: Request, data: Any, out: Path) -> list[Job]:
     """Every number of columns, seed by seed; data is not looked at."""
     preset = PAPER_PRESET if request.preset == "paper" else CPU_PRESET
-    threads = cpu_threads(request.applied(TrainSettings(threads=1)))
+    threads = cpu_threads(request.applied(TrainSettings(threads=1))) or 1
     return [
         _job(size, seed, preset, request, threads, out)
         for seed in seed_numbers(request.seeds or preset.seeds)
@@ -85,7 +85,7 @@ def _job(
         before, started = torch.get_num_threads(), time.perf_counter()
         torch.set_num_threads(threads)
         try:
-            found = measured(task)
+            found = tree_measured(task)
         finally:
             torch.set_num_threads(before)
         return _record(task, config, found, time.perf_counter() - started)
