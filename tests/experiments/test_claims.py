@@ -226,13 +226,15 @@ def test_falling_complexity():
 
 
 def test_pruning():
-    def run(paths: float, bound: float = 20.0):
+    def run(paths: float, bound: float = 20.0, seed: int = 0):
         kept = {"shares": [0.0, 0.5], "paths": [0.9, paths], "size": [0.9, 0.6]}
         kept |= {"balanced size": [0.9, 0.6], "change": [0.0, 2.0], "bound": [0.0, bound]}
-        return run_record("dnn", measurements=kept)
+        return run_record("dnn", seed, measurements=kept)
 
     assert found("pruning", 0, [run(0.6)]).holds
-    assert not found("pruning", 0, [run(0.59)]).holds
+    assert found("pruning", 0, [run(0.59)]).holds is False
+    assert found("pruning", 0, [run(0.5), run(0.61, seed=1)]).holds is None
+    assert found("pruning", 0, [run(0.5), run(0.7, seed=1)]).holds
     assert "59.0 against 60.0 % (FC, DNN)" in found("pruning", 0, [run(0.59)]).measured
     assert found("pruning", 1, [run(0.6)]).holds
     assert "10^1 to 10^1 times" in found("pruning", 1, [run(0.6)]).measured

@@ -34,9 +34,9 @@ def dense(widths=(3, 6, 5, 1)):
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("fc", {}),
-        ("c4gap", {"gates": "hard"}),
-        ("resnet20", {"biases": True, "batch_norm": "scale"}),
+        ("fc", {"output": 1}),
+        ("c4gap", {"gates": "hard", "output": "sum"}),
+        ("resnet20", {"biases": True, "batch_norm": "scale", "output": 1}),
     ],
 )
 def test_draw_by_draw(name, options, memory):
@@ -46,9 +46,9 @@ def test_draw_by_draw(name, options, memory):
     kernels = []
     for k in range(draws):
         weights = draw_weights(net.weights_network, 7, k, biases=options.get("biases", False))
-        kernels.append(dv.empirical_ntk(net, x, output=1, weights=weights, **options))
+        kernels.append(dv.empirical_ntk(net, x, weights=weights, **options))
     kernels = torch.stack(kernels)
-    found = ntk_spread(net, x, draws=draws, seed=7, output=1, memory=memory, **options)
+    found = ntk_spread(net, x, draws=draws, seed=7, memory=memory, **options)
     assert found.draws == draws
     off = kernels - kernels.mean(0)
     relative = kernels.std(0) / kernels.mean(0).abs()
@@ -62,7 +62,7 @@ def test_draw_by_draw(name, options, memory):
     adds = off**2 / (2 * (off**2).mean(0)) - off / kernels.mean(0)
     expected = (off**2).mean(0).sqrt() / kernels.mean(0).abs() * adds.std(0, correction=0)
     torch.testing.assert_close(found.relative_error, expected / math.sqrt(draws))
-    two = ntk_spread(net, x[:2], x[2:], draws=draws, seed=7, output=1, memory=memory, **options)
+    two = ntk_spread(net, x[:2], x[2:], draws=draws, seed=7, memory=memory, **options)
     torch.testing.assert_close(two.variance, found.variance[:2, 2:])
 
 

@@ -152,13 +152,13 @@ def test_the_network_stays_as_it_was():
     net = copy.deepcopy(network("convolutional")).train()
     before = copy.deepcopy(net.state_dict())
     state = torch.get_rng_state()
-    found = explain(net, small_data(), [3], n_train=0)
+    found = explain(net, small_data(), [3], n_train=0, planes=0)
     assert net.training
     assert all(values.equal(before[name]) for name, values in net.state_dict().items())
     assert torch.get_rng_state().equal(state)
     np.testing.assert_array_equal(
         found.examples[0].logits,
-        explain(net.eval(), small_data(), [3], n_train=0).examples[0].logits,
+        explain(net.eval(), small_data(), [3], n_train=0, planes=0).examples[0].logits,
     )
 
 
