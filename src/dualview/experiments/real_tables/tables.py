@@ -20,7 +20,8 @@ _RANKS = (
 )
 _EACH = (
     "Mean accuracy in % over folds; every estimator on the same folds, with scikit-learn’s own "
-    "settings. Nothing was tuned on a table."
+    "settings. Of the DLGN one thing was chosen with six of these tables at hand (german, heart, "
+    "pima, saheart, sonar, vehicle): that it always holds rows back to know when to stop."
 )
 
 
