@@ -49,7 +49,7 @@ def random_tree(columns: int, depth: int, generator: np.random.Generator) -> Ran
 
     >>> tree = random_tree(3, 2, np.random.default_rng(0))
     >>> x = np.random.default_rng(1).standard_normal((1000, 3))
-    >>> abs(tree.labels(x).mean() - 0.5) < 0.05
+    >>> bool(abs(tree.labels(x).mean() - 0.5) < 0.05)
     True
     """
     nodes = 2**depth - 1
