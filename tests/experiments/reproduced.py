@@ -22,9 +22,12 @@ from dualview.experiments.explanations import plan as explanations
 from dualview.experiments.gate_learning import plan as gate_learning
 from dualview.experiments.invariances import plan as invariances
 from dualview.experiments.kernel_learner import plan as kernel_learner
+from dualview.experiments.real_tables import keel
+from dualview.experiments.real_tables import plan as real_tables
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import reproduce
+from dualview.experiments.trees import plan as trees
 from dualview.experiments.width import concentration
 from dualview.experiments.width import plan as width
 
@@ -60,6 +63,12 @@ def tiny_reproduce(name: str, folder: Path, **changes: object) -> list[RunRecord
         return reproduce(EXPERIMENTS[name], request, folder, data=data, progress=progress)  # type: ignore[arg-type]
 
 
+def few_tables() -> dict[str, object]:
+    """In place of those of a package that the tests do without."""
+    lines = (f"{i % 7}, {'ab'[i % 2]}, {'yes' if i % 7 > 3 else 'no'}" for i in range(60))
+    return {"sevens": keel.read_table_text("\n".join(lines))}
+
+
 @contextmanager
 def smaller() -> Iterator[None]:
     """What a request cannot make smaller: the number of gate orders, stages, points, examples."""
@@ -69,6 +78,9 @@ def smaller() -> Iterator[None]:
         mock.patch.object(invariances, "is_small", return_value=False),
         mock.patch.object(gate_learning, "SMALL_PRESET", recipe),
         mock.patch.object(explanations, "EXAMPLES", 2),
+        mock.patch.object(trees, "CPU_PRESET", trees.TreesPreset(((3, 60, 2),), 40, 4, 3, 1, 1)),
+        mock.patch.object(keel, "keel_tables", few_tables),
+        mock.patch.object(real_tables, "COMPARED", ("mlp", "linear")),
         mock.patch.dict(
             kernel_learner.EXAMPLES_AT_MOST, dict.fromkeys(kernel_learner.EXAMPLES_AT_MOST, 40)
         ),

@@ -26,6 +26,8 @@ FOLDERS = (
     "datamodels",
     "pruning",
     "width",
+    "trees",
+    "real_tables",
 )
 """Of this package; each has an `EXPERIMENT` in its face."""
 

@@ -254,7 +254,7 @@ def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
         suffix = folder.removeprefix(slug(name))
         if suffix != folder:
             return f"{name} ({suffix.strip('-')})" if suffix else name
-    return folder
+    return "data of its own" if folder == "no-data" else folder
 
 
 def _span(first: str, last: str) -> str:

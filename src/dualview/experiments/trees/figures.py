@@ -1,0 +1,54 @@
+"""The figures of the experiment `trees`: how near gates come to the tree's hyperplanes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dualview.experiments.records import RunRecord
+from dualview.experiments.trees.tables import ESTIMATORS, by_columns, level_mean
+from dualview.pages.axes import panel, panel_heading
+from dualview.pages.style import KIND_STYLES, LIGHT, house_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CAPTIONS: Mapping[str, str] = {
+    "gates": "Angle between the tree’s hyperplanes and the nearest gate, by the level of the node: "
+    "hollow and dashed before training, filled after it; mean over nodes and seeds.",
+}
+
+
+def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
+    """Name -> figure, one for each number of columns."""
+    return {
+        f"{columns}-columns-gates": _angles(columns, runs)
+        for columns, runs in by_columns(records).items()
+    }
+
+
+def _angles(columns: int, runs: Sequence[RunRecord]) -> Figure:
+    levels = sorted(set(runs[0].measurements["levels"]))
+    with house_style():
+        figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
+        for kind in ("dlgn", "dlgn-sf"):
+            style = KIND_STYLES[kind]
+            for ending, told in (("-start", "untrained"), ("", "trained")):
+                axes.plot(
+                    [level + 1 for level in levels],
+                    [level_mean(runs, f"angles-{kind}{ending}", level) for level in levels],
+                    color=style.light,
+                    marker=style.marker,
+                    mfc="none" if ending else style.light,
+                    ls="--" if ending else "-",
+                    ms=5,
+                    label=f"{ESTIMATORS[kind]}, {told}",
+                )
+        axes.set_xticks([level + 1 for level in levels])
+        axes.set_xlabel("level of the node; 1: the root", color=LIGHT["muted"])
+        axes.set_ylim(0, 90)
+        panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
+        )
+    return figure
