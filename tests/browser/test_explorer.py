@@ -12,8 +12,6 @@
   make it, a unit what opens it, what it adds and its neighbours, all as the data has it.
 - The confusion matrix filters examples, the map and a unit's images show theirs, the order sorts by
   margin; what is empty says so; without scripts there is a sentence and nothing else.
-- Drawn upon, the page computes the network itself, also with skips and pools: to 1e-5 what PyTorch
-  computes in float64.
 - A plane through an example and two training images is drawn, or it says for which, or why not.
 - Networks without filters, machine or positions, and pages of one example, work too.
 
@@ -24,97 +22,15 @@ import dataclasses
 import io
 import itertools
 import re
-import shutil
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-import dualview as dv
-from dualview.explorer.explanations.explain import explain
 from dualview.explorer.page import PageFacts, page_data, write_explorer
 from dualview.path_attribution.paths import WholeNumber
-from tests.explorer.explanations.cases import exact, explained, inputs_of, network, small_data
-
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-)
-CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium: apt-get install chromium, or the like"
-)
-
-PHONE, SCREEN = (390, 844), (1280, 900)
-POWERS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-CASES = {
-    "dense": ("dense", "dlgn"),
-    "convolutional": ("convolutional", "dlgn"),
-    "residual": ("residual", "dlgn"),
-    "no filters": ("dense", "dgn"),
-}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    facts = PageFacts("A network on rows", "what it is", (("Run", "runs/x"),))
-    return {
-        name: write_explorer(explained(*case), facts, folder / f"{name}.html")
-        for name, case in CASES.items()
-    }
-
-
-@pytest.fixture(scope="module")
-def window(browser):
-    """One page for all tests, and what was said on its console or asked of the network."""
-    page, said = browser.new_page(), []
-    page.set_default_timeout(5000)
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda r: said.append(r.url) if r.url.startswith("http") else None)
-    return page, said
-
-
-@pytest.fixture
-def opened(window, written):
-    """Opens a file afresh, and fails if anything was said on the console."""
-    page, said = window
-    said.clear()
-
-    def opened(name, size=SCREEN, scheme="light", address=""):
-        page.goto("about:blank")
-        page.set_viewport_size({"width": size[0], "height": size[1]})
-        page.emulate_media(color_scheme=scheme)
-        path = written.get(name, name)
-        page.goto(path.as_uri() + address)
-        return page
-
-    yield opened
-    assert said == []
-
-
-def number(text):
-    """A number as the page writes it."""
-    text = text.replace("−", "-").replace(",", "").replace("+", "").replace("× ", "")
-    if "·" not in text:
-        return float(text)
-    mantissa, power = text.split(" · 10")
-    return float(mantissa) * 10.0 ** int(power.translate(POWERS))
-
-
-def numbers(page, selector):
-    return [number(text) for text in page.locator(selector).all_inner_texts()]
+from tests.browser.reading import CASES, PHONE, SCREEN, number, numbers
+from tests.explorer.explanations.cases import explained
 
 
 def unfold(page):
@@ -516,80 +432,6 @@ def test_boxes_matrix_map_and_order(opened):
     page.locator(".map [data-example='2']").click()
     assert page.locator("#h-example").inner_text() == f"Test example {data['examples'][2]['row']}"
     assert page.locator(".map .current").count() == 1
-
-
-@pytest.mark.parametrize("name", ["dense", "convolutional", "residual", "no filters"])
-def test_the_page_computes_the_network(opened, name):
-    page, net = opened(name), network(*CASES[name])
-    if name == "no filters":  # a DGN: its gating network is no chain of linear layers
-        assert "does not compute the operation" in page.locator("#drawing").inner_text()
-        return
-    generator = np.random.default_rng(0)
-    for _ in range(3):
-        pixels = generator.integers(0, 256, (3, 7, 7), dtype=np.uint8)
-        found = page.evaluate(
-            "(pixels) => { const { q, logits } = runProgram(drawing.program, pixels, data.input);"
-            " return [q.map((one) => [...one]), logits]; }",
-            (pixels.ravel() / 255).tolist(),
-        )
-        data = small_data()
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (data.mean, data.std))
-        x = ((torch.from_numpy(pixels).double() / 255 - mean) / std)[None]
-        exactly = exact(net)
-        assert found[1] == pytest.approx(exactly(x)[0].tolist(), abs=1e-5)
-        for one, q in zip(found[0], exactly.preactivations(x), strict=True):
-            assert one == pytest.approx(q.flatten().tolist(), abs=1e-5)
-
-
-class Pooled(torch.nn.Module):
-    """Skips of other spellings: sliced before, padded behind, pooled."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.block = torch.nn.Conv2d(3, 2, 3), torch.nn.Conv2d(2, 3, 2)
-        self.pool, self.last = torch.nn.AvgPool2d((2, 3), (2, 1)), torch.nn.Linear(12, 3)
-
-    def forward(self, x):
-        h = torch.relu(self.first(x))
-        skip = torch.nn.functional.pad(h, (0, 0, 0, 0, 1, 0))[..., :-1, 1:]
-        h = torch.relu(self.block(h) + skip)
-        return self.last(self.pool(h).flatten(1))
-
-
-def test_other_skips_and_pools(opened, tmp_path):
-    torch.manual_seed(0)
-    net = dv.disentangle(Pooled(), "dlgn", seed=0, example_input=torch.zeros(1, 3, 7, 7)).eval()
-    page = opened(dv_page(net, tmp_path))
-    x = exact(net)(inputs_of(0))
-    found = page.evaluate("drawing.before.logits")
-    assert found == pytest.approx(x[0].tolist(), abs=1e-5)
-
-
-def dv_page(net, folder):
-    found = explain(net, small_data(), [0, 2], n_train=0, planes=0)
-    return write_explorer(found, PageFacts("Pools", "", ()), folder / "pools.html")
-
-
-def test_drawing_flips_gates_and_moves_logits(opened):
-    page = opened("dense")
-    before = numbers(page, "#drawn .value")
-    assert before == pytest.approx(explained("dense").examples[0].logits, rel=6e-3)
-    assert "0 of 9 gates have flipped" in page.locator("#drawn").inner_text()
-    page.get_by_role("button", name="All black").click()
-    net = exact(network("dense"))
-    data = small_data()
-    x = (-torch.tensor(data.mean) / torch.tensor(data.std)).view(1, 3, 1, 1).expand(1, 3, 7, 7)
-    old = net.preactivations(inputs_of(explained("dense").examples[0].row))
-    new = net.preactivations(x.double())
-    flips = sum(int(((a > 0) != (b > 0)).sum()) for a, b in zip(old, new, strict=True))
-    assert f"{flips} of 9 gates have flipped" in page.locator("#drawn").inner_text()
-    assert numbers(page, "#drawn .value") == pytest.approx(net(x.double())[0].tolist(), rel=6e-3)
-    page.get_by_role("button", name="As it was").click()
-    assert numbers(page, "#drawn .value") == before
-    box = page.locator(".paper").bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 14, box["y"] + box["height"] / 14)
-    page.locator(".paper").press(" ")
-    assert numbers(page, "#drawn .value") != before
 
 
 def test_what_is_empty_says_so(opened):
