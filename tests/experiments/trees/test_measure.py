@@ -2,7 +2,8 @@
 
 - The gate of the nearest direction is found whatever its length and sign; its offset is compared
   along the node's direction; gates without a direction are left out.
-- Every estimator and both trees have an accuracy; angles are there before and after training.
+- Every estimator and both trees have an accuracy; angles are there before, while and after the
+  networks train.
 """
 
 import numpy as np
@@ -37,3 +38,6 @@ def test_what_is_measured():
         for ending in ("", "-start"):
             assert len(found[f"angles-{kind}{ending}"]) == len(found["levels"]) == 3
     assert found["angles-dlgn"] != found["angles-dlgn-start"]
+    assert found["passes"] == [1]
+    assert found["moving-dlgn"] != [found["angles-dlgn-start"]]
+    assert [len(angles) for angles in found["moving-dlgn-sf"]] == [3]

@@ -12,9 +12,11 @@ def learnt(seed, shift=0.0, columns=20):
         "estimators": list(ESTIMATORS),
         "accuracies": [0.9 + shift] * len(ESTIMATORS),
         "levels": [0, 1, 1],
+        "passes": [1, 2],
     }
     for kind in ("dlgn", "dlgn-sf"):
         found |= {f"angles-{kind}-start": [60.0, 70, 50], f"angles-{kind}": [4.0 + shift, 8, 10]}
+        found[f"moving-{kind}"] = [[40.0 + shift, 70, 40], [20.0, 30, 10]]
         found |= {f"offsets-{kind}-start": [1.0, 1, 1], f"offsets-{kind}": [0.5, 0.25, 0.25]}
     return run_record("dlgn", seed, config={"columns": columns}, measurements=found)
 

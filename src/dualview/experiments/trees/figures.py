@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dualview.experiments.records import RunRecord
@@ -16,14 +17,20 @@ if TYPE_CHECKING:
 CAPTIONS: Mapping[str, str] = {
     "gates": "Angle between the tree’s hyperplanes and the nearest gate, by the level of the node: "
     "hollow and dashed before training, filled after it; mean over nodes and seeds.",
+    "moving": "The same angle while the network learns, for the root and for the other nodes, from "
+    "before training (0) on, at one learning rate.",
 }
+
+_LOOSE = 1.0
+"""Passes up to which the axis is linear, so that 0 has a place."""
 
 
 def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
-    """Name -> figure, one for each number of columns."""
+    """Name -> figure, two for each number of columns."""
     return {
-        f"{columns}-columns-gates": _angles(columns, runs)
+        f"{columns}-columns-{name}": draw(columns, runs)
         for columns, runs in by_columns(records).items()
+        for name, draw in (("gates", _angles), ("moving", _moving))
     }
 
 
@@ -52,3 +59,47 @@ def _angles(columns: int, runs: Sequence[RunRecord]) -> Figure:
             loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
         )
     return figure
+
+
+def _moving(columns: int, runs: Sequence[RunRecord]) -> Figure:
+    passes = [0, *runs[0].measurements["passes"]]
+    with house_style():
+        figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
+        for kind in ("dlgn", "dlgn-sf"):
+            style = KIND_STYLES[kind]
+            for root, told in ((True, "root"), (False, "other nodes")):
+                axes.plot(
+                    passes,
+                    _mean_angles(runs, kind, root=root),
+                    color=style.light,
+                    marker=style.marker,
+                    mfc=style.light if root else "none",
+                    ls="-" if root else "--",
+                    ms=5,
+                    label=f"{ESTIMATORS[kind]}, {told}",
+                )
+        axes.set_xscale("symlog", linthresh=_LOOSE, base=2)
+        axes.set_xticks(passes, [str(one) for one in passes])
+        axes.set_xlabel("passes over the rows", color=LIGHT["muted"])
+        axes.set_ylim(0, 90)
+        panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
+        axes.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
+        )
+    return figure
+
+
+def _mean_angles(runs: Sequence[RunRecord], kind: str, *, root: bool) -> list[float]:
+    """Before training and after each number of passes: the root's angle, or the others' mean."""
+    found = []
+    for moment in range(len(runs[0].measurements["passes"]) + 1):
+        angles = []
+        for run in runs:
+            kept = run.measurements
+            of_nodes = (
+                kept[f"moving-{kind}"][moment - 1] if moment else kept[f"angles-{kind}-start"]
+            )
+            pairs = zip(kept["levels"], of_nodes, strict=True)
+            angles += [angle for level, angle in pairs if (level == 0) == root]
+        found.append(fmean(angles))
+    return found

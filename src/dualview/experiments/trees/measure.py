@@ -24,6 +24,9 @@ with needs("train", "this experiment"):
 UNMOVED = 1e-30
 """A learning rate at which nothing moves: one epoch gives the untrained network."""
 
+MOMENTS = (1, 2, 4, 8, 16)
+"""Passes over the rows after which the gates are looked at."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -56,7 +59,8 @@ def tree_measured(task: Task) -> dict[str, Any]:
     Returns:
         "estimators", "accuracies", "seconds" (of training); "levels" of the tree's nodes; for
         ENDING in "dlgn", "dlgn-sf": "angles-ENDING" and "offsets-ENDING" of the nearest gate after
-        training, with "-start" before it (degrees; standard deviations).
+        training, with "-start" before it (degrees; standard deviations); "passes" over the rows,
+        and "moving-KIND" the angles after each of them, at one learning rate.
     """
     generator = np.random.default_rng(task.seed)
     tree = random_tree(task.columns, task.tree_depth, generator)
@@ -86,6 +90,20 @@ def tree_measured(task: Task) -> dict[str, Any]:
                 angles, offsets = nearest_gates(tree, one.hyperplanes())
                 found[f"angles-{name}{ending}"] = angles.tolist()
                 found[f"offsets-{name}{ending}"] = offsets.tolist()
+            found[f"moving-{name}"] = moving_gates(task, tree, model.kind, train)
+    found["passes"] = [passes for passes in MOMENTS if passes <= task.epochs]
+    return found
+
+
+def moving_gates(
+    task: Task, tree: RandomTree, kind: str, rows: tuple[np.ndarray, np.ndarray]
+) -> list[list[float]]:
+    """Angles of the nearest gates (moments, nodes), in degrees, while a network learns."""
+    model, found = dlgn(task, kind), []
+    for passes in range(1, min(task.epochs, MOMENTS[-1]) + 1):
+        model.partial_fit(*rows, classes=np.unique(rows[1]))
+        if passes in MOMENTS:
+            found.append(nearest_gates(tree, model.hyperplanes())[0].tolist())
     return found
 
 
