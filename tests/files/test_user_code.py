@@ -5,6 +5,7 @@
 - What cannot be imported is refused, with its name and the reason, in the caller's own error.
 """
 
+import os
 import pickle
 import sys
 
@@ -46,6 +47,15 @@ def test_a_file(folder):
     path.write_text(TEXT + "EXTRA = 1\n")
     assert imported(str(path), "a thing", ArchitectureError).EXTRA == 1
     assert module.RUNS == [1, 1]
+
+
+def test_a_change_of_the_same_size_and_second_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    path = tmp_path / "changing.py"
+    for value in (1, 2):
+        path.write_text(f"VALUE = {value}\n")
+        os.utime(path, (10**9, 10**9))
+        assert value == imported(str(path), "a value", ArchitectureError).VALUE
 
 
 def test_a_module(folder, monkeypatch):

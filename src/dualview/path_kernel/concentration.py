@@ -73,6 +73,7 @@ def ntk_variance(
     Source: theory, section 8; derived for this project, and extended to any kurtosis.
 
     >>> import dualview as dv
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1)).double()
     >>> net = dv.disentangle(model, "dnn")
     >>> x = torch.randn(1, 4, dtype=torch.float64)
@@ -141,6 +142,7 @@ def needed_width(
             enough, since the first layer has few inputs.
 
     >>> import dualview as dv
+    >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1)).double()
     >>> found = needed_width(dv.disentangle(model, "dnn"), torch.randn(3, 64).double(), 0.1)
     >>> found.widths[0] > 32

@@ -15,7 +15,7 @@ The kernel is that of hard gates; the network is tested with soft and with hard 
 from __future__ import annotations
 
 from dualview.experiments.experiment import Experiment, plan_in
-from dualview.experiments.kernel_learner import tables
+from dualview.experiments.kernel_learner import figures, tables
 from dualview.experiments.published import NPK_PAPER
 
 EXPERIMENT = Experiment(
@@ -29,5 +29,7 @@ EXPERIMENT = Experiment(
     default_data="digits",
     plan=plan_in("dualview.experiments.kernel_learner.plan"),
     tables=tables.tables,
+    figures=figures.figures,
+    captions=figures.CAPTIONS,
     options=("arch", "width", "kinds"),
 )

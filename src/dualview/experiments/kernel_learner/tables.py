@@ -23,7 +23,7 @@ _NOTE = (
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Network and kernel machine, a row for each architecture and kind of gates."""
-    groups = _grouped(records)
+    groups = runs_by_gates(records)
     if not groups:
         return []
     columns = (
@@ -40,7 +40,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     return [Table("kernel-learner", "Network and kernel machine", columns, rows, (_NOTE,))]
 
 
-def _grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+def runs_by_gates(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Finished runs of one architecture and kind together, in the experiment's order."""
     kinds = list(ON_GATES)
     found: dict[tuple[str, str], list[RunRecord]] = {}
