@@ -52,7 +52,7 @@ IGNORE_ONES = pytest.mark.filterwarnings("ignore::dualview.errors.DualviewWarnin
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stated_times_are_those_of_the_records(name):
-    stated = re.findall(r"([^;:(]+?)(?: \(\w+\))?: (\d+) minutes?", EXPERIMENTS[name].duration)
+    stated = re.findall(r"([^;:(]+?)(?: \(\w+\))?: ([\d.]+) minutes?", EXPERIMENTS[name].duration)
     assert len(stated) == EXPERIMENTS[name].duration.count(":")
     kept = Path(__file__).parents[2] / "results" / name
     for data, minutes in stated:

@@ -18,7 +18,7 @@ EXPERIMENT = Experiment(
     "learn the labels of an oblique decision tree better than a ReLU network, forests and CART?",
     source="“Deep networks learn features from local discontinuities in the label function”, ICLR "
     "2025; half-space features: arXiv 2404.04312",
-    duration="no data: 7 minutes",
+    duration="no data: 4 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.trees.plan"),
     tables=tables.tables,
