@@ -10,8 +10,11 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from dualview.errors import DualviewError
 
@@ -92,20 +95,28 @@ def imported(place: str, wanted: str, error: type[DualviewError]) -> ModuleType:
         ) from raised
 
 
+class _AsItStands(SourceFileLoader):
+    """Without bytecode, which knows a file by its size and second, not by what it says."""
+
+    def path_stats(self, path: str) -> Mapping[str, Any]:
+        """What Python asks for before it looks for bytecode: none is to be had."""
+        raise OSError(f"{path}: read as it stands")
+
+
 def _from_file(path: Path) -> ModuleType:
     content = path.read_bytes()
     digest = hashlib.sha256(str(path.absolute()).encode() + b"\0" + content).hexdigest()[:12]
     name = f"{_OWN}{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _AsItStands(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise ImportError("no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look for it there
     try:
-        # Not by the loader: its bytecode knows a file by size and second, not by what it says.
-        exec(compile(content, str(path), "exec"), vars(module))
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise

@@ -113,10 +113,10 @@ NARROW = {
 
 @pytest.mark.skipif(not simd_block._WIDE, reason="the processor has no wider registers")
 def test_narrower_registers(tmp_path):
-    cached = {"NUMBA_CACHE_DIR": str(tmp_path)}
+    own = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTEST_ADDOPTS": ""}
     command = [sys.executable, "-m", "pytest", "-q", "--noconftest", __file__]
     done = subprocess.run(
-        command, env={**os.environ, **NARROW, **cached}, capture_output=True, text=True
+        command, env={**os.environ, **NARROW, **own}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("s") == 1, "this test alone is skipped there"
