@@ -41,3 +41,4 @@ def test_what_is_measured():
     assert found["passes"] == [1]
     assert found["moving-dlgn"] != [found["angles-dlgn-start"]]
     assert [len(angles) for angles in found["moving-dlgn-sf"]] == [3]
+    assert [len(offsets) for offsets in found["moving-offsets-dlgn"]] == [3]

@@ -60,7 +60,7 @@ def tree_measured(task: Task) -> dict[str, Any]:
         "estimators", "accuracies", "seconds" (of training); "levels" of the tree's nodes; for
         ENDING in "dlgn", "dlgn-sf": "angles-ENDING" and "offsets-ENDING" of the nearest gate after
         training, with "-start" before it (degrees; standard deviations); "passes" over the rows,
-        and "moving-KIND" the angles after each of them, at one learning rate.
+        and "moving-KIND", "moving-offsets-KIND" the same after each of them, at one learning rate.
     """
     generator = np.random.default_rng(task.seed)
     tree = random_tree(task.columns, task.tree_depth, generator)
@@ -90,20 +90,23 @@ def tree_measured(task: Task) -> dict[str, Any]:
                 angles, offsets = nearest_gates(tree, one.hyperplanes())
                 found[f"angles-{name}{ending}"] = angles.tolist()
                 found[f"offsets-{name}{ending}"] = offsets.tolist()
-            found[f"moving-{name}"] = moving_gates(task, tree, model.kind, train)
+            angles, offsets = moving_gates(task, tree, model.kind, train)
+            found |= {f"moving-{name}": angles, f"moving-offsets-{name}": offsets}
     found["passes"] = [passes for passes in MOMENTS if passes <= task.epochs]
     return found
 
 
 def moving_gates(
     task: Task, tree: RandomTree, kind: str, rows: tuple[np.ndarray, np.ndarray]
-) -> list[list[float]]:
-    """Angles of the nearest gates (moments, nodes), in degrees, while a network learns."""
-    model, found = dlgn(task, kind), []
+) -> tuple[list[list[float]], list[list[float]]]:
+    """Angles and offsets of the nearest gates, each (moments, nodes), while a network learns."""
+    model = dlgn(task, kind)
+    found: tuple[list[list[float]], list[list[float]]] = ([], [])
     for passes in range(1, min(task.epochs, MOMENTS[-1]) + 1):
         model.partial_fit(*rows, classes=np.unique(rows[1]))
         if passes in MOMENTS:
-            found.append(nearest_gates(tree, model.hyperplanes())[0].tolist())
+            for kept, values in zip(found, nearest_gates(tree, model.hyperplanes()), strict=True):
+                kept.append(values.tolist())
     return found
 
 
