@@ -42,6 +42,11 @@ _GATES = (
     "all rows, one of level 2 half of them, one of level 3 a quarter."
 )
 
+_MOVING = (
+    "The same angle and offset after so many passes over the rows, at one learning rate, mean over "
+    "all nodes and seeds."
+)
+
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracies by columns; angles and offsets of the nearest gates by level."""
@@ -60,7 +65,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
             cells += [PUBLISHED.get(count, {}).get(key, "–")]
         rows.append(tuple(cells))
     first = Table("accuracy", "Who learns the tree", tuple(columns), tuple(rows), (_ACCURACIES,))
-    return [first, _gates_table(groups)]
+    return [first, _gates_table(groups), _moving_table(groups)]
 
 
 def _gates_table(groups: Mapping[int, Sequence[RunRecord]]) -> Table:
@@ -76,6 +81,30 @@ def _gates_table(groups: Mapping[int, Sequence[RunRecord]]) -> Table:
     ]
     heads = ("root" if level == 0 else f"level {level + 1}" for level in levels)
     return Table("gates", "Where the gates go", ("Nearest gate", *heads), tuple(rows), (_GATES,))
+
+
+def _moving_table(groups: Mapping[int, Sequence[RunRecord]]) -> Table:
+    passes = next(iter(groups.values()))[0].measurements["passes"]
+    rows = [
+        (
+            f"{count} columns, {ESTIMATORS[kind]}: {what}",
+            f"{level_mean(runs, f'{start}-{kind}-start'):.{digits}f}",
+            *(f"{_at(runs, f'{name}-{kind}', moment):.{digits}f}" for moment in range(len(passes))),
+        )
+        for count, runs in groups.items()
+        for kind in ("dlgn", "dlgn-sf")
+        for start, name, what, digits in (
+            ("angles", "moving", "angle", 1),
+            ("offsets", "moving-offsets", "offset", 2),
+        )
+    ]
+    heads = ("untrained", *(f"{n} pass" if n == 1 else f"{n} passes" for n in passes))
+    return Table("moving", "While they learn", ("Nearest gate", *heads), tuple(rows), (_MOVING,))
+
+
+def _at(runs: Sequence[RunRecord], name: str, moment: int) -> float:
+    """Mean over nodes and runs after one of the numbers of passes."""
+    return fmean(value for run in runs for value in run.measurements[name][moment])
 
 
 def _moved(runs: Sequence[RunRecord], name: str, level: int, digits: int) -> str:
