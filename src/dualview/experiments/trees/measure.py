@@ -90,8 +90,8 @@ def tree_measured(task: Task) -> dict[str, Any]:
                 angles, offsets = nearest_gates(tree, one.hyperplanes())
                 found[f"angles-{name}{ending}"] = angles.tolist()
                 found[f"offsets-{name}{ending}"] = offsets.tolist()
-            angles, offsets = moving_gates(task, tree, model.kind, train)
-            found |= {f"moving-{name}": angles, f"moving-offsets-{name}": offsets}
+            moved = moving_gates(task, tree, model.kind, train)
+            found |= {f"moving-{name}": moved[0], f"moving-offsets-{name}": moved[1]}
     found["passes"] = [passes for passes in MOMENTS if passes <= task.epochs]
     return found
 
