@@ -296,9 +296,11 @@ class TableEstimator(Readable, BaseEstimator):
         return rows[chosen], targets[chosen], weights[chosen]
 
     def _wanted_targets(self) -> dict[str, Any]:
+        """How scikit-learn checks targets; of classifier and regressor each its own."""
         raise NotImplementedError
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
+        """Targets as the loss takes them; of classifier and regressor each its own."""
         raise NotImplementedError
 
     def _target_scales(

@@ -230,9 +230,11 @@ class Readable:
         return ObliqueTree(root, names, classes, planes.deviations, self)
 
     def _expect_fitted(self) -> None:
+        """Refuse before `fit`; the estimators say how."""
         raise NotImplementedError
 
     def _options_fitted(self) -> dict[str, Any]:
+        """Options as `fit` took them; of the estimators."""
         raise NotImplementedError
 
     def _is_binary(self) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.datasets import Split
 from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
@@ -78,4 +79,5 @@ def _variant(one: Setting, kind: str) -> Variant:
 def _drawn_gates(one: Setting, seed: int) -> nn.Module:
     """The DLGN that the seed draws, of which only the weights network is trained."""
     net = build_network(one.comparison, LEARNT, seed, one.data)
-    return FrozenGates(net).train()  # type: ignore[arg-type]
+    assert isinstance(net, GatedNetwork), "a DLGN is one"
+    return FrozenGates(net).train()

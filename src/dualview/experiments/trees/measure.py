@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -129,7 +129,7 @@ def dlgn(task: Task, kind: str, **options: Any) -> DLGNClassifier:
     """A DLGN of the task's size."""
     given = {"max_iter": task.epochs, "early_stopping": True, **options}
     return DLGNClassifier(
-        kind=kind,  # type: ignore[arg-type]
+        kind=cast(Any, kind),  # which the estimator checks
         width=task.width,
         depth=task.depth,
         random_state=task.seed,

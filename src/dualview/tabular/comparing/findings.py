@@ -44,20 +44,7 @@ class Explained:
 
 @dataclass(frozen=True, eq=False)
 class TableFindings:
-    """What was found on a table, from which pages are made.
-
-    Attributes:
-        table: rows and target, as they were read.
-        settings: what was asked for.
-        scores: of the DLGN, its tree, and the others: accuracy, or R^2.
-        fidelity: how far the tree says what the network says, on the rows held out.
-        pipeline: scikit-learn's, which prepares columns; its last step is the fitted DLGN.
-        tree: read off the DLGN.
-        rows_learnt: how many it learnt from.
-        rows_held_out: how many it is tried on.
-        importance: (column, mean |what it adds to a score|), the largest first.
-        explained: single predictions.
-    """
+    """What was found on a table, from which pages are made; `TableComparison` tells of each."""
 
     table: TargetTable
     settings: TableSettings
