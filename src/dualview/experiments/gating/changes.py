@@ -23,6 +23,8 @@ class Change:
     """Numbers of `TrainSettings` that are multiplied."""
     average_pools: bool = False
     """Whether the architecture itself has average pools in the place of its max pools."""
+    late_pools: bool = False
+    """Whether it has its pools behind activations; as `plan.LATE` says."""
 
 
 BASE = "dlgn"
@@ -31,10 +33,17 @@ BASE = "dlgn"
 CHANGES: Mapping[str, Change] = {
     "dnn": Change("DNN", "dnn"),
     "dnn-average": Change("DNN, average pools", "dnn", average_pools=True),
+    "dnn-late": Change("DNN, pools behind activations", "dnn", late_pools=True),
     "dgn": Change("DGN", "dgn"),
     "dgn-average": Change("DGN, average pools", "dgn", average_pools=True),
     BASE: Change("DLGN"),
+    "dlgn-late": Change("DLGN, pools behind activations", late_pools=True),
     "dlgn-switch": Change("DLGN, max pools replayed", network={"max_pool": "switch"}),
+    "dlgn-late-switch": Change(
+        "DLGN, max pools behind activations replayed",
+        network={"max_pool": "switch"},
+        late_pools=True,
+    ),
     "dlgn-copied": Change("DLGN, both networks of one draw", network={"weights": "copied"}),
     "dlgn-beta1": Change("DLGN, gates of slope 1", network={"beta": 1.0}),
     "dlgn-beta2": Change("DLGN, gates of slope 2", network={"beta": 2.0}),

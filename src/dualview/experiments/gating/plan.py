@@ -27,6 +27,9 @@ NAME = "gating"
 ARCHITECTURE, IN_PAPER = "c6white", "vgg16"
 """Both have max pools; C6WHITE is in none of the papers."""
 
+LATE = {"c6white": "c6late"}
+"""Architecture -> the same with its pools behind activations; others have them there."""
+
 LARGE_WIDTH, LARGE_EPOCHS = 16, 5
 """In the cpu preset on large data: many networks, so small ones, for a short time."""
 EXAMPLES_AT_MOST = {"train": 20_000, "validation": 5_000, "test": 1_000}
@@ -85,15 +88,18 @@ def settings_of(base: ComparisonSettings, change: Change) -> ComparisonSettings:
 def _changes(one: Setting, name: str, changed: ComparisonSettings) -> bool:
     """Whether there is anything to compare: another network, or the same trained otherwise."""
     change = CHANGES[name]
+    if change.late_pools and one.comparison.arch not in LATE:
+        return False
     of_pools = change.average_pools or "max_pool" in change.network
     if of_pools and not _has_max_pools(build_network(one.comparison, "dnn", 0, one.data)):
         return False
-    return of_pools or change.kind != BASE or changed != one.comparison
+    return of_pools or change.late_pools or change.kind != BASE or changed != one.comparison
 
 
 def _variant(one: Setting, name: str, changed: ComparisonSettings) -> Variant:
     change = CHANGES[name]
-    plain = partial(build_network, changed, change.kind, data=one.data)
+    made = replace(changed, arch=LATE[changed.arch]) if change.late_pools else changed
+    plain = partial(build_network, made, change.kind, data=one.data)
     return Variant(
         name,
         name,
