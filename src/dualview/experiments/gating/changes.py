@@ -40,7 +40,7 @@ CHANGES: Mapping[str, Change] = {
     "dlgn-late": Change("DLGN, pools behind activations", late_pools=True),
     "dlgn-switch": Change("DLGN, max pools replayed", network={"max_pool": "switch"}),
     "dlgn-late-switch": Change(
-        "DLGN, max pools behind activations replayed",
+        "DLGN, pools behind activations replayed",
         network={"max_pool": "switch"},
         late_pools=True,
     ),

@@ -36,7 +36,7 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
 def _changes(arch: str, by_change: Mapping[str, Sequence[RunRecord]]) -> Figure:
     with house_style():
         height = 1.0 + _ROW * len(by_change)
-        figure, axes = panel(6.4, height, left=2.75, right=0.25, bottom=0.55, top=0.36)
+        figure, axes = panel(6.6, height, left=3.0, right=0.25, bottom=0.55, top=0.36)
         for place, (name, runs) in enumerate(by_change.items()):
             style = kind_style(CHANGES[name].kind)
             shown = [100 * value for value in validation(runs).values()]
