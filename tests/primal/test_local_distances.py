@@ -5,8 +5,8 @@
 - They are local, and right as far as the region reaches: the nearest of all gates, gone to along
   its own normal, is at 0, and no gate has switched before.
 - Of the first layer they are those of a DLGN, whose gates have one hyperplane.
-- Many gates of an image share passes, for each example those that its open gates let read nothing in
-  common; how many passes there are is told, and beforehand if they take long.
+- Many gates of an image share passes, for each example those that read nothing in common; how many
+  passes there are is told, and beforehand if they take long.
 - A gate that does not depend on the input is infinitely far. What bends everywhere is refused.
 """
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import byte_count, optional, require, takes, whole
+from dualview.arguments import byte_count, offering, optional, require, takes, whole
 from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import batch, check_takes, example, gated
 from dualview.conversion.finite import check_network, check_preactivations
@@ -190,6 +190,7 @@ class PrimalFilters:
             norms = norms.index_select(1 + axis, torch.tensor(places, device=norms.device))
         return norms
 
+    @takes(PrimalFilterError, progress=optional(offering("counting")))
     def norms_of(
         self,
         channels: int | Iterable[int] | None = None,
@@ -270,6 +271,7 @@ class PrimalFilters:
         check_preactivations("x", [values], PrimalFilterError)
         return values
 
+    @takes(PrimalFilterError, progress=optional(offering("counting")))
     def distances(
         self,
         x: Tensor,
@@ -434,7 +436,13 @@ def primal_filters(
     return PrimalFilters(int(layer), shape, walked.offsets, memory, network, walked)
 
 
-@takes(PrimalFilterError, net=gated, x=example, memory=byte_count)
+@takes(
+    PrimalFilterError,
+    net=gated,
+    x=example,
+    memory=byte_count,
+    progress=optional(offering("counting")),
+)
 def gate_distances(
     net: GatedNetwork,
     x: Tensor,

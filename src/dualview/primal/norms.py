@@ -140,6 +140,7 @@ def canvas_of(
 ) -> Canvas:
     """The canvas for gates with these kernels; the full image, a colour an entry, without any.
 
+    >>> import torch
     >>> axis = Axis(32, 32, first=-4, length=9, start=4, stop=28)
     >>> canvas = canvas_of((3, 32), (128, 32), LocalMap(torch.zeros(128, 3, 9), (axis,)))
     >>> canvas.input_shape, canvas.gate_shape, canvas.spacing
