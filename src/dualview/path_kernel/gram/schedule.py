@@ -86,9 +86,8 @@ def compute(
         total, "Gram matrix", unit="block", done=before, tell=tell, expected=expected
     )
     with counting as advance_by:
-        advance = partial(advance_by, 1)
-        if not drawn:
-            advance = _first_told(advance, tell, before, total)
+        one_more = partial(advance_by, 1)
+        advance = one_more if drawn else _first_told(one_more, tell, before, total)
         if scheduler == "threads":
             _on_threads(job, store, missing, count, advance)
         else:
