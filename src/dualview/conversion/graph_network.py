@@ -65,7 +65,7 @@ class GraphDraft(fx.GraphModule):
         return interpreter.run(*inputs)
 
 
-def modules_of(network: fx.GraphModule) -> nn.Module:
+def without_graph(network: fx.GraphModule) -> nn.Module:
     """The modules, parameters and buffers of a network under their names, without its graph."""
     holder = nn.Module()
     holder.training = network.training
