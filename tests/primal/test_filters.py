@@ -360,13 +360,6 @@ def test_kernels_larger_than_the_image_are_not_composed(monkeypatch):
     assert found.filters(0, [(6, 15)]).shape == (1, 1, 1, 12, 30)
 
 
-def test_long_work_is_said_beforehand(monkeypatch):
-    monkeypatch.setattr(filters_module, "OPERATIONS_A_SECOND", 10.0)
-    found = primal_filters(gated(copy.deepcopy(CHAIN)), 0, (2, 9, 8))
-    with pytest.warns(dv.DualviewWarning, match=r"layer 0: the norms of all \d+ .*norms_of"):
-        found.norms
-
-
 @pytest.mark.parametrize(
     ("x", "message"),
     [

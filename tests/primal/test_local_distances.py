@@ -5,8 +5,12 @@
 - They are local, and right as far as the region reaches: the nearest of all gates, gone to along
   its own normal, is at 0, and no gate has switched before.
 - Of the first layer they are those of a DLGN, whose gates have one hyperplane.
+- Many gates of an image share passes, for each example those that read nothing in common; how many
+  passes there are is told, and beforehand if they take long.
 - A gate that does not depend on the input is infinitely far. What bends everywhere is refused.
 """
+
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -15,6 +19,8 @@ from torch import nn
 
 import dualview as dv
 from dualview.errors import PrimalFilterError
+from dualview.primal import norms
+from dualview.progress import Unseen
 from tests.cases import enliven
 from tests.random_networks import Features, random_networks
 
@@ -69,6 +75,38 @@ def test_chosen_gates(kind, memory):
     torch.testing.assert_close(
         dv.gate_distances(dense, x, 1, channels=[4, 0]), by_autograd(dense, x, 1)[:, [4, 0]]
     )
+
+
+class Told(Unseen):
+    """Notes titles, totals and what is done."""
+
+    def __init__(self):
+        self.counts = []
+
+    @contextmanager
+    def counting(self, total, title, *, unit, **options):
+        self.counts.append([title, total, 0])
+
+        def advance(more):
+            self.counts[-1][2] += more
+
+        yield advance
+
+
+@pytest.mark.parametrize("kind", ["dnn", "dlgn"])
+def test_gates_share_passes(kind, monkeypatch):
+    groups = nn.Conv2d(4, 4, 3, 2, 1, groups=4), nn.ChannelShuffle(2), nn.Conv2d(4, 6, 1, groups=2)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), *groups, nn.ReLU())
+    net = dv.disentangle(enliven(model.double()), kind).eval()
+    x, told = torch.randn(2, 1, 36, 36, dtype=D), Told()
+    found = dv.gate_distances(net, x, 1, channels=[5, 2], progress=told)
+    expected = by_autograd(net, x, 1)[:, [5, 2]].flatten(2)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+    assert len(told.counts) == (2 if kind == "dnn" else 1)
+    assert all(total == done < 40 for _, total, done in told.counts)  # of 162 gates
+    monkeypatch.setattr(norms, "LONG", 0.0)
+    with pytest.warns(dv.DualviewWarning, match=r"layer 1: .* passes through the network"):
+        dv.gate_distances(net, x, 1)
 
 
 def test_the_nearest_gate_is_there():

@@ -1,11 +1,12 @@
 """Properties proved here.
 
-1. Impulses of all colours hit every input entry exactly once; no gate sees two of one colour.
+1. No gate sees two impulses of one colour.
 2. The canvas keeps all kinds of border and one interior position of each axis, whatever the size of
    the image; circular axes, scattered ones and networks tied to one size are not cut.
-3. Squared norms by gate and by colour are those of the Jacobian, for any block size.
+3. What its gates read is all that their filters hold.
 4. Norms on the canvas, spread over the image, are those of the whole image, with strides too.
-5. Where every position is interior, norms are those of the folded channel kernels.
+5. That they take long is said beforehand, with passes, time and memory.
+6. Where every position is interior, norms are those of the folded channel kernels.
 """
 
 import itertools
@@ -16,17 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import dualview as dv
+from dualview.primal import norms
 from dualview.primal.affine import layer_network
 from dualview.primal.composition import walk
+from dualview.primal.filters import primal_filters
 from dualview.primal.local_maps import Axis, LocalMap
-from dualview.primal.norms import (
-    _spacing,
-    _squares_by_colour,
-    _squares_by_gate,
-    canvas_of,
-    filter_norms,
-    impulses,
-)
+from dualview.primal.norms import Held, _spacing, canvas_of, norm_work
 from tests.primal.oracle import assert_close, gated, jacobian, stack
 
 
@@ -58,16 +55,6 @@ def test_impulses_of_one_colour_are_further_apart_than_a_kernel(size, length, wr
         if wraps and len(places) > 1:
             gaps.append(places[0] + size - places[-1])
         assert all(gap >= length for gap in gaps)
-
-
-@pytest.mark.parametrize("spacing", [(2, 3, 2), (1, 5, 4), (2, 1, 1)])
-@pytest.mark.parametrize("block", [1, 4, 100])
-def test_impulses_hit_every_entry_once(spacing, block):
-    blocks = list(impulses(torch.zeros(1, 2, 5, 4), spacing, block))
-    assert all(len(images) <= block for images in blocks)
-    images = torch.cat(blocks)
-    assert torch.equal(images.sum(0), torch.ones(2, 5, 4))
-    assert len(images) == spacing[0] * spacing[1] * spacing[2]
 
 
 # Canvas
@@ -110,25 +97,31 @@ def test_without_a_closed_form_every_entry_is_a_colour():
 # Norms
 
 
-@pytest.mark.parametrize("block", [1, 7, 1000])
-@pytest.mark.parametrize("squares", [_squares_by_colour, _squares_by_gate])
-def test_both_ways_are_exact(squares, block):
-    net, network, example, walked = parts(strided(), (2, 13, 12))
-    canvas = canvas_of((2, 13, 12), tuple(walked.offsets.shape), walked.local)
-    small = example.new_zeros(1, *canvas.input_shape)
-    filters, _ = jacobian(net, 0, canvas.input_shape)
-    expected = filters.flatten(3).square().sum(-1)
-    assert_close(squares(network, small, canvas, block), expected)
-
-
 @pytest.mark.parametrize("shape", [(2, 17, 14), (2, 18, 15), (2, 19, 13), (2, 9, 22)])
 def test_canvas_norms_are_those_of_the_whole_image(shape):
     net, network, example, walked = parts(strided(), shape)
-    got = filter_norms(network, example, walked.offsets.shape, walked.local, 50)
-    whole = filter_norms(network, example, walked.offsets.shape, None, 50)
     filters, _ = jacobian(net, 0, shape)
-    assert_close(got, filters.flatten(3).norm(dim=-1))
-    assert_close(whole, got)
+    found = primal_filters(net, 0, shape)
+    assert_close(found.norms, filters.flatten(3).norm(dim=-1))
+    canvas, whole = (
+        canvas_of(shape, tuple(walked.offsets.shape), local) for local in (walked.local, None)
+    )
+    assert canvas.share <= whole.share == 1
+    gates = torch.arange(walked.offsets.numel())
+    held = Held(walked.live * 8, walked.elements * 8, 1e7)
+    uncut = norm_work(network, example, whole, gates, held).norms(lambda _: None)
+    assert_close(uncut.view(walked.offsets.shape), found.norms)
+
+
+@pytest.mark.parametrize("shape", [(2, 17, 14), (2, 9, 22)])
+def test_what_gates_read_is_all_that_they_hold(shape):
+    net, _, _, walked = parts(strided(), shape)
+    canvas = canvas_of(shape, tuple(walked.offsets.shape), walked.local)
+    filters, _ = jacobian(net, 0, canvas.input_shape)
+    for axis, reads in enumerate(canvas.reads):
+        held = filters.abs().amax([k for k in range(6) if k not in (1 + axis, 4 + axis)])
+        for place, (start, stop) in reads.spans.items():
+            assert held[place].sum() == held[place, start:stop].sum() > 0
 
 
 def test_circular_norms_are_those_of_folded_kernels():
@@ -136,8 +129,19 @@ def test_circular_norms_are_those_of_folded_kernels():
         return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="circular")
 
     model = stack(circular(1, 2), circular(2, 2), circular(2, 3))
-    net, network, example, walked = parts(model, (1, 4, 5))
+    net, _, _, walked = parts(model, (1, 4, 5))
     assert walked.local.kernels.shape == (3, 1, 4, 5)
-    got = filter_norms(network, example, (3, 4, 5), walked.local, 1)
     filters, _ = jacobian(net, 0, (1, 4, 5))
-    assert_close(got, filters.flatten(3).norm(dim=-1))
+    for memory in (2_500, 1e9):  # too little to compose kernels, or enough
+        found = primal_filters(net, 0, (1, 4, 5), memory=memory)
+        assert found.can_compose == (memory == 1e9)
+        assert_close(found.norms, filters.flatten(3).norm(dim=-1))
+        assert_close(found.norms_of([2, 0], [(3, 1)]), found.norms[[2, 0], 3, 1].view(2, 1))
+
+
+def test_long_work_is_said_beforehand(monkeypatch):
+    monkeypatch.setattr(norms, "OPERATIONS_A_SECOND", 10.0)
+    net = parts(strided(), (2, 17, 14))[0]
+    said = r"layer 0: the norms of these gates take \d+ passes .* minutes and \d+ MB.*channels="
+    with pytest.warns(dv.DualviewWarning, match=said):
+        dv.gate_distances(net, torch.ones(1, 2, 17, 14).double(), 0)

@@ -105,6 +105,10 @@ MODULES = {
     "ReplicationPad1d": ([nn.ReplicationPad1d(2), nn.Conv1d(2, 2, 3)], (2, 7)),
     "ReplicationPad2d": ([nn.ReplicationPad2d(2), nn.Conv2d(2, 2, 3)], SHAPE),
     "ReplicationPad3d": ([nn.ReplicationPad3d(1), nn.Conv3d(1, 2, 3)], (1, 3, 4, 3)),
+    "ChannelShuffle": (
+        [nn.Conv2d(2, 6, 3, padding=1), nn.ChannelShuffle(3), nn.Conv2d(6, 2, 2, groups=2)],
+        SHAPE,
+    ),
     "identity": ([nn.Conv2d(2, 2, 3), nn.Identity()], SHAPE),
     "Dropout": ([nn.Conv2d(2, 2, 3), nn.Dropout(0.5)], SHAPE),
     "Dropout1d": ([nn.Conv1d(2, 2, 3), nn.Dropout1d(0.5)], (2, 7)),

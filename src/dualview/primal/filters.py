@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
-import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import byte_count, optional, require, sequence, takes, whole
+from dualview.arguments import byte_count, offering, optional, require, takes, whole
 from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import batch, check_takes, example, gated
 from dualview.conversion.finite import check_network, check_preactivations
@@ -27,21 +24,26 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
-from dualview.errors import DualviewWarning, PrimalFilterError
+from dualview.errors import PrimalFilterError
 from dualview.primal.affine import LINEAR_KINDS, layer_network
-from dualview.primal.composition import Walk, operations, walk
+from dualview.primal.chosen_gates import chosen_channels, chosen_positions, flat_gates
+from dualview.primal.composition import Walk, walk
 from dualview.primal.local_distances import local_distances
 from dualview.primal.local_maps import LocalMap
-from dualview.primal.norms import canvas_of, filter_norms, filters_of
+from dualview.primal.norms import (
+    OPERATIONS_A_SECOND,
+    Canvas,
+    Held,
+    NormWork,
+    canvas_of,
+    filters_of,
+    norm_work,
+    say_long,
+)
+from dualview.progress import Progress, Unseen
 
 TEMPORARIES = 3
 """How often differentiation may hold the values that one example holds at once."""
-
-OPERATIONS_A_SECOND = 2e10
-"""Sums of products of a CPU, roughly: estimates only."""
-
-LONG = 60.0
-"""Seconds from which on a warning says what is being waited for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +163,7 @@ class PrimalFilters:
         self._refuse_large(math.prod(lead))
         example = self._example()
         out = example.new_empty(math.prod(lead), *self.input_shape)
-        gates = _flat(chosen, places, self.gate_shape).to(example.device)
+        gates = flat_gates(chosen, places, self.gate_shape).to(example.device)
         for part in torch.arange(len(gates)).split(self._block) if len(gates) else ():
             out[part] = filters_of(self._network, example, self.gate_shape, gates[part])
         return out.reshape(*lead, *self.input_shape)
@@ -170,51 +172,90 @@ class PrimalFilters:
     def norms(self) -> Tensor:
         """Euclidean norm of the filter of every gate, exact at the border too, as `gate_shape`.
 
-        Deep layers of large images take minutes; a warning says so beforehand. `norms_of` gives
+        Deep layers of large images take minutes, which a warning says beforehand. `norms_of` gives
         those of chosen gates.
 
         Raises:
             PrimalFilterError: the norm of one gate takes more than `memory` bytes.
         """
-        local = self._local
-        if local is not None and all(axis.all_interior for axis in local.axes):
-            local = replace(local, kernels=self.channel_kernels)
-        block = self._block
-        self._warn_of_norms()
-        return filter_norms(self._network, self._example(), self.gate_shape, local, block)
+        return self._all_norms(Unseen())
 
+    def _all_norms(self, progress: Progress) -> Tensor:
+        if (local := self._everywhere) is not None:
+            norms = local.flatten(1).norm(dim=1)
+            return norms.reshape(-1, *(1,) * (local.dim() - 2)).expand(*self.gate_shape).clone()
+        canvas, work = self._work_of_all
+        norms = self._done(work, progress).reshape(canvas.gate_shape)
+        for axis, places in enumerate(canvas.places):
+            norms = norms.index_select(1 + axis, torch.tensor(places, device=norms.device))
+        return norms
+
+    @takes(PrimalFilterError, progress=optional(offering("counting")))
     def norms_of(
         self,
         channels: int | Iterable[int] | None = None,
         positions: Iterable[Sequence[int]] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Tensor:
-        """Norms of the filters of chosen gates, each by itself: (channels, positions), or (units,).
+        """Norms of the filters of chosen gates: (channels, positions), or (units,).
+
+        Many gates of a layer near the input take the passes of a few; many of a deep layer take
+        long, which a warning says beforehand.
 
         Args:
             channels: as `filters`.
             positions: as `filters`.
+            progress: told of the passes through the network.
 
         Raises:
             PrimalFilterError: as `filters`.
         """
+        progress = progress or Unseen()
         if channels is None and positions is None:
+            if "norms" not in self.__dict__:
+                self.__dict__["norms"] = self._all_norms(progress)
             return self.norms.flatten(1) if self.gate_shape[1:] else self.norms
-        return self._norms(self._channels(channels), self._positions(positions))
+        return self._norms(self._channels(channels), self._positions(positions), progress)
 
-    def _norms(self, chosen: Sequence[int], places: Sequence[tuple[int, ...]]) -> Tensor:
+    def _norms(
+        self, chosen: Sequence[int], places: Sequence[tuple[int, ...]], progress: Progress
+    ) -> Tensor:
+        if (local := self._everywhere) is not None:
+            return local.flatten(1).norm(dim=1)[chosen].unsqueeze(1).repeat(1, len(places))
         canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
         cut = [
             tuple(axis[p] for p, axis in zip(place, canvas.places, strict=True)) for place in places
         ]
-        gates, back = _flat(chosen, cut, canvas.gate_shape).unique(return_inverse=True)
-        example = self._example().new_zeros(1, *canvas.input_shape)
-        blocks = gates.to(example.device).split(self._block) if len(gates) else ()
-        found = [
-            filters_of(self._network, example, canvas.gate_shape, block).flatten(1).norm(dim=1)
-            for block in blocks
-        ]
-        norms = torch.cat([example.new_empty(0), *found])[back.to(example.device)]
+        gates, back = flat_gates(chosen, cut, canvas.gate_shape).unique(return_inverse=True)
+        norms = self._done(self._work(canvas, gates), progress)[back.to(self.offsets.device)]
         return norms.reshape(len(chosen), -1) if self.gate_shape[1:] else norms
+
+    @property
+    def _everywhere(self) -> Tensor | None:
+        """The kernels, where every position sees them whole and they may be composed."""
+        if self._local is None or not all(axis.all_interior for axis in self._local.axes):
+            return None
+        return self.channel_kernels if self.can_compose else None
+
+    @functools.cached_property
+    def _work_of_all(self) -> tuple[Canvas, NormWork]:
+        canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
+        return canvas, self._work(canvas, torch.arange(math.prod(canvas.gate_shape)))
+
+    def _work(self, canvas: Canvas, gates: Tensor) -> NormWork:
+        self._refuse_one()
+        size = self.offsets.element_size()
+        held = Held(self._held, self._walked.elements * size, self.memory)
+        gates = gates.to(self.offsets.device)
+        return norm_work(self._network, self.offsets, canvas, gates, held)
+
+    def _done(self, work: NormWork, progress: Progress) -> Tensor:
+        """The norms, in the network's type; that they take long is said beforehand."""
+        say_long(self.layer, work.way.passes, work.seconds, work.nbytes)
+        passes, title = work.way.passes, f"norms, layer {self.layer}"
+        with progress.counting(passes, title, unit="pass") as advance:
+            return work.norms(advance).to(self.offsets.dtype)
 
     def preactivations(self, x: Tensor) -> Tensor:
         """The layer's pre-activations <F, x> + c of examples (n, *input shape).
@@ -230,11 +271,14 @@ class PrimalFilters:
         check_preactivations("x", [values], PrimalFilterError)
         return values
 
+    @takes(PrimalFilterError, progress=optional(offering("counting")))
     def distances(
         self,
         x: Tensor,
         channels: int | Iterable[int] | None = None,
         positions: Iterable[Sequence[int]] | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> Tensor:
         """Signed Euclidean distance of examples (n, *input shape) to the hyperplane of every gate.
 
@@ -242,6 +286,7 @@ class PrimalFilters:
             x: the examples.
             channels: as `filters`; with neither, the distances of all gates.
             positions: as `filters`.
+            progress: as `norms_of`.
 
         Returns:
             (n, *gate shape), or (n, channels, positions) of chosen gates: q / |F|, positive where
@@ -253,10 +298,11 @@ class PrimalFilters:
         """
         values = self.preactivations(x)
         if channels is None and positions is None:
-            return torch.where(values == 0, values, values / self.norms)
+            norms = self.norms_of(progress=progress).reshape(self.gate_shape)
+            return torch.where(values == 0, values, values / norms)
         chosen, places = self._channels(channels), self._positions(positions)
-        gates = _flat(chosen, places, self.gate_shape).to(values.device)
-        norms = self._norms(chosen, places)
+        gates = flat_gates(chosen, places, self.gate_shape).to(values.device)
+        norms = self._norms(chosen, places, progress or Unseen())
         values = values.flatten(1)[:, gates].reshape(len(x), *norms.shape)
         return torch.where(values == 0, values, values / norms)
 
@@ -283,32 +329,20 @@ class PrimalFilters:
     @property
     def _block(self) -> int:
         """Examples that differentiation may run at once."""
+        self._refuse_one()
+        return int(self.memory / self._held)
+
+    def _refuse_one(self) -> None:
         if self._held > self.memory:
             raise PrimalFilterError(
                 f"one gate of layer {self.layer} takes {self._held / 1e6:,.0f} MB; expected at "
                 f"most memory={self.memory:g} bytes. Repair: memory={self._held:.2g}"
             )
-        return int(self.memory / self._held)
 
     @property
     def norms_seconds(self) -> float:
         """Roughly what `norms` takes on a CPU."""
-        canvas = canvas_of(self.input_shape, self.gate_shape, self._local)
-        share = math.prod(canvas.input_shape) / math.prod(self.input_shape)
-        passes = share * min(math.prod(canvas.gate_shape), canvas.colours)
-        return passes * operations(self._network, self._example()) / OPERATIONS_A_SECOND
-
-    def _warn_of_norms(self) -> None:
-        """Say beforehand that the norms of all gates take long."""
-        seconds = self.norms_seconds
-        if seconds > LONG:
-            warnings.warn(
-                f"layer {self.layer}: the norms of all {math.prod(self.gate_shape):,} gates take "
-                f"about {seconds / 60:,.0f} minutes. Those of chosen ones take a moment each: "
-                f"norms_of(channels, positions)",
-                DualviewWarning,
-                stacklevel=4,
-            )
+        return 0.0 if self._everywhere is not None else self._work_of_all[1].seconds
 
     def _map(self) -> LocalMap:
         if self._local is None:
@@ -328,10 +362,10 @@ class PrimalFilters:
         return self._local
 
     def _channels(self, channels: int | Iterable[int] | None) -> list[int]:
-        return _chosen_channels(channels, self.gate_shape[0])
+        return chosen_channels(channels, self.gate_shape[0])
 
     def _positions(self, positions: Iterable[Sequence[int]] | None) -> list[tuple[int, ...]]:
-        return _chosen_positions(positions, self.gate_shape[1:], self.layer)
+        return chosen_positions(positions, self.gate_shape[1:], self.layer)
 
     def _refuse_large(self, gates: int) -> None:
         size = gates * math.prod(self.input_shape) * self.offsets.element_size()
@@ -402,7 +436,13 @@ def primal_filters(
     return PrimalFilters(int(layer), shape, walked.offsets, memory, network, walked)
 
 
-@takes(PrimalFilterError, net=gated, x=example, memory=byte_count)
+@takes(
+    PrimalFilterError,
+    net=gated,
+    x=example,
+    memory=byte_count,
+    progress=optional(offering("counting")),
+)
 def gate_distances(
     net: GatedNetwork,
     x: Tensor,
@@ -411,6 +451,7 @@ def gate_distances(
     channels: int | Iterable[int] | None = None,
     positions: Iterable[Sequence[int]] | None = None,
     memory: float = 256e6,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Signed Euclidean distance of every example to the hyperplane {q = 0} of every gate.
 
@@ -419,7 +460,8 @@ def gate_distances(
     switches there only if no other gate switches before; `gate_crossings` finds where it does along
     a segment.
 
-    All gates of a deep layer of large images take long: choose some.
+    Many gates near the input share passes through the network. All gates of a deep layer of large
+    images take long, which a warning says beforehand, with time and memory: choose some.
 
     Args:
         net: a DLGN, as for `primal_filters`; or a DNN or DGN of ReLU, leaky ReLU, PReLU or ReLU6.
@@ -428,6 +470,7 @@ def gate_distances(
         channels: channels, or units of a dense layer; default: all.
         positions: such as [(row, column), ...]; default: all. Not for a dense layer.
         memory: bound, in bytes, on one block of work.
+        progress: told of the passes through the network; default: nobody is.
 
     Returns:
         (n, units) or (n, channels, positions...), and (n, channels, positions) of chosen ones:
@@ -446,7 +489,7 @@ def gate_distances(
             [-0.8000]])
     """
     if net.kind not in LINEAR_KINDS:
-        return _local_distances(net, x, layer, channels, positions, memory)
+        return _local_distances(net, x, layer, channels, positions, memory, progress or Unseen())
     try:
         found = primal_filters(net, layer, tuple(x.shape[1:]), memory=memory)
     except PrimalFilterError as error:
@@ -456,7 +499,7 @@ def gate_distances(
             f"x: expected examples (n, {', '.join(map(str, x.shape))}), got one without their "
             f"axis. Repair: x[None] is a batch of one example"
         ) from error
-    return found.distances(x, channels, positions)
+    return found.distances(x, channels, positions, progress=progress)
 
 
 def _local_distances(
@@ -466,6 +509,7 @@ def _local_distances(
     channels: int | Iterable[int] | None,
     positions: Iterable[Sequence[int]] | None,
     memory: float,
+    progress: Progress,
 ) -> Tensor:
     """The distances of a DNN or DGN, whose hyperplanes are those of each example's region."""
     check_network(net, PrimalFilterError)
@@ -474,46 +518,12 @@ def _local_distances(
     index = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     with evaluation_mode(net), torch.no_grad():
         shape = tuple(net.preactivations(x[:1])[index].shape[1:])
-    chosen = _chosen_channels(channels, shape[0])
-    places = _chosen_positions(positions, shape[1:], index)
-    found = local_distances(net, x, index, _flat(chosen, places, shape), memory)
+    chosen = chosen_channels(channels, shape[0])
+    places = chosen_positions(positions, shape[1:], index)
+    found = local_distances(net, x, index, flat_gates(chosen, places, shape), memory, progress)
     every = channels is None and positions is None
     dense = (len(chosen),) if len(shape) == 1 else (len(chosen), len(places))
     return found.reshape(len(x), *(shape if every else dense))
-
-
-def _chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
-    if channels is None:
-        return list(range(count))
-    one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
-    given: list[Any] = (
-        [channels] if one else require("channels", channels, sequence, PrimalFilterError)
-    )
-    return [_index(channel, count, "channels") for channel in given]
-
-
-def _chosen_positions(
-    positions: Iterable[Sequence[int]] | None, spatial: tuple[int, ...], layer: int
-) -> list[tuple[int, ...]]:
-    """Every position as a tuple; for a dense layer the one position ()."""
-    if positions is None:
-        return list(_every(spatial))
-    given = require("positions", positions, sequence, PrimalFilterError)
-    places = [tuple(require("positions", place, sequence, PrimalFilterError)) for place in given]
-    if not spatial:
-        raise PrimalFilterError(
-            f"positions: expected none for layer {layer}, which is dense, got some"
-        )
-    for place in places:
-        if len(place) != len(spatial):
-            raise PrimalFilterError(
-                f"positions: expected {len(spatial)} numbers each, for the positions "
-                f"{spatial} of layer {layer}, got {place}"
-            )
-    return [
-        tuple(_index(p, n, "positions") for p, n in zip(place, spatial, strict=True))
-        for place in places
-    ]
 
 
 def _takes(net: GatedNetwork, layer: int, input_shape: tuple[int, ...]) -> bool:
@@ -548,27 +558,3 @@ def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:
 def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
     sizes: tuple[int, ...] = require("input_shape", shape, shape_of(), PrimalFilterError)
     return sizes
-
-
-def _index(value: int, count: int, name: str) -> int:
-    index: int = require(name, value, whole(0, count - 1), PrimalFilterError)
-    return index
-
-
-def _flat(
-    channels: Sequence[int], places: Sequence[tuple[int, ...]], gate_shape: tuple[int, ...]
-) -> Tensor:
-    """Flat positions of gates in `gate_shape`, place after place of one channel after the other."""
-    spatial = gate_shape[1:]
-    strides = [math.prod(spatial[axis + 1 :]) for axis in range(len(spatial))]
-    inner = [sum(map(operator.mul, place, strides)) for place in places]
-    gates = torch.tensor(channels, dtype=torch.long).unsqueeze(1) * math.prod(spatial)
-    return (gates + torch.tensor(inner, dtype=torch.long)).flatten()
-
-
-def _every(sizes: Sequence[int]) -> Iterable[tuple[int, ...]]:
-    """Every position of an array, in order; the one position () of an array without axes."""
-    indices = torch.cartesian_prod(*(torch.arange(n) for n in sizes)) if sizes else None
-    if indices is None:
-        return [()]
-    return [tuple(row) for row in indices.reshape(-1, len(sizes)).tolist()]

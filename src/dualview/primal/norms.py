@@ -1,31 +1,36 @@
-"""The Euclidean norm of every filter of a layer, exactly and without any filter held.
+"""The Euclidean norm of filters of a layer, exactly and without more than a block of them held.
 
-Three ways, each exact:
-- every position interior (circular padding): the norm of the channel's composed kernel;
-- few gates: one vector-Jacobian product each;
-- else *coloured impulses*. Input positions so far apart that no gate sees two of them get an
-  impulse in one and the same image; each gate's response to the image is then one entry of its
-  filter, and the squares of the responses to all images (colours) add up to the squared norm.
-
-A gate far from every border sees what its neighbour sees, so both ways run on the smallest image
-that has all kinds of border and one interior position.
-
-Source: A. Curtis, M. Powell and J. Reed, "On the estimation of sparse Jacobian matrices", 1974 (the
-colours); the shrunken image is this project's.
+Where every position is interior (circular padding), the norm is that of the channel's composed
+kernel. Else they come by passes through the network (`row_norms`), on the smallest image that has
+all kinds of border and one interior position: a gate far from every border sees what its neighbour
+sees. The shrunken image is this project's.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, fx
 
+from dualview.errors import DualviewWarning
 from dualview.primal.affine import filter_sums, linear_image
+from dualview.primal.composition import operations
 from dualview.primal.local_maps import Axis, LocalMap
+from dualview.primal.row_norms import Way, cheapest
+from dualview.primal.windows import LinearMap, Reads
+from dualview.progress import Advance
+
+OPERATIONS_A_SECOND = 2e10
+"""Sums of products of a CPU, roughly: estimates only."""
+
+BYTES_A_SECOND = 2e9
+"""Values of a network written and read by a CPU, roughly: estimates only."""
+
+LONG = 60.0
+"""Seconds from which on a warning says what is being waited for."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +42,16 @@ class Canvas:
         gate_shape: shape of its gates.
         places: for each position axis of the gates, the canvas position of every full position.
         spacing: for each axis of the input, how far apart impulses of one colour lie.
+        reads: for each position axis, what gates read; None: not known.
+        share: of the full image that one pass takes.
     """
 
     input_shape: tuple[int, ...]
     gate_shape: tuple[int, ...]
     places: tuple[tuple[int, ...], ...]
     spacing: tuple[int, ...]
+    reads: tuple[Reads, ...] | None = None
+    share: float = 1.0
 
     @property
     def colours(self) -> int:
@@ -50,36 +59,80 @@ class Canvas:
         return math.prod(self.spacing)
 
 
-def filter_norms(
-    network: fx.GraphModule,
-    example: Tensor,
-    gate_shape: Sequence[int],
-    local: LocalMap | None,
-    block: int,
-) -> Tensor:
-    """Norms of the filters of all gates, of the shape `gate_shape`.
+@dataclass(frozen=True, eq=False)
+class NormWork:
+    """What the norms of some gates take.
+
+    Attributes:
+        way: to them.
+        block: examples at once.
+        seconds: roughly, on a CPU.
+        nbytes: held at once.
+    """
+
+    way: Way
+    block: int
+    seconds: float
+    nbytes: float
+
+    def norms(self, advance: Advance) -> Tensor:
+        """The norms (gates,), float64."""
+        return self.way.squares(self.block, advance).sqrt()
+
+
+def norm_work(
+    network: fx.GraphModule, like: Tensor, canvas: Canvas, gates: Tensor, held: Held
+) -> NormWork:
+    """How the norms of gates of a canvas (flat numbers, each once) are found.
 
     Args:
         network: x (n, *input shape) -> q (n, *gate shape), affine.
-        example: (1, *input shape); its values do not matter.
-        gate_shape: shape of one example's gates.
-        local: the gates' composed kernels, where there are.
-        block: examples that may be run at once on the full image.
+        like: of the network's type and device.
+        canvas: the image.
+        gates: flat numbers in the canvas's gates, each once.
+        held: what passes take on the full image.
     """
-    if local is not None and all(axis.all_interior for axis in local.axes):
-        norms = local.kernels.flatten(1).norm(dim=1)
-        return norms.reshape(-1, *(1,) * local.dims).expand(*gate_shape).clone()
-    canvas = canvas_of(tuple(example.shape[1:]), tuple(gate_shape), local)
-    example = example.new_zeros(1, *canvas.input_shape)
-    block = int(block * math.prod(gate_shape) / math.prod(canvas.gate_shape))
-    if math.prod(canvas.gate_shape) <= canvas.colours:
-        squares = _squares_by_gate(network, example, canvas, block)
-    else:
-        squares = _squares_by_colour(network, example, canvas, block)
-    norms = squares.sqrt().to(example.dtype)
-    for axis, places in enumerate(canvas.places):
-        norms = norms.index_select(1 + axis, torch.tensor(places, device=norms.device))
-    return norms
+    example = like.new_zeros(1, *canvas.input_shape)
+    each = held.nbytes * canvas.share
+    block = max(1, int(held.memory / each))
+    linear = LinearMap(
+        canvas.input_shape,
+        canvas.gate_shape,
+        like,
+        pull=lambda weights: filter_sums(network, example, weights),
+        push=lambda vectors: linear_image(network, vectors),
+    )
+    way = cheapest(linear, gates, block, canvas.spacing, canvas.reads)
+    seconds = operations(network, example) / OPERATIONS_A_SECOND
+    seconds += canvas.share * held.written / BYTES_A_SECOND
+    return NormWork(way, block, way.passes * seconds, min(block, way.passes) * each)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one example takes in bytes.
+
+    Attributes:
+        nbytes: held at once.
+        written: of all its values.
+        memory: bound on what several may hold at once.
+    """
+
+    nbytes: int
+    written: int
+    memory: float
+
+
+def say_long(layer: int, passes: int, seconds: float, nbytes: float) -> None:
+    """Say beforehand that norms take long, to who called the library."""
+    if seconds > LONG:
+        warnings.warn(
+            f"layer {layer}: the norms of these gates take {passes:,} passes through the network, "
+            f"about {seconds / 60:,.0f} minutes and {nbytes / 1e6:,.0f} MB. Those of a few take a "
+            f"moment each: channels=..., positions=...",
+            DualviewWarning,
+            stacklevel=5,
+        )
 
 
 def canvas_of(
@@ -87,6 +140,7 @@ def canvas_of(
 ) -> Canvas:
     """The canvas for gates with these kernels; the full image, a colour an entry, without any.
 
+    >>> import torch
     >>> axis = Axis(32, 32, first=-4, length=9, start=4, stop=28)
     >>> canvas = canvas_of((3, 32), (128, 32), LocalMap(torch.zeros(128, 3, 9), (axis,)))
     >>> canvas.input_shape, canvas.gate_shape, canvas.spacing
@@ -96,7 +150,7 @@ def canvas_of(
         own = tuple(tuple(range(size)) for size in gate_shape[1:])
         return Canvas(input_shape, gate_shape, own, input_shape)
     sizes, counts, spacing = [], [], [input_shape[0]]
-    places = []
+    places, reads = [], []
     for axis in local.axes:
         surplus = len(axis.interior) - 1 if local.resizable else 0
         if axis.wraps or axis.scattered:
@@ -106,7 +160,21 @@ def canvas_of(
         counts.append(axis.size - surplus)
         places.append(tuple(_place(p, axis, surplus) for p in range(axis.size)))
         spacing.append(size if axis.scattered else _spacing(size, axis.length, axis.wraps))
-    return Canvas((input_shape[0], *sizes), (gate_shape[0], *counts), tuple(places), tuple(spacing))
+        reads.append(_reads(axis, size, axis.size - surplus))
+    inputs, gates = (input_shape[0], *sizes), (gate_shape[0], *counts)
+    share = max(
+        math.prod(inputs) / math.prod(input_shape), math.prod(gates) / math.prod(gate_shape)
+    )
+    return Canvas(inputs, gates, tuple(places), tuple(spacing), tuple(reads), share)
+
+
+def _reads(axis: Axis, size: int, count: int) -> Reads:
+    """What the `count` positions left of an axis read of the `size` left of the input's."""
+    if axis.wraps or axis.scattered:
+        return Reads(size, dict.fromkeys(range(count), (0, size)))
+    starts = ((p, axis.stride * p + axis.first) for p in range(count))
+    cut = {p: (max(0, start), min(size, start + axis.length)) for p, start in starts}
+    return Reads(size, {p: (start, max(start, stop)) for p, (start, stop) in cut.items()})
 
 
 def _place(position: int, axis: Axis, surplus: int) -> int:
@@ -124,40 +192,6 @@ def _spacing(size: int, length: int, wraps: bool) -> int:
         return min(size, length)
     fits = (d for d in range(length, size) if size % d == 0 or size % d >= length)
     return next(fits, size)
-
-
-def _squares_by_colour(
-    network: fx.GraphModule, example: Tensor, canvas: Canvas, block: int
-) -> Tensor:
-    squares = torch.zeros(canvas.gate_shape, dtype=torch.float64, device=example.device)
-    for images in impulses(example, canvas.spacing, block):
-        squares += linear_image(network, images).square().sum(0, dtype=torch.float64)
-    return squares
-
-
-def impulses(example: Tensor, spacing: Sequence[int], block: int) -> Iterator[Tensor]:
-    """Images of impulses `spacing` apart, one for each colour, in blocks (k, *input shape)."""
-    phases = itertools.product(*(range(distance) for distance in spacing))
-    while chosen := list(itertools.islice(phases, max(1, block))):
-        images = example.new_zeros(len(chosen), *example.shape[1:])
-        for image, phase in zip(images, chosen, strict=True):
-            pairs = zip(phase, spacing, strict=True)
-            image[tuple(slice(first, None, step) for first, step in pairs)] = 1
-        yield images
-
-
-def _squares_by_gate(
-    network: fx.GraphModule, example: Tensor, canvas: Canvas, block: int
-) -> Tensor:
-    gates = torch.arange(math.prod(canvas.gate_shape), device=example.device)
-    parts = [
-        filters_of(network, example, canvas.gate_shape, chosen)
-        .flatten(1)
-        .square()
-        .sum(1, dtype=torch.float64)
-        for chosen in gates.split(max(1, block))
-    ]
-    return torch.cat(parts).reshape(canvas.gate_shape)
 
 
 def filters_of(

@@ -250,6 +250,13 @@ def concatenation(call: MapCall) -> LocalMap | None:
     return concatenated(values) if axis in (1, -1 - values[0].dims) else None
 
 
+def channel_shuffle(call: MapCall) -> LocalMap | None:
+    """The channels of all groups in turn."""
+    value: LocalMap = call["input"]
+    by_group = value.kernels.unflatten(0, (call["groups"], -1))
+    return replace(value, kernels=by_group.transpose(0, 1).flatten(0, 1))
+
+
 def identity(call: MapCall) -> LocalMap | None:
     """Dropout in evaluation mode, identity, changes of type or memory."""
     return call["input"]
@@ -267,6 +274,7 @@ RULES: dict[str, Rule] = {
     "batch norm": batch_norm,
     "input transform": input_transform,
     "cat": concatenation,
+    "channel shuffle": channel_shuffle,
     **dict.fromkeys(UNCHANGED, identity),
 }
 """Key of `conversion.normal_form` -> rule."""

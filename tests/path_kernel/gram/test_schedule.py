@@ -3,8 +3,9 @@
 - A worker lost on a local cluster of two loses nothing, and so does losing all copies of the data;
   workers that fail, that do not see the store, or that are not there are told of.
 - A network that cannot be sent to other processes is refused, before any process is started.
-- How much there is to do, and how long it should take, stands in the log; how far it is, in a bar
-  with the time left where somebody looks, else in the log.
+- How much there is to do, and how long it should take, stands in the log, if it is long before a
+  first pair is tried; how far it is, in a bar with the time left where somebody looks, else in the
+  log: after the first block, and at every tenth.
 """
 
 import io
@@ -21,6 +22,7 @@ import torch
 import dualview as dv
 from dualview.errors import PathKernelError
 from dualview.path_kernel.gram import schedule as room
+from dualview.path_kernel.gram.block import Job
 from dualview.path_kernel.gram.store import GramStore
 from tests.path_kernel.gram.cases import BLOCK, BLOCKS, N, chunks, dense
 from tests.processes import two_workers
@@ -170,6 +172,24 @@ def test_time_is_that_of_a_pair_by_their_number(x, out, monkeypatch, caplog, sec
     assert caplog.messages == [
         f"{out}: 10 x 10 examples, 0.0 MB; 0 of 3 blocks of 5 x 5 to compute"
     ]
+
+
+def test_long_work_is_told_before_a_pair_is_tried(x, out, monkeypatch, caplog, capsys):
+    monkeypatch.setattr(room, "rough_seconds", lambda job: 2.0)
+    tried = []
+    monkeypatch.setattr(Job, "try_one_pair", lambda job: tried.append(list(caplog.messages)))
+    with caplog.at_level("INFO", logger="dualview.path_kernel"):
+        dv.npk_gram(dense(), x, out, block=1, workers=2)
+    pairs = N**2 // 2  # two seconds each, by two
+    said = f"{out}: {N} x {N} examples should take about {timedelta(seconds=pairs)} on 2 workers"
+    assert tried[0][0].startswith(said)
+    blocks = N * (N + 1) // 2
+    told = [message for message in caplog.messages if message.startswith("Gram matrix: ")]
+    assert told[0].startswith(f"Gram matrix: 1 of {blocks} blocks, ")
+    assert len(told) == 11
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    dv.npk_gram(dense(1), x, out, overwrite=True, x2=x[:2])
+    assert f"{N} x 2 examples should take about 0:00:{2 * N:02}" in capsys.readouterr().err
 
 
 def test_nothing_is_measured_where_nobody_reads(x, out, monkeypatch):

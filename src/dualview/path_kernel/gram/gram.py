@@ -24,7 +24,7 @@ from dualview.errors import DualviewWarning, PathKernelError, RunError, need
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
-from dualview.path_kernel.gram.schedule import compute
+from dualview.path_kernel.gram.schedule import announce, compute
 from dualview.path_kernel.gram.store import GramStore, cannot_write, stored_attributes
 from dualview.path_kernel.kernel import BATCH_NORM
 
@@ -98,7 +98,8 @@ def npk_gram(
         bias_variance: as `npk`.
         dtype: "float32" or "float64", to compute in and to store; default: the network's own.
             The CPU kernel, which is much faster, takes float32.
-        progress: show a bar with the time left, where stderr is a terminal; else log (info).
+        progress: show a bar with the time left, where stderr is a terminal; else log (info): at
+            once how long it should take, then after the first block and at every tenth.
         overwrite: delete an earlier Gram store at `out` first.
 
     Returns:
@@ -139,6 +140,7 @@ def npk_gram(
     path = Path(out).absolute()
     _check_name(path)
     earlier = stored_attributes(path)  # before the lock, whose file must not be left elsewhere
+    announce(job, path, scheduler, workers, progress)
     job.try_one_pair()
     if block is None:
         kept = earlier["options"].get("block") if earlier and not overwrite else None

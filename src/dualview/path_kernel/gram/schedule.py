@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dualview.cluster import cluster_client, is_address, until_done
@@ -19,12 +20,37 @@ from dualview.path_kernel.gram.block import (
     finish_block,
     measured_seconds,
     one_thread,
+    rough_seconds,
     try_block,
 )
 from dualview.path_kernel.gram.store import Block, GramStore
 from dualview.progress import Terminal, Unseen
 
 log = logging.getLogger("dualview.path_kernel")
+
+
+EARLY = 1.0
+"""Seconds that a Gram matrix should take, from which on that is said before anything is tried."""
+
+
+def announce(job: Job, path: Path, scheduler: str, workers: int | None, progress: bool) -> None:
+    """Say how long the whole should take, in a moment, by shapes alone, where that is long.
+
+    What follows, the first pair, may take seconds itself: loops are compiled for it.
+    """
+    count = None if is_address(scheduler) else _workers(workers)
+    rows, columns = job.shape
+    seconds = rough_seconds(job) * rows * columns / (2 if job.x2 is None else 1)
+    if seconds < EARLY:
+        return
+    told = (
+        f"{rows:,} x {columns:,} examples should take {_shared(seconds, count)}, by the network's "
+        f"shapes; a first pair is tried"
+    )
+    if log.isEnabledFor(logging.INFO):
+        log.info("%s: %s", path, told)
+    elif progress:
+        Terminal().status(told)
 
 
 def compute(
@@ -43,29 +69,25 @@ def compute(
         PathKernelError: the cluster failed; finished blocks are kept.
         OSError: a block could not be written.
     """
-    from dask.system import CPU_COUNT  # of this container, not of the machine
-
     missing, total = store.missing(), len(store.blocks)
-    count = min(workers or CPU_COUNT, len(missing))
+    count = min(_workers(workers), len(missing))
     shown = Terminal() if progress else Unseen()
     expected = ""
-    told = log.isEnabledFor(logging.INFO)
-    if missing and (told or (isinstance(shown, Terminal) and shown.draws)):
+    told, drawn = log.isEnabledFor(logging.INFO), isinstance(shown, Terminal) and shown.draws
+    if missing and (told or drawn):
         expected = _expected(job, store, missing, None if is_address(scheduler) else count)
     if told:
         log.info("%s", ", ".join(filter(None, (_announcement(job, store, missing), expected))))
     if not missing:
         return
+    before = total - len(missing)
+    tell = _teller(before, total)
     counting = shown.counting(
-        total,
-        "Gram matrix",
-        unit="block",
-        done=total - len(missing),
-        tell=_teller(total - len(missing), total),
-        expected=expected,
+        total, "Gram matrix", unit="block", done=before, tell=tell, expected=expected
     )
     with counting as advance_by:
-        advance = partial(advance_by, 1)
+        one_more = partial(advance_by, 1)
+        advance = one_more if drawn else _first_told(one_more, tell, before, total)
         if scheduler == "threads":
             _on_threads(job, store, missing, count, advance)
         else:
@@ -86,6 +108,23 @@ def _teller(before: int, total: int) -> Callable[[int], None]:
     return tell
 
 
+def _first_told(
+    advance: Callable[[], None], tell: Callable[[int], None], before: int, total: int
+) -> Callable[[], None]:
+    """Tells of the first block too, which is the first that is known of the time left."""
+    done = 0
+
+    def advance_and_tell() -> None:
+        nonlocal done
+        done += 1
+        tenth = (before + 1) * 10 // total > before * 10 // total
+        if done == 1 and not tenth:
+            tell(before + 1)
+        advance()
+
+    return advance_and_tell
+
+
 def _announcement(job: Job, store: GramStore, missing: Sequence[Block]) -> str:
     """How much there is to do, and how large the store gets."""
     rows, columns = store.shape
@@ -101,8 +140,19 @@ def _expected(job: Job, store: GramStore, missing: Sequence[Block], workers: int
     halves = sum(store.symmetric and i == j for i, j in missing) / 2
     block = math.prod(min(store.block, side) for side in store.shape)
     seconds = measured_seconds(job) * block * (len(missing) - halves)
+    return _shared(seconds, workers)
+
+
+def _shared(seconds: float, workers: int | None) -> str:
+    """A time in words, of so many workers; None: of a cluster that is not known."""
     by = f"on {workers} worker{'s' if workers != 1 else ''}" if workers else "of one core"
     return f"{_duration(seconds / (workers or 1))} {by}"
+
+
+def _workers(workers: int | None) -> int:
+    from dask.system import CPU_COUNT  # of this container, not of the machine
+
+    return workers or int(CPU_COUNT)
 
 
 def _duration(seconds: float) -> str:
