@@ -36,6 +36,18 @@ class Factor(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class _OfFactor:
+    """What is made of one factor: hard as that is."""
+
+    factor: Factor
+
+    @property
+    def hard(self) -> bool:
+        """Whether the factor is."""
+        return self.factor.hard
+
+
+@dataclass(frozen=True, eq=False)
 class Given:
     """An input of the weights network, spread over (channels, *size)."""
 
@@ -101,16 +113,10 @@ class Shifted:
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
+class Selected(_OfFactor):
     """The factor whose channel i is channel index[i], or 0 where that is negative."""
 
-    factor: Factor
     index: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """The channels selected."""
@@ -172,22 +178,16 @@ class Called:
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class Moved(_OfFactor):
     """The factor seen at every place of a map's windows; 0 in the padding.
 
     `switch` keeps, in every channel, only the place that this input names. `inner` are the rows and
     columns of the windows that the factor is seen at already.
     """
 
-    factor: Factor
     map: PositionMap
     switch: int | None = None
     inner: Size = (1, 1)
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, new windows times old ones, channels, *new size)."""
@@ -211,19 +211,13 @@ class Moved:
 
 
 @dataclass(frozen=True, eq=False)
-class Regrouped:
+class Regrouped(_OfFactor):
     """The factor whose channel i is channel index[w, i], where w is the number of its window.
 
     The index has fewer rows than there are windows, and begins anew.
     """
 
-    factor: Factor
     index: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, windows, channels of the index, height, width)."""
@@ -235,16 +229,10 @@ class Regrouped:
 
 
 @dataclass(frozen=True, eq=False)
-class Ordered:
+class Ordered(_OfFactor):
     """The factor with its windows in another order."""
 
-    factor: Factor
     order: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """The windows in order."""
@@ -265,15 +253,8 @@ class WindowWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class Summed:
+class Summed(_OfFactor):
     """A factor summed over its windows, of which one at most is not 0."""
-
-    factor: Factor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels, height, width)."""
@@ -282,15 +263,8 @@ class Summed:
 
 
 @dataclass(frozen=True, eq=False)
-class Flattened:
+class Flattened(_OfFactor):
     """The channels of all positions as channels of one."""
-
-    factor: Factor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels * height * width, 1, 1)."""
@@ -298,17 +272,11 @@ class Flattened:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class Patches(_OfFactor):
     """What each window of a convolution reads, as channels; in each of `groups` apart."""
 
-    factor: Factor
     map: PositionMap
     groups: int
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels * taps, *new size)."""

@@ -117,6 +117,7 @@ class Layers:
     def _layer(
         self, node: fx.Node, value: RowValue, groups: int, over: PositionMap | None, dims: int
     ) -> RowValue:
+        """A weight layer's value: its overlap where nothing is pending, else its windows."""
         module: Any = module_of(node)
         variance, grown = self._variance(node)
         if over is None and all(term.pending is None for term in value.terms):
