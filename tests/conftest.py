@@ -20,19 +20,39 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
-ONE_PROCESS = ("tests.experiments.theory.checking", "tests.experiments.reproduced")
-"""Modules of what takes long to make; the tests that use one run where it is made."""
+ONE_PROCESS = (
+    "tests.experiments.theory.checking",
+    "tests.experiments.reproduced",
+    "tests.explorer.explanations.cases",
+    "tests.tabular.comparing.small_tables",
+    "tests.bad_calls",
+    "tests.test_house",
+    "tests.path_kernel.fast",  # compiles what others then find
+)
+"""Modules, or folders of them, of what takes long to make; tests that use one run where it is."""
 
 
 def pytest_itemcollected(item):
     """Tests that share what takes long to make run in one process, so that it is made once."""
+    if item.get_closest_marker("xdist_group") is None and (group := _shared(item)):
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _shared(item):
+    """The module of what the test shares with others, or where a fixture of several tests is."""
     names = vars(getattr(item, "module", object)).values()
-    used = {getattr(value, "__module__", None) for value in names}
-    for module in used.intersection(ONE_PROCESS):
-        item.add_marker(pytest.mark.xdist_group(module))
+    used = {str(getattr(value, "__module__", "")) for value in names}
+    places = {
+        fixture.baseid
+        for found in item._fixtureinfo.name2fixturedefs.values()
+        for fixture in found
+        if fixture.scope != "function" and fixture.baseid  # pytest's own have none
+    }
+    shared = (name for name in ONE_PROCESS if any(f"{one}.".startswith(f"{name}.") for one in used))
+    return next(shared, min(places, default=""))
 
 
 @pytest.fixture(autouse=True)
 def _seeded():
     """Each test starts from the same random state, whatever ran before."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)

@@ -219,7 +219,7 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
 
     With `biases` those of its layers and batch norms are counted among the weights.
     """
-    torch.manual_seed(draw(st.integers(0, 2**16)))
+    torch.default_generator.manual_seed(draw(st.integers(0, 2**16)))
     channels = draw(st.sampled_from([2, 2, 4]))
     layers: list[nn.Module] = []
     operations: list[Operation] = []

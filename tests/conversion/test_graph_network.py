@@ -4,6 +4,8 @@
    torch.fx and linecache are what they were, once the networks are gone.
 2. As long as a network lives its source can be read, also after an equal network has gone.
 3. It is the graph module it stands for, by name and outcome; its copy too.
+4. A draft gives what its graph gives at each time, and its copy does; it compiles nothing.
+5. What is left without the graph are the same tensors under the same names, in the same mode.
 """
 
 import copy
@@ -11,6 +13,7 @@ import gc
 import inspect
 import io
 import linecache
+import operator
 
 import pytest
 import torch
@@ -18,7 +21,8 @@ from torch import fx, nn
 from torch.fx import graph_module
 
 import dualview as dv
-from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.graph_network import GraphDraft, GraphNetwork, without_graph
+from dualview.conversion.tracing import named_tensors
 
 MODEL = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
 
@@ -98,3 +102,27 @@ def test_it_is_its_graph_module():
     for one in (network, copy.deepcopy(network)):
         assert isinstance(one, fx.GraphModule)
         assert torch.equal(one(torch.ones(2)), torch.full((2,), 3.0))
+
+
+def test_drafts(monkeypatch):
+    monkeypatch.setattr(fx.Graph, "python_code", None)
+    draft = GraphDraft(nn.Module(), fx.Tracer().trace(thrice))
+    assert draft(torch.tensor(2.0)) == 6
+    (product,) = draft.graph.find_nodes(op="call_function", target=operator.mul)
+    with draft.graph.inserting_after(product):
+        half = draft.graph.call_function(torch.div, (product, 2))
+    product.replace_all_uses_with(half, delete_user_cb=lambda user: user is not half)
+    draft.recompile()
+    assert draft(torch.tensor(2.0)) == copy.deepcopy(draft)(torch.tensor(2.0)) == 3
+
+
+def test_without_graph():
+    network = fx.symbolic_trace(nn.Sequential(nn.BatchNorm1d(2), nn.Linear(2, 2))).eval()
+    network.register_buffer("own", torch.ones(1), persistent=False)
+    alone = without_graph(network)
+    assert not isinstance(alone, fx.GraphModule)
+    assert not alone.training
+    assert [(name, id(tensor)) for name, tensor in named_tensors(alone)] == [
+        (name, id(tensor)) for name, tensor in named_tensors(network)
+    ]
+    assert alone.state_dict().keys() == network.state_dict().keys()

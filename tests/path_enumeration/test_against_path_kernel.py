@@ -81,7 +81,7 @@ def assert_equal(net, x, npk_oracle, ntk_oracle, normalise, biases=False, scale=
 def live(make, **options):
     """A network and examples whose kernel is not 0: with hard gates a thin network may be dead."""
     for seed in range(40):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         model, shape = make()
         net = gated(enliven(model.double()).eval(), **options)
         x = torch.randn(2, *shape, dtype=torch.float64)

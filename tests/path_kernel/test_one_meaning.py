@@ -118,7 +118,7 @@ def network(name):
     """A gated network whose gates are open in part, and examples."""
     model = NETWORKS[name][0]
     for seed in range(50):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         net = dv.disentangle(enliven(model().double()), "dnn").eval()
         x = torch.randn(3, 1, 1, 2, dtype=torch.float64)
         if dv.npk(net, x).diagonal().min() > 0:

@@ -167,6 +167,7 @@ class AffinePass:
     def _by_derivative(
         self, node: fx.Node, sources: list[fx.Node], cotangent: Any
     ) -> Iterator[tuple[fx.Node, Any]]:
+        """What each source gets, by PyTorch's derivative of the operation at zeros."""
         count = next(len(c) for c in pytree.tree_leaves(cotangent) if c is not None)
         given = {source: self._zeros(source, count) for source in sources}
         variables = [leaf for value in given.values() for leaf in _tensors(value)]

@@ -1,12 +1,13 @@
-"""Graph modules that leave nothing behind when they go."""
+"""Graph modules that leave nothing behind when they go, and such as are still worked on."""
 
 from __future__ import annotations
 
 import linecache
 import threading
 import weakref
+from typing import Any
 
-from torch import fx
+from torch import fx, nn
 from torch.fx import graph_module
 from torch.fx.graph import PythonCode
 
@@ -41,6 +42,36 @@ class GraphNetwork(fx.GraphModule):
         if source.startswith("<eval_with_key>"):  # other names can be shared by equal graphs
             weakref.finalize(forward, _forget, source).atexit = False
         return code
+
+
+class GraphDraft(fx.GraphModule):
+    """A graph that is worked on: it is run node by node, and so never compiled.
+
+    To compile a graph takes longer than most changes to it, and torch.fx does it at each.
+
+    >>> import torch
+    >>> draft = GraphDraft(torch.nn.Module(), fx.symbolic_trace(torch.nn.ReLU()).graph)
+    >>> draft(torch.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+
+    def recompile(self) -> Any:
+        """Nothing."""
+
+    def forward(self, *inputs: Any) -> Any:
+        """The graph's output."""
+        interpreter = fx.Interpreter(self)
+        interpreter.extra_traceback = False
+        return interpreter.run(*inputs)
+
+
+def without_graph(network: fx.GraphModule) -> nn.Module:
+    """The modules, parameters and buffers of a network under their names, without its graph."""
+    holder = nn.Module()
+    holder.training = network.training
+    for kind in ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"):
+        setattr(holder, kind, getattr(network, kind))
+    return holder
 
 
 def _forget(source: str) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dualview.arguments import said
+from dualview.conversion.graph_network import without_graph
 from dualview.conversion.thread_mode import ThreadMode
 from dualview.conversion.tracing import TracedNetwork, named_tensors
 from dualview.errors import ConversionError
@@ -206,14 +207,14 @@ def shared_modules(
     modules under two names would not survive torch.func.functional_call.
     """
     shared = {id(parameter): parameter for parameter in traced.module.parameters()}
-    return copy.deepcopy(traced.module, shared)
+    return copy.deepcopy(without_graph(traced.module), shared)
 
 
 def copied_modules(
     model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
 ) -> nn.Module:
     """A second set of the traced network's modules, which starts from the same numbers."""
-    return _to_be_learned(copy.deepcopy(traced.module))
+    return _to_be_learned(copy.deepcopy(without_graph(traced.module)))
 
 
 def redrawn_modules(
@@ -225,7 +226,7 @@ def redrawn_modules(
     """
     drawn = copy.deepcopy(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
-    fresh = copy.deepcopy(traced.module)
+    fresh = copy.deepcopy(without_graph(traced.module))
     sources = dict(named_tensors(drawn))
     with torch.no_grad():
         for name, tensor in named_tensors(fresh):

@@ -257,6 +257,7 @@ def _einsum(
     depends: Callable[[Any], bool],
     value: Callable[[Any], torch.Tensor],
 ) -> tuple[Call, int] | None:
+    """The dense layer that an equation of data and one matrix is; None where it is another."""
     terms, _, result = equation.replace(" ", "").replace("...", "*").partition("->")
     names = terms.split(",")
     data = [depends(operand) for operand in operands]

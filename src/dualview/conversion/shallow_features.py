@@ -78,6 +78,7 @@ def _segments(traced: TracedNetwork) -> list[list[fx.Node]]:
 def _shallow_layer(
     traced: TracedNetwork, segment: list[fx.Node], activation: fx.Node
 ) -> nn.Sequential:
+    """A layer that reads the input itself in place of the segment before an activation."""
     weights = [n for n in segment if _is(n, ops.DENSE_MODULES + ops.CONVOLUTION_MODULES)]
     if len(weights) != 1:
         _refuse(activation, f"{len(weights)} weight layers stand between it and the gate before")
@@ -117,6 +118,7 @@ def _dense_from_input(traced: TracedNetwork, module: nn.Linear) -> list[nn.Modul
 def _convolution_from_input(
     traced: TracedNetwork, module: nn.Module, activation: fx.Node
 ) -> nn.Module:
+    """A convolution whose windows make the activation's positions of those of the input."""
     if not traced.shapes:
         _need_shapes()
     source: Any = traced.shapes[traced.input]

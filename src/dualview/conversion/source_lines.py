@@ -38,9 +38,10 @@ def operation_name(node: fx.Node) -> str:
 
 def module_of(node: fx.Node) -> nn.Module:
     """The module that a `call_module` node calls."""
-    owner = node.graph.owning_module
-    assert owner is not None
-    return owner.get_submodule(str(node.target))
+    found: Any = node.graph.owning_module
+    for name in str(node.target).split("."):
+        found = found._modules[name]  # a third of the time of get_submodule, and it is often asked
+    return found
 
 
 def describe(node: fx.Node) -> str:

@@ -180,6 +180,7 @@ class _Carrying:
         return all(job.name in self.records for job in unit)
 
     def _one_pass(self) -> None:
+        """Hand each unit that is not done to a worker that is free, until all have ended."""
         token = uuid4().hex
         happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         waiting = [k for k, unit in enumerate(self.units) if not self._is_done(unit)]

@@ -19,6 +19,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     REFERENCE_KIND,
     SummaryRow,
+    grouped,
     kind_name,
     summarise,
 )
@@ -80,10 +81,9 @@ def comparison_figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
 
 def by_kind(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     """Records grouped by kind in the order of `KIND_STYLES`, each group ordered by seed."""
-    groups: dict[str, list[RunRecord]] = {}
-    for record in sorted(records, key=lambda record: record.seed):
-        kind_style(record.kind)
-        groups.setdefault(record.kind, []).append(record)
+    groups = grouped(sorted(records, key=lambda r: r.seed), lambda r: r.kind)
+    for kind in groups:
+        kind_style(kind)
     return {kind: groups[kind] for kind in KIND_STYLES if kind in groups}
 
 

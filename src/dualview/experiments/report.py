@@ -26,6 +26,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     REFERENCE_KIND,
     SummaryRow,
+    grouped,
     kind_name,
     percent,
     summarise,
@@ -119,10 +120,7 @@ def report_page(records: Sequence[RunRecord], title: str, sections: Sequence[Sec
 
 def _settings(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Records of one setting together, sorted: settings by name, runs by kind and seed."""
-    groups: dict[tuple[Any, ...], list[RunRecord]] = {}
-    for record in records:
-        key = (record.experiment, record.data, record.architecture, record.width or 0)
-        groups.setdefault(key, []).append(record)
+    groups = grouped(records, lambda r: (r.experiment, r.data, r.architecture, r.width or 0))
     return [
         [run for runs in by_kind(groups[key]).values() for run in runs] for key in sorted(groups)
     ]

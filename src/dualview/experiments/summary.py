@@ -7,14 +7,18 @@ without the pairing). Standard deviations are of the sample (n - 1).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
+from typing import TypeVar
 
 from dualview.errors import RunError
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
 from dualview.experiments.tables import Table, align
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 REFERENCE_KIND = "dnn"
 """What the other kinds are compared with."""
@@ -120,6 +124,32 @@ def _row(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> SummaryRo
         seconds_mean=_mean([run.seconds for run in finished]),
         near_chance=_near_chance(first, list(references.values())),
     )
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """Key -> the items that have it; keys and items in the order of appearance.
+
+    >>> grouped(["dnn", "dgn", "fc"], len)
+    {3: ['dnn', 'dgn'], 2: ['fc']}
+    """
+    groups: dict[Key, list[Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def paired_differences(records: Iterable[RunRecord], more: str, less: str) -> list[float]:
+    """Accuracy of one kind minus that of another, for each seed with which both finished."""
+    scores = {
+        (record.kind, record.seed): record.test_accuracy
+        for record in records
+        if record.test_accuracy is not None
+    }
+    return [
+        score - scores[less, seed]
+        for (kind, seed), score in scores.items()
+        if kind == more and (less, seed) in scores
+    ]
 
 
 def _near_chance(record: RunRecord, references: Sequence[float]) -> bool:

@@ -135,6 +135,7 @@ def _ends(line: Sequence[float], window: Sequence[float]) -> list[float]:
 
 
 def _units(units: LayerUnits) -> dict[str, Any]:
+    """One layer's units as the page reads them; parts in steps of the largest."""
     largest = float(np.abs(units.parts).max()) or 1.0
     places = np.concatenate([units.opens, units.closes], axis=1)
     q = np.take_along_axis(units.peaks, places, axis=1)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import (
+    Check,
     file_path,
     flag,
     instance_of,
@@ -47,19 +48,20 @@ def _finished_run(value: Any) -> Any:
     return instance_of(FinishedRun, repair="dualview.experiments.load_run(folder)")(value)
 
 
-@takes(
-    SettingsError,
-    net=gated,
-    data=instance_of(Dataset),
-    rows=several(whole(0), "rows of the split", empty=True),
-    out=file_path,
-    split=one_of(*SPLIT_NAMES),
-    n_train=optional(whole(0)),
-    machine_gates=optional(one_of("model", "hard")),
-    run=optional(_finished_run),
-    command=words,
-    watcher=optional(offering("over", "note")),
-)
+_OF_A_PAGE: Mapping[str, Check] = {
+    "net": gated,
+    "data": instance_of(Dataset),
+    "out": file_path,
+    "split": one_of(*SPLIT_NAMES),
+    "n_train": optional(whole(0)),
+    "machine_gates": optional(one_of("model", "hard")),
+    "run": optional(_finished_run),
+    "command": words,
+    "watcher": optional(offering("over", "note")),
+}
+
+
+@takes(SettingsError, **_OF_A_PAGE, rows=several(whole(0), "rows of the split", empty=True))
 def explain_page(
     net: GatedNetwork,
     data: Dataset,
@@ -114,7 +116,6 @@ def explain_page(
     (1, True)
     """
     path = page_path(out)
-    part_of(data, split)
     threads = None if run is None else run.record.config.get("threads")
     with use_threads(threads):
         found = explain(
@@ -130,20 +131,7 @@ def explain_page(
     return found
 
 
-@takes(
-    SettingsError,
-    net=gated,
-    data=instance_of(Dataset),
-    out=file_path,
-    examples=whole(1),
-    wrong=flag,
-    split=one_of(*SPLIT_NAMES),
-    n_train=optional(whole(0)),
-    machine_gates=optional(one_of("model", "hard")),
-    run=optional(_finished_run),
-    command=words,
-    watcher=optional(offering("over", "note")),
-)
+@takes(SettingsError, **_OF_A_PAGE, examples=whole(1), wrong=flag)
 def explorer_page(
     net: GatedNetwork,
     data: Dataset,
@@ -197,7 +185,7 @@ def explorer_page(
     [0, 179, 358]
     """
     page_path(out)
-    part = part_of(data, split)
+    part: Split = getattr(data, split)
     rows = wrong_rows(net, data, part, examples) if wrong else spread_rows(examples, len(part))
     return explain_page(
         net,
@@ -223,18 +211,6 @@ def page_path(out: Path | str) -> Path:
     if path.suffix not in (".html", ".htm") or path.is_dir():
         raise SettingsError(f"--out: expected a file such as explorer.html, got {said(path)}")
     return path
-
-
-def part_of(data: Dataset, split: str) -> Split:
-    """A split by its name.
-
-    Raises:
-        SettingsError: there is none of that name.
-    """
-    if split not in ("train", "validation", "test"):
-        raise SettingsError(f"split: expected 'train', 'validation' or 'test', got {split!r}")
-    part: Split = getattr(data, split)
-    return part
 
 
 def page_facts(

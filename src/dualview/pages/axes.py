@@ -45,6 +45,17 @@ def panel_heading(axes: Axes, text: str) -> None:
     )
 
 
+def legend_below(axes: Axes, columns: int, gap: float = 0.2) -> None:
+    """The names of what is drawn, under the panel by a share `gap` of its height."""
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, -gap),
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+    )
+
+
 def plain_log_ticks(axis: Axis) -> None:
     """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, written as plain decimals."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator

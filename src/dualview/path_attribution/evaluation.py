@@ -185,6 +185,7 @@ def _weighted_total(step: Weighted, value: np.ndarray, view: View, unit: float =
 
 
 def _best(step: Step, values: list[np.ndarray]) -> np.ndarray:
+    """Logarithm of the largest |product| of any path to each entry of a step."""
     if isinstance(step, Input):
         return log_magnitude(step.values)
     if isinstance(step, Weighted):

@@ -130,6 +130,7 @@ class _Beam:
         return _State(((number, channel), *state.stops), state.entries, state.factors)
 
     def _back_through_part(self, part: Part, state: _State) -> None:
+        """Follow a group's entries to what one part of a sum reads."""
         entries, factors = state.entries, state.factors
         if part.factor is not None:
             factors = factors * part.factor[entries]

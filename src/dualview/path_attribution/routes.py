@@ -85,6 +85,7 @@ class _Joiner:
         return len(self.steps) - 1
 
     def _take_map(self, step: Sum) -> int:
+        """Append a sum; as one map of all it reads where two parts can hold the same paths."""
         sources = [
             self.regions.get(p.source, _Region(frozenset([p.source]), False)) for p in step.parts
         ]

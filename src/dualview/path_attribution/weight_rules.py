@@ -47,6 +47,7 @@ def _dense(
     axis: int,
     learnt: bool,
 ) -> int:
+    """Steps of a dense layer over one axis, which is moved to the front and back."""
     weight, bias = layer
     outputs, inputs = weight.shape
     shape = builder.shape(data)

@@ -1,6 +1,6 @@
 """What a gated network gives its weights network for some examples: input, gates and switches.
 
-All in float64, on the CPU and in evaluation mode, from a private copy of the network.
+All in float64, on the CPU and in evaluation mode; the network stays as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, fx
 
 from dualview.conversion.finite import check_examples, check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.source_lines import describe
 from dualview.conversion.weights_graph import reads_multiplier
@@ -48,10 +49,10 @@ def evaluated_inputs(
     _refuse_multipliers(net)
     check_network(net, PathKernelError)
     check_examples("x", x, PathKernelError)
-    own = copy.deepcopy(net).cpu().double().eval()
+    own = net if _is_exact(net) else copy.deepcopy(net).cpu().double()
     x = x.detach().cpu().double()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(own):
             check = preactivation_check(name, PathKernelError)
             of_gates, of_switches = own.gates_and_switches(x, hard=gates == "hard", check=check)
     except ExampleInputError as error:
@@ -65,6 +66,12 @@ def evaluated_inputs(
     values = {"x": torch.ones_like(x) if own.weights_input == "ones" else x}
     values |= {f"gate_{k}": gate for k, gate in enumerate(of_gates, start=1)}
     return values | {f"switch_{k}": switch for k, switch in enumerate(of_switches, start=1)}
+
+
+def _is_exact(net: GatedNetwork) -> bool:
+    """Whether it computes in float64 on the CPU as it stands."""
+    tensors = [t for t in (*net.parameters(), *net.buffers()) if t.is_floating_point()]
+    return all(t.dtype == torch.float64 and t.device.type == "cpu" for t in tensors)
 
 
 def _refuse_multipliers(net: GatedNetwork) -> None:

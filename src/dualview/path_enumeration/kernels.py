@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from dualview.arguments import UnfitError, flag, number, one_of, optional, takes, whole
+from dualview.arguments import Check, UnfitError, flag, number, one_of, optional, takes, whole
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
@@ -46,18 +46,19 @@ def checked_variances(value: Any) -> Variances:
     return {name: variance(one) for name, one in value.items()}
 
 
-@takes(
-    PathKernelError,
-    net=gated,
-    x1=batch,
-    x2=optional(batch),
-    variances=checked_variances,
-    output=optional(whole(0)),
-    biases=flag,
-    batch_norm=one_of(*get_args(KernelBatchNorm)),
-    gates=one_of(*get_args(GateMode)),
-    limit=LIMIT,
-)
+KERNEL_ARGUMENTS: Mapping[str, Check] = {
+    "net": gated,
+    "x1": batch,
+    "x2": optional(batch),
+    "variances": checked_variances,
+    "biases": flag,
+    "batch_norm": one_of(*get_args(KernelBatchNorm)),
+    "gates": one_of(*get_args(GateMode)),
+}
+"""What every kernel of this room takes."""
+
+
+@takes(PathKernelError, **KERNEL_ARGUMENTS, output=optional(whole(0)), limit=LIMIT)
 def enumerated_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -110,21 +111,10 @@ def enumerated_npk(
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [math.prod(_variances_of(weights, variances)) for weights in bundles]
-    return _weighted_gram(net, (x1, x1 if x2 is None else x2), gates, bundles.values(), factors)
+    return _weighted_gram(net, (x1, x2), gates, bundles.values(), factors)
 
 
-@takes(
-    PathKernelError,
-    net=gated,
-    x1=batch,
-    x2=optional(batch),
-    variances=checked_variances,
-    output=optional(whole(0)),
-    biases=flag,
-    batch_norm=one_of(*get_args(KernelBatchNorm)),
-    gates=one_of(*get_args(GateMode)),
-    limit=LIMIT,
-)
+@takes(PathKernelError, **KERNEL_ARGUMENTS, output=optional(whole(0)), limit=LIMIT)
 def enumerated_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -155,7 +145,7 @@ def enumerated_expected_ntk(
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [_sum_of_derivatives(_variances_of(weights, variances)) for weights in bundles]
-    return _weighted_gram(net, (x1, x1 if x2 is None else x2), gates, bundles.values(), factors)
+    return _weighted_gram(net, (x1, x2), gates, bundles.values(), factors)
 
 
 def check_alike(x1: Tensor, x2: Tensor | None) -> None:
@@ -204,13 +194,15 @@ def _bundles_of_one_output(
 
 def _weighted_gram(
     net: GatedNetwork,
-    examples: tuple[Tensor, Tensor],
+    examples: tuple[Tensor, Tensor | None],
     gates: GateMode,
     bundles: Collection[list[Path]],
     factors: list[float],
 ) -> Tensor:
     """Sum over bundles of feature x feature x factor: (n1, n2)."""
-    first, second = (features_of(list(bundles), evaluated_inputs(net, x, gates)) for x in examples)
+    x1, x2 = examples
+    first = features_of(list(bundles), evaluated_inputs(net, x1, gates))
+    second = first if x2 is None else features_of(list(bundles), evaluated_inputs(net, x2, gates))
     return (first * torch.tensor(factors, dtype=torch.float64)) @ second.T
 
 

@@ -144,6 +144,7 @@ class _Operation:
         return result.flatten().clone()
 
     def _evaluate(self, node: Any, data: Mapping[fx.Node, Tensor]) -> Any:
+        """The value of a node by calling what leads to it from its sources."""
         if node in self.sources and node is not self.node:
             return data[node].clone() if node in data else torch.zeros_like(self.sources[node])
         if node.op == "get_attr":

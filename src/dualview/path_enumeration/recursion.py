@@ -18,38 +18,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from dualview.arguments import flag, one_of, optional, takes, whole
-from dualview.conversion.examples import batch, gated
+from dualview.arguments import takes, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph, Weight
 from dualview.path_enumeration.example_values import GateMode, evaluated_inputs, gate_column
 from dualview.path_enumeration.kernels import (
+    KERNEL_ARGUMENTS,
     KernelBatchNorm,
     Variances,
     check_alike,
-    checked_variances,
     variance_of,
 )
 from dualview.path_enumeration.paths import graph_of
 
 
-@takes(
-    PathKernelError,
-    net=gated,
-    x1=batch,
-    x2=optional(batch),
-    variances=checked_variances,
-    output=whole(0),
-    biases=flag,
-    batch_norm=one_of(*get_args(KernelBatchNorm)),
-    gates=one_of(*get_args(GateMode)),
-)
+@takes(PathKernelError, **KERNEL_ARGUMENTS, output=whole(0))
 def recursive_npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -79,20 +67,10 @@ def recursive_npk(
     """
     check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
-    return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[0]
+    return _recursion(net, graph, (x1, x2), gates, variances, output)[0]
 
 
-@takes(
-    PathKernelError,
-    net=gated,
-    x1=batch,
-    x2=optional(batch),
-    variances=checked_variances,
-    output=whole(0),
-    biases=flag,
-    batch_norm=one_of(*get_args(KernelBatchNorm)),
-    gates=one_of(*get_args(GateMode)),
-)
+@takes(PathKernelError, **KERNEL_ARGUMENTS, output=whole(0))
 def recursive_expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -111,13 +89,13 @@ def recursive_expected_ntk(
     """
     check_alike(x1, x2)
     graph = graph_of(net, x1.shape[1:], batch_norm, biases)
-    return _recursion(net, graph, (x1, x1 if x2 is None else x2), gates, variances, output)[1]
+    return _recursion(net, graph, (x1, x2), gates, variances, output)[1]
 
 
 def _recursion(
     net: GatedNetwork,
     graph: ScalarGraph,
-    examples: tuple[Tensor, Tensor],
+    examples: tuple[Tensor, Tensor | None],
     gates: GateMode,
     variances: Variances,
     output: int,
@@ -127,7 +105,9 @@ def _recursion(
         raise PathKernelError(f"output: expected 0 ... {len(graph.outputs) - 1}, got {output}")
     nodes = _nodes_of(graph)
     _refuse_tied_weights(nodes)
-    first, second = (_Side(nodes, evaluated_inputs(net, x, gates)) for x in examples)
+    x1, x2 = examples
+    first = _Side(nodes, evaluated_inputs(net, x1, gates))
+    second = first if x2 is None else _Side(nodes, evaluated_inputs(net, x2, gates))
     moments = {
         (u, v): torch.stack([product, torch.zeros_like(product)])
         for u in _INPUTS

@@ -206,6 +206,7 @@ def concatenation(node: fx.Node, call: Call, setting: Setting) -> Value:
 
 
 def _joined(node: fx.Node, given: list[Any], first: Value, axis: int, setting: Setting) -> Value:
+    """A concatenation as the sum of its parts, each with zeros where the others are."""
     sources: Any = normal_call(node)["tensors"]
     if isinstance(sources, fx.Node):  # a tuple of values
         sources = [sources] * len(given)

@@ -68,6 +68,7 @@ def _map_term(
     shape: Sequence[int],
     selects: bool,
 ) -> Term:
+    """A term after a linear map of the given axes, which is the same for all others."""
     term = ordered(spread_channels(term, [a for k in axes for a in term.layout.channel_atoms(k)]))
     layout = term.layout
     places = [axis for axis in range(len(layout.axes)) if axis not in layout.channel_axes]
@@ -136,6 +137,7 @@ def along_axis(
 
 
 def _select(term: Term, axis: int, function: Selection, size: int) -> Term:
+    """A term whose axis of channels `function` has chosen from, or filled up."""
     atoms = [atom for a in term.layout.channel_axes for atom in term.layout.channel_atoms(a)]
     term = with_channels_in_order(term, atoms)
     layout = term.layout

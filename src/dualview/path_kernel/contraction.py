@@ -56,6 +56,7 @@ def mean_along(value: Value, axis: int, groups: int = 1) -> tuple[Tensor, LogSca
 
 
 def _mean_along(term: Term, axis: int, groups: int) -> Tensor:
+    """A term's kernel averaged over one axis in groups, by the cheapest way that is exact."""
     layout = term.layout
     rest = tuple(size for k, size in enumerate(layout.shape) if k != axis)
     own = layout.channel_atoms(axis)

@@ -175,9 +175,11 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
     def _regress(
         self, x: Tensor, rows: np.ndarray, targets: np.ndarray, ridges: Sequence[float]
     ) -> RidgeFit:
+        """Keep the coefficients of one-hot targets (n, classes), and tell how they were found."""
         raise NotImplementedError
 
     def _linear_part(self, x: Tensor) -> np.ndarray:
+        """Scores (n, classes) without their offset."""
         raise NotImplementedError
 
 

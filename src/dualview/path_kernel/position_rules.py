@@ -229,6 +229,7 @@ def _by_example(
     function: Callable[[Tensor, int], Tensor],
     name: Any,
 ) -> Term:
+    """A term after a linear map of positions that differs from example to example."""
     term = ordered(spread_channels(term, [a for k in axes for a in term.layout.channel_atoms(k)]))
     old = term.layout
     if any(shape[k] != old.shape[k] for k in old.channel_axes):  # it repeats channels

@@ -64,6 +64,7 @@ def window_sum(
 
 
 def _interval_sum(kernel: Tensor, p: int, q: int, size: int, stride: int, dilation: int) -> Tensor:
+    """The kernel summed over windows along axes p and q together."""
     count = [(kernel.shape[axis] - dilation * (size - 1) - 1) // stride + 1 for axis in (p, q)]
 
     def shifted(delta: int) -> Tensor:

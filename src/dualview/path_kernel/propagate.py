@@ -148,6 +148,7 @@ def _holds(value: Any, kind: type) -> bool:
 
 
 def _result(node: fx.Node, value: Any) -> Block:
+    """The kernel of the network's output, if all of its outputs share one."""
     if not isinstance(value, Value):
         raise PathKernelError(
             "the network's output: expected one tensor, got several. Repair: wrap the model in a "

@@ -159,6 +159,7 @@ def explicit(term: Term) -> Term:
 
 
 def _explicit_of_mixed(term: Term) -> Term:
+    """A term of mixed channels as its kernel over pairs of entries."""
     kernel, log_scale = covariance(term, term)
     layout = term.layout
     new = Layout(layout.sizes, 0, layout.axes)

@@ -116,6 +116,7 @@ def _shifted(
     *,
     random: bool,
 ) -> Value:
+    """A weight layer's value plus its bias: drawn, constant, or none."""
     source = normal_call(node).get("bias")
     numbers = (1,) * (len(value.shape) - axis - 1)
     if isinstance(source, fx.Node) and reads_parameter(source):

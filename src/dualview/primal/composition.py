@@ -148,6 +148,7 @@ class _Walker(fx.Interpreter):
         return value
 
     def _map(self, node: fx.Node, value: Any) -> LocalMap | None:
+        """The local map of a node's value from the input; None where no rule gives one."""
         if not isinstance(value, Tensor) or value.dim() < 3:
             return None
         if node.op == "placeholder":

@@ -306,6 +306,7 @@ class TableEstimator(Readable, BaseEstimator):
     def _target_scales(
         self, targets: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
+        """Means and deviations of the targets, one for each output of the network."""
         raise NotImplementedError
 
     def _begin(

@@ -1,6 +1,6 @@
 """What units add to classes, over many examples.
 
-- Means are those of `layer_contributions`, example by example, for every kind of network.
+- Means are those of `contributions_of_layers`, example by example, for every kind of network.
 - Pairs of units: the sum over paths through both, by masking one layer at a time; they sum over the
   units before to what the unit behind adds, less what begins at biases between them.
 - The network stays as it was.
@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from dualview.explorer.explanations.unit_parts import class_sums, pair_parts, private_copy
-from dualview.path_attribution.contributions import layer_contributions
+from dualview.path_attribution.layer_sums import contributions_of_layers
 
 from .cases import CASES, exact, inputs_of, network, small_data
 
 ROWS = range(9)
 
 
-def parts_of(net, label, layer, rows=ROWS):
-    """(examples of the test split, channels): what each adds to one logit."""
-    found = [layer_contributions(net, inputs_of(row), label, layer).units for row in rows]
-    return np.stack([units.reshape(len(units), -1).sum(1) for units in found])
+def parts_of(net, outputs, row):
+    """For each output, for each layer (channels,): what each adds to the logit of one example."""
+    found = contributions_of_layers(net, inputs_of(row), outputs)
+    return [[one.units.reshape(len(one.units), -1).sum(1) for one in layers] for layers in found]
 
 
 @pytest.mark.parametrize(("shape", "kind"), CASES)
@@ -35,14 +35,15 @@ def test_means_by_class(shape, kind):
         logits = torch.cat([own(inputs_of(row)) for row in ROWS]).numpy()
     assert (sums.predicted == logits.argmax(1)).all()
     assert (sums.labels == labels).all()
-    for j, output in enumerate((0, 2)):
-        for i, label in enumerate((0, 2)):
-            mean = logits[labels == label, output].mean()
+    for i, label in enumerate((0, 2)):
+        rows = (labels == label).nonzero()[0]
+        each = [parts_of(own, (0, 2), row) for row in rows]
+        for j, output in enumerate((0, 2)):
+            mean = logits[rows, output].mean()
             assert sums.logits[i, j] == pytest.approx(mean, rel=1e-4, abs=1e-5)
-        for layer, parts in enumerate(sums.parts):
-            for i, label in enumerate((0, 2)):
-                wanted = parts_of(own, output, layer, (labels == label).nonzero()[0])
-                np.testing.assert_allclose(parts[:, i, j], wanted.mean(0), rtol=2e-4, atol=2e-5)
+            for layer, parts in enumerate(sums.parts):
+                wanted = np.mean([example[j][layer] for example in each], 0)
+                np.testing.assert_allclose(parts[:, i, j], wanted, rtol=2e-4, atol=2e-5)
 
 
 def test_pairs_by_definition():
@@ -76,7 +77,7 @@ def test_pairs_sum_to_what_the_unit_adds(shape):
         private_copy(net), data, data.test, [range(2), range(2)] + [()] * (net.n_gates - 2)
     )
     labels = data.test.labels.tolist()
-    wanted = np.mean([parts_of(net, label, 1, [row])[0] for row, label in enumerate(labels)], 0)
+    wanted = np.mean([parts_of(net, [label], row)[0][1] for row, label in enumerate(labels)], 0)
     assert found[0] is None
     np.testing.assert_allclose(found[1].sum(1), wanted[:2], rtol=1e-4, atol=1e-5)
 

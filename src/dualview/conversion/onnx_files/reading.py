@@ -178,6 +178,7 @@ def _add(
 
 
 def _value(call: OnnxCall, node: Any) -> Any:
+    """What a node of the file makes: a constant, sizes, or a node of the graph."""
     if node.domain not in ("", "ai.onnx"):
         raise call.refused(f"it is an operation of {node.domain!r}, not of ONNX's own set")
     known = all(value is None or isinstance(value, Tensor) for value in call.inputs)

@@ -23,7 +23,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
-from dualview.conversion.graph_network import GraphNetwork
+from dualview.conversion.graph_network import GraphDraft
 from dualview.conversion.recording.stand_in import Refusal
 from dualview.conversion.recording.state import State, holds_stand_in
 from dualview.conversion.recording.target_names import rename, root_of
@@ -122,7 +122,7 @@ def _graph_network(own: nn.Module, recording: _Recording) -> fx.GraphModule:
         setattr(own, name, tensor)
     root = root_of(own, recording.graph)
     rename(recording.graph)
-    module = GraphNetwork(root, recording.graph, class_name=type(own).__name__)
+    module = GraphDraft(root, recording.graph, class_name=type(own).__name__)
     for name in recording.constants:
         delattr(own, name)
     return module

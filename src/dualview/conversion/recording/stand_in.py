@@ -216,6 +216,7 @@ def _kind_of_method(node: fx.Node) -> type | None:
 
 
 def _kind_of_function(node: fx.Node, tracer: Any) -> type | None:
+    """Class of what a function makes of its arguments; None where it cannot be told."""
     target: Any = node.target
     if target is getattr:
         return _CLASS_OF_ATTRIBUTE.get(str(node.args[1]))

@@ -92,6 +92,7 @@ def _plain_function(function: Callable[..., Any]) -> Callable[..., Any] | None:
 def _redirect_later_uses(
     node: fx.Node, name: str, storage: dict[fx.Node, fx.Node], order: dict[fx.Node, int]
 ) -> None:
+    """Let all that reads a tensor after it was changed in place read what it was changed to."""
     changed = node.args[0] if node.args else node.kwargs.get("input")
     if not isinstance(changed, fx.Node):
         return

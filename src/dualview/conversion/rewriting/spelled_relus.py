@@ -63,6 +63,7 @@ def _relu_at(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, float] | None:
 
 
 def _choice(node: fx.Node, kinds: Kinds) -> tuple[fx.Node, float] | None:
+    """(x, slope) where `node` chooses x above 0 and slope * x below it."""
     names = ("condition", "input", "other")
     given = (
         node.args

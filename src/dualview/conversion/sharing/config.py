@@ -132,6 +132,7 @@ def config_from_json(value: Any, where: str) -> SavedConfig:
 
 
 def _made(value: Mapping[str, Any]) -> SavedConfig:
+    """The configuration that checked JSON tells."""
     architecture, shape = value["architecture"], value["example_shape"]
     recipe = Recipe(
         model=value["model"],

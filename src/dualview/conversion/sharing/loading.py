@@ -110,6 +110,7 @@ def file_digest(path: Path) -> str:
 
 
 def _own_file(folder: Path, name: str) -> Path:
+    """A file of the folder itself: no folder, device, or link that leads out of it."""
     path = folder / name
     try:
         real = path.resolve(strict=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dualview.experiments.distillation.tables import ROUTES, TEACHER
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel, panel_heading
+from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ def _routes(records: Sequence[RunRecord]) -> Figure:
             )
         axes.set_xlabel("epochs", color=LIGHT["muted"])
         panel_heading(axes, f"Test accuracy, %: {architecture_name(records[0].architecture)}")
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
-        )
+        legend_below(axes, columns=2)
     return figure
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name, mean_sd, percent
+from dualview.experiments.summary import grouped, kind_name, mean_sd, percent, points
 from dualview.experiments.tables import Table
 
 TEACHER = "dnn"
@@ -21,13 +21,10 @@ ROUTES: Mapping[str, str] = {
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracy of the teacher and of each route, with soft and with hard gates."""
-    groups: dict[str, dict[str, list[RunRecord]]] = {}
-    for record in sorted(records, key=_place):
-        groups.setdefault(record.architecture, {}).setdefault(record.kind, []).append(record)
+    groups = grouped(sorted(records, key=_place), lambda r: (r.architecture, r.kind))
     rows = [
-        _row(arch, kind, runs, kinds.get(TEACHER, []))
-        for arch, kinds in groups.items()
-        for kind, runs in kinds.items()
+        _row(arch, kind, runs, groups.get((arch, TEACHER), []))
+        for (arch, kind), runs in groups.items()
     ]
     return [
         Table(
@@ -68,16 +65,14 @@ def _row(
     shown = hard or scores
     recovered = [value / taught[seed] for seed, value in shown.items() if seed in taught]
     name = ROUTES.get(kind) or f"{kind_name(kind)}, the teacher"
-    changes = [100 * (hard[seed] - value) for seed, value in soft.items() if seed in hard]
-    mean, sd = mean_sd(changes)
-    change = "–" if mean is None else f"{mean:+.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+    changes = [hard[seed] - value for seed, value in soft.items() if seed in hard]
     return (
         f"{architecture_name(arch)}, {name}",
         " and ".join(dict.fromkeys(str(run.epochs) for run in runs)),
         percent(*mean_sd(list(_measured(finished, "before").values()))),
         percent(*mean_sd(list((soft or scores).values()))),
         percent(*mean_sd(list(hard.values()))),
-        change.replace("-", "−"),
+        points(*mean_sd(changes)),
         percent(*mean_sd(recovered)),
         str(len(finished)) + (f" ({len(runs) - len(finished)} diverged)" * (finished != runs)),
     )

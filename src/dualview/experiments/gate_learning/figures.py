@@ -12,7 +12,7 @@ from dualview.experiments.gate_learning.tables import Stage, by_stage, settings
 from dualview.experiments.gate_learning.tables import heading as setting_name
 from dualview.experiments.published import GATE_LEARNING
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel, panel_heading
+from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -78,9 +78,7 @@ def over_stages(records: Sequence[RunRecord]) -> Figure:
         axes.set_xlabel("stage of gate learning (0: initialisation)", color=LIGHT["muted"])
         axes.grid(axis="x", visible=False)
         panel_heading(axes, f"Test accuracy, %: {setting_name(records[0])}")
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
-        )
+        legend_below(axes, columns=2)
     return figure
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.published import CNTK, GATE_LEARNING, NPK_PAPER
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import percent
+from dualview.experiments.summary import grouped, mean_sd, percent
 from dualview.experiments.tables import Table
 
 GATES, WEIGHTS = "gates", "weights"
@@ -72,11 +71,7 @@ def _known(values: Iterable[Any]) -> list[Any]:
 
 def settings(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Records of one architecture, width and data together, in the order of appearance."""
-    groups: dict[tuple[str, int | None, str], list[RunRecord]] = {}
-    for record in records:
-        key = (record.architecture, record.width, record.data)
-        groups.setdefault(key, []).append(record)
-    return list(groups.values())
+    return list(grouped(records, lambda r: (r.architecture, r.width, r.data)).values())
 
 
 def heading(record: RunRecord) -> str:
@@ -103,10 +98,10 @@ def _table(name: str, records: Sequence[RunRecord]) -> Table:
         (
             str(stage.number),
             str(stage.gate_epochs),
-            _cell(stage.weights),
-            _cell(stage.highest),
-            _cell(stage.kernel),
-            _cell(stage.relu),
+            percent(*mean_sd(stage.weights)),
+            percent(*mean_sd(stage.highest)),
+            percent(*mean_sd(stage.kernel)),
+            percent(*mean_sd(stage.relu)),
             str(GATE_LEARNING.get(stage.number, "–")),
         )
         for stage in by_stage(records)
@@ -135,7 +130,7 @@ def _overlap_table(name: str, records: Sequence[RunRecord]) -> Table:
         (
             str(stage.number),
             str(stage.gate_epochs),
-            *(_cell(column) for column in zip(*stage.overlap, strict=True)),
+            *(percent(*mean_sd(column)) for column in zip(*stage.overlap, strict=True)),
         )
         for stage in stages
     )
@@ -149,10 +144,6 @@ def _overlap_table(name: str, records: Sequence[RunRecord]) -> Table:
             "the test examples of kernel regression: 100 where all gates are as they were.",
         ),
     )
-
-
-def _cell(values: Sequence[float]) -> str:
-    return percent(fmean(values) if values else None, stdev(values) if len(values) > 1 else None)
 
 
 def _notes(records: Sequence[RunRecord]) -> tuple[str, ...]:

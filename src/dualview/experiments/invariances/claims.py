@@ -9,12 +9,11 @@ from dualview.experiments.claims import Claim, Finding, setting_of
 from dualview.experiments.invariances.tables import (
     AS_BUILT,
     inputs_of,
-    ones_minus_data,
     orders_of,
 )
 from dualview.experiments.published import DUAL_PAPER
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name, mean_sd, points
+from dualview.experiments.summary import kind_name, mean_sd, paired_differences, points
 
 SIGNIFICANT = 0.01
 """The papers give no number; a loss of one point counts as significant here."""
@@ -24,7 +23,9 @@ PUBLISHED = f"without significant loss, no number ({DUAL_PAPER}, abstract)"
 def _constant_input(records: Sequence[RunRecord]) -> Finding | None:
     inputs = inputs_of(records)
     changes = {
-        kind: values for kind in ("dgn", "dlgn") if (values := ones_minus_data(inputs, kind))
+        kind: values
+        for kind in ("dgn", "dlgn")
+        if (values := paired_differences(inputs, f"{kind}-ones", kind))
     }
     if not changes:
         return None

@@ -8,7 +8,14 @@ from statistics import fmean
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.published import ONES_AND_ORDERS
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name, mean_sd, percent, points, summarise
+from dualview.experiments.summary import (
+    kind_name,
+    mean_sd,
+    paired_differences,
+    percent,
+    points,
+    summarise,
+)
 from dualview.experiments.tables import Table
 
 CHAIN = "c4gap"
@@ -67,7 +74,7 @@ def _input_table(records: Sequence[RunRecord]) -> Table:
                 kind_name(kind),
                 percent(data.accuracy_mean, data.accuracy_sd),
                 percent(ones.accuracy_mean, ones.accuracy_sd) if ones else "–",
-                points(*mean_sd(ones_minus_data(records, kind))),
+                points(*mean_sd(paired_differences(records, f"{kind}-ones", kind))),
                 data.recovered,
                 ones.recovered if ones else "–",
                 str(data.n),
@@ -92,16 +99,6 @@ def _input_table(records: Sequence[RunRecord]) -> Table:
             f"Published, without a number: {ONES_AND_ORDERS}.",
         ),
     )
-
-
-def ones_minus_data(records: Sequence[RunRecord], kind: str) -> list[float]:
-    """Difference of accuracies for each seed with which both finished."""
-    of = {
-        name: {r.seed: r.test_accuracy for r in records if r.kind == name and r.test_accuracy}
-        for name in (kind, f"{kind}-ones")
-    }
-    ones = of[f"{kind}-ones"]
-    return [ones[seed] - value for seed, value in of[kind].items() if seed in ones]
 
 
 def _order_table(orders: dict[tuple[int, ...], RunRecord]) -> Table:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from dualview.experiments.kernel_learner.tables import DRAWN, LEARNT, runs_by_gates
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel, panel_heading
+from dualview.experiments.summary import grouped
+from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import house_style, kind_style
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ _STEP = 0.16
 
 def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     """Name -> figure, one for each architecture."""
-    groups: dict[str, list[list[RunRecord]]] = {}
-    for runs in runs_by_gates(records):
-        groups.setdefault(runs[0].architecture, []).append(runs)
+    groups = grouped(runs_by_gates(records), lambda runs: runs[0].architecture)
     return {f"{arch}-learners": _learners(arch, found) for arch, found in groups.items()}
 
 
@@ -62,11 +61,5 @@ def _learners(arch: str, groups: Sequence[Sequence[RunRecord]]) -> Figure:
         axes.set_xticks(list(_PLACES.values()), ["learnt gates", "drawn gates"])
         axes.grid(axis="x", visible=False)
         panel_heading(axes, f"Test accuracy, %: {architecture_name(arch)}")
-        axes.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.14),
-            ncols=2,
-            frameon=False,
-            fontsize="small",
-        )
+        legend_below(axes, columns=2, gap=0.14)
     return figure

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import mean_sd, percent
+from dualview.experiments.summary import grouped, mean_sd, percent
 from dualview.experiments.tables import Table
 
 LEARNT, DRAWN = "dlgn", "dlgn-drawn"
@@ -43,13 +43,11 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 def runs_by_gates(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Finished runs of one architecture and kind together, in the experiment's order."""
     kinds = list(ON_GATES)
-    found: dict[tuple[str, str], list[RunRecord]] = {}
-    for record in sorted(
+    order = sorted(
         (record for record in records if "kernel" in record.measurements),
         key=lambda r: (architecture_place(r.architecture), kinds.index(r.kind), r.seed),
-    ):
-        found.setdefault((record.architecture, record.kind), []).append(record)
-    return list(found.values())
+    )
+    return list(grouped(order, lambda r: (r.architecture, r.kind)).values())
 
 
 def _mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float | None]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from dualview.experiments.pruning.tables import ORDERS, grouped, network_name
+from dualview.experiments.pruning.tables import ORDERS, by_network, network_name
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel, panel_heading
+from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ _DRAWN = {"size": "dnn", "balanced size": "dgn", "paths": "dlgn"}
 def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     """Name -> figure, one for each architecture and kind."""
     return {
-        f"{runs[0].architecture}-{runs[0].kind}-pruning": _curves(runs) for runs in grouped(records)
+        f"{runs[0].architecture}-{runs[0].kind}-pruning": _curves(runs)
+        for runs in by_network(records)
     }
 
 
@@ -51,7 +52,5 @@ def _curves(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xlabel("weights removed, %", color=LIGHT["muted"])
         axes.set_ylim(0, 102)
         panel_heading(axes, f"Test accuracy, %: {network_name(runs[0])}")
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, frameon=False, fontsize="small"
-        )
+        legend_below(axes, columns=3)
     return figure

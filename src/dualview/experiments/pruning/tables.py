@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name, mean_sd, percent
+from dualview.experiments.summary import grouped, kind_name, mean_sd, percent
 from dualview.experiments.tables import Table
 
 COMPARED = ("dnn", "dlgn")
@@ -33,7 +33,7 @@ _BOUND = (
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracies by order and share, and the bound beside what happened."""
-    groups = grouped(records)
+    groups = by_network(records)
     if not groups:
         return []
     rows = [
@@ -53,17 +53,14 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     return [first, second]
 
 
-def grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+def by_network(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Runs of one network together, in the experiment's order; those that were thinned out."""
     done = [record for record in records if "shares" in record.measurements]
     order = sorted(
         done,
         key=lambda r: (architecture_place(r.architecture), COMPARED.index(r.kind), r.seed),
     )
-    found: dict[tuple[str, str], list[RunRecord]] = {}
-    for record in order:
-        found.setdefault((record.architecture, record.kind), []).append(record)
-    return list(found.values())
+    return list(grouped(order, lambda r: (r.architecture, r.kind)).values())
 
 
 def network_name(record: RunRecord) -> str:

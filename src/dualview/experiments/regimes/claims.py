@@ -10,8 +10,8 @@ from dualview.experiments.claims import Claim, Finding, setting_of
 from dualview.experiments.naming import OPTIMIZER_NAMES
 from dualview.experiments.published import NPK_PAPER, REGIME_ACCURACY
 from dualview.experiments.records import RunRecord
-from dualview.experiments.regimes.tables import by_setting, differences
-from dualview.experiments.summary import mean_sd, points
+from dualview.experiments.regimes.tables import by_setting
+from dualview.experiments.summary import mean_sd, paired_differences, points
 
 WITHIN = 0.01
 """A regime within one point of another one counts as its equal."""
@@ -35,7 +35,7 @@ def _gain(
     gains = {
         _optimizer(group[0].config["optimizer"]): values
         for group in by_setting(runs)
-        if (values := differences(group, more, less))
+        if (values := paired_differences(group, more, less))
     }
     if not gains:
         return None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from statistics import fmean, stdev
 
 from dualview.experiments.naming import architecture_place, setting_title
 from dualview.experiments.published import (
@@ -18,7 +17,14 @@ from dualview.experiments.published import (
     Published,
 )
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import SummaryRow, percent, points, summarise
+from dualview.experiments.summary import (
+    SummaryRow,
+    mean_sd,
+    paired_differences,
+    percent,
+    points,
+    summarise,
+)
 from dualview.experiments.tables import Table
 
 REGIME_NAMES = {
@@ -99,11 +105,7 @@ def _highest(records: Sequence[RunRecord], regime: str) -> str:
         for record in records
         if record.kind == regime and record.max_test_accuracy_over_epochs is not None
     ]
-    return percent(*_mean_and_sd(values))
-
-
-def _mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:
-    return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+    return percent(*mean_sd(values))
 
 
 def _notes(groups: Sequence[Sequence[RunRecord]]) -> tuple[str, ...]:
@@ -159,18 +161,4 @@ def _gain_table(groups: Sequence[Sequence[RunRecord]]) -> Table:
 
 def _gain(records: Sequence[RunRecord], more: str, less: str) -> str:
     """Mean difference of two regimes over the seeds for which both finished."""
-    return points(*_mean_and_sd(differences(records, more, less)))
-
-
-def differences(records: Sequence[RunRecord], more: str, less: str) -> list[float]:
-    """Accuracy in one regime minus that in another, for each seed with which both finished."""
-    scores = {
-        (record.kind, record.seed): record.test_accuracy
-        for record in records
-        if record.test_accuracy is not None
-    }
-    return [
-        score - scores[less, seed]
-        for (kind, seed), score in scores.items()
-        if kind == more and (less, seed) in scores
-    ]
+    return points(*mean_sd(paired_differences(records, more, less)))

@@ -227,6 +227,7 @@ class _Worst:
 
 
 def _worst(pair: Pair, comparison: Comparison, bound: float) -> _Worst:
+    """Where two sides differ most, or their largest entry where they agree."""
     left, right = pair.left.detach().double(), pair.right.detach().double()
     if left.shape != right.shape:
         raise ValueError(

@@ -79,6 +79,7 @@ def _sample(settings: Settings, family: Family, width: int, draws: int) -> Sampl
 
 
 def _statements(name: str, network: str) -> tuple[Statement, Statement]:
+    """That the mean is the expected NTK, and how fast single draws come near it."""
     return (
         Statement(
             name=f"{name}-mean",

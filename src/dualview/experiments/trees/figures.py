@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.records import RunRecord
 from dualview.experiments.trees.tables import ESTIMATORS, by_columns, level_mean
-from dualview.pages.axes import panel, panel_heading
+from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def _angles(columns: int, runs: Sequence[RunRecord]) -> Figure:
         axes.set_xlabel("level of the node; 1: the root", color=LIGHT["muted"])
         axes.set_ylim(0, 90)
         panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
-        )
+        legend_below(axes, columns=2)
     return figure
 
 
@@ -83,9 +81,7 @@ def _moving(columns: int, runs: Sequence[RunRecord]) -> Figure:
         axes.set_xlabel("passes over the rows", color=LIGHT["muted"])
         axes.set_ylim(0, 90)
         panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
-        axes.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize="small"
-        )
+        legend_below(axes, columns=2)
     return figure
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import mean_sd, percent
+from dualview.experiments.summary import grouped, mean_sd, percent
 from dualview.experiments.tables import Table
 
 ESTIMATORS: Mapping[str, str] = {
@@ -117,14 +117,9 @@ def _moved(runs: Sequence[RunRecord], name: str, level: int, digits: int) -> str
 
 def by_columns(records: Sequence[RunRecord]) -> dict[int, list[RunRecord]]:
     """Columns -> runs by seed, fewest columns first."""
-    found: dict[int, list[RunRecord]] = {}
-    order = sorted(
-        (record for record in records if "levels" in record.measurements),
-        key=lambda record: (record.config["columns"], record.seed),
-    )
-    for record in order:
-        found.setdefault(record.config["columns"], []).append(record)
-    return found
+    measured = [record for record in records if "levels" in record.measurements]
+    order = sorted(measured, key=lambda record: (record.config["columns"], record.seed))
+    return grouped(order, lambda record: int(record.config["columns"]))
 
 
 def accuracy(run: RunRecord, estimator: str) -> float:

@@ -8,7 +8,7 @@ from statistics import fmean
 from dualview.experiments.claims import Claim, Finding, setting_of
 from dualview.experiments.published import NPK_PAPER
 from dualview.experiments.records import RunRecord
-from dualview.experiments.width.tables import grouped, mean_spreads
+from dualview.experiments.width.tables import by_width, mean_spreads
 
 MOST_ERRORS = 4.0
 """Standard errors by which a drawn spread may be off its closed form."""
@@ -16,7 +16,7 @@ MOST_ERRORS = 4.0
 
 def _closed_form(records: Sequence[RunRecord]) -> Finding | None:
     """Drawn spreads beside the closed form, width by width; errors of one seed do not average."""
-    known = [runs for runs in grouped(records) if mean_spreads(runs, "formula")]
+    known = [runs for runs in by_width(records) if mean_spreads(runs, "formula")]
     if not known:
         return None
     off = [

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import mean_sd
-from dualview.experiments.width.tables import grouped, mean_spreads
+from dualview.experiments.summary import grouped, mean_sd
+from dualview.experiments.width.tables import by_width, mean_spreads
 from dualview.pages.axes import panel, panel_heading, plain_log_ticks
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
@@ -28,9 +28,7 @@ CAPTIONS: Mapping[str, str] = {
 
 def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     """Name -> figure, two for each architecture."""
-    widths: dict[str, list[list[RunRecord]]] = {}
-    for runs in grouped(records):
-        widths.setdefault(runs[0].architecture, []).append(runs)
+    widths = grouped(by_width(records), lambda runs: runs[0].architecture)
     drawn = {}
     for arch, groups in widths.items():
         if any(mean_spreads(runs, "spread") for runs in groups):

@@ -7,7 +7,7 @@ from statistics import fmean
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import mean_sd, percent
+from dualview.experiments.summary import grouped, mean_sd, percent
 from dualview.experiments.tables import Table
 
 _COLUMNS = (
@@ -29,19 +29,20 @@ _NOTE = (
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """A row for each architecture and width."""
-    rows = [_row(runs) for runs in grouped(records)]
+    rows = [_row(runs) for runs in by_width(records)]
     title = "NTK of one draw, and accuracy, by width"
     return [Table("width", title, _COLUMNS, tuple(rows), (_NOTE,))]
 
 
-def grouped(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+def by_width(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Finished runs of one architecture and width together, the narrowest first."""
-    found: dict[tuple[tuple[int, str], int], list[RunRecord]] = {}
-    for record in sorted(records, key=lambda record: record.seed):
-        if record.status == "finished":
-            place = architecture_place(record.architecture), record.width or 0
-            found.setdefault(place, []).append(record)
-    return [found[place] for place in sorted(found)]
+    finished = [record for record in records if record.status == "finished"]
+
+    def place(record: RunRecord) -> tuple[tuple[int, str], int]:
+        return architecture_place(record.architecture), record.width or 0
+
+    order = sorted(finished, key=lambda record: (place(record), record.seed))
+    return list(grouped(order, place).values())
 
 
 def mean_spreads(runs: Sequence[RunRecord], name: str) -> list[float]:

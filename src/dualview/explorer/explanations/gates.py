@@ -160,6 +160,7 @@ def _layer_parts(
     far: np.ndarray | None,
     interior: tuple[range, ...],
 ) -> LayerParts:
+    """What a layer adds and takes away, and of each channel shown its strongest place."""
     channels = []
     for channel in shown:
         units = found.units[channel]

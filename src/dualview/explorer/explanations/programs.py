@@ -176,6 +176,7 @@ def _slices(key: Any) -> tuple[Any, ...]:
 
 
 def _step(node: fx.Node, call: Call, source: int, layer: Mapping[str, int]) -> ProgramStep:
+    """What the page computes at one node."""
     if call.key == "gate":
         return ProgramStep("gate", source, numbers=(layer[str(call["gate"].target)],))
     if call.key == "flatten" and call["start_dim"] == 1 and call["end_dim"] == -1:

@@ -16,7 +16,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dualview.path_kernel.fast.position_maps import NONE, ImageMap, PositionMap, Size
 
@@ -34,6 +33,18 @@ class Factor(Protocol):
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n or 1, windows, channels, height, width)."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class _OfFactor:
+    """What is made of one factor: hard as that is."""
+
+    factor: Factor
+
+    @property
+    def hard(self) -> bool:
+        """Whether the factor is."""
+        return self.factor.hard
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,16 +113,10 @@ class Shifted:
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
+class Selected(_OfFactor):
     """The factor whose channel i is channel index[i], or 0 where that is negative."""
 
-    factor: Factor
     index: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """The channels selected."""
@@ -173,22 +178,16 @@ class Called:
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class Moved(_OfFactor):
     """The factor seen at every place of a map's windows; 0 in the padding.
 
     `switch` keeps, in every channel, only the place that this input names. `inner` are the rows and
     columns of the windows that the factor is seen at already.
     """
 
-    factor: Factor
     map: PositionMap
     switch: int | None = None
     inner: Size = (1, 1)
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, new windows times old ones, channels, *new size)."""
@@ -212,19 +211,13 @@ class Moved:
 
 
 @dataclass(frozen=True, eq=False)
-class Regrouped:
+class Regrouped(_OfFactor):
     """The factor whose channel i is channel index[w, i], where w is the number of its window.
 
     The index has fewer rows than there are windows, and begins anew.
     """
 
-    factor: Factor
     index: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, windows, channels of the index, height, width)."""
@@ -236,16 +229,10 @@ class Regrouped:
 
 
 @dataclass(frozen=True, eq=False)
-class Ordered:
+class Ordered(_OfFactor):
     """The factor with its windows in another order."""
 
-    factor: Factor
     order: Tensor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """The windows in order."""
@@ -266,15 +253,8 @@ class WindowWeights:
 
 
 @dataclass(frozen=True, eq=False)
-class Summed:
+class Summed(_OfFactor):
     """A factor summed over its windows, of which one at most is not 0."""
-
-    factor: Factor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels, height, width)."""
@@ -283,15 +263,8 @@ class Summed:
 
 
 @dataclass(frozen=True, eq=False)
-class Flattened:
+class Flattened(_OfFactor):
     """The channels of all positions as channels of one."""
-
-    factor: Factor
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels * height * width, 1, 1)."""
@@ -299,17 +272,11 @@ class Flattened:
 
 
 @dataclass(frozen=True, eq=False)
-class Patches:
+class Patches(_OfFactor):
     """What each window of a convolution reads, as channels; in each of `groups` apart."""
 
-    factor: Factor
     map: PositionMap
     groups: int
-
-    @property
-    def hard(self) -> bool:
-        """Whether the factor is."""
-        return self.factor.hard
 
     def evaluate(self, inputs: Inputs) -> Tensor:
         """(n, 1, channels * taps, *new size)."""
@@ -317,28 +284,3 @@ class Patches:
         n, taps, c, *size = seen.shape
         seen = seen.reshape(n, taps, self.groups, c // self.groups, *size).permute(0, 2, 1, 3, 4, 5)
         return seen.reshape(n, 1, taps * c, *size)
-
-
-def packed(factor: Factor, inputs: Inputs, groups: int, lanes: int) -> np.ndarray:
-    """A factor on some examples, as the compiled loops read it.
-
-    Returns:
-        (n, windows, groups, blocks, words, lanes): uint32 with one bit a channel, or float32 with
-        one word a channel. Positions are filled up with zeros, one at least, to blocks of `lanes`.
-    """
-    value = factor.evaluate(inputs).expand(len(inputs[0]), -1, -1, -1, -1)
-    n, windows, c, *size = value.shape
-    positions = math.prod(size)
-    blocks = positions // lanes + 1
-    value = value.reshape(n, windows, groups, c // groups, positions)
-    value = F.pad(value, (0, blocks * lanes - positions))
-    if factor.hard:
-        words = -(-c // groups // 32)
-        bits = F.pad(value, (0, 0, 0, words * 32 - c // groups)).numpy()
-        last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little")
-        last = np.ascontiguousarray(last).view("<u4")
-        numbers = np.moveaxis(last.astype(np.uint32, copy=False), -1, 3)
-    else:
-        numbers = value.float().numpy()
-    numbers = numbers.reshape(*numbers.shape[:4], blocks, lanes)
-    return np.ascontiguousarray(numbers.swapaxes(3, 4))

@@ -373,6 +373,7 @@ def _stage_sizes(program: OffsetProgram) -> list[dict[int, Size]]:
 
 
 def _note_size(step: Step, sizes: dict[int, Size], where: str, circular: bool) -> None:
+    """The size of the plane that a step makes, if it fits what is there."""
     if step.source not in sizes or step.source == OUTPUT:
         raise PathKernelError(f"{where}: plane {step.source} is read before it is written")
     source, window = sizes[step.source], step.window

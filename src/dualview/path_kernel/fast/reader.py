@@ -81,7 +81,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
     planes: int = 1
-    masks: list[Mask] = field(default_factory=list)
+    masks: dict[Mask, int] = field(default_factory=dict)
     circular: bool | None = None
     dense: list[DenseLayer] = field(default_factory=list)
     first_dense: int = 0
@@ -438,9 +438,7 @@ class _Reader:
         return self.plan.planes - 1
 
     def _mask(self, mask: Mask) -> int:
-        if mask not in self.plan.masks:
-            self.plan.masks.append(mask)
-        return self.plan.masks.index(mask)
+        return self.plan.masks.setdefault(mask, len(self.plan.masks))
 
     def _end(self, node: fx.Node, value: Value) -> None:
         """The image part's last sum: over all pairs of positions, or equal ones."""

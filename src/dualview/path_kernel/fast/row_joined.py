@@ -77,6 +77,7 @@ def _renumbered(program: RowProgram) -> RowProgram:
 
 
 def _sights(program: RowProgram) -> list[_Sight]:
+    """Parts of sums that see planes through the same windows, at least two together."""
     found: list[list[tuple[tuple[int, int], Summand]]] = []
     for number, operation in enumerate(program.operations):
         for at, part in enumerate(operation.parts if isinstance(operation, Overlap) else ()):

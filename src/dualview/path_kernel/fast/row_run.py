@@ -192,6 +192,7 @@ class _Batch:
             self._part(it, part, entry, number > 0)
 
     def _part(self, it: Overlap, part: Summand, entry: Entry, add: bool) -> None:
+        """Add one part of an overlap into a piece of its plane, on all threads."""
         target, step = self.program.planes[it.target], self.pitches[it.target]
         lead = entry.start * target.size[1] % ROWS  # blocks of masks start at multiples of ROWS
         positions, at_out = self._out(it.target, entry, lead)

@@ -107,6 +107,7 @@ def _copies(taps: _Taps, axis: Axis, width: int) -> tuple[list[int], list[tuple[
 def _copies_in_order(
     taps: _Taps, axis: Axis, width: int, order: list[int]
 ) -> tuple[list[int], list[tuple[int, int]]]:
+    """Where copies of a row begin, taps taken in `order`; (copy, shift) of each tap."""
     copies: list[int] = []
     of_tap = {}
     for tap in order:

@@ -154,6 +154,7 @@ def _drawn(rows: int, settings: TableSettings) -> np.ndarray:
 def _target(
     raw: RawColumns, name: str, settings: TableSettings, chosen: np.ndarray
 ) -> tuple[np.ndarray, bool]:
+    """The target's values of the chosen rows, and whether they are classes."""
     cells = _finite(raw, name, raw.cells[name])
     numeric = cells.dtype == np.float64
     gone = np.isnan(cells) if numeric else np.array([cell is None for cell in cells])

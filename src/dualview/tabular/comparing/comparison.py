@@ -165,6 +165,7 @@ class _Readings:
         return tuple(found)
 
     def _chosen(self) -> list[tuple[str, int]]:
+        """Why and which: the predictions that the page explains."""
         true = self.table.target[self.rows]
         if not self.table.classification:
             errors = np.abs(true - self.predicted)
