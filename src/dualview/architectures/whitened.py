@@ -228,7 +228,7 @@ def c6late(
     With ReLU it has the same functions: maximum, ReLU and a growing affine map (batch norm with a
     positive factor) commute. A DLGN averages in place of the maximum, and there it matters: its
     gates stand before the average, one at each position, in place of one for four positions. It
-    trains more slowly, by about a sixth.
+    trains a little more slowly.
 
     >>> sum(p.numel() for p in c6late().parameters())
     1972480
