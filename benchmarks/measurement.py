@@ -166,9 +166,10 @@ def _device() -> str:
 
 
 def _options(arguments: list[str]) -> tuple[str, ...]:
-    """The command line without `--json FILE`, and without the folders of one machine."""
+    """The command line without where to write and keep, and without the folders of one machine."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--json")
+    parser.add_argument("--kept")
     words = parser.parse_known_args(arguments)[1]
     return tuple(Path(word).name if Path(word).is_absolute() else word for word in words)
 

@@ -5,7 +5,11 @@ images of 96 and 224 pixels, each kind in a process of its own that may not have
 What is measured is the peak that a call adds, without its result. What is refused adds little: it
 is said before anything is computed. A call that dies has no number, and its reason is printed.
 
-    python benchmarks/memory_bound.py [--only KIND ...] [--sizes 96 224] [--json FILE]
+Piece by piece, `--kept FOLDER` keeps what each process has measured, and what lies there from the
+same commit is not measured again.
+
+    python benchmarks/memory_bound.py [--only KIND ...] [--sizes 96 224] [--kept FOLDER]
+        [--json FILE]
 """
 
 from __future__ import annotations
@@ -33,6 +37,8 @@ import dualview as dv
 from dualview.architectures import build
 from dualview.conversion.promises import Kind
 from dualview.errors import DualviewError
+from dualview.experiments.records import provenance
+from dualview.files.writing import read_json, write_json
 
 MEMORY, SLACK = 200e6, 60e6
 """Bytes that a call may hold; and of libraries that load their code, and convolutions' own."""
@@ -178,6 +184,19 @@ def measure(kind: str, size: int) -> None:
         print(json.dumps({"name": name, **added(call)}), flush=True)
 
 
+def kept_or_measured(kind: str, size: int, folder: Path | None) -> list[dict[str, Any]]:
+    """What was measured before at this commit, if a folder of that is given; else it is now."""
+    if folder is None:
+        return in_new_process(kind, size)
+    words = (provenance("cpu").commit, *kind.replace(",", "").split(), str(size))
+    file = folder / f"{'-'.join(words)}.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(file, {"found": in_new_process(kind, size)})
+    found: list[dict[str, Any]] = read_json(file)["found"]
+    return found
+
+
 def in_new_process(kind: str, size: int) -> list[dict[str, Any]]:
     """`measure` in a process that does nothing else."""
     command = [sys.executable, str(Path(__file__)), "--kind", kind, "--sizes", str(size)]
@@ -191,11 +210,13 @@ def in_new_process(kind: str, size: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def measured(kinds: Sequence[str], sizes: Sequence[int]) -> Iterator[Measurement]:
+def measured(
+    kinds: Sequence[str], sizes: Sequence[int], folder: Path | None
+) -> Iterator[Measurement]:
     """What each call adds, with its bound."""
     for size in sizes:
         for kind in kinds:
-            for found in in_new_process(kind, size):
+            for found in kept_or_measured(kind, size, folder):
                 name, held = found["name"], found["held"]
                 reason = found["died"] or found["said"]
                 if reason:
@@ -213,6 +234,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), help="these kinds")
     parser.add_argument("--sizes", nargs="+", type=int, default=[96, 224], help="of the images")
+    parser.add_argument("--kept", type=Path, metavar="FOLDER", help="of what is measured already")
     parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -221,7 +243,7 @@ def main() -> None:
             warnings.simplefilter("ignore")
             measure(options.kind, options.sizes[0])
         return
-    found = measured(options.only, options.sizes)
+    found = measured(options.only, options.sizes, options.kept)
     report(__file__, __doc__, found, ["numpy", "numba"], options.json)
 
 

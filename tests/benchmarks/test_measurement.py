@@ -61,7 +61,8 @@ def test_the_claim_is_the_first_line():
 
 def test_written_and_read(tmp_path, monkeypatch, capsys):
     path = tmp_path / "new" / "quick.json"
-    command = ["quick.py", "--quick", "--json", str(path), "--page", "/home/user/runs/dlgn-seed0"]
+    places = ["--json", str(path), "--kept", "parts"]
+    command = ["quick.py", "--quick", *places, "--page", "/home/user/runs/dlgn-seed0"]
     monkeypatch.setattr("sys.argv", command)
     loads = []
 

@@ -122,8 +122,9 @@ def test_each_architecture_is_measured_and_counts_for_its_own(tmp_path, clock):
         job("b2", "b", 0.2, 20.0),
         job("c", "c", 1.0, 3.0),
     ]
-    found = outlook(jobs, budget=150)  # time for three of them
-    assert [one.basis for one in found] == ["steps", "cost", "steps", "cost", "steps"]
+    for budget in (1, 150):  # time for three of them, which are measured whatever the budget
+        found = outlook(jobs, budget=budget)
+        assert [one.basis for one in found] == ["steps", "cost", "steps", "cost", "steps"]
     assert found[1].seconds == pytest.approx(2 * found[0].seconds)
     assert found[3].seconds == pytest.approx(2 * found[2].seconds)
 

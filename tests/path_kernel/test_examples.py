@@ -1,4 +1,8 @@
-"""Every kernel refuses what is no gated network, and examples that the network does not take."""
+"""Every kernel refuses what is no gated network, and examples that the network does not take.
+
+Large images are not tried on the network where they go row by row: what they do not fit is refused
+by the same words, in its gates and behind them.
+"""
 
 import math
 
@@ -9,6 +13,7 @@ from torch import nn
 import dualview as dv
 from dualview.architectures import c4gap
 from dualview.errors import GateOrderError, PathKernelError
+from dualview.path_kernel import kernel as kernel_module
 from dualview.path_kernel.empirical import empirical_ntk
 from dualview.path_kernel.features import npk_features
 
@@ -50,6 +55,32 @@ UNFIT = {
 def test_examples_that_the_network_does_not_take(kernel, images, case):
     with pytest.raises(PathKernelError, match=r"x1?: the network does not take .*Repair: .*x\[N"):
         kernel(images, torch.randn(UNFIT[case]))
+
+
+LARGE = {
+    "one channel": (nn.Identity(), (2, 1, 100, 100), "to have 2 channels"),
+    "another type": (nn.Identity(), (2, 2, 100, 100), "net.to"),
+    "a larger image": (nn.Identity(), (2, 2, 104, 104), "cannot be multiplied"),
+    "a view over examples": (nn.Unflatten(1, (2, 100)), (2, 2, 100, 100), "cannot be multiplied"),
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_large_examples_that_the_network_does_not_take(case):
+    last, shape, said = LARGE[case]
+    layers = nn.Conv2d(2, 2, 3, 10, padding=1), nn.ReLU(), nn.Flatten(), last, nn.Linear(200, 2)
+    net = dv.disentangle(nn.Sequential(*layers), "dgn", gate="hard")
+    net = net.double() if case == "another type" else net
+    with pytest.raises(PathKernelError, match=rf"x1: the network does not take .*{said}"):
+        dv.npk(net, torch.randn(shape), biases=True)
+
+
+def test_large_examples_are_not_tried(monkeypatch):
+    model = nn.Sequential(nn.Conv2d(2, 2, 3, 10), nn.ReLU(), nn.Flatten(), nn.Linear(200, 2))
+    net, x = dv.disentangle(model, "dgn", gate="hard"), torch.randn(2, 2, 100, 100)
+    expected = dv.npk(net.double(), x.double(), biases=True)
+    monkeypatch.setattr(kernel_module, "check_fits", None)
+    torch.testing.assert_close(dv.npk(net.float(), x, biases=True), expected.float())
 
 
 @pytest.mark.parametrize("name", sorted(set(KERNELS) - {"npk_gram"}))  # which converts

@@ -26,9 +26,10 @@ def outlook_text(jobs: Sequence[Job], sharing: Sharing, title: str) -> str:
     from dualview.experiments.estimating import in_words, outlook, outlook_table, total_seconds
     from dualview.experiments.selection import chosen, is_done, units
     from dualview.experiments.tables import to_text
+    from dualview.progress import Terminal
 
     jobs = chosen(jobs, sharing.only)
-    expected = outlook(jobs)
+    expected = outlook(jobs, progress=Terminal())
     text = to_text(outlook_table(expected, title))
     left = [job for job in jobs if not is_done(job)]
     if sharing.scheduler == PROCESSES and left:

@@ -1,10 +1,11 @@
 """What a list of jobs will do before any is done: what is finished, what is left, for how long.
 
 How long is measured: of every sort of job a few training steps are taken in a folder of their own,
-which is thrown away, and stretched to all its epochs. What a job's evaluations take is reckoned as
-a third of a step for as many examples (a forward pass without the backward one). Jobs that cannot
-be tried yet, since they read the files of others, or for which there was no time, are reckoned by
-their `cost`, beside those of the same architecture where there are some.
+which is thrown away, and stretched to all its epochs; of every architecture one at least, since
+what architectures take beside each other differs from machine to machine. What a job's evaluations
+take is reckoned as a third of a step for as many examples (a forward pass without the backward
+one). Jobs that cannot be tried yet, since they read the files of others, or for which there was no
+time, are reckoned by their `cost`, beside those of the same architecture where there are some.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from dualview.arguments import instance_of, number, several, takes
+from dualview.arguments import instance_of, number, offering, optional, several, takes
 from dualview.experiments.jobs import Job
 from dualview.experiments.records import load_record
 from dualview.experiments.run_folders import RECORD
 from dualview.experiments.selection import is_done
 from dualview.experiments.tables import Table
 from dualview.files.locking import holder
+from dualview.progress import Progress, Unseen
 from dualview.training import METRICS, EpochMetrics, SettingsError
 
 TRIAL_SECONDS = 1.0
@@ -63,14 +65,22 @@ class ExpectedJob:
     basis: str
 
 
-@takes(SettingsError, jobs=several(instance_of(Job), "jobs", empty=True), budget=number(least=0))
-def outlook(jobs: Sequence[Job], *, budget: float = 30.0) -> list[ExpectedJob]:
+@takes(
+    SettingsError,
+    jobs=several(instance_of(Job), "jobs", empty=True),
+    budget=number(least=0),
+    progress=optional(offering("note")),
+)
+def outlook(
+    jobs: Sequence[Job], *, budget: float = 30.0, progress: Progress | None = None
+) -> list[ExpectedJob]:
     """What is left of some jobs, and for how long on this machine; their folders stay as they are.
 
     Args:
         jobs: of `plan_comparison` or `plan_experiment`.
-        budget: seconds that measuring may take, roughly: no sort of job is begun after it; with 0
-            nothing is measured.
+        budget: seconds that measuring may take, roughly: after it no sort of job is begun, but the
+            quickest of each architecture; with 0 nothing is measured.
+        progress: told of what is measured.
 
     Returns:
         One entry for each job, in their order.
@@ -85,7 +95,7 @@ def outlook(jobs: Sequence[Job], *, budget: float = 30.0) -> list[ExpectedJob]:
     ('dnn-seed0', 898, '', None)
     """
     left = [job for job in jobs if not is_done(job) and job.cost > 0]
-    measured = _measured(left, budget)
+    measured = _measured(left, budget, progress or Unseen())
     rates = [(_family(job), seconds / job.cost) for job, seconds in _known(left, measured)]
     return [_expected(job, measured, _rate(job, rates)) for job in jobs]
 
@@ -235,7 +245,7 @@ def _known(jobs: Iterable[Job], measured: Mapping[str, float]) -> Iterable[tuple
     return ((job, measured[_sort(job)]) for job in jobs if _sort(job) in measured)
 
 
-def _measured(jobs: Iterable[Job], budget: float) -> dict[str, float]:
+def _measured(jobs: Iterable[Job], budget: float, progress: Progress) -> dict[str, float]:
     """Sort of job -> seconds of a whole run, until the time is over.
 
     Of each architecture the quickest first, then the second of each, and so on.
@@ -247,12 +257,14 @@ def _measured(jobs: Iterable[Job], budget: float) -> dict[str, float]:
         if job.config.get("devices", 1) in (1, "1") and _can_begin(job):  # no other processes
             by_family.setdefault(_family(job), {}).setdefault(_sort(job), job)
     turns = zip_longest(*(sorts.items() for sorts in by_family.values()))
-    for sort, job in (entry for turn in turns for entry in turn if entry is not None):
-        if time.monotonic() >= end:
-            break
-        seconds = trial(job)
-        if seconds is not None:
-            found[sort] = seconds
+    for place, turn in enumerate(turns if budget else ()):
+        for sort, job in (entry for entry in turn if entry is not None):
+            if place and time.monotonic() >= end:
+                return found
+            progress.note(f"Some steps are timed: {job.name}")
+            seconds = trial(job)
+            if seconds is not None:
+                found[sort] = seconds
     return found
 
 

@@ -23,12 +23,15 @@ Gates = Literal["model", "hard"]
 BatchNorm = Literal["identity", "scale"]
 
 
-def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> None:
+def check_examples(
+    net: GatedNetwork, gates: str, *, tried: bool = True, **examples: Tensor | None
+) -> None:
     """Refuse what no kernel can be computed of.
 
     Args:
         net: the network.
         gates: the option of that name.
+        tried: try whether the network takes the first example; else the caller finds out.
         examples: first and second examples by the caller's names; None for the second: left out.
 
     Raises:
@@ -46,7 +49,8 @@ def check_examples(net: GatedNetwork, gates: str, **examples: Tensor | None) -> 
         if x is not None:
             given[name] = require(name, x, check, PathKernelError)
     _check_alike(given)
-    _check_fits(net, first, given[first])  # the second are like it
+    if tried:
+        check_fits(net, first, given[first])  # the second are like it
 
 
 def tokens(value: Any) -> Tensor:
@@ -112,8 +116,12 @@ def _check_alike(given: dict[str, Tensor]) -> None:
         raise PathKernelError(f"{second}: expected {_said(x1)}, as in {first}, got {_said(x2)}")
 
 
-def _check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
-    """Run the network on the first example."""
+def check_fits(net: GatedNetwork, name: str, x: Tensor) -> None:
+    """Run the network on the first example.
+
+    Raises:
+        PathKernelError: it does not take it, or gives no output for each example.
+    """
     repair = "Repair: examples as the model was trained on; x[None] is a batch of one example"
     types = {p.dtype for p in net.parameters() if p.is_floating_point()}
     if len(types) == 1 and x.dtype not in types:

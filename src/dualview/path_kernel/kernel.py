@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,19 @@ from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
-from dualview.errors import DualviewWarning, PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
+from dualview.conversion.trial_run import REFUSALS
+from dualview.errors import DualviewWarning, ExampleInputError, PathKernelError
+from dualview.path_kernel.examples import (
+    BatchNorm,
+    Gates,
+    check_examples,
+    check_fits,
+    check_law,
+    result_type,
+)
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
 from dualview.path_kernel.fast.plan import FastPlan
-from dualview.path_kernel.fast.reader import Slow, are_hard, read_network
+from dualview.path_kernel.fast.reader import LARGE, Slow, are_hard, read_network
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.parameters import fan_ins, uses
 from dualview.path_kernel.propagate import Side, propagate
@@ -91,7 +100,7 @@ def npk(
     True
     """
     check_law(biases, bias_variance, batch_norm)
-    check_examples(net, gates, x1=x1, x2=x2)
+    check_examples(net, gates, tried=False, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
     setting = Setting.of(biases, bias_variance, batch_norm, variances)
     smaller = "examples normalised as for training" if normalise else "normalise=True"
@@ -142,7 +151,7 @@ def expected_ntk(
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
     check_law(biases, bias_variance, batch_norm)
-    check_examples(net, gates, x1=x1, x2=x2)
+    check_examples(net, gates, tried=False, x1=x1, x2=x2)
     layers = weight_layers(net)
     scales = layer_scales(c, layers)
     variances = {name: scales[name] ** 2 / inputs for name, inputs in layers.items()}
@@ -194,9 +203,8 @@ def _kernel(
 ) -> Tensor:
     """Kernel (n1, n2), tile by tile; the lower triangle is mirrored where x2 is None."""
     request = _Request(net, x1, x1 if x2 is None else x2, setting, gates, memory, reader)
+    plan = _plan(request)
     out = x1.new_zeros(len(x1), len(request.x2), dtype=reader.dtype)
-    extreme = _is_extreme(request)
-    plan = Slow(EXTREME) if extreme else read_network(net, x1, setting, gates)
     with evaluation_mode(net), torch.no_grad():
         if isinstance(plan, RowPlan):
             _fill_by_rows(request, plan, x2 is None, out)
@@ -223,6 +231,22 @@ class _Request:
     gates: Gates
     memory: float
     reader: Reader
+
+
+def _plan(request: _Request) -> FastPlan | RowPlan | Slow:
+    """How the kernel is computed, of examples that the network takes.
+
+    That is tried on one, but not on large ones that are gone through row by row: a plan for these
+    knows the shape of every value, and a trial takes longer than what they need of the network.
+    """
+    net, x, setting, gates = request.net, request.x1, request.setting, request.gates
+    if math.prod(x.shape[2:]) >= LARGE:
+        with suppress(Exception):  # what does not fit is told of by the trial
+            plan = Slow(EXTREME) if _is_extreme(request) else read_network(net, x, setting, gates)
+            if isinstance(plan, RowPlan):
+                return plan
+    check_fits(net, "x1", x)
+    return Slow(EXTREME) if _is_extreme(request) else read_network(net, x, setting, gates)
 
 
 def _fill(
@@ -281,9 +305,14 @@ def _fill_by_rows(request: _Request, plan: RowPlan, symmetric: bool, out: Tensor
     hard = are_hard(request.net, request.gates)
     x2 = None if symmetric else request.x2
     tiles = row_tiles(request.net, request.x1, x2, request.setting, plan, hard, request.memory)
-    for tile in tiles:
-        rows, columns = (range(s.start, s.stop) for s in (tile.rows, tile.columns))
-        out[tile.rows, tile.columns] = request.reader(tile.kernel, plan.log_scale, rows, columns)
+    try:
+        for tile in tiles:
+            rows, columns = (range(s.start, s.stop) for s in (tile.rows, tile.columns))
+            value = request.reader(tile.kernel, plan.log_scale, rows, columns)
+            out[tile.rows, tile.columns] = value
+    except (ExampleInputError, *REFUSALS):
+        check_fits(request.net, "x1", request.x1)  # says better what does not fit, if anything
+        raise
 
 
 DOUBTFUL = 1e-28

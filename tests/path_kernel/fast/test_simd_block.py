@@ -54,6 +54,22 @@ def spread(f, out, k, pitch):
     simd_block.store_rows(out, k, pitch, simd_block.load(f, 0))
 
 
+@compiled
+def halved(f, k, out, j):
+    """Every second number of f[k:]."""
+    simd_block.thinned(f, k, out, j)
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_every_second_number(place):
+    numbers = np.arange(2 * LANES + 8, dtype=np.float32)
+    out = np.full(LANES + 8, -1, np.float32)
+    halved(numbers, place, out, 2 * place)
+    expected = numbers[place : place + 2 * LANES : 2]
+    np.testing.assert_array_equal(out[2 * place : 2 * place + LANES], expected)
+    assert (np.delete(out, slice(2 * place, 2 * place + LANES)) == -1).all()
+
+
 @pytest.mark.parametrize("place", [0, 1, 3])
 @pytest.mark.parametrize("dtype", [np.uint32, np.float32])
 def test_overlap_of_rows_and_lanes(dtype, place):

@@ -16,7 +16,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from dualview.path_kernel.fast.position_maps import NONE, ImageMap, PositionMap, Size
 
@@ -285,28 +284,3 @@ class Patches(_OfFactor):
         n, taps, c, *size = seen.shape
         seen = seen.reshape(n, taps, self.groups, c // self.groups, *size).permute(0, 2, 1, 3, 4, 5)
         return seen.reshape(n, 1, taps * c, *size)
-
-
-def packed(factor: Factor, inputs: Inputs, groups: int, lanes: int) -> np.ndarray:
-    """A factor on some examples, as the compiled loops read it.
-
-    Returns:
-        (n, windows, groups, blocks, words, lanes): uint32 with one bit a channel, or float32 with
-        one word a channel. Positions are filled up with zeros, one at least, to blocks of `lanes`.
-    """
-    value = factor.evaluate(inputs).expand(len(inputs[0]), -1, -1, -1, -1)
-    n, windows, c, *size = value.shape
-    positions = math.prod(size)
-    blocks = positions // lanes + 1
-    value = value.reshape(n, windows, groups, c // groups, positions)
-    value = F.pad(value, (0, blocks * lanes - positions))
-    if factor.hard:
-        words = -(-c // groups // 32)
-        bits = F.pad(value, (0, 0, 0, words * 32 - c // groups)).numpy()
-        last = np.packbits(np.moveaxis(bits, 3, -1), axis=-1, bitorder="little")
-        last = np.ascontiguousarray(last).view("<u4")
-        numbers = np.moveaxis(last.astype(np.uint32, copy=False), -1, 3)
-    else:
-        numbers = value.float().numpy()
-    numbers = numbers.reshape(*numbers.shape[:4], blocks, lanes)
-    return np.ascontiguousarray(numbers.swapaxes(3, 4))

@@ -5,7 +5,7 @@ times its groups) `lines` lines of `pitch` numbers, one for each position held o
 Its entries are those of the second example's positions, with zeros behind. The last line but one
 holds zeros only, the last one takes what nobody reads. `at` arrays name the starts of lines within
 a sub-plane, for each position of the rows in work, with as many spare ones behind as a block has
-rows. Masks are those of `factors.packed`, flat. A thread makes what is between `start` and `stop`.
+rows. Masks are those of `packing.packed`, flat. A thread makes what is between `start` and `stop`.
 
 numba infers all types, so the functions here carry no annotations.
 """
@@ -29,6 +29,7 @@ from dualview.path_kernel.fast.simd_block import (
     overlap_of,
     rows,
     scatter,
+    thinned,
     to_float,
 )
 
@@ -115,23 +116,24 @@ def _take(source, origin, copied, taken, ties, number, piece, scratch):
 
 @compiled
 def _take_runs(source, origin, copied, taken, number, scratch):
-    """A piece of each line, run after run."""
+    """A piece of each line, run after run.
+
+    Runs are short: slices of arrays, and checks whether whole numbers count from the end, as those
+    with a sign do, would take longer than the runs.
+    """
     lines, size, stride = copied
     runs, first = taken[3], taken[4]
     for n in range(len(lines)):
         for r in range(first[number], first[number + 1]):
-            count = runs[r, 2]
             at, begin = n * size + runs[r, 0], origin + lines[n] + runs[r, 1]
-            out, read = scratch[at : at + count], source[begin : begin + (count - 1) * stride + 1]
-            if stride == 1:  # written out, so that the compiler makes vectors of it
-                for k in range(count):
-                    out[k] = read[k]
-            elif stride == 2:
-                for k in range(count):
-                    out[k] = read[2 * k]
-            else:
-                for k in range(count):
-                    out[k] = read[stride * k]
+            done, count = 0, runs[r, 2]
+            if stride == 2:
+                while done + LANES <= count:
+                    thinned(source, begin + 2 * done, scratch, at + done)
+                    done += LANES
+            step, to, read = np.uintp(stride), np.uintp(at), np.uintp(begin)
+            for k in range(np.uintp(done), np.uintp(count)):
+                scratch[to + k] = source[read + step * k]
 
 
 @compiled

@@ -85,6 +85,7 @@ class Layers:
     def convolution(self, node: fx.Node, value: RowValue) -> RowValue:
         """Channels are summed within groups, and windows over both positions at once."""
         module: Any = module_of(node)
+        _expect(node, module.in_channels, value.channels)
         over = _windows(module, value)
         if min(over.size) < 1:
             raise NotApplicableError(f"{describe(node)} has a window larger than its image")
@@ -106,6 +107,7 @@ class Layers:
 
     def dense(self, node: fx.Node, value: RowValue) -> RowValue:
         """The sum over channels and equal positions."""
+        _expect(node, module_of(node).in_features, value.channels * value.positions)
         if value.positions > 1 and all(t.plane is None and not t.window for t in value.terms):
             value = _flattened(value)
         elif value.positions > 1:
@@ -186,6 +188,7 @@ class Layers:
         module: Any = module_of(node)
         if value.flat and value.positions > 1:
             raise NotApplicableError(f"{describe(node)} normalises a flattened image")
+        _expect(node, module.num_features, value.channels)
         if self.setting.batch_norm_scale:
             if module.running_var is None:
                 raise NotApplicableError(f"{describe(node)} has no statistics")
@@ -304,6 +307,12 @@ class Layers:
         self.program.planes.append(plane)
         self.logs.append(log)
         return len(self.program.planes) - 1
+
+
+def _expect(node: fx.Node, wanted: Any, got: int) -> None:
+    """See that a layer takes a value: its weights are never multiplied, so nothing else would."""
+    if wanted != got:
+        raise NotApplicableError(f"{describe(node)} takes {wanted} numbers, and gets {got}")
 
 
 def _one(log: float) -> float:

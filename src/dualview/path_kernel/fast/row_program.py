@@ -230,20 +230,18 @@ class _Reads:
     """The rows that an operation reads of a plane, for each row that it makes."""
 
     def __init__(self, axis: Axis | None, height: int, whole: int | None) -> None:
+        self.first, self.last = list(range(height)), list(range(1, height + 1))
         if whole is not None:  # every row, for the only one it makes
-            self.first, self.last = np.zeros(height, int), np.full(height, whole)
-            return
-        if axis is None:
-            rows = np.arange(height)
-            self.first, self.last = rows, rows + 1
+            self.first, self.last = [0] * height, [whole] * height
+        if axis is None or whole is not None:
             return
         source = axis.source
         inside = source != NONE
         far = int(source.max()) + 1
         first = np.where(inside, source, far).min(1)
         last = np.where(inside, source, NONE).max(1) + 1
-        self.first = np.minimum.accumulate(first[::-1])[::-1]  # no later row reads above it
-        self.last = np.maximum.accumulate(last)
+        self.first = np.minimum.accumulate(first[::-1])[::-1].tolist()  # no later row reads above
+        self.last = np.maximum.accumulate(last).tolist()
 
 
 def schedule(program: RowProgram, block: int, lanes: int) -> Schedule:
@@ -279,7 +277,7 @@ def schedule(program: RowProgram, block: int, lanes: int) -> Schedule:
         stop = min(
             start + _rows_at_once(program, plane, block, lanes), program.planes[plane].size[0]
         )
-        wanted = [(p, int(r.last[stop - 1])) for p, r in reads[number]]
+        wanted = [(p, r.last[stop - 1]) for p, r in reads[number]]
         missing = [(p, last) for p, last in wanted if made[p] < last]
         if missing:
             stack.extend(missing)
@@ -304,7 +302,7 @@ def _oldest(
     for number, rows in readers:
         done = made[program.operations[number].target]
         if done < len(rows.first):
-            oldest = min(oldest, int(rows.first[done]))
+            oldest = min(oldest, rows.first[done])
     return oldest
 
 

@@ -20,6 +20,9 @@ from dualview.path_kernel.fast.simd_block import LANES
 PIECE = 1 << 12
 """Words of a mask's windows to go through at once, for all positions of the first example."""
 
+FEWEST = 8
+"""Blocks of lanes to go through at once at least: shorter writes to far lines wait for memory."""
+
 Starts = Callable[[np.ndarray], np.ndarray]
 """The starts of the lines of flat positions; of a line of zeros for `NONE`."""
 
@@ -61,7 +64,7 @@ def met_windows(ties: np.ndarray | None, windows: int) -> np.ndarray:
 
 def piece_of(words: int, count: int) -> int:
     """Positions to go through at once, of so many words; no more than a line of `count` numbers."""
-    return min(max(PIECE // max(words, 1) // LANES, 1), count // LANES + 1) * LANES
+    return min(max(PIECE // max(words, 1) // LANES, FEWEST), count // LANES + 1) * LANES
 
 
 def _span(ordered: np.ndarray, ties: np.ndarray) -> np.ndarray:

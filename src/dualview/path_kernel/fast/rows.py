@@ -15,7 +15,7 @@ from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import MaxPool, max_pool_switch
 from dualview.errors import PathKernelError
-from dualview.path_kernel.fast.factors import packed
+from dualview.path_kernel.fast.packing import packed
 from dualview.path_kernel.fast.row_layers import BOOST
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.fast.row_program import RowProgram, factor_bytes, mask_numbers
@@ -205,9 +205,11 @@ def pack_rows(
         numbers = range(first + start * at_once, first + len(x))
         check = preactivation_check(name, PathKernelError, numbers)
         gates, switches = net.gates_and_switches(batch, hard=hard, check=check)
+        if hard:
+            gates = tuple(gate.bool() for gate in gates)  # once, for all masks that read them
         inputs = [net.transformed(batch), *gates, *switches]
         for mask, parts in zip(program.masks, made, strict=True):
-            parts.append(packed(mask.factor, inputs, mask.groups, LANES))
+            parts.append(packed(mask.factor, inputs, mask.groups))
     return _joined(made)
 
 

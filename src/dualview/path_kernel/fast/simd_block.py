@@ -16,6 +16,7 @@ as `[..., lane]` with `LANES`, and a block as `[..., row, lane]`.
     store_rows(f, k, pitch, v)  f[k + r * pitch + l] = v
     gathered(f, at, i, k)       f[at[i + r] + k + l]
     scatter(f, at, i, k, v)     the reverse
+    thinned(f, k, g, j) g[j + l] = f[k + 2 * l]        (copies every second number)
     accumulate(f, k, v) f[k + r * LANES + l] += v, f in float64
     fill(s)             the float32 s everywhere
     u + v, u * v        elementwise, float32
@@ -235,6 +236,23 @@ def scatter(typing_context, array, places, first, offset, block):
         return ctx.get_dummy_value()
 
     return types.void(array, places, types.intp, types.intp, block), generate
+
+
+@intrinsic
+def thinned(typing_context, array, index, target, place):
+    def generate(ctx: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, start, to, at = args
+        wide = ir.VectorType(_F32, 2 * LANES)
+        read = _addresses(ctx, builder, sig, (source, start), wide)[0]
+        data = ctx.make_array(sig.args[2])(ctx, builder, to).data
+        goal = builder.bitcast(builder.gep(data, [at], inbounds=True), _vector(_F32).as_pointer())
+        both = builder.load(read, align=4)
+        even = ir.Constant(_vector(_I32), [2 * lane for lane in range(LANES)])
+        empty = ir.Constant(wide, ir.Undefined)
+        builder.store(builder.shuffle_vector(both, empty, even), goal, align=4)
+        return ctx.get_dummy_value()
+
+    return types.void(array, types.intp, target, types.intp), generate
 
 
 @intrinsic
