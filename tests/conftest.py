@@ -1,5 +1,6 @@
 """Settings that every test shares."""
 
+import gc
 import os
 import signal
 
@@ -28,6 +29,7 @@ ONE_PROCESS = (
     "tests.bad_calls",
     "tests.test_house",
     "tests.path_kernel.fast",  # compiles what others then find
+    "tests.processes",  # starts a server that imports everything
 )
 """Modules, or folders of them, of what takes long to make; tests that use one run where it is."""
 
@@ -50,6 +52,12 @@ def _shared(item):
     }
     shared = (name for name in ONE_PROCESS if any(f"{one}.".startswith(f"{name}.") for one in used))
     return next(shared, min(places, default=""))
+
+
+def pytest_collection_finish():
+    """What is imported and collected stays: Python need not look for garbage in it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -241,10 +241,11 @@ def parameters_of_width(settings: ComparisonSettings, data: Dataset, width: int)
 
 def width_of_size(settings: ComparisonSettings, data: Dataset, parameters: int) -> int:
     """The width at which the setting's architecture has closest to so many parameters."""
-    high, least = 1, parameters_of_width(settings, data, 1)
-    while parameters_of_width(settings, data, high) < parameters:
+    size = functools.cache(functools.partial(parameters_of_width, settings, data))
+    high, least = 1, size(1)
+    while size(high) < parameters:
         high *= 2
-        if parameters_of_width(settings, data, high) <= least:
+        if size(high) <= least:
             raise SettingsError(
                 f"arch: expected more parameters with more width, got {least:,} from "
                 f"{settings.arch} with the widths 1 and {high}. Repair: leave out the kind dnn-wide"
@@ -252,13 +253,11 @@ def width_of_size(settings: ComparisonSettings, data: Dataset, parameters: int) 
     low = max(1, high // 2)
     while high - low > 1:
         middle = (low + high) // 2
-        if parameters_of_width(settings, data, middle) < parameters:
+        if size(middle) < parameters:
             low = middle
         else:
             high = middle
-    return min(
-        (low, high), key=lambda width: abs(parameters_of_width(settings, data, width) - parameters)
-    )
+    return min((low, high), key=lambda width: abs(size(width) - parameters))
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -72,7 +72,7 @@ class ExactCall:
 
 
 def _exact(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
+    return tensor.detach().double() if tensor.is_floating_point() else tensor
 
 
 def unit(result: Tensor, output: int) -> Tensor:

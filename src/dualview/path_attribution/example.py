@@ -34,7 +34,8 @@ class OneExample:
     """A weights network and all that it takes for one example (axis 0 has length 1).
 
     Attributes:
-        network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters.
+        network: a private copy: float64, CPU, evaluation mode, no gradients for its parameters; or
+            the network itself, to be read at once (`one_example(..., in_place=True)`).
         x: the example (1, ...), after the network's input transform.
         given: gates (of the network's own type), max-pool switches and multipliers, as the
             network's placeholders take them.
@@ -72,8 +73,8 @@ def one_example(
         net: a gated network; its mode does not matter and comes back.
         x: one example, (1, ...), or (...) as one entry of a batch. Where the network takes both
             readings, the first is meant.
-        in_place: the network's own numbers in the copy, of their type: for what is done at once,
-            and takes them in float64 as it needs them.
+        in_place: the network's own numbers, of their type, and no copy where it is on the CPU in
+            evaluation mode: for what is done at once, and takes them in float64 as it needs them.
         allowed: is called with the example's size before anything is computed, and may refuse it.
 
     Raises:
@@ -85,17 +86,26 @@ def one_example(
     refuse_batch_statistics(net.gating_network)
     refuse_batch_statistics(net.weights_network)
     check_network(net, PathKernelError)
+    as_it_stands = in_place and _is_ready(net.weights_network)
     # Tensors made in the caller's inference mode could not take part in derivatives later.
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
         batch = _as_batch(net, _checked(net, x))
         if allowed is not None:
             allowed(example_size(net, batch))
         given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
-        network = _copy(net.weights_network, exact=not in_place).eval()
+        network = net.weights_network
+        if not as_it_stands:
+            network = _copy(network, exact=not in_place).eval()
         gates = [gate.cpu() for gate in given[0]]  # times float64 they are float64
         switches = [s.cpu().double() if s.is_floating_point() else s.cpu() for s in given[1]]
         x = copy.deepcopy(net.input_transform or nn.Identity()).cpu().double()(batch.cpu().double())
     return OneExample(network, x, (*gates, *switches), net.weights_input == "ones")
+
+
+def _is_ready(network: fx.GraphModule) -> bool:
+    """Whether it is on the CPU and in evaluation mode."""
+    on_cpu = all(t.device.type == "cpu" for t in (*network.parameters(), *network.buffers()))
+    return on_cpu and not any(module.training for module in network.modules())
 
 
 def _copy(network: fx.GraphModule, *, exact: bool) -> fx.GraphModule:
