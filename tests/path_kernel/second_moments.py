@@ -12,6 +12,7 @@ Everything is dense, so it is for tiny networks.
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from operator import attrgetter
 from typing import Any
 
@@ -31,12 +32,50 @@ CONSTANT = fx.Graph().placeholder("constant")
 """Stands for the constant 1 among the nodes."""
 
 
+class WeightLayers:
+    """A network's weight layers, each weight's B_k; the same for all examples."""
+
+    def __init__(self, net, *, normalise: bool) -> None:
+        self.network = kernel_network(net)
+        self.fan_ins = fan_ins(self.network) if normalise else None
+        self._reached: dict[fx.Node, list[tuple[Tensor, Tensor, Tensor]]] = {}
+
+    def variance(self, node: fx.Node) -> float:
+        """Of each weight of the layer at `node`."""
+        return 1 / self.fan_ins[f"{node.target}.weight"] if self.fan_ins else 1.0
+
+    def reached(self, node: fx.Node, shape: torch.Size) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """What each weight at `node` adds to few entries from few of the input, of `shape`.
+
+        Weights that reach as many together: entries of the node (weights, r), of the input
+        (weights, c), and the matrices between them (weights, r, c).
+        """
+        if node in self._reached:
+            return self._reached[node]
+        module = copy.deepcopy(self.network.get_submodule(str(node.target)))
+        basis = torch.eye(shape.numel(), dtype=torch.float64).reshape(-1, *shape)
+        count = module.weight.numel()
+        units = torch.eye(count, dtype=torch.float64).reshape(count, *module.weight.shape)
+        found = defaultdict(list)
+        with torch.no_grad():
+            if module.bias is not None:
+                module.bias.zero_()
+            of_unit = vmap(lambda weight: functional_call(module, {"weight": weight}, (basis,)))
+            for some in units.split(64):
+                for b in of_unit(some).reshape(len(some), len(basis), -1).mT:
+                    rows, columns = (b.any(axis).nonzero()[:, 0] for axis in (1, 0))
+                    alike = found[len(rows), len(columns)]
+                    alike.append((rows, columns, b[rows][:, columns]))
+        groups = [tuple(map(torch.stack, zip(*alike, strict=True))) for alike in found.values()]
+        self._reached[node] = groups
+        return groups
+
+
 class SecondMoments:
     """One pair of examples (each with a batch axis of 1) and its gates."""
 
-    def __init__(self, net, left: Tensor, right: Tensor, *, normalise: bool, hard=False) -> None:
-        self.network = kernel_network(net)
-        self.normalise, self.fan_ins = normalise, fan_ins(self.network)
+    def __init__(self, net, layers: WeightLayers, left: Tensor, right: Tensor, *, hard) -> None:
+        self.network, self.layers = layers.network, layers
         sides = [net.gates_and_switches(x, hard=hard) for x in (left, right)]
         names = [n for n in self.network.graph.nodes if n.op == "placeholder"]
         self.given = [
@@ -185,27 +224,15 @@ class SecondMoments:
     def _weight_layer(self, node: fx.Node) -> None:
         (source,) = node.all_input_nodes
         self.behind.add(node)
-        module = copy.deepcopy(self._module(node))
-        name = f"{node.target}.weight"
-        variance = 1 / self.fan_ins[name] if self.normalise else 1.0
-        size = int(torch.tensor(self.shapes[source]).prod())
-        basis = torch.eye(size, dtype=torch.float64).reshape(size, *self.shapes[source])
-        entries = int(torch.tensor(self.shapes[node]).prod())
+        variance = self.layers.variance(node)
+        entries = self.shapes[node].numel()
         moment, tangent = torch.zeros(2, entries, entries, dtype=torch.float64)
         tables = torch.stack([t[source, source] for t in (self.moments, self.tangents)])
-        with torch.no_grad():
-            if module.bias is not None:
-                module.bias.zero_()
-            count = module.weight.numel()
-            units = torch.eye(count, dtype=torch.float64).reshape(count, *module.weight.shape)
-            of_unit = vmap(lambda weight: functional_call(module, {"weight": weight}, (basis,)))
-            for some in units.split(64):
-                for b in of_unit(some).reshape(len(some), size, -1).mT:
-                    rows, columns = (b.any(axis).nonzero()[:, 0] for axis in (1, 0))
-                    b = b[rows][:, columns]  # a weight reaches few entries from few
-                    one, other = b @ tables[:, columns[:, None], columns] @ b.T
-                    moment[rows[:, None], rows] += variance * one
-                    tangent[rows[:, None], rows] += variance * other + one
+        for rows, columns, b in self.layers.reached(node, self.shapes[source]):
+            one, other = b @ tables[:, columns[:, :, None], columns[:, None]] @ b.mT
+            at = rows[:, :, None], rows[:, None]
+            moment.index_put_(at, variance * one, accumulate=True)
+            tangent.index_put_(at, variance * other + one, accumulate=True)
         zero = {
             other: tuple(
                 (m := torch.zeros(n, k, dtype=torch.float64), m)
@@ -225,12 +252,13 @@ def second_moments(net, x1: Tensor, x2: Tensor, *, normalise=True, hard=False):
     Of examples with themselves, each pair is computed once.
     """
     assert not any(isinstance(m, BATCH_NORM_MODULES) for m in kernel_network(net).modules())
+    layers = WeightLayers(net, normalise=normalise)
     found = torch.empty(2, len(x1), len(x2), dtype=torch.float64)
     for i, a in enumerate(x1):
         for j, b in enumerate(x2):
             if x1 is x2 and j < i:
                 found[:, i, j] = found[:, j, i]
                 continue
-            pair = SecondMoments(net, a[None], b[None], normalise=normalise, hard=hard)
+            pair = SecondMoments(net, layers, a[None], b[None], hard=hard)
             found[:, i, j] = torch.tensor(pair.run(), dtype=torch.float64)
     return found.unbind()

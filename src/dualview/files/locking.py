@@ -102,12 +102,12 @@ def _held(folder: Path, name: str, doing: str, repair: str) -> int:
         os.close(handle)
 
 
-def holder(folder: Path, name: str = LOCK) -> str | None:
+def holder(folder: Path) -> str | None:
     """Who holds `folder`, in words; None: nobody does, or nothing can be read there."""
     import fcntl
 
     try:
-        handle = os.open(folder / name, os.O_RDONLY | _AS_IT_LIES)
+        handle = os.open(folder / LOCK, os.O_RDONLY | _AS_IT_LIES)
     except (OSError, ValueError):
         return None
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -87,13 +89,17 @@ def path_values(
     """
     shape = _inferred_shape(net) if x_shape is None else x_shape
     bundles = _bundle(net, shape, limit)
-    parameters = dict(net.weights_network.named_parameters())
-    values = torch.zeros(len(bundles.weights), len(bundles.paths), dtype=torch.float64)
+    parameters = {
+        name: parameter.detach().cpu().double().numpy()
+        for name, parameter in net.weights_network.named_parameters()
+    }
+    values = np.zeros((len(bundles.weights), len(bundles.paths)))
     for output, of_output in enumerate(bundles.weights):
         for bundle, weights in of_output.items():
-            factors = [float(parameters[w.parameter][w.coordinates].detach()) for w in weights]
-            values[output, bundle] = torch.tensor(factors, dtype=torch.float64).prod()
-    return values
+            values[output, bundle] = math.prod(
+                parameters[w.parameter][w.coordinates] for w in weights
+            )
+    return torch.from_numpy(values)
 
 
 def _inferred_shape(net: GatedNetwork) -> tuple[int, ...]:

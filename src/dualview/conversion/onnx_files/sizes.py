@@ -10,8 +10,6 @@ from torch import fx
 
 from dualview.conversion.onnx_files.calls import OnnxCall, OnnxValue, Sizes, known_or_sizes
 
-Entries = tuple[int | fx.Node, ...]
-
 
 def of_sizes(call: OnnxCall) -> OnnxValue | None:
     """What `call` makes of `Sizes`; None where it is no operation of sizes."""
