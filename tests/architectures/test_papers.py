@@ -22,6 +22,7 @@ WEIGHT_LAYERS = {
     "gconv": 7,
     "c4gap": 5,
     "c6white": 7,
+    "c6late": 7,
     "vgg16": 14,
     "resnet20": 20,
     "resnet32": 32,

@@ -8,6 +8,7 @@
   DLGN, saved and loaded with them.
 - The network is the composition that its docstring names, written out here; the logits are those
   of features divided by 3.
+- With its pools behind the activations (C6LATE) it gives the same, and has its gates before them.
 - Small images are refused, and what has no such layer is left alone.
 """
 
@@ -21,6 +22,7 @@ from dualview.architectures import build, c4gap
 from dualview.architectures.whitened import (
     REGULARISATION,
     WhitenedPatches,
+    c6late,
     c6white,
     has_whitened_patches,
     whiten,
@@ -118,6 +120,25 @@ def test_written_out(gelu, batch_norm):
         assert z.shape[1] == channels
     logits = z.amax((2, 3)) @ model.head.dense.weight.T / 3
     torch.testing.assert_close(model(x), logits)
+
+
+def test_late_pools_are_the_same_steps_in_another_order():
+    early, late = c6white(4, (2, 11, 12), 3), c6late(4, (2, 11, 12), 3)
+    early, late = enliven(early).double().eval(), late.double().eval()
+    pairs = zip(early.parameters(), late.parameters(), strict=True)
+    with torch.no_grad():
+        for own, taken in pairs:
+            taken.copy_(own)
+        for own, taken in zip(early.buffers(), late.buffers(), strict=True):
+            taken.copy_(own)
+    x = torch.randn(2, 2, 11, 12, dtype=torch.float64)
+    torch.testing.assert_close(late(x), early(x))
+    of_early, of_late = (
+        [tuple(q.shape[2:]) for q in dv.disentangle(m, "dlgn", seed=0).preactivations(x)]
+        for m in (early, late)
+    )
+    assert of_early == [(10, 11), (5, 5), (5, 5), (2, 2), (2, 2), (1, 1), (1, 1)]
+    assert of_late == [(10, 11), (10, 11), (5, 5), (5, 5), (2, 2), (2, 2), (1, 1)]
 
 
 def test_small_images_are_refused():

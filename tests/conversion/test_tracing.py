@@ -50,7 +50,16 @@ def test_every_spelling_is_two_call_sites(spelling):
 
 
 # Residual networks: one gate after each convolution and one after each addition.
-GATES = {"fc": 5, "vconv": 6, "gconv": 6, "c4gap": 4, "c6white": 7, "vgg16": 13, "resnet20": 19}
+GATES = {
+    "fc": 5,
+    "vconv": 6,
+    "gconv": 6,
+    "c4gap": 4,
+    "c6white": 7,
+    "c6late": 7,
+    "vgg16": 13,
+    "resnet20": 19,
+}
 GATES |= {"resnet32": 31, "resnet56": 55, "resnet110": 109, "vit": 4}
 
 # One LayerNorm before each attention and each dense network, and one at the end; four attentions.
@@ -61,7 +70,7 @@ MULTIPLIERS = {"vit": 13}
 def test_call_sites_of_architectures(name):
     traced = trace(small_architecture(name), small_input(name))
     assert len(traced.activations) == GATES[name]
-    assert len(traced.max_pools) == (4 if name in ("vgg16", "c6white") else 0)
+    assert len(traced.max_pools) == (4 if name in ("vgg16", "c6white", "c6late") else 0)
     assert len(traced.multipliers) == MULTIPLIERS.get(name, 0)
 
 

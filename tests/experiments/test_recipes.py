@@ -39,7 +39,7 @@ def test_every_recipe_is_built(preset, arch, monkeypatch):
     one = setting("trial", arch, Request(preset=preset, width=4), DIGITS)
     assert one.comparison.experiment == "trial"
     assert build_network(one.comparison, "dnn", 0, one.data) is not None
-    halves_often = arch in ("vgg16", "c6white")
+    halves_often = arch in ("vgg16", "c6white", "c6late")
     assert min(one.data.input_shape[1:]) >= (16 if halves_often else 8)
     assert one.enlarged == (2 if halves_often else 1)
 

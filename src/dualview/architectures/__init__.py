@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         vgg16,
     )
     from dualview.architectures.vision_transformer import vit
-    from dualview.architectures.whitened import c6white
+    from dualview.architectures.whitened import c6late, c6white
 
 NAMES = (
     "fc",
@@ -37,6 +37,7 @@ NAMES = (
     "gconv",
     "c4gap",
     "c6white",
+    "c6late",
     "vgg16",
     "resnet20",
     "resnet32",
@@ -56,6 +57,7 @@ __all__ = [
     "Shape",
     "build",
     "c4gap",
+    "c6late",
     "c6white",
     "fc",
     "gconv",
@@ -72,7 +74,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = {"vit": "vision_transformer", "c6white": "whitened"}.get(name, "papers")
+    room = {"vit": "vision_transformer", "c6white": "whitened", "c6late": "whitened"}.get(
+        name, "papers"
+    )
     return getattr(importlib.import_module(f"{__name__}.{room}"), name)
 
 

@@ -3,7 +3,7 @@
 Each factory takes the number of classes, the shape of one input (channels, height, width), the
 width of its first layer (all others scale with it) and whether batch norm stands before every
 convolutional activation. Parameters are Glorot-uniform with zero biases, except in the residual
-networks, VGG-16 and C6WHITE (He-normal, as in the papers they come from). What a factory
+networks, VGG-16, C6WHITE and C6LATE (He-normal, as in the papers they come from). What a factory
 makes says, in its attribute `architecture`, which factory that was and with which options.
 
 Sources: arXiv 2006.10529 (FC, VCONV, GCONV), arXiv 2110.03403 (C4GAP, VGG-16, ResNet-110),
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from dualview.architectures.drawing import reset
 from dualview.architectures.record import recorded
 from dualview.architectures.vision_transformer import vit
-from dualview.architectures.whitened import c6white
+from dualview.architectures.whitened import c6late, c6white
 from dualview.arguments import flag, optional, shape, takes, text_value, whole
 from dualview.errors import ArchitectureError, did_you_mean
 
@@ -255,7 +255,8 @@ resnet110 = _resnet(110)
 ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {
     factory.__name__: factory
     for factory in (
-        *(fc, vconv, gconv, c4gap, c6white, vgg16, resnet20, resnet32, resnet56, resnet110, vit),
+        *(fc, vconv, gconv, c4gap, c6white, c6late, vgg16),
+        *(resnet20, resnet32, resnet56, resnet110, vit),
     )
 }
 """Name -> factory(num_classes, input_shape, width, batch_norm)."""

@@ -10,6 +10,7 @@ ARCHITECTURE_NAMES: Mapping[str, str] = {
     "fc": "FC",
     "c4gap": "C4GAP",
     "c6white": "C6WHITE",
+    "c6late": "C6LATE",
     "vgg16": "VGG-16",
     "resnet20": "ResNet-20",
     "resnet110": "ResNet-110",

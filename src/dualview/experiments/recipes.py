@@ -80,6 +80,7 @@ SMALL_RECIPES: Mapping[str, TrainingRecipe] = {
     "fc": TrainingRecipe(64, replace(_DIGITS, epochs=40, learning_rate=2e-3), scale=0.3),
     "c4gap": TrainingRecipe(16, _DIGITS, batch_norm=True),
     "c6white": TrainingRecipe(8, replace(_DIGITS, epochs=15), scale=2.0, least_side=16),
+    "c6late": TrainingRecipe(8, replace(_DIGITS, epochs=15), scale=2.4, least_side=16),
     "vgg16": TrainingRecipe(8, replace(_DIGITS, epochs=15), scale=3.0, least_side=16),
     "resnet20": TrainingRecipe(4, _DIGITS, scale=3.0),
     "resnet110": TrainingRecipe(4, _DIGITS, scale=16.0),
@@ -99,12 +100,14 @@ _STRONG = TrainSettings(
     label_smoothing=0.1,
     precision="auto",
 )
+_C6WHITE = TrainingRecipe(
+    32, _STRONG, batch_norm=True, seeds=1, scale=3.0, augmented=True, shift=2, least_side=16
+)
 LARGE_RECIPES: Mapping[str, TrainingRecipe] = {
     "fc": TrainingRecipe(128, replace(_CIFAR, learning_rate=1e-3), scale=0.3, seeds=1),
     "c4gap": TrainingRecipe(16, _CIFAR, batch_norm=True, seeds=2, augmented=True),
-    "c6white": TrainingRecipe(
-        32, _STRONG, batch_norm=True, seeds=1, scale=3.0, augmented=True, shift=2, least_side=16
-    ),
+    "c6white": _C6WHITE,
+    "c6late": replace(_C6WHITE, scale=3.5),
     "vgg16": TrainingRecipe(8, _CIFAR, seeds=1, scale=2.0, augmented=True, least_side=16),
     "resnet20": TrainingRecipe(8, _CIFAR, seeds=1, scale=3.0, augmented=True),
     "resnet110": TrainingRecipe(4, _CIFAR, seeds=1, scale=8.0, augmented=True),

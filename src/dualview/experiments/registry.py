@@ -22,6 +22,7 @@ FOLDERS = (
     "shallow",
     "spectrum",
     "distillation",
+    "gating",
     "explanations",
     "datamodels",
     "pruning",

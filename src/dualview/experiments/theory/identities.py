@@ -17,7 +17,7 @@ from dualview.experiments.theory.statement import Pair, Settings, Sides, Stateme
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 
-SIZES = {"vgg16": 16, "c6white": 16}
+SIZES = {"vgg16": 16, "c6white": 16, "c6late": 16}
 """Length of an image's side, where an architecture needs more than 6."""
 
 DEEP = ("resnet56", "resnet110")
