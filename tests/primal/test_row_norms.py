@@ -49,8 +49,8 @@ def test_impulses_hit_every_entry_once(spacing, block):
 
 def test_many_gates_share_passes():
     model = grouped()[0]
-    linear = linear_of(model, (4, 48, 48))
-    some = torch.arange(24 * 24)
+    linear = linear_of(model, (4, 24, 24))
+    some = torch.arange(12 * 12)
     groups = cheapest(linear, some, 100, linear.input_shape)
     assert groups.passes == 16  # a gate reads 7 pixels, 2 of which it is from the next
     assert cheapest(linear, some[:5], 100, linear.input_shape).passes == 5
