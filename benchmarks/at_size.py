@@ -1,12 +1,12 @@
 """Claim: Images of 224 pixels and deep networks are explained in seconds, on two CPU cores.
 
 Every job of the table `JOBS` runs in processes of its own, one after the other (`Job.processes`);
-times are their medians. Peak memory is that of a whole process: Python, PyTorch, network and all.
-Networks are untrained; those of images are those of
-`image_networks.py`, 224x224, one image. Time is that of the clock; where other programs run, the
-processor's time beside it tells what the job itself takes. A job that is refused, or that does not
-end in time, has no number. A kernel's words of 64 channels stand beside those that the machine
-counts in a second, from cache and on as many threads, measured in the same process.
+times are their medians. Peak memory is the highest of a whole process: Python, PyTorch, network
+and all. Networks are untrained; those of images are those of `image_networks.py`, 224x224, one
+image. Time is that of the clock; where other programs run, the processor's time beside it tells
+what the job itself takes. A job that is refused, or that does not end in time, has no number. A
+kernel's words of 64 channels stand beside those that the machine counts in a second, from cache and
+on as many threads, measured in the same process.
 
     python benchmarks/at_size.py [--only JOB ...] [--json FILE]
 """
