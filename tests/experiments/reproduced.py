@@ -41,6 +41,10 @@ def tiny_request(experiment: Experiment, **changes: object) -> Request:
     return replace(request, **changes)
 
 
+OF_FEW = ("architectures", "invariances", "distillation", "gating", "pruning")
+"""Experiments that train many networks or large ones; here they see few examples."""
+
+
 def few_digits(n: int = 120) -> Dataset:
     """The first examples of each split of the digits."""
     data = load("digits")
@@ -56,7 +60,7 @@ def tiny_reproduce(name: str, folder: Path, **changes: object) -> list[RunRecord
     """Do the experiment on the digits, at its tiny size."""
     progress = changes.pop("progress", None)
     request = tiny_request(EXPERIMENTS[name], **changes)
-    data = few_digits(200) if name == "architectures" else None
+    data = few_digits(200) if name in OF_FEW else None
     with warnings.catch_warnings(), smaller():
         # Batch norm on a constant input: the experiments ask for it.
         warnings.simplefilter("ignore", DualviewWarning)

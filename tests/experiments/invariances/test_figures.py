@@ -16,8 +16,8 @@ from dualview.pages.style import LIGHT
 from tests.record_cases import run_record
 
 
-def _ordered(accuracy, **config):
-    return run_record("dlgn", 0, architecture="c4gap", test_accuracy=accuracy, config=config)
+def _ordered(accuracy, seed=0, **config):
+    return run_record("dlgn", seed, architecture="c4gap", test_accuracy=accuracy, config=config)
 
 
 ORDERS = orders_of(
@@ -42,7 +42,7 @@ RESIDUAL = [
 
 
 def test_parts():
-    assert list(figures(list(ORDERS.values()))) == ["gate-orders"]
+    assert list(figures([run for runs in ORDERS.values() for run in runs])) == ["gate-orders"]
     assert list(figures(RESIDUAL)) == ["dropped-blocks"]
     assert figures([]) == {}
 

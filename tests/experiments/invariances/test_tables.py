@@ -5,6 +5,7 @@ Parts that were not run have no table.
 
 from __future__ import annotations
 
+from dualview.experiments.invariances.claims import CLAIMS
 from dualview.experiments.invariances.tables import orders_of, tables
 from tests.record_cases import run_record
 
@@ -45,6 +46,29 @@ def test_orders_by_hand():
         ("2 permuted, mean ± sd", "72.00 ± 4.24", "+2.00 ± 4.24"),
         ("lowest to highest", "69.00 to 75.00", "–"),
     )
+
+
+def test_orders_of_several_seeds_by_hand():
+    """Only seeds that each order has count, and differences are taken seed by seed."""
+    records = [
+        *(_chain("dlgn", seed, value) for seed, value in enumerate((0.7, 0.6, 0.1))),
+        *(_chain("dlgn", seed, 0.75, gate_order=[3, 2, 1, 0]) for seed in range(2)),
+        *(_chain("dlgn", seed, 0.65, gate_order=[1, 0, 2, 3]) for seed in range(2)),
+    ]
+    table = tables(records)[1]
+    assert table.rows == (
+        ("0 1 2 3 (as built)", "65.00 ± 7.07", "+0.00"),
+        ("1 0 2 3", "65.00 ± 0.00", "+0.00 ± 7.07"),
+        ("3 2 1 0", "75.00 ± 0.00", "+10.00 ± 7.07"),
+        ("2 permuted, mean ± sd", "70.00 ± 7.07", "+5.00 ± 7.07"),
+        ("lowest to highest", "65.00 to 75.00", "–"),
+    )
+    assert "seeds 0, 1" in table.notes[0]
+    (finding,) = (
+        found for claim in CLAIMS if "shuffled" in claim.text and (found := claim.find(records))
+    )
+    assert finding.measured == "+5.00 ± 7.07 points (2 of 23 other orders of the gates)"
+    assert finding.setting.endswith("2 seeds")
 
 
 def test_blocks_by_hand():

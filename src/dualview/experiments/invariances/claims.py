@@ -7,8 +7,8 @@ from statistics import fmean
 
 from dualview.experiments.claims import Claim, Finding, setting_of
 from dualview.experiments.invariances.tables import (
-    AS_BUILT,
     inputs_of,
+    order_differences,
     orders_of,
 )
 from dualview.experiments.published import DUAL_PAPER
@@ -37,18 +37,15 @@ def _constant_input(records: Sequence[RunRecord]) -> Finding | None:
 
 def _shuffled_gates(records: Sequence[RunRecord]) -> Finding | None:
     orders = orders_of(records)
-    built = orders.get(AS_BUILT)
-    if built is None or built.test_accuracy is None:
-        return None
-    runs = [run for order, run in orders.items() if order != AS_BUILT and run.test_accuracy]
-    changes = [(run.test_accuracy or 0.0) - built.test_accuracy for run in runs]
+    changes = [fmean(values) for values in order_differences(orders).values()]
     if not changes:
         return None
+    runs = [run for found in orders.values() for run in found]
     count = f"{len(changes)} of 23 other orders of the gates"
     return Finding(
         f"{points(*mean_sd(changes))} points ({count})",
         fmean(changes) > -SIGNIFICANT,
-        setting_of([built, *runs]),
+        setting_of(runs),
     )
 
 

@@ -10,14 +10,15 @@ from dualview.experiments.curves import recovered_accuracy, recovered_by_seed
 from dualview.experiments.invariances.tables import (
     AS_BUILT,
     BLOCK_KINDS,
-    ORDER_SEED,
+    Orders,
     dropped,
     dropping_of,
     inputs_of,
+    order_accuracies,
     orders_of,
 )
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name
+from dualview.experiments.summary import kind_name, mean_sd
 from dualview.pages.axes import panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
@@ -29,8 +30,8 @@ CAPTIONS: Mapping[str, str] = {
     "constant-input": "C4GAP. A marker is one seed: its test accuracy divided by the DNN’s with "
     "the same seed; hollow markers read the constant 1. The bar below is their mean ± sample "
     "standard deviation.",
-    "gate-orders": "C4GAP. The DLGN trained with each order of its gates, one seed each; the "
-    "filled marker is the order as built.",
+    "gate-orders": "C4GAP. The DLGN trained with each order of its gates; a marker is one seed, "
+    "the filled ones are the order as built, lines are means over seeds.",
     "dropped-blocks": "Test accuracy of the trained residual network without one block, means "
     "over seeds; the first point is the whole network.",
 }
@@ -43,42 +44,37 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     if any(recovered_by_seed(inputs).values()):
         found["constant-input"] = recovered_accuracy(inputs)
     if orders:
-        found["gate-orders"] = gate_orders(orders, _reference(inputs))
+        found["gate-orders"] = gate_orders(orders, _reference(inputs, orders))
     if dropping:
         found["dropped-blocks"] = dropped_blocks(dropping)
     return found
 
 
-def _reference(records: Sequence[RunRecord]) -> float | None:
-    """Accuracy of the DNN with the seed of the orders."""
-    found = [r.test_accuracy for r in records if r.kind == "dnn" and r.seed == ORDER_SEED]
-    return found[0] if found else None
+def _reference(records: Sequence[RunRecord], orders: Orders) -> float | None:
+    """Mean accuracy of the DNN with the seeds of the orders."""
+    seeds = {run.seed for runs in orders.values() for run in runs}
+    dnn = [run for run in records if run.kind == "dnn" and run.seed in seeds]
+    return mean_sd([run.test_accuracy for run in dnn if run.test_accuracy is not None])[0]
 
 
-def gate_orders(
-    orders: Mapping[tuple[int, ...], RunRecord], reference: float | None = None
-) -> Figure:
+def gate_orders(orders: Orders, reference: float | None = None) -> Figure:
     """A row for each order of the gates, from the least accurate down to the most.
 
     Args:
-        orders: order -> record of the DLGN trained with it.
-        reference: accuracy of the DNN with the same seed, drawn as a line.
+        orders: order -> runs of the DLGN trained with it.
+        reference: accuracy of the DNN with the same seeds, drawn as a line.
     """
     style = kind_style("dlgn")
-    accuracy = {
-        order: 100 * record.test_accuracy
-        for order, record in orders.items()
-        if record.test_accuracy is not None
-    }
-    ordered = sorted(accuracy, key=lambda order: accuracy[order])
+    accuracies = order_accuracies(orders)
+    ordered = sorted(accuracies, key=lambda order: fmean(accuracies[order]))
     with house_style():
         height = 1.1 + 0.19 * len(ordered)
         figure, axes = panel(5.2, height, left=1.0, right=0.3, bottom=0.54, top=0.46)
         for place, order in enumerate(ordered):
             built = order == AS_BUILT
             axes.plot(
-                [accuracy[order]],
-                [place],
+                [100 * value for value in accuracies[order]],
+                [place] * len(accuracies[order]),
                 ls="none",
                 marker=style.marker,
                 ms=7.0 if built else 5.0,
@@ -87,8 +83,8 @@ def gate_orders(
             )
         if reference is not None:
             _vertical(axes, "DNN", 100 * reference)
-        if AS_BUILT in accuracy:
-            _vertical(axes, "as built", accuracy[AS_BUILT])
+        if AS_BUILT in accuracies:
+            _vertical(axes, "as built", 100 * fmean(accuracies[AS_BUILT]))
         axes.set_yticks(range(len(ordered)), [" ".join(map(str, order)) for order in ordered])
         axes.set_ylim(len(ordered) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from dualview.experiments.naming import architecture_name
@@ -24,8 +24,8 @@ BLOCK_KINDS = ("dnn", "dlgn")
 AS_BUILT = (0, 1, 2, 3)
 PLACES = ("weights", "both")
 """Where a block is dropped: from the weights network, or from the gating network too."""
-ORDER_SEED = 0
-"""Each order is trained once, with this seed."""
+Orders = Mapping[tuple[int, ...], Sequence[RunRecord]]
+"""Layers that gate layers 0, 1, ... -> its runs, of the seeds that all orders have."""
 
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
@@ -49,14 +49,36 @@ def inputs_of(records: Sequence[RunRecord]) -> list[RunRecord]:
     ]
 
 
-def orders_of(records: Sequence[RunRecord]) -> dict[tuple[int, ...], RunRecord]:
-    """Order -> its record, of the seed that all orders share; the built one first."""
-    found = {
-        tuple(record.config.get("gate_order", AS_BUILT)): record
-        for record in records
-        if record.architecture == CHAIN and record.kind == "dlgn" and record.seed == ORDER_SEED
+def orders_of(records: Sequence[RunRecord]) -> Orders:
+    """The finished runs of each order, the built one first; nothing, where there is only one."""
+    found: dict[tuple[int, ...], dict[int, RunRecord]] = {}
+    for record in records:
+        chain = record.architecture == CHAIN and record.kind == "dlgn"
+        if chain and record.test_accuracy is not None:
+            order = tuple(record.config.get("gate_order", AS_BUILT))
+            found.setdefault(order, {})[record.seed] = record
+    shared = sorted(set.intersection(*map(set, found.values()))) if len(found) > 1 else []
+    return {order: [found[order][seed] for seed in shared] for order in sorted(found) if shared}
+
+
+def order_accuracies(orders: Orders) -> dict[tuple[int, ...], list[float]]:
+    """Order -> test accuracy of each seed."""
+    return {
+        order: [run.test_accuracy for run in runs if run.test_accuracy is not None]
+        for order, runs in orders.items()
     }
-    return {order: found[order] for order in sorted(found)} if len(found) > 1 else {}
+
+
+def order_differences(orders: Orders) -> dict[tuple[int, ...], list[float]]:
+    """Permuted order -> its accuracy minus that of the order as built, seed by seed."""
+    accuracies = order_accuracies(orders)
+    built = accuracies.pop(AS_BUILT, None)
+    if built is None:
+        return {}
+    return {
+        order: [value - reference for value, reference in zip(values, built, strict=True)]
+        for order, values in accuracies.items()
+    }
 
 
 def dropping_of(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -101,43 +123,44 @@ def _input_table(records: Sequence[RunRecord]) -> Table:
     )
 
 
-def _order_table(orders: dict[tuple[int, ...], RunRecord]) -> Table:
-    built = orders[AS_BUILT].test_accuracy if AS_BUILT in orders else None
+def _order_table(orders: Orders) -> Table:
+    accuracies, differences = order_accuracies(orders), order_differences(orders)
     rows = [
         (
             " ".join(map(str, order)) + (" (as built)" if order == AS_BUILT else ""),
-            percent(record.test_accuracy, None),
-            _difference(record.test_accuracy, built),
+            percent(*mean_sd(values)),
+            "+0.00" if order == AS_BUILT else points(*mean_sd(differences.get(order, ()))),
         )
-        for order, record in orders.items()
+        for order, values in accuracies.items()
     ]
-    others = [
-        record.test_accuracy
-        for order, record in orders.items()
-        if order != AS_BUILT and record.test_accuracy is not None
-    ]
+    others = [fmean(values) for order, values in accuracies.items() if order != AS_BUILT]
     if others:
+        means = [fmean(values) for values in differences.values()]
         rows += [
-            (f"{len(others)} permuted, mean ± sd", percent(*mean_sd(others)), "–"),
+            (
+                f"{len(others)} permuted, mean ± sd",
+                percent(*mean_sd(others)),
+                points(*mean_sd(means)),
+            ),
             ("lowest to highest", f"{100 * min(others):.2f} to {100 * max(others):.2f}", "–"),
         ]
-        if built is not None:
-            differences = [value - built for value in others]
-            rows[-2] = (*rows[-2][:2], points(*mean_sd(differences)))
+    seeds = [str(run.seed) for run in next(iter(orders.values()))]
+    trained = (
+        f"once with each order, all with seed {seeds[0]}"
+        if len(seeds) == 1
+        else f"with each order and each of the seeds {', '.join(seeds)}; differences are taken "
+        "seed by seed, and the last two rows are of the orders’ means"
+    )
     return Table(
         "gate-orders",
         "The order of the gates",
         ("Gating layers that gate layers 0 to 3", "Test accuracy, %", "− as built, points"),
         tuple(rows),
         (
-            f"DLGN of {architecture_name(CHAIN)}, trained once with each order, all with seed "
-            f"{ORDER_SEED}. Published, without a number: {ONES_AND_ORDERS}.",
+            f"DLGN of {architecture_name(CHAIN)}, trained {trained}. "
+            f"Published, without a number: {ONES_AND_ORDERS}.",
         ),
     )
-
-
-def _difference(value: float | None, reference: float | None) -> str:
-    return points(None if value is None or reference is None else value - reference, None)
 
 
 def _block_table(records: Sequence[RunRecord]) -> Table:
