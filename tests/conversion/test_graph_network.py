@@ -1,7 +1,8 @@
 """Properties proved here.
 
 1. Converting, copying, saving and recompiling networks leaves no source behind: the tables of
-   torch.fx and linecache are what they were, once the networks are gone.
+   torch.fx and linecache are what they were, once the networks are gone and another is compiled.
+   Networks that are collected while linecache goes through its table do not disturb it.
 2. As long as a network lives its source can be read, also after an equal network has gone.
 3. It is the graph module it stands for, by name and outcome; its copy too.
 4. A draft gives what its graph gives at each time, and its copy does; it compiles nothing.
@@ -14,6 +15,7 @@ import inspect
 import io
 import linecache
 import operator
+import os
 
 import pytest
 import torch
@@ -63,11 +65,12 @@ def read_filters():
 
 
 def tables():
-    """The names of sources in the two tables."""
+    """The names of sources in the two tables, but for that of a network compiled just now."""
     gc.collect()
-    return {name for name in linecache.cache if "eval_with_key" in name}, set(
-        graph_module._loader.eval_cache
-    )
+    own = made()
+    source = type(own).forward.__code__.co_filename
+    found = {name for name in linecache.cache if "eval_with_key" in name}
+    return found - {source}, set(graph_module._loader.eval_cache) - {source}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,6 +90,23 @@ def test_nothing_is_left_behind(work):
     work()
     after = tables()
     assert [new - old for new, old in zip(after, before, strict=True)] == [set(), set()]
+
+
+def test_collected_while_linecache_looks(monkeypatch):
+    linecache.getlines(__file__)
+    networks = [made() for _ in range(3)]
+    sources = [type(network).forward.__code__.co_filename for network in networks]
+    assert set(sources) < set(linecache.cache)
+
+    def stat(*place, found=os.stat, **options):
+        networks.clear()
+        gc.collect()
+        return found(*place, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(linecache.os, "stat", stat)
+        linecache.checkcache()
+    assert not networks
 
 
 def test_source_of_a_living_network():

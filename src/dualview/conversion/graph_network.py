@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import threading
 import weakref
+from collections import deque
 from typing import Any
 
 from torch import fx, nn
@@ -12,23 +13,31 @@ from torch.fx import graph_module
 from torch.fx.graph import PythonCode
 
 _ONE_AT_A_TIME = threading.Lock()
+_GONE: deque[str] = deque()
+"""Sources of networks that were collected, to be taken out of the tables.
+
+Not while they are collected: that can happen in the midst of a traceback, which goes through
+linecache's table and does not expect a name to vanish.
+"""
 
 
 class GraphNetwork(fx.GraphModule):
-    """A `torch.fx.GraphModule` that takes its generated source with it when it is collected.
+    """A `torch.fx.GraphModule` whose generated source does not outlive it for long.
 
     Every compilation, and so every copy, of a graph module adds its source to two tables of the
     process, for tracebacks, and torch.fx never takes it out: a process that converts networks again
-    and again grows. Here the source can be read as long as its `forward` lives.
+    and again grows. Here the source can be read as long as its `forward` lives, and the next
+    compilation takes out those of networks that were collected.
 
     >>> import gc, linecache, torch
-    >>> graph = fx.Tracer().trace(torch.nn.Sequential())
-    >>> network = GraphNetwork(torch.nn.Module(), graph)
+    >>> network, other = (
+    ...     GraphNetwork(torch.nn.Module(), fx.Tracer().trace(torch.nn.Sequential())) for _ in "ab")
     >>> source = network.forward.__code__.co_filename
     >>> source in linecache.cache
     True
-    >>> del network, graph
+    >>> del network
     >>> _ = gc.collect()
+    >>> _ = other.recompile()
     >>> source in linecache.cache
     False
     """
@@ -36,11 +45,12 @@ class GraphNetwork(fx.GraphModule):
     def recompile(self) -> PythonCode:
         """Compile the graph anew, as torch.fx does."""
         with _ONE_AT_A_TIME:  # torch.fx counts the names of sources for all threads
+            _forget_the_gone()
             code = super().recompile()
         forward = type(self).forward
         source = forward.__code__.co_filename
         if source.startswith("<eval_with_key>"):  # other names can be shared by equal graphs
-            weakref.finalize(forward, _forget, source).atexit = False
+            weakref.finalize(forward, _GONE.append, source).atexit = False
         return code
 
 
@@ -74,6 +84,8 @@ def without_graph(network: fx.GraphModule) -> nn.Module:
     return holder
 
 
-def _forget(source: str) -> None:
-    linecache.cache.pop(source, None)
-    graph_module._loader.eval_cache.pop(source, None)
+def _forget_the_gone() -> None:
+    while _GONE:
+        source = _GONE.popleft()
+        linecache.cache.pop(source, None)
+        graph_module._loader.eval_cache.pop(source, None)
