@@ -1,4 +1,4 @@
-"""Memory on images of 96 and 224 pixels, in a process of its own (Linux).
+"""Memory on images of 224 pixels, in a process of its own (Linux).
 
 - Kernels, filters and distances hold no more than `memory`, beside parameters, input and result; a
   pair of images that does not fit is refused, and holds no more either.
@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RETURNED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 """The C library hands blocks back when they are freed: what it keeps for later is not held here."""
-SIZES = (96, 224)
+SIZES = (224,)
 MEMORY = 100_000_000
 SLACK = 30e6
 """Of libraries that load their code, and of what convolutions need for themselves."""

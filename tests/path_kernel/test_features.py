@@ -42,7 +42,7 @@ def test_unbiased_within_their_standard_error(name, weights_input):
     make, shape = NETWORKS[name]
     net = dv.disentangle(make(), "dlgn", weights_input=weights_input, seed=0)
     x = torch.randn(3, *shape, dtype=torch.float64)
-    m = 3000
+    m = 1000
     features = npk_features(net, x, m, per_draw=1) * math.sqrt(m)
     products = features[:, None] * features[None]  # (n, n, m): one estimate a feature
     error = (products.mean(-1) - dv.npk(net, x)).abs()

@@ -6,7 +6,6 @@ seed a user gives is never used itself: each purpose derives its own from it.
 
 from __future__ import annotations
 
-import copy
 import operator
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dualview.arguments import said
+from dualview.conversion.copying import copied
 from dualview.conversion.graph_network import without_graph
 from dualview.conversion.thread_mode import ThreadMode
 from dualview.conversion.tracing import TracedNetwork, named_tensors
@@ -207,14 +207,14 @@ def shared_modules(
     modules under two names would not survive torch.func.functional_call.
     """
     shared = {id(parameter): parameter for parameter in traced.module.parameters()}
-    return copy.deepcopy(without_graph(traced.module), shared)
+    return copied(without_graph(traced.module), shared)
 
 
 def copied_modules(
     model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
 ) -> nn.Module:
     """A second set of the traced network's modules, which starts from the same numbers."""
-    return _to_be_learned(copy.deepcopy(without_graph(traced.module)))
+    return _to_be_learned(copied(without_graph(traced.module)))
 
 
 def redrawn_modules(
@@ -224,9 +224,9 @@ def redrawn_modules(
 
     The model itself is drawn anew, not the traced modules, since its classes know how.
     """
-    drawn = copy.deepcopy(model)
+    drawn = copied(model)
     redraw(drawn, initialise, derived_seed(seed, "weights"))
-    fresh = copy.deepcopy(without_graph(traced.module))
+    fresh = copied(without_graph(traced.module))
     sources = dict(named_tensors(drawn))
     with torch.no_grad():
         for name, tensor in named_tensors(fresh):

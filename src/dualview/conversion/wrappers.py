@@ -7,13 +7,13 @@ program of `torch.export` becomes the module that it was exported from, as far a
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from dualview.conversion.copying import copied
 from dualview.errors import TracingError
 
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
@@ -62,5 +62,5 @@ def _without_inner_wrappers(model: nn.Module) -> nn.Module:
     for module in reversed(list(model.modules())):  # inner ones first
         inner = _inside(module)
         if inner is not None:
-            memo[id(module)] = copy.deepcopy(inner, memo)
-    return copy.deepcopy(model, memo) if memo else model
+            memo[id(module)] = copied(inner, memo)
+    return copied(model, memo) if memo else model

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from dualview.arguments import UnfitError, require, whole
+from dualview.conversion.copying import copied
 from dualview.conversion.example_size import RUN_BELOW, ExampleSize, example_size
 from dualview.conversion.examples import example, gated
 from dualview.conversion.finite import check_network, preactivation_check
@@ -116,8 +117,7 @@ def _copy(network: fx.GraphModule, *, exact: bool) -> fx.GraphModule:
         held = tensor.detach().to("cpu", kind, copy=exact)
         is_parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(held, requires_grad=False) if is_parameter else held
-    copied: fx.GraphModule = copy.deepcopy(network, memo)
-    return copied
+    return copied(network, memo)
 
 
 def _checked(net: GatedNetwork, x: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from dualview.arguments import (
     takes,
     whole,
 )
+from dualview.conversion.copying import copied
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.leaf import leaf
 from dualview.conversion.operations import BATCH_NORM_MODULES
@@ -44,7 +44,7 @@ def kernel_network(
     Raises:
         PathKernelError: a batch norm without running statistics is to scale.
     """
-    network = copy.deepcopy(net.weights_network).eval()
+    network = copied(net.weights_network).eval()
     for name, module in list(network.named_modules()):
         if isinstance(module, BATCH_NORM_MODULES):
             fixed = FixedBatchNorm(module, batch_norm == "scale", biases, name)

@@ -6,7 +6,6 @@ on axis 0. Neither direction ever holds the matrix of all filters: both take a b
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from dualview.arguments import require, whole
 from dualview.conversion.affine_pass import AffinePass
+from dualview.conversion.copying import copied
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
@@ -58,7 +58,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
         put_first(net.input_transform, network)
     check_modes(network)
     check_network(network, PrimalFilterError)
-    return copy.deepcopy(network).requires_grad_(False)
+    return copied(network).requires_grad_(False)
 
 
 def linear_image(network: fx.GraphModule, vectors: Tensor) -> Tensor:

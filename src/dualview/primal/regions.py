@@ -8,7 +8,6 @@ by a division for each value. All numbers are float64; points of a line are on a
 
 from __future__ import annotations
 
-import copy
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion.activations import is_activation
+from dualview.conversion.copying import copied
 from dualview.conversion.examples import check_takes
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
@@ -141,7 +141,7 @@ def bends_of(net: GatedNetwork, until: int | None = None) -> Bends:
         put_first(exact.input_transform, network)
     check_modes(network)
     return Bends(
-        copy.deepcopy(network).requires_grad_(False),
+        copied(network).requires_grad_(False),
         len(chosen),
         tuple(where for _, where in kinks),
         tuple(pool for _, pool in pools),
@@ -284,7 +284,7 @@ def _axis_windows(pool: MaxPool, axis: int, size: int) -> list[list[int]]:
 
 def exact_copy(net: GatedNetwork) -> GatedNetwork:
     """A float64 copy on the CPU, in evaluation mode."""
-    return copy.deepcopy(net).cpu().double().eval().requires_grad_(False)
+    return copied(net).cpu().double().eval().requires_grad_(False)
 
 
 def examples_of(net: GatedNetwork, *examples: Tensor) -> list[Tensor]:

@@ -6,7 +6,6 @@ warned of.
 
 from __future__ import annotations
 
-import copy
 import warnings
 
 import torch
@@ -16,6 +15,7 @@ from torch.nn.utils import prune
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from dualview.conversion.copying import copied
 from dualview.conversion.recording.tracer import is_led_away
 from dualview.errors import DualviewWarning, TracingError
 
@@ -33,7 +33,7 @@ def private_copy(model: nn.Module) -> nn.Module:
         _refuse_weight_hooks(module, name)
     _refuse_types(model)
     try:
-        own = copy.deepcopy(model)
+        own = copied(model)
     except Exception as error:
         raise TracingError(
             f"{type(model).__name__} cannot be copied ({error}), and the original is never "
