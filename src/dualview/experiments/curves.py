@@ -126,13 +126,14 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "test_accuracy")
     with house_style():
         figure, axes = panel(5.2, 3.5, left=0.56, right=1.2, bottom=0.54, top=0.44)
         _value_axis(axes, metric, curves)
-        ends = [end for kind, group in curves.items() if (end := _draw_kind(axes, kind, group))]
+        drawn = {kind: _draw_kind(axes, kind, group) for kind, group in curves.items()}
+        ends = {kind: end for kind, end in drawn.items() if end is not None}
         _epoch_axis(axes)
         label_ends(
             axes,
-            [kind_name(end.kind) for end in ends],
-            [(end.x, end.y) for end in ends],
-            [kind_style(end.kind).light for end in ends],
+            [kind_name(kind) for kind in ends],
+            list(ends.values()),
+            [kind_style(kind).light for kind in ends],
             at=1.055,
             lead=True,
         )
@@ -194,18 +195,9 @@ _Curves = Mapping[str, Sequence[tuple[RunRecord, Mapping[int, float]]]]
 """Kind to its runs, each with epoch to value."""
 
 
-@dataclass(frozen=True)
-class _LineEnd:
-    """Where the mean line of a kind ends, for its label."""
-
-    kind: str
-    x: float
-    y: float
-
-
 def _draw_kind(
     axes: Axes, kind: str, group: Sequence[tuple[RunRecord, Mapping[int, float]]]
-) -> _LineEnd | None:
+) -> tuple[float, float] | None:
     """Draw the runs of one kind; return the end of its mean line, or None if no run finished."""
     for record, curve in group:
         if record.status != "finished":
@@ -214,7 +206,9 @@ def _draw_kind(
     return draw_courses(axes, kind, finished)
 
 
-def draw_courses(axes: Axes, kind: str, courses: Sequence[Mapping[int, float]]) -> _LineEnd | None:
+def draw_courses(
+    axes: Axes, kind: str, courses: Sequence[Mapping[int, float]]
+) -> tuple[float, float] | None:
     """Draw the mean of some courses over epochs, and each of them thinly where there are several.
 
     Returns:
@@ -241,7 +235,7 @@ def draw_courses(axes: Axes, kind: str, courses: Sequence[Mapping[int, float]]) 
         label=kind_name(kind),
         zorder=3,
     )
-    return _LineEnd(kind, shared[-1], mean[-1])
+    return shared[-1], mean[-1]
 
 
 def _draw_diverged(axes: Axes, style: KindStyle, curve: Mapping[int, float]) -> None:
