@@ -31,6 +31,9 @@ from dualview.path_kernel.terms import (
     with_channels_in_order,
 )
 
+Selection = Callable[[Tensor, float], Tensor]
+"""Copies, drops or moves entries along the first axis; what comes from nowhere is the number."""
+
 ImageMap = Callable[[Tensor], Tensor]
 """(k, 1, *sizes) -> (k, 1, *new sizes), every image alike."""
 
@@ -106,42 +109,30 @@ def map_all(value: Value, function: Callable[[Tensor], Tensor], name: Hashable) 
 # Copies and drops along one axis
 
 
-def along_axis(node: fx.Node, value: Value, axis: int, chosen: Callable[[Tensor], Tensor]) -> Value:
-    """A value whose entries along one axis of an example are copied, dropped or moved.
-
-    `chosen` does so to the numbers (size,) of the entries; where it gives `NOWHERE` is a 0.
-    """
+def along_axis(node: fx.Node, value: Value, axis: int, chosen: Selection) -> Value:
+    """A value after `chosen` has acted along one axis; what chooses alike is the same map."""
     if axis < 0:
         refuse(node, "it cuts or moves another axis than the channels and positions: the examples")
-    index = chosen(torch.arange(value.shape[axis]))
+    index = chosen(torch.arange(value.shape[axis]), NOWHERE)
     size = len(index)
     shape = [*value.shape[:axis], size, *value.shape[axis + 1 :]]
     key = ((axis,), tuple(index.tolist()))
 
     def move(image: Tensor) -> Tensor:
-        return _entries(image, 2, index, 0.0)
+        return chosen(image.movedim(2, 0), 0.0).movedim(0, 2)
 
     terms = []
     for term in value.terms:
         layout = term.layout
         if layout.channel_atoms(axis) and not layout.position_atoms(axis):
-            terms.append(_select(term, axis, index))
+            terms.append(_select(term, axis, chosen, size))
         else:
             terms.append(_map_term(term, (axis,), move, key, shape, True))
     return value.with_terms(terms, shape)
 
 
-def _entries(tensor: Tensor, axis: int, index: Tensor, fill: float) -> Tensor:
-    """The entries of an axis that are named, and `fill` where `NOWHERE` is."""
-    index = index.to(tensor.device)
-    found = tensor.index_select(axis, index.clamp(min=0))
-    nowhere = (index == NOWHERE).nonzero()[:, 0]
-    return found.index_fill(axis, nowhere, fill) if len(nowhere) else found
-
-
-def _select(term: Term, axis: int, chosen: Tensor) -> Term:
-    """A term whose axis of channels has the entries that are named."""
-    size = len(chosen)
+def _select(term: Term, axis: int, chosen: Selection, size: int) -> Term:
+    """A term whose axis of channels `chosen` has chosen from, or filled up."""
     atoms = [atom for a in term.layout.channel_axes for atom in term.layout.channel_atoms(a)]
     term = with_channels_in_order(term, atoms)
     layout = term.layout
@@ -149,7 +140,7 @@ def _select(term: Term, axis: int, chosen: Tensor) -> Term:
     before = [layout.sizes[a] for a in range(layout.n_channels) if a < own[0]]
     behind = [layout.sizes[a] for a in range(layout.n_channels) if a > own[-1]]
     grid = torch.arange(layout.channels).reshape(math.prod(before), -1, math.prod(behind))
-    index = _entries(grid, 1, chosen, NOWHERE)
+    index = chosen(grid.movedim(1, 0), NOWHERE).movedim(0, 1)
     sizes = (*before, *([size] if size > 1 else []), *behind)
     number: dict[int, tuple[int, ...]] = {}
     shift = (1 if size > 1 else 0) - len(own)
@@ -167,7 +158,7 @@ def narrowed(node: fx.Node, value: Value, axis: int, start: int, length: int) ->
     """Entries start ... start + length - 1 of an axis of an example."""
     if axis >= 0 and (start, length) == (0, value.shape[axis]):
         return value
-    return along_axis(node, value, axis, lambda entries: entries.narrow(0, start, length))
+    return along_axis(node, value, axis, lambda tensor, _: tensor.narrow(0, start, length))
 
 
 def narrow(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -215,7 +206,8 @@ def pieces(node: fx.Node, call: Call, setting: Setting) -> tuple[Value, ...]:
 
 def listed(node: fx.Node, value: Value, axis: int, index: Any) -> Value:
     """The entries of an axis that a list names; a list of whether keeps some."""
-    return along_axis(node, value, axis, lambda entries: entries[torch.as_tensor(index).cpu()])
+    chosen = torch.as_tensor(index).cpu()
+    return along_axis(node, value, axis, lambda tensor, _: tensor[chosen])
 
 
 def index_select(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -263,7 +255,7 @@ def _sliced(node: fx.Node, value: Value, axis: int, key: slice) -> Value:
     start, stop, step = key.indices(value.shape[axis])
     if (start, stop, step) == (0, value.shape[axis], 1):
         return value
-    return along_axis(node, value, axis, lambda entries: entries[start : max(start, stop) : step])
+    return along_axis(node, value, axis, lambda tensor, _: tensor[start : max(start, stop) : step])
 
 
 def roll(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -275,17 +267,19 @@ def roll(node: fx.Node, call: Call, setting: Setting) -> Value:
     if not axes:
         refuse(node, "it rolls all axes as one")
     for shift, axis in zip(shifts, axes, strict=True):
-        value = along_axis(
-            node, value, axis_of(value, axis), functools.partial(torch.roll, shifts=shift)
-        )
+        value = along_axis(node, value, axis_of(value, axis), _rolled(shift))
     return value
+
+
+def _rolled(shift: int) -> Selection:
+    return lambda tensor, _: tensor.roll(shift, 0)
 
 
 def flip(node: fx.Node, call: Call, setting: Setting) -> Value:
     """`torch.flip` of channels or positions."""
     value, axes = call["input"], call["dims"]
     for axis in [axes] if isinstance(axes, int) else axes:
-        value = along_axis(node, value, axis_of(value, axis), lambda entries: entries.flip(0))
+        value = along_axis(node, value, axis_of(value, axis), lambda tensor, _: tensor.flip(0))
     return value
 
 
@@ -308,9 +302,12 @@ def repeat(node: fx.Node, call: Call, setting: Setting) -> Value:
         refuse(node, "it repeats examples, or adds axes")
     for axis, count in enumerate(counts[1:]):
         if count != 1:
-            repeated = functools.partial(torch.tile, dims=(count,))
-            value = along_axis(node, value, axis, repeated)
+            value = along_axis(node, value, axis, _repeated(count))
     return value
+
+
+def _repeated(count: int) -> Selection:
+    return lambda tensor, _: torch.cat([tensor] * count)
 
 
 def broadcast(value: Value, shape: Sequence[int]) -> Value:
@@ -358,9 +355,11 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 def with_margins(node: fx.Node, value: Value, axis: int, before: int, behind: int) -> Value:
     """Zeros before and behind an axis of an example; fewer than none cut it."""
-    return along_axis(
-        node, value, axis, lambda entries: F.pad(entries, (before, behind), value=NOWHERE)
-    )
+
+    def pad(tensor: Tensor, fill: float) -> Tensor:
+        return F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [before, behind], value=fill)
+
+    return along_axis(node, value, axis, pad)
 
 
 def padded(node: fx.Node, value: Value, widths: Sequence[int], mode: str) -> Value:
