@@ -31,10 +31,11 @@ from measurement import Measurement, parser_of, report, resident
 from torch import nn
 
 import dualview as dv
-from dualview.cli.comparison import REPORT, REPORT_TITLE, write_comparison_report
+from dualview.cli.comparison import REPORT, REPORT_TITLE
 from dualview.datasets import Dataset, Split, load
 from dualview.experiments.comparison import compare
 from dualview.experiments.records import load_records
+from dualview.experiments.report import write_report
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
 
@@ -126,7 +127,7 @@ def short_run(data: Dataset) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         compare(SETTINGS, folder / "runs", data=data)
-        write_comparison_report(load_records(folder / "runs"), folder / REPORT, REPORT_TITLE)
+        write_report(load_records(folder / "runs"), folder / REPORT, REPORT_TITLE)
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU(), nn.Linear(16, 10))
         net, x = dv.disentangle(model, "dlgn", seed=0), data.test.images[:24] / 16
         dv.npk_gram(net, x, folder / "gram.zarr", block=8, workers=2, progress=False)

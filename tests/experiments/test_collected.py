@@ -18,7 +18,7 @@ import json
 import pytest
 
 from dualview.errors import RunError
-from dualview.experiments.collected import collect, read_collected, write_small
+from dualview.experiments.collected import collect, read_collected, small
 from dualview.experiments.records import load_record, save_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import DONE
@@ -128,7 +128,7 @@ def test_no_finished_experiment(tmp_path):
 
 def test_unknown_folders(tmp_path):
     (tmp_path / "shalow" / "digits").mkdir(parents=True)
-    write_small(run_record(), tmp_path / "shalow" / "digits" / "one.json")
+    (tmp_path / "shalow" / "digits" / "one.json").write_text(small(run_record()))
     with pytest.raises(RunError, match="of the experiment 'shalow', got one of 'compare'"):
         read_collected(tmp_path)
 

@@ -1,7 +1,8 @@
 """Properties proved here.
 
 1. Fingerprints see every image and label of every split.
-2. Enlarged images repeat each pixel in both directions; labels, statistics and name stay.
+2. Cutting keeps the first examples of the splits that are named, and what is smaller as it is.
+3. Enlarged images repeat each pixel in both directions; labels, statistics and name stay.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from dualview.datasets.fingerprint import data_fingerprint
-from dualview.experiments.data import enlarged, load_settings
+from dualview.experiments.data import enlarged, first_examples, load_settings
 from dualview.experiments.settings import DataSettings
 from tests.training.tiny import tiny_data
 
@@ -23,6 +24,15 @@ def test_fingerprints_see_every_part():
             tensor = getattr(getattr(data, split), part)
             tensor.view(-1)[-1] = (tensor.view(-1)[-1] + 1) % 3
             assert data_fingerprint(data) != expected
+
+
+def test_larger_data_are_cut_and_smaller_kept():
+    data = tiny_data()
+    cut = first_examples(data, {"train": 5, "validation": 10**6})
+    assert torch.equal(cut.train.images, data.train.images[:5])
+    assert torch.equal(cut.train.labels, data.train.labels[:5])
+    assert len(cut.validation) == len(data.validation)
+    assert len(cut.test) == len(data.test)
 
 
 def test_enlarged():

@@ -55,8 +55,10 @@ def run_comparison(
         return 0
     if sharing.only is not None:
         return told_of_some(records, again)
+    from dualview.experiments.report import write_report  # figures take a moment
+
     print(result_text(records))
-    report = write_comparison_report(records, out / REPORT, title)
+    report = write_report(records, out / REPORT, title)
     print(f"\nReport:  {report}\nRecords: {out}/*/record.json")
     return 0 if any(record.status == "finished" for record in records) else 1
 
@@ -105,10 +107,3 @@ def result_text(records: Sequence[RunRecord]) -> str:
         if record.status == "diverged":
             lines.append(f"diverged: {record.kind}, seed {record.seed}: {record.message}")
     return "\n".join(lines)
-
-
-def write_comparison_report(records: Sequence[RunRecord], path: Path, title: str) -> Path:
-    """Write the page; imported here, since figures take a moment to load."""
-    from dualview.experiments.report import write_report
-
-    return write_report(records, path, title)

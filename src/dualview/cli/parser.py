@@ -93,7 +93,8 @@ def tidy(message: str, parser: ArgumentParser) -> str:
         expected = f"expected one of {', '.join(choices)}, got {found[2]!r}"
         return f"{found[1]}: {expected}{did_you_mean(found[2], choices)}"
     if found := re.search(r"(?:does not accept option|^Option) '(.*?)'", message):
-        return f"unknown option {found[1]!r}{did_you_mean(found[1], _keys(parser))}"
+        keys = [action.dest for action in parser._actions]
+        return f"unknown option {found[1]!r}{did_you_mean(found[1], keys)}"
     if found := re.match(r'Parser key "(.*?)"(?: element \d+)?:(.*)', message, re.DOTALL):
         return f"{_option(found[1], parser)}: {_tidy_value(found[2])}"
     if found := re.match(r"argument (\S+?)/(\S+): ignored explicit argument '(.*)'", message):
@@ -119,10 +120,6 @@ OTHER_NAMES = {"--lr": "--learning-rate", "--model": "--arch", "--gpus": "--devi
 def _near_option(option: str, options: list[str]) -> str:
     other = OTHER_NAMES.get(option)
     return f"; did you mean {other!r}?" if other in options else did_you_mean(option, options)
-
-
-def _keys(parser: ArgumentParser) -> list[str]:
-    return [action.dest for action in parser._actions]
 
 
 def _option(key: str, parser: ArgumentParser) -> str:

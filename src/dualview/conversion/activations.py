@@ -86,10 +86,6 @@ def _prelu(weight: nn.Parameter) -> Gate:
     return ParametricGate(weight)
 
 
-def _gelu(approximate: str = "none") -> Gate:
-    return GELUGate(approximate)
-
-
 def _elu(alpha: float = 1.0, inplace: bool = False) -> Gate:
     return ELUGate(alpha)
 
@@ -100,10 +96,6 @@ def _selu(inplace: bool = False) -> Gate:
 
 def _celu(alpha: float = 1.0, inplace: bool = False) -> Gate:
     return ELUGate(alpha, 1.0, alpha)
-
-
-def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Gate:
-    return SoftplusGate(beta, threshold)
 
 
 def _logsigmoid() -> Gate:
@@ -137,16 +129,8 @@ def _clip(min: float | None = None, max: float | None = None) -> Gate:
     return ReLU6Gate() if (min, max) == (0, 6) else ClipGate(min, max)
 
 
-def _clip_below(min: float) -> Gate:
-    return _clip(min, None)
-
-
 def _clip_above(max: float) -> Gate:
     return _clip(None, max)
-
-
-def _power(exponent: float) -> Gate:
-    return PowerGate(exponent)
 
 
 def _of(name: str) -> Callable[[], Gate]:
@@ -185,7 +169,7 @@ GATE_OF_FUNCTION: dict[Callable[..., Any], Callable[..., Gate]] = {
     torch.relu: _plain(HardGate),
     F.leaky_relu: _leaky,
     F.relu6: _plain(ReLU6Gate),
-    F.gelu: _gelu,
+    F.gelu: GELUGate,
     F.silu: _plain(SiLUGate),
     F.hardswish: _plain(HardswishGate),
     F.mish: _plain(MishGate),
@@ -196,7 +180,7 @@ GATE_OF_FUNCTION: dict[Callable[..., Any], Callable[..., Gate]] = {
     torch.selu: _selu,
     F.celu: _celu,
     torch.celu: _celu,
-    F.softplus: _softplus,
+    F.softplus: SoftplusGate,
     F.logsigmoid: _logsigmoid,
     torch.tanh: _plain(TanhGate),
     F.tanh: _plain(TanhGate),
@@ -214,10 +198,10 @@ GATE_OF_FUNCTION: dict[Callable[..., Any], Callable[..., Gate]] = {
     torch.threshold: _threshold,
     torch.clamp: _clip,
     torch.clip: _clip,
-    torch.clamp_min: _clip_below,
+    torch.clamp_min: _clip,
     torch.clamp_max: _clip_above,
-    torch.pow: _power,
-    operator.pow: _power,
+    torch.pow: PowerGate,
+    operator.pow: PowerGate,
     operator.abs: _of("abs"),
     **{getattr(torch, name): _of(name) for name in FUNCTION_NAMES},
 }
@@ -231,9 +215,9 @@ GATE_OF_METHOD: dict[str, Callable[..., Gate]] = {
     "hardshrink": _hardshrink,
     "clamp": _clip,
     "clip": _clip,
-    "clamp_min": _clip_below,
+    "clamp_min": _clip,
     "clamp_max": _clip_above,
-    "pow": _power,
+    "pow": PowerGate,
     **{name: _of(name) for name in FUNCTION_NAMES},
 }
 """Activation as a method of a tensor -> its gate."""

@@ -31,6 +31,16 @@ _ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
 }
 
 
+def each_axis(option: Any, dims: int) -> tuple[Any, ...]:
+    """An option of a layer that is given once, or once for each axis of positions.
+
+    >>> each_axis(3, 2), each_axis([1], 2), each_axis((1, 2), 2)
+    ((3, 3), (1, 1), (1, 2))
+    """
+    values = (option,) if isinstance(option, int | str) else tuple(option)
+    return values * dims if len(values) == 1 else values
+
+
 @dataclass(frozen=True)
 class MaxPool:
     """One max-pool call: the number of position axes and the arguments after its input."""

@@ -81,6 +81,10 @@ class Split:
                 f"{len(self.labels)}"
             )
 
+    def at(self, rows: Any) -> Split:
+        """Some of the examples, as an index of tensors takes them."""
+        return Split(self.images[rows], self.labels[rows])
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -16,7 +16,9 @@ from torch import nn
 from dualview.datasets import Dataset
 from dualview.experiments.experiment import data_config
 from dualview.experiments.jobs import Job, cost, training_config, training_job
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import build_network, count_parameters, structure_digest
+from dualview.experiments.recipes import Setting
 from dualview.experiments.seeds import seed_numbers
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.summary import kind_name
@@ -50,11 +52,36 @@ class Variant:
 
 def of_kind(settings: ComparisonSettings, kind: str, data: Dataset) -> Variant:
     """The plain network of a kind."""
-    return Variant(kind, kind, kind_name(kind), partial(_build, settings, kind, data), cost(kind))
+    build = partial(build_network, settings, kind, data=data)
+    return Variant(kind, kind, kind_name(kind), build, cost(kind))
 
 
-def _build(settings: ComparisonSettings, kind: str, data: Dataset, seed: int) -> nn.Module:
-    return build_network(settings, kind, seed, data)
+def setting_jobs(
+    one: Setting,
+    variants: Sequence[Variant],
+    out: Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    titled: bool = False,
+) -> list[Job]:
+    """`classifier_jobs` of a setting: folders name its architecture, configs how its data is made.
+
+    Args:
+        one: what is trained on what.
+        variants: what to train.
+        out: the experiment's folder.
+        seeds: those of the setting if None.
+        titled: whether titles name the architecture, too.
+    """
+    arch = one.comparison.arch
+    name = f"{architecture_name(arch)}, " if titled else ""
+    named = [
+        replace(v, title=name + v.title, options={**v.options, **one.options}) for v in variants
+    ]
+    prefix = f"{own_name(arch)}-"
+    return classifier_jobs(
+        one.comparison, named, out, one.data, seeds=seeds, prefix=prefix, scale=one.scale
+    )
 
 
 def classifier_jobs(

@@ -65,7 +65,7 @@ def collect(
             _expect_no_other(record, path)
     target.mkdir(parents=True, exist_ok=True)
     for path, record in copies.items():
-        write_small(record, path)
+        write_text(path, small(record))
     return list(copies)
 
 
@@ -101,7 +101,7 @@ def _record_of(experiment: str, path: Path) -> RunRecord:
 
 def _expect_no_other(record: RunRecord, target: Path) -> None:
     """Records are kept as evidence: another run of the same name does not replace one unasked."""
-    if not target.exists() or target.read_bytes() == _small(record).encode():
+    if not target.exists() or target.read_bytes() == small(record).encode():
         return
     changes = changed_settings(load_record(target).config, record.config)
     kept = f"with other settings: {'; '.join(changes)}" if changes else "of the same settings"
@@ -110,13 +110,8 @@ def _expect_no_other(record: RunRecord, target: Path) -> None:
     )
 
 
-def write_small(record: RunRecord, path: Path) -> None:
-    """Write a record in one line, with measured values rounded to `DIGITS` digits."""
-    text = _small(record)
-    write_text(path, text)
-
-
-def _small(record: RunRecord) -> str:
+def small(record: RunRecord) -> str:
+    """A record in one line, with measured values rounded to `DIGITS` digits."""
     fields = asdict(record)
     for name in ("curve", "measurements", "seconds"):
         fields[name] = _rounded(fields[name])

@@ -23,7 +23,16 @@ from dualview.experiments.summary import (
     kind_name,
     summarise,
 )
-from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import (
+    fixed_ticks,
+    label_ends,
+    name_rows,
+    panel,
+    panel_heading,
+    plain_log_ticks,
+    row_mean,
+    row_result,
+)
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, KindStyle, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -117,13 +126,14 @@ def learning_curves(records: Sequence[RunRecord], metric: str = "test_accuracy")
     with house_style():
         figure, axes = panel(5.2, 3.5, left=0.56, right=1.2, bottom=0.54, top=0.44)
         _value_axis(axes, metric, curves)
-        ends = [end for kind, group in curves.items() if (end := _draw_kind(axes, kind, group))]
+        drawn = {kind: _draw_kind(axes, kind, group) for kind, group in curves.items()}
+        ends = {kind: end for kind, end in drawn.items() if end is not None}
         _epoch_axis(axes)
         label_ends(
             axes,
-            [kind_name(end.kind) for end in ends],
-            [(end.x, end.y) for end in ends],
-            [kind_style(end.kind).light for end in ends],
+            [kind_name(kind) for kind in ends],
+            list(ends.values()),
+            [kind_style(kind).light for kind in ends],
             at=1.055,
             lead=True,
         )
@@ -157,11 +167,7 @@ def recovered_accuracy(records: Sequence[RunRecord]) -> Figure:
         for place, kind in enumerate(kinds):
             _draw_recovered(axes, place, rows[kind], list(recovered[kind].values()))
         _reference_lines(axes)
-        axes.set_ylim(len(kinds) - 0.5, -0.5)
-        axes.set_yticks(range(len(kinds)), [kind_name(kind) for kind in kinds])
-        axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
-        axes.grid(axis="y", visible=False)
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, [kind_name(kind) for kind in kinds])
         axes.set_xlabel("test accuracy, % of the DNN's", color=LIGHT["muted"])
     return figure
 
@@ -189,32 +195,33 @@ _Curves = Mapping[str, Sequence[tuple[RunRecord, Mapping[int, float]]]]
 """Kind to its runs, each with epoch to value."""
 
 
-@dataclass(frozen=True)
-class _LineEnd:
-    """Where the mean line of a kind ends, for its label."""
-
-    kind: str
-    x: float
-    y: float
-
-
 def _draw_kind(
     axes: Axes, kind: str, group: Sequence[tuple[RunRecord, Mapping[int, float]]]
-) -> _LineEnd | None:
+) -> tuple[float, float] | None:
     """Draw the runs of one kind; return the end of its mean line, or None if no run finished."""
-    style = kind_style(kind)
-    finished = [curve for record, curve in group if curve and record.status == "finished"]
     for record, curve in group:
         if record.status != "finished":
-            _draw_diverged(axes, style, curve)
-        elif len(finished) > 1:
-            axes.plot(list(curve), list(curve.values()), color=style.light, lw=0.8, alpha=0.4)
-    if not finished:
-        return None
-    shared = sorted(set.intersection(*(set(curve) for curve in finished)))
+            _draw_diverged(axes, kind_style(kind), curve)
+    finished = [curve for record, curve in group if curve and record.status == "finished"]
+    return draw_courses(axes, kind, finished)
+
+
+def draw_courses(
+    axes: Axes, kind: str, courses: Sequence[Mapping[int, float]]
+) -> tuple[float, float] | None:
+    """Draw the mean of some courses over epochs, and each of them thinly where there are several.
+
+    Returns:
+        The end of the mean line; None, if there is no epoch that all have.
+    """
+    style = kind_style(kind)
+    if len(courses) > 1:
+        for course in courses:
+            axes.plot(list(course), list(course.values()), color=style.light, lw=0.8, alpha=0.4)
+    shared = sorted(set.intersection(*map(set, courses))) if courses else []
     if not shared:
         return None
-    mean = [fmean(curve[epoch] for curve in finished) for epoch in shared]
+    mean = [fmean(course[epoch] for course in courses) for epoch in shared]
     axes.plot(
         shared,
         mean,
@@ -228,7 +235,7 @@ def _draw_kind(
         label=kind_name(kind),
         zorder=3,
     )
-    return _LineEnd(kind, shared[-1], mean[-1])
+    return shared[-1], mean[-1]
 
 
 def _draw_diverged(axes: Axes, style: KindStyle, curve: Mapping[int, float]) -> None:
@@ -243,11 +250,7 @@ def _draw_diverged(axes: Axes, style: KindStyle, curve: Mapping[int, float]) -> 
 def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[float]) -> None:
     """One row of the recovered-accuracy figure, `place` rows from the top."""
     style = kind_style(row.kind)
-    assert row.recovered_mean is not None  # `values` would be empty
-    if row.recovered_sd is not None:
-        mean, sd = 100 * row.recovered_mean, 100 * row.recovered_sd
-        axes.plot([mean - sd, mean + sd], [place + 0.2] * 2, color=style.light, lw=1.6)
-        axes.plot([mean], [place + 0.2], color=style.light, marker="|", ms=9, mew=1.9)
+    row_mean(axes, place + 0.2, row.recovered_mean, row.recovered_sd, style.light)
     axes.plot(
         [100 * value for value in values],
         [place - 0.1 * (row.recovered_sd is not None)] * len(values),
@@ -259,15 +262,7 @@ def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[fl
         label=kind_name(row.kind),
         zorder=3,
     )
-    axes.annotate(
-        row.recovered,
-        xy=(1, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(10, 0),
-        textcoords="offset points",
-        va="center",
-        annotation_clip=False,
-    )
+    row_result(axes, place, row.recovered)
 
 
 def _reference_lines(axes: Axes) -> None:
@@ -344,7 +339,6 @@ def half_an_example(metric: str, records: Iterable[RunRecord]) -> float:
 def _stretched_scale(axes: Axes, least_error: float) -> None:
     """Equal steps for equal ratios of the error; `least_error` % more, so that 100 has a place."""
     import numpy as np
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     end = 100.0 + least_error
 
@@ -356,9 +350,7 @@ def _stretched_scale(axes: Axes, least_error: float) -> None:
 
     ticks = [tick for tick in STRETCHED_TICKS if tick <= 100 - 2 * least_error]
     axes.set_yscale("function", functions=(height, percent))
-    axes.yaxis.set_major_locator(FixedLocator([*ticks, 100]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_locator(NullLocator())
+    fixed_ticks(axes.yaxis, [*ticks, 100])
 
 
 def _epoch_axis(axes: Axes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from dualview.datasets import Dataset, Split, load
 from dualview.experiments.settings import DataSettings
@@ -22,6 +24,16 @@ def load_settings(options: DataSettings) -> Dataset:
     )
 
 
+def first_examples(data: Dataset, at_most: Mapping[str, int]) -> Dataset:
+    """The data with at most so many examples of each split that is named, the first ones."""
+    cut: dict[str, Any] = {
+        name: part.at(slice(most))
+        for name, most in at_most.items()
+        for part in (getattr(data, name),)
+    }
+    return replace(data, **cut)
+
+
 def enlarged(data: Dataset, factor: int) -> Dataset:
     """Every pixel repeated `factor` times in both directions, for networks that halve often.
 
@@ -33,6 +45,5 @@ def enlarged(data: Dataset, factor: int) -> Dataset:
         wide = split.images.repeat_interleave(factor, 3)
         return Split(wide.repeat_interleave(factor, 2), split.labels)
 
-    splits = (grown(split) for split in (data.train, data.validation, data.test))
-    train, validation, test = splits
+    train, validation, test = map(grown, (data.train, data.validation, data.test))
     return replace(data, train=train, validation=validation, test=test)

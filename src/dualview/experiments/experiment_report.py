@@ -24,7 +24,6 @@ from dualview.pages.page import (
     Figures,
     Notice,
     Page,
-    PageBlock,
     Panel,
     Prose,
     Row,
@@ -120,7 +119,7 @@ def experiment_page(
         headlines=(experiment.title,),
         standfirst=experiment.question,
         sections=(
-            *(Section(table.title, (_page_table(table),)) for table in tables),
+            *(Section(table.title, (page_table(table),)) for table in tables),
             *_diverged_section(ordered),
             *_figure_sections(experiment, figures),
             Section("Source", (Prose((experiment.source,)),)),
@@ -136,7 +135,8 @@ def _place(record: RunRecord) -> tuple[str, str, int, str, str]:
     return record.architecture, record.kind, record.seed, record.data, options
 
 
-def _page_table(table: Table) -> PageBlock:
+def page_table(table: Table) -> PageTable:
+    """The same table as a block of a page."""
     return PageTable(table.columns, tuple(Row(row) for row in table.rows), table.notes, stacks=True)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,6 +19,7 @@ from dualview.training import (
     Watcher,
     train,
 )
+from dualview.training.run import device_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -180,6 +181,78 @@ def record(
         curve=result.curve,
         provenance=provenance(result.device),
         measurements=measurements or {},
+    )
+
+
+def needing(job: Job, trained: Path | None, message: str) -> Job:
+    """The job, if it reads the network that an earlier one leaves; without one it has diverged.
+
+    Args:
+        job: that reads it.
+        trained: the file; None: it reads none.
+        message: what its record says then, with a place for the name of the earlier job.
+    """
+    if trained is None:
+        return job
+    earlier, inner = trained.parent.name, job.perform
+
+    def perform(where: Path, watcher: Watcher) -> RunRecord:
+        if trained.exists():
+            return inner(where, watcher)
+        result = TrainingResult("diverged", message.format(earlier), (), job.parameters, "")
+        return record(job.config["experiment"], job.config, job.kind, job.seed, result)
+
+    return replace(job, perform=perform, needs=(earlier,))
+
+
+def measured_record(
+    config: dict[str, Any],
+    measurements: dict[str, Any],
+    *,
+    n_train: int,
+    n_test: int,
+    parameters: int,
+    seconds: float,
+    test_accuracy: float | None = None,
+    message: str = "",
+    device: str = "cpu",
+) -> RunRecord:
+    """The record of a job that fits in a way of its own, and so has no curve.
+
+    Args:
+        config: all options; holds experiment, data, arch, width, kind, seed and epochs.
+        measurements: what was measured.
+        n_train: examples to learn from.
+        n_test: examples that the score is of.
+        parameters: numbers that were fitted.
+        seconds: how long it took.
+        test_accuracy: the score, if there is one.
+        message: why it diverged; empty otherwise.
+        device: where it was done.
+    """
+    import torch
+
+    return RunRecord(
+        experiment=config["experiment"],
+        data=config["data"],
+        architecture=config["arch"],
+        width=config["width"],
+        kind=config["kind"],
+        seed=config["seed"],
+        epochs=config["epochs"],
+        status="diverged" if message else "finished",
+        message=message,
+        test_accuracy=test_accuracy,
+        max_test_accuracy_over_epochs=None,
+        n_train=n_train,
+        n_validation=0,
+        n_test=n_test,
+        parameters=parameters,
+        seconds=seconds,
+        config=config,
+        curve=(),
+        provenance=provenance(device_name(torch.device(device))),
+        measurements=measurements,
     )
 
 

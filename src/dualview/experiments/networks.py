@@ -83,6 +83,30 @@ def build_network(
         ).train()
 
 
+def drawn_apart(
+    model: Maker, kind: str, seed: int, beta: float, example: Tensor, **options: Any
+) -> nn.Module:
+    """A model of another make as the network of a kind, drawn by its seed, in training mode.
+
+    With one seed, the gating network of a DGN or DLGN starts from the parameters of the "dnn", and
+    its weights network is drawn anew. `options` are as `disentangle` takes them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        plain = model()
+        if kind == "dnn":
+            return plain.train()
+        return disentangle(
+            plain.eval(),
+            cast(Any, kind),
+            gate=SoftGate(beta),
+            weights="fresh",
+            example_input=example,
+            seed=seed,
+            **options,
+        ).train()
+
+
 def as_gated(net: nn.Module, data: Dataset) -> GatedNetwork:
     """What `build_network` made as a gated network, a DNN too: its gates are its own."""
     if isinstance(net, GatedNetwork):
@@ -101,7 +125,7 @@ def _whiten(model: nn.Module, data: Dataset) -> None:
 def _normalised(split: Split, count: int, data: Dataset) -> Tensor:
     """At most `count` images, evenly spread over the split, as a network meets them."""
     step = max(1, len(split) // count)
-    some = Split(split.images[::step][:count], split.labels[::step][:count])
+    some = split.at(slice(None, count * step, step))
     return torch.cat([x for x, _ in Batches(some, 512, mean=data.mean, std=data.std)])
 
 

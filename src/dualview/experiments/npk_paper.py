@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split
 from dualview.errors import ArchitectureError, RunError, SavedNetworkError
+from dualview.experiments.experiment import data_config
 from dualview.experiments.naming import setting_title
 from dualview.experiments.seeds import Seeds
 from dualview.training import SettingsError, TrainSettings
@@ -68,6 +69,18 @@ class RegimeSetting:
             )
         except ArchitectureError as error:
             raise SettingsError(str(error)) from error
+
+    def config(self) -> dict[str, Any]:
+        """What the configs of all its runs say."""
+        of_data = data_config(self.data)
+        return {
+            "experiment": self.experiment,
+            **(of_data if self.validate else {**of_data, "n_validation": 0}),
+            "normalised": False,
+            "arch": self.arch,
+            "width": self.width,
+            "batch_norm": False,
+        }
 
     def folder(self, out: Path, regime: str, seed: int) -> Path:
         """Of one run."""

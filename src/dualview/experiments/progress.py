@@ -105,8 +105,8 @@ class TerminalProgress:
         self.say(job, job.title, text)
 
 
-class RunLines:
-    """Watches one run where there is no terminal: lines, of which a log does not get too many."""
+class _RunWatcher:
+    """Watches one run of a `TerminalProgress`."""
 
     def __init__(self, progress: TerminalProgress, job: Job) -> None:
         self.progress = progress
@@ -114,45 +114,45 @@ class RunLines:
         self.title = job.watched_as or job.title
         self.epochs = 0
         self.steps = 0
-        self.steps_per_epoch = 1
         self.result = ""
-        self._said = 0.0
+        self._shown = 0.0
+
+    def epoch_done(self, metrics: EpochMetrics) -> None:
+        """Keep what the epoch ended with, to be shown next time."""
+        self.result = f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
+
+
+class RunLines(_RunWatcher):
+    """Where there is no terminal: lines, of which a log does not get too many."""
+
+    steps_per_epoch = 1
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Say where the run begins."""
         self.epochs, self.steps_per_epoch = epochs, steps_per_epoch
         self.steps = epochs_done * steps_per_epoch
-        self._said = time.monotonic()
+        self._shown = time.monotonic()
         self.progress.say(self.job, self.title, beginning(epochs_done, epochs))
 
     def stepped(self) -> None:
         """Count; say how far it is, once a minute."""
         self.steps += 1
         now = time.monotonic()
-        if now - self._said > LINE_SECONDS:
-            self._said = now
+        if now - self._shown > LINE_SECONDS:
+            self._shown = now
             epoch = f"epoch {self.steps // self.steps_per_epoch}/{self.epochs}"
             self.progress.say(self.job, self.title, epoch + self.result)
 
-    def epoch_done(self, metrics: EpochMetrics) -> None:
-        """Keep what the epoch ended with, for the next line."""
-        self.result = reached(metrics)
 
+class RunBar(_RunWatcher):
+    """On the two bars of a `TerminalProgress`."""
 
-class RunBar:
-    """Watches one run, on the two bars of a `TerminalProgress`."""
+    total = 1
 
     def __init__(self, progress: TerminalProgress, run_bar: Any, all_bar: Any, job: Job) -> None:
-        self.progress = progress
+        super().__init__(progress, job)
         self.run_bar = run_bar
         self.all_bar = all_bar
-        self.job = job
-        self.title = job.watched_as or job.title
-        self.epochs = 0
-        self.steps = 0
-        self.total = 1
-        self.result = ""
-        self._drawn = 0.0
 
     def started(self, epochs_done: int, epochs: int, steps_per_epoch: int) -> None:
         """Begin the run's bar, where it was interrupted."""
@@ -168,13 +168,9 @@ class RunBar:
         """Count; redraw now and then."""
         self.steps += 1
         now = time.monotonic()
-        if now - self._drawn > REDRAW_SECONDS:
-            self._drawn = now
+        if now - self._shown > REDRAW_SECONDS:
+            self._shown = now
             self._draw()
-
-    def epoch_done(self, metrics: EpochMetrics) -> None:
-        """Show the epoch's test accuracy."""
-        self.result = reached(metrics)
 
     def _draw(self) -> None:
         if self.progress.shows(self.job):
@@ -194,11 +190,6 @@ def beginning(epochs_done: int, epochs: int) -> str:
     if epochs_done == epochs:
         return f"all of {epochs} epochs were done earlier"
     return f"goes on after epoch {epochs_done} of {epochs}" if epochs_done else f"{epochs} epochs"
-
-
-def reached(metrics: EpochMetrics) -> str:
-    """What an epoch ended with, behind its number."""
-    return f", test {100 * metrics.test_accuracy:.1f} %, loss {metrics.train_loss:.3g}"
 
 
 def outcome(record: RunRecord) -> str:

@@ -142,6 +142,11 @@ class Setting:
         return {ENLARGED: self.enlarged} if self.enlarged > 1 else {}
 
 
+def asked_or_usual(request: Request, small: bool) -> tuple[str, ...]:
+    """The architecture asked for; else FC and C4GAP, of which large data has C4GAP alone."""
+    return (request.arch,) if request.arch else ("fc", "c4gap") if small else ("c4gap",)
+
+
 def setting(
     experiment: str, arch: str, request: Request, data: Dataset, *, epochs: int | None = None
 ) -> Setting:

@@ -257,10 +257,6 @@ def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
     return "data of its own" if folder == "no-data" else folder
 
 
-def _span(first: str, last: str) -> str:
-    return first if first == last else f"{first} to {last}"
-
-
 def provenance_line(records: Sequence[RunRecord]) -> str:
     """Machine, device, commit and numbers of runs and examples, in one paragraph."""
     origins = [record.provenance for record in records]
@@ -278,7 +274,7 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
         f"machine: {_distinct(origin.machine for origin in origins)}",
         f"PyTorch {_distinct(origin.torch for origin in origins)}",
         f"commit {_distinct(origin.code for origin in origins)}",
-        f"finished {_span(finished[0][:10], finished[-1][:10])}",
+        f"finished {' to '.join(dict.fromkeys((finished[0][:10], finished[-1][:10])))}",
     )
     return f"Where this comes from: {markdown_text('; '.join(facts))}."
 

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import TypeVar
 
 from dualview.errors import RunError
-from dualview.experiments.naming import architecture_name
+from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
 from dualview.experiments.tables import Table, align
 
@@ -138,6 +138,22 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list
     return groups
 
 
+def in_order(records: Iterable[RunRecord], kinds: Iterable[str]) -> list[RunRecord]:
+    """Records as tables show them: by architecture, by kind in the order of `kinds`, by seed."""
+    order = list(kinds)
+
+    def place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
+        return architecture_place(record.architecture), order.index(record.kind), record.seed
+
+    return sorted(records, key=place)
+
+
+def by_network(records: Iterable[RunRecord], kinds: Iterable[str]) -> list[list[RunRecord]]:
+    """Records of one architecture and kind together, `in_order`."""
+    ordered = in_order(records, kinds)
+    return list(grouped(ordered, lambda r: (r.architecture, r.kind)).values())
+
+
 def paired_differences(records: Iterable[RunRecord], more: str, less: str) -> list[float]:
     """Accuracy of one kind minus that of another, for each seed with which both finished."""
     scores = {
@@ -257,6 +273,24 @@ def points(mean: float | None, sd: float | None) -> str:
     if mean is None:
         return "–"
     return f"{100 * mean:+.2f}".replace("-", "−") + ("" if sd is None else f" ± {100 * sd:.2f}")
+
+
+def mean_error(mean: float, error: float) -> str:
+    """A score that is no percentage, and its standard error.
+
+    >>> mean_error(-0.25, 0.0125)
+    '−0.250 ± 0.013'
+    """
+    return f"{mean:.3f} ± {error:.3f}".replace("-", "−")
+
+
+def mean_percent(values: Sequence[float]) -> str:
+    """Fractions as the mean and standard deviation of their percentages.
+
+    >>> mean_percent([0.98, 0.99]), mean_percent([])
+    ('98.50 ± 0.71', '–')
+    """
+    return percent(*mean_sd(values))
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float | None, float | None]:

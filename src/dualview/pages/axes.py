@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dualview.pages.style import FONT_SIZE
+from dualview.pages.style import FONT_SIZE, LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 
 def panel(
@@ -21,16 +23,55 @@ def panel(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
-    axes = figure.add_axes(
-        (
-            left / width,
-            bottom / height,
-            (width - left - right) / width,
-            (height - bottom - top) / height,
-        )
-    )
+    axes = axes_at(figure, left, bottom, width - left - right, height - bottom - top)
     axes.tick_params(length=3, width=0.7)
     return figure, axes
+
+
+def axes_at(
+    figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any
+) -> Axes:
+    """Axes at a place of the figure, in inches."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up), **options)
+
+
+def tiles(
+    count: int,
+    columns: int,
+    size: tuple[float, float],
+    *,
+    gap: float,
+    title: float,
+    room: float,
+    narrowest: float,
+    below: float = 0.0,
+) -> tuple[Figure, list[Axes]]:
+    """A figure of tiles for pictures, row by row, without axes; everything in inches.
+
+    Args:
+        count: of tiles.
+        columns: tiles side by side.
+        size: width and height of a tile.
+        gap: from one tile to the next.
+        title: room for a title above each.
+        room: under all of them.
+        narrowest: width of the figure at least.
+        below: how much of the gap is under a tile.
+    """
+    from matplotlib.figure import Figure
+
+    width, height = size
+    step = height + gap + title
+    across = max(columns * (width + gap) + gap, narrowest)
+    up = math.ceil(count / columns) * step + room
+    figure, found = Figure(figsize=(across, up)), []
+    for place in range(count):
+        line, column = divmod(place, columns)
+        left, bottom = gap + column * (width + gap), up - (line + 1) * step + below
+        found.append(axes_at(figure, left, bottom, width, height))
+        found[-1].set_axis_off()
+    return figure, found
 
 
 def panel_heading(axes: Axes, text: str) -> None:
@@ -56,11 +97,68 @@ def legend_below(axes: Axes, columns: int, gap: float = 0.2) -> None:
     )
 
 
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows from the top of the panel down, at 0, 1, ..., with their names on the left."""
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
+    axes.grid(axis="y", visible=False)
+    axes.spines["left"].set_visible(False)
+
+
+def row_mean(axes: Axes, place: float, mean: float | None, sd: float | None, colour: str) -> None:
+    """A bar at the height `place`: a fraction's mean ± standard deviation in %, if there is one."""
+    if mean is not None and sd is not None:
+        axes.plot([100 * (mean - sd), 100 * (mean + sd)], [place] * 2, color=colour, lw=1.6)
+        axes.plot([100 * mean], [place], color=colour, marker="|", ms=9, mew=1.9)
+
+
+def published_marks(axes: Axes, x: Sequence[float], y: Sequence[float], label: str) -> None:
+    """Hollow diamonds, which stand for numbers that others published."""
+    axes.plot(
+        x,
+        y,
+        ls="none",
+        marker="D",
+        ms=5.0,
+        mfc=LIGHT["page"],
+        mec=LIGHT["muted"],
+        label=label,
+        zorder=2,
+    )
+
+
+def row_result(axes: Axes, place: float, text: str) -> None:
+    """A result of a row, to the right of the panel."""
+    axes.annotate(
+        text,
+        xy=(1, place),
+        xycoords=("axes fraction", "data"),
+        xytext=(10, 0),
+        textcoords="offset points",
+        va="center",
+        annotation_clip=False,
+    )
+
+
 def plain_log_ticks(axis: Axis) -> None:
     """Ticks of a logarithmic axis at 1, 2 and 5 times powers of ten, written as plain decimals."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    _plain_ticks(axis, LogLocator(subs=(1.0, 2.0, 5.0)))
+
+
+def fixed_ticks(axis: Axis, places: Sequence[float]) -> None:
+    """Ticks at these places alone, written as plain decimals."""
+    from matplotlib.ticker import FixedLocator
+
+    _plain_ticks(axis, FixedLocator(list(places)))
+
+
+def _plain_ticks(axis: Axis, locator: Locator) -> None:
+    from matplotlib.ticker import FuncFormatter, NullLocator
+
+    axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
@@ -74,6 +172,7 @@ def label_ends(
     at: float = 1.03,
     apart: float = 1.35,
     lead: bool = False,
+    **text: Any,
 ) -> None:
     """Name lines at their right ends, pushed apart where the names would overlap.
 
@@ -85,6 +184,7 @@ def label_ends(
         at: where the names begin, in widths of the panel.
         apart: from one name to the next at least, in sizes of the font.
         lead: whether a thin line leads from each end to its name.
+        text: options of the names as matplotlib has them.
     """
     axes.autoscale_view()
     to_axes = axes.transAxes.inverted()
@@ -103,6 +203,7 @@ def label_ends(
             va="center",
             annotation_clip=False,
             arrowprops=leading if lead else None,
+            **text,
         )
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
-from dualview.conversion.source_lines import describe
+from dualview.conversion.source_lines import called, describe
 from dualview.conversion.spellings import key_at
 from dualview.errors import UnsupportedOperationError
 from dualview.path_attribution.example import OneExample
@@ -114,9 +114,8 @@ class ProgramBuilder:
             inlined = argument in self._data and not self.is_tensor(argument)
             return call(argument) if inlined else self.values[argument]
 
-        def call(called: fx.Node) -> Any:
-            args, kwargs = fx.map_arg((called.args, called.kwargs), value)
-            return run_node(self.network, called, args, kwargs)
+        def call(source: fx.Node) -> Any:
+            return run_node(source, *fx.map_arg((source.args, source.kwargs), value))
 
         return call(node).reshape(-1)
 
@@ -126,16 +125,11 @@ def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[1:] if shape[:1] == (1,) else shape
 
 
-def run_node(network: fx.GraphModule, node: fx.Node, args: Any, kwargs: Any) -> Any:
+def run_node(node: fx.Node, args: Any, kwargs: Any) -> Any:
     """Call what `node` calls, in float64 throughout."""
     if key_at(node) == "same":
         return args[0] if args else kwargs["input"]
-    if node.op == "call_module":
-        return network.get_submodule(str(node.target))(*args, **kwargs)
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    target: Any = node.target
-    return target(*args, **kwargs)
+    return called(node, args, kwargs)
 
 
 class ExactRun(fx.Interpreter):

@@ -272,7 +272,7 @@ class _PolynomialRun:
             return self._run(source, {}, rows) if self._is_size(source) else self.plain[source]
 
         args, kwargs = fx.map_arg((node.args, node.kwargs), argument)
-        return run_node(self.network, node, args, kwargs)
+        return run_node(node, args, kwargs)
 
     def _is_size(self, node: fx.Node) -> bool:
         """Whether a value that is no data is made from the shape of some."""

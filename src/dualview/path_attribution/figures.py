@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import instance_of, several, takes
 from dualview.errors import RunError
+from dualview.pages.axes import panel
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def path_graph(top: TopPaths) -> Figure:
     width = min(1.1 + 0.62 * columns, 14.0) if columns > 8 else 5.4
     height = 1.15 + 0.27 * max(3, layout.rows)
     with house_style():
-        figure, axes = _panel(width, height, left=0.35, right=0.55, bottom=0.5, top=0.4)
+        figure, axes = panel(width, height, left=0.35, right=0.55, bottom=0.5, top=0.4)
         largest = abs(top.paths[0].contribution)
         count = len(top.paths)
         for rank, path in reversed(list(enumerate(top.paths))):
@@ -241,7 +242,7 @@ def layer_bars(layers: Sequence[LayerContributions]) -> Figure:
         )
     with house_style():
         height = 1.3 + 0.42 * len(layers)
-        figure, axes = _panel(5.2, height, left=0.8, right=0.3, bottom=0.55, top=0.55)
+        figure, axes = panel(5.2, height, left=0.8, right=0.3, bottom=0.55, top=0.55)
         axes.axvline(0, color=LIGHT["muted"], lw=0.8)
         axes.axvline(layers[0].total, color=LIGHT["ink"], lw=1.1, ls=(0, (3, 2)))
         for offset, (part, colour) in zip((-0.26, 0.0, 0.26), PARTS.items(), strict=True):
@@ -276,19 +277,3 @@ def layer_bars(layers: Sequence[LayerContributions]) -> Figure:
             columnspacing=1.2,
         )
     return figure
-
-
-# ------------------------------------------------------------------------------------------- parts
-
-
-def _panel(
-    width: float, height: float, *, left: float, right: float, bottom: float, top: float
-) -> tuple[Figure, Axes]:
-    """A figure of one panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    panel = (width - left - right, height - bottom - top)
-    axes = figure.add_axes((left / width, bottom / height, panel[0] / width, panel[1] / height))
-    axes.tick_params(length=3, width=0.7)
-    return figure, axes

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
+from dualview.conversion.source_lines import called
 from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import is_batch_size
 from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
@@ -145,10 +146,7 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
         return None
     # A size read off the examples is their number here; one row stands for all of them.
     rest, kwargs = fx.map_arg((node.args[1:], dict(node.kwargs)), lambda size: 1)
-    target: Any = node.target
-    if node.op == "call_method":
-        return getattr(found[0], target)(*rest, **kwargs), found[1]
-    return target(found[0], *rest, **kwargs), found[1]
+    return called(node, (found[0], *rest), kwargs), found[1]
 
 
 def entries_term(

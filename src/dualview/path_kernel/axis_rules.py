@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -31,15 +31,11 @@ from dualview.path_kernel.terms import (
     with_channels_in_order,
 )
 
+Selection = Callable[[Tensor, float], Tensor]
+"""Copies, drops or moves entries along the first axis; what comes from nowhere is the number."""
+
 ImageMap = Callable[[Tensor], Tensor]
 """(k, 1, *sizes) -> (k, 1, *new sizes), every image alike."""
-
-
-class Selection(Protocol):
-    """Copies or drops entries along one axis; what is not copied is `fill`."""
-
-    def __call__(self, tensor: Tensor, axis: int, fill: float) -> Tensor:
-        """The tensor with other entries along `axis`."""
 
 
 # Maps over some axes
@@ -113,31 +109,30 @@ def map_all(value: Value, function: Callable[[Tensor], Tensor], name: Hashable) 
 # Copies and drops along one axis
 
 
-def along_axis(
-    node: fx.Node, value: Value, axis: int, function: Selection, name: Hashable
-) -> Value:
-    """A value after `function` has copied or dropped entries along one axis of an example."""
+def along_axis(node: fx.Node, value: Value, axis: int, chosen: Selection) -> Value:
+    """A value after `chosen` has acted along one axis; what chooses alike is the same map."""
     if axis < 0:
         refuse(node, "it cuts or moves another axis than the channels and positions: the examples")
-    size = function(torch.arange(value.shape[axis]), 0, NOWHERE).shape[0]
+    index = chosen(torch.arange(value.shape[axis]), NOWHERE)
+    size = len(index)
     shape = [*value.shape[:axis], size, *value.shape[axis + 1 :]]
+    key = ((axis,), tuple(index.tolist()))
 
     def move(image: Tensor) -> Tensor:
-        return function(image, 2, 0.0)
+        return chosen(image.movedim(2, 0), 0.0).movedim(0, 2)
 
     terms = []
     for term in value.terms:
         layout = term.layout
         if layout.channel_atoms(axis) and not layout.position_atoms(axis):
-            terms.append(_select(term, axis, function, size))
+            terms.append(_select(term, axis, chosen, size))
         else:
-            key = ((axis,), name)
             terms.append(_map_term(term, (axis,), move, key, shape, True))
     return value.with_terms(terms, shape)
 
 
-def _select(term: Term, axis: int, function: Selection, size: int) -> Term:
-    """A term whose axis of channels `function` has chosen from, or filled up."""
+def _select(term: Term, axis: int, chosen: Selection, size: int) -> Term:
+    """A term whose axis of channels `chosen` has chosen from, or filled up."""
     atoms = [atom for a in term.layout.channel_axes for atom in term.layout.channel_atoms(a)]
     term = with_channels_in_order(term, atoms)
     layout = term.layout
@@ -145,7 +140,7 @@ def _select(term: Term, axis: int, function: Selection, size: int) -> Term:
     before = [layout.sizes[a] for a in range(layout.n_channels) if a < own[0]]
     behind = [layout.sizes[a] for a in range(layout.n_channels) if a > own[-1]]
     grid = torch.arange(layout.channels).reshape(math.prod(before), -1, math.prod(behind))
-    index = function(grid, 1, NOWHERE)
+    index = chosen(grid.movedim(1, 0), NOWHERE).movedim(0, 1)
     sizes = (*before, *([size] if size > 1 else []), *behind)
     number: dict[int, tuple[int, ...]] = {}
     shift = (1 if size > 1 else 0) - len(own)
@@ -159,16 +154,11 @@ def _select(term: Term, axis: int, function: Selection, size: int) -> Term:
     return select_channels(term, index.flatten(), new)
 
 
-def _narrowed(tensor: Tensor, axis: int, fill: float, *, start: int, length: int) -> Tensor:
-    return tensor.narrow(axis, start, length)
-
-
 def narrowed(node: fx.Node, value: Value, axis: int, start: int, length: int) -> Value:
     """Entries start ... start + length - 1 of an axis of an example."""
     if axis >= 0 and (start, length) == (0, value.shape[axis]):
         return value
-    function = functools.partial(_narrowed, start=start, length=length)
-    return along_axis(node, value, axis, function, ("narrow", start, length))
+    return along_axis(node, value, axis, lambda tensor, _: tensor.narrow(0, start, length))
 
 
 def narrow(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -214,15 +204,10 @@ def pieces(node: fx.Node, call: Call, setting: Setting) -> tuple[Value, ...]:
     )
 
 
-def _picked_list(tensor: Tensor, axis: int, fill: float, *, index: Tensor) -> Tensor:
-    return tensor.index_select(axis, index.to(tensor.device))
-
-
 def listed(node: fx.Node, value: Value, axis: int, index: Any) -> Value:
     """The entries of an axis that a list names; a list of whether keeps some."""
-    known = torch.arange(value.shape[axis])[torch.as_tensor(index).cpu()]
-    function = functools.partial(_picked_list, index=known)
-    return along_axis(node, value, axis, function, ("list", tuple(known.tolist())))
+    chosen = torch.as_tensor(index).cpu()
+    return along_axis(node, value, axis, lambda tensor, _: tensor[chosen])
 
 
 def index_select(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -270,13 +255,7 @@ def _sliced(node: fx.Node, value: Value, axis: int, key: slice) -> Value:
     start, stop, step = key.indices(value.shape[axis])
     if (start, stop, step) == (0, value.shape[axis], 1):
         return value
-    function = functools.partial(_every, start=start, stop=max(start, stop), step=step)
-    return along_axis(node, value, axis, function, ("slice", start, stop, step))
-
-
-def _every(tensor: Tensor, axis: int, fill: float, *, start: int, stop: int, step: int) -> Tensor:
-    keys = [slice(None)] * axis + [slice(start, stop, step)]
-    return tensor[tuple(keys)]
+    return along_axis(node, value, axis, lambda tensor, _: tensor[start : max(start, stop) : step])
 
 
 def roll(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -288,25 +267,20 @@ def roll(node: fx.Node, call: Call, setting: Setting) -> Value:
     if not axes:
         refuse(node, "it rolls all axes as one")
     for shift, axis in zip(shifts, axes, strict=True):
-        function = functools.partial(_rolled, shift=shift)
-        value = along_axis(node, value, axis_of(value, axis), function, ("roll", shift))
+        value = along_axis(node, value, axis_of(value, axis), _rolled(shift))
     return value
 
 
-def _rolled(tensor: Tensor, axis: int, fill: float, *, shift: int) -> Tensor:
-    return tensor.roll(shift, axis)
+def _rolled(shift: int) -> Selection:
+    return lambda tensor, _: tensor.roll(shift, 0)
 
 
 def flip(node: fx.Node, call: Call, setting: Setting) -> Value:
     """`torch.flip` of channels or positions."""
     value, axes = call["input"], call["dims"]
     for axis in [axes] if isinstance(axes, int) else axes:
-        value = along_axis(node, value, axis_of(value, axis), _flipped, "flip")
+        value = along_axis(node, value, axis_of(value, axis), lambda tensor, _: tensor.flip(0))
     return value
-
-
-def _flipped(tensor: Tensor, axis: int, fill: float) -> Tensor:
-    return tensor.flip(axis)
 
 
 def channel_shuffle(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -314,10 +288,6 @@ def channel_shuffle(node: fx.Node, call: Call, setting: Setting) -> Value:
     value: Value = call["input"]
     order = torch.arange(value.shape[0]).unflatten(0, (call["groups"], -1)).T.flatten()
     return listed(node, value, 0, order)
-
-
-def _repeated(tensor: Tensor, axis: int, fill: float, *, count: int) -> Tensor:
-    return tensor.repeat(*[1] * axis, count, *[1] * (tensor.dim() - axis - 1))
 
 
 def repeat(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -332,9 +302,12 @@ def repeat(node: fx.Node, call: Call, setting: Setting) -> Value:
         refuse(node, "it repeats examples, or adds axes")
     for axis, count in enumerate(counts[1:]):
         if count != 1:
-            function = functools.partial(_repeated, count=count)
-            value = along_axis(node, value, axis, function, ("repeat", count))
+            value = along_axis(node, value, axis, _repeated(count))
     return value
+
+
+def _repeated(count: int) -> Selection:
+    return lambda tensor, _: torch.cat([tensor] * count)
 
 
 def broadcast(value: Value, shape: Sequence[int]) -> Value:
@@ -345,7 +318,7 @@ def broadcast(value: Value, shape: Sequence[int]) -> Value:
                 value,
                 (axis,),
                 functools.partial(_expanded, count=want),
-                ("repeat", want),
+                (0,) * want,
                 selects=True,
             )
     return value
@@ -380,15 +353,13 @@ def shape_of(value: Any) -> tuple[int, ...]:
 # Padding
 
 
-def _padded(tensor: Tensor, axis: int, fill: float, *, before: int, behind: int) -> Tensor:
-    widths = [0, 0] * (tensor.dim() - axis - 1) + [before, behind]
-    return F.pad(tensor, widths, value=fill)
-
-
 def with_margins(node: fx.Node, value: Value, axis: int, before: int, behind: int) -> Value:
     """Zeros before and behind an axis of an example; fewer than none cut it."""
-    function = functools.partial(_padded, before=before, behind=behind)
-    return along_axis(node, value, axis, function, ("pad", before, behind))
+
+    def pad(tensor: Tensor, fill: float) -> Tensor:
+        return F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [before, behind], value=fill)
+
+    return along_axis(node, value, axis, pad)
 
 
 def padded(node: fx.Node, value: Value, widths: Sequence[int], mode: str) -> Value:

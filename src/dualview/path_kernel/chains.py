@@ -18,7 +18,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.normal_form import UNCHANGED, Call, normal_call
 from dualview.conversion.operations import CONVOLUTION_MODULES
-from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.source_lines import called, describe, module_of
 from dualview.errors import PathKernelError
 
 _NOTHING = (*UNCHANGED, "ones", "spread", "size", "batch norm")
@@ -140,7 +140,7 @@ def _after(walk: _Walk, node: fx.Node) -> _Walk:
             return replace(walk, channels=count, seen=walk.units(), flat_input=True)
         return replace(walk, seen=walk.seen.flatten(1))
     if call.key in _POOLS and walk.seen.dim() > 2 and _of_positions(call):
-        return replace(walk, seen=_run(node, module, walk.seen))
+        return replace(walk, seen=_run(node, walk.seen))
     return _refuse(node)
 
 
@@ -155,7 +155,7 @@ def _of_positions(call: Call) -> bool:
     return all(axis > 1 or axis == -1 for axis in axes)
 
 
-def _run(node: fx.Node, module: nn.Module | None, seen: Tensor) -> Tensor:
+def _run(node: fx.Node, seen: Tensor) -> Tensor:
     """The operation itself, on one channel."""
 
     def given(value: fx.Node) -> Tensor:
@@ -164,14 +164,7 @@ def _run(node: fx.Node, module: nn.Module | None, seen: Tensor) -> Tensor:
     if len(node.all_input_nodes) != 1:
         _refuse(node)
     args, kwargs = fx.map_arg(node.args, given), fx.map_arg(node.kwargs, given)
-    if module is not None:
-        made = module(*args, **kwargs)
-    elif node.op == "call_method":
-        made = getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    else:
-        target: Any = node.target
-        made = target(*args, **kwargs)
-    result: Tensor = made
+    result: Tensor = called(node, args, kwargs)
     if result.shape[:2] != seen.shape[:2]:  # it reaches over channels
         _refuse(node)
     return result

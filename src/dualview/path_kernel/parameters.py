@@ -25,7 +25,7 @@ from torch import Tensor, fx, nn
 
 from dualview.conversion import operations as ops
 from dualview.conversion.multipliers import replay_layer_norm
-from dualview.conversion.source_lines import describe, module_of, operation_name
+from dualview.conversion.source_lines import called, describe, module_of, operation_name
 from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import ValueKind, is_shape_query, value_kinds
 from dualview.errors import PathKernelError
@@ -362,9 +362,4 @@ def _compute(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
     args = fx.map_arg(node.args, lambda n: known[n])
     kwargs = fx.map_arg(node.kwargs, lambda n: known[n])
     with torch.no_grad():
-        if node.op == "call_module":
-            return module_of(node)(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        target: Any = node.target
-        return target(*args, **kwargs)
+        return called(node, args, kwargs)

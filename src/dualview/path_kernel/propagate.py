@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
+from dualview.conversion.affine_pass import last_readers
 from dualview.conversion.normal_form import normal_call
 from dualview.conversion.operations import WEIGHT_MODULES
-from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.source_lines import called, describe, module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.axis_rules import reshaped
 from dualview.path_kernel.condensing import condensed
@@ -67,7 +68,7 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
     """
     refuse_tied(network, biases=setting.biases)
     inputs = iter([Pair(left.x, right.x), *_pairs(left, right)])
-    last_use = _last_uses(network.graph)
+    last = last_readers(network.graph)
     env: dict[fx.Node, Any] = {}
     made: dict[fx.Node, Any] = {}  # without what was given, for a look at each of them
     for node in network.graph.nodes:
@@ -78,7 +79,7 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
             env[node] = _input(pair) if node.name == "x" else pair
         else:
             env[node] = _run(network, node, env, setting)
-        for done in last_use.get(node, ()):
+        for done in last.get(node, ()):
             del env[done]
             made.pop(done, None)
         if node in env and node.op != "placeholder":
@@ -118,12 +119,7 @@ def _of_each_side(node: fx.Node, env: dict[fx.Node, Any], apart: bool) -> Any:
 
     def computed(side: str) -> Any:
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _of_side(env[n], side))
-        target: Any = node.target
-        if node.op == "call_module":
-            return module_of(node)(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        return target(*args, **kwargs)
+        return called(node, args, kwargs)
 
     if not apart:
         return computed("left")
@@ -225,15 +221,3 @@ def _refuse_tied(node: fx.Node, other: fx.Node, weights: bool) -> NoReturn:
         f"need all weights independent. Repair: estimate the kernel with dualview.npk_features, or "
         f"give each layer its own {name}"
     )
-
-
-def _last_uses(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
-    """For each node, the values that nobody reads after it."""
-    last: dict[fx.Node, fx.Node] = {}
-    for node in graph.nodes:
-        for source in node.all_input_nodes:
-            last[source] = node
-    uses: dict[fx.Node, list[fx.Node]] = {}
-    for source, node in last.items():
-        uses.setdefault(node, []).append(source)
-    return uses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call, linear_call, normal_call
+from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import as_nodes
 from dualview.path_kernel.addition_rules import (
     bias_moments,
@@ -158,7 +159,7 @@ def convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
     if not _is_drawn(node, call):
         return _fixed_convolution(node, call, setting)
     sizes, strides, dilations = (
-        _each(option, dims) for option in (weight.shape[2:], call["stride"], call["dilation"])
+        each_axis(option, dims) for option in (weight.shape[2:], call["stride"], call["dilation"])
     )
     margins, mode = _margins(call, sizes, dilations)
     if may_go_by_rows(value, call["groups"], mode):
@@ -180,12 +181,6 @@ def convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
     return _with_bias(node, call, value.with_terms([made], shape), call["bias"], 0, setting)
 
 
-def _each(option: Any, dims: int) -> tuple[int, ...]:
-    values: Iterable[int] = [option] * dims if isinstance(option, int) else option
-    made = tuple(values)
-    return made * dims if len(made) == 1 else made
-
-
 def _margins(call: Call, sizes: Sequence[int], dilations: Sequence[int]) -> tuple[list[int], str]:
     """Padding as `F.pad` takes it, and its mode."""
     mode = call.get("padding_mode", "zeros")
@@ -196,7 +191,7 @@ def _margins(call: Call, sizes: Sequence[int], dilations: Sequence[int]) -> tupl
         reach = [d * (s - 1) for d, s in zip(dilations, sizes, strict=True)]
         pairs = [(r // 2, r - r // 2) for r in reach]
     else:
-        pairs = [(p, p) for p in _each(padding, len(sizes))]
+        pairs = [(p, p) for p in each_axis(padding, len(sizes))]
     widths = [width for pair in reversed(pairs) for width in pair]
     return widths, "constant" if mode == "zeros" else mode
 
@@ -211,7 +206,7 @@ def transposed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value
         return _fixed_convolution(node, call, setting)
     total, log_scale = mean_along(value, 0, groups)
     options = {
-        name: _each(call[name], dims)
+        name: each_axis(call[name], dims)
         for name in ("stride", "padding", "output_padding", "dilation")
     }
     function, sizes = _TRANSPOSED[dims], tuple(weight.shape[2:])

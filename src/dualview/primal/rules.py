@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dualview.conversion.normal_form import UNCHANGED, Call
+from dualview.conversion.pooling import each_axis
 from dualview.primal.local_maps import (
     LocalMap,
     Window,
@@ -69,8 +70,8 @@ def convolution(call: MapCall) -> LocalMap | None:
             _margins(pad, (taps - 1) * spread)
             for taps, spread, pad in zip(
                 weight.shape[2:],
-                _each(call["dilation"], dims),
-                _each(call["padding"], dims),
+                each_axis(call["dilation"], dims),
+                each_axis(call["padding"], dims),
                 strict=True,
             )
         ]
@@ -80,8 +81,8 @@ def convolution(call: MapCall) -> LocalMap | None:
         Window(taps, stride, dilation, before, after, "constant" if mode == "zeros" else mode)
         for taps, stride, dilation, (before, after) in zip(
             weight.shape[2:],
-            _each(call["stride"], dims),
-            _each(call["dilation"], dims),
+            each_axis(call["stride"], dims),
+            each_axis(call["dilation"], dims),
             paddings,
             strict=True,
         )
@@ -110,18 +111,12 @@ def _average(
 ) -> LocalMap | None:
     """How windows over the border are divided (and ceil mode) matters outside the interior only."""
     value: LocalMap = call["input"]
-    options = (_each(option, value.dims) for option in (kernel_size, stride, padding))
+    options = (each_axis(option, value.dims) for option in (kernel_size, stride, padding))
     windows = [Window(taps, step, 1, pad, pad) for taps, step, pad in zip(*options, strict=True)]
     count = 1
     for window in windows:
         count *= window.taps
     return pooled(value, 1 / (divisor or count), windows, call.sizes)
-
-
-def _each(option: Any, dims: int) -> tuple[Any, ...]:
-    """An option given once, or once for each position axis."""
-    values = tuple(option) if isinstance(option, Sequence) and not isinstance(option, str) else ()
-    return values * dims if len(values) == 1 else values or (option,) * dims
 
 
 def _pairs(padding: Sequence[int]) -> list[tuple[int, int]]:

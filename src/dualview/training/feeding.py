@@ -99,6 +99,11 @@ def batches_for(
     return Batches(split, size, device=device, mean=data.mean, std=data.std)
 
 
+def inputs_of(net: nn.Module, data: Dataset, split: Split) -> Tensor:
+    """All images of a split at once, as `batches_for` has them: (n, c, h, w) float32."""
+    return torch.cat([images for images, _ in batches_for(net, data, split, 512)])
+
+
 def completed_state(state: dict[str, Any], net: nn.Module, prefix: str = "") -> dict[str, Tensor]:
     """A network's state with the input transform of `net` where the state is older than those."""
     if not isinstance(net, GatedNetwork) or net.input_transform is None:

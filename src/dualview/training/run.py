@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from dualview.datasets import Dataset
-    from dualview.training.feeding import Feed
     from dualview.training.module import Classifier, Measure
     from dualview.training.teacher import Teacher
 
@@ -163,11 +162,10 @@ def train(
         _quiet(),
         settings_alone_decide(),
     ):
-        module, status, message = _fit(
-            _classifier(net, fed, data, settings, measure, validate, teacher),
-            folder,
-            watcher or Unwatched(),
-        )
+        from dualview.training.module import Classifier
+
+        module = Classifier(net, fed, data, settings, measure, validate=validate, teacher=teacher)
+        status, message = _fit(module, folder, watcher or Unwatched())
         device = device_name(module.trainer.strategy.root_device)
     net.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     if module.trainer.is_global_zero:
@@ -201,22 +199,8 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def _classifier(
-    net: nn.Module,
-    fed: Feed,
-    data: Dataset,
-    settings: TrainSettings,
-    measure: Measure | None,
-    validate: bool,
-    teacher: Teacher | None,
-) -> Classifier:
-    from dualview.training.module import Classifier
-
-    return Classifier(net, fed, data, settings, measure, validate=validate, teacher=teacher)
-
-
-def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier, str, str]:
-    """Let Lightning train: the module with its curve and measurements, status and message."""
+def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[str, str]:
+    """Let Lightning train, which leaves curve and measurements in the module: status, message."""
     from dualview.training.checkpoints import curve_of, read_checkpoint
     from dualview.training.identity import job_identity
     from dualview.training.keeping import MEASUREMENTS
@@ -234,14 +218,13 @@ def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[Classifier
     trainer = _trainer(settings, folder, len(module.curve), watcher, job)
     if trainer.num_devices > 1:
         start_a_group()
-    status, message = "finished", ""
     module.net.train()
     with _interruptible():
         try:
             trainer.fit(module, ckpt_path=None if earlier is None else checkpoint)
         except DivergenceError as error:
-            status, message = "diverged", str(error)
-    return module, status, message
+            return "diverged", str(error)
+    return "finished", ""
 
 
 def _trainer(

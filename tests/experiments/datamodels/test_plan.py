@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dualview.experiments.datamodels import plan as module
-from dualview.experiments.datamodels.plan import fewer, plan
+from dualview.experiments.datamodels.plan import plan
 from dualview.experiments.datamodels.subsets import members
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.running import run_jobs
@@ -38,7 +38,8 @@ def test_halves_and_the_whole(tmp_path):
     assert np.isfinite(found["score_error"]).all()
 
 
-def test_the_first_of_many(monkeypatch):
+def test_the_first_of_many(monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "SUBSETS", 1)
     monkeypatch.setattr(module, "MOST_TRAINING", 7)
-    assert len(fewer(DATA).train) == 7
-    assert len(members(7, 0)) == 4
+    half, whole = plan(REQUEST, DATA, tmp_path)
+    assert (half.config["n_train"], whole.config["n_train"]) == (len(members(7, 0)), 7) == (4, 7)

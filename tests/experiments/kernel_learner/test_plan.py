@@ -1,7 +1,7 @@
 """What is planned; that it is measured, `test_registry` shows with every experiment."""
 
 from dualview.experiments.experiment import Machine, Request
-from dualview.experiments.kernel_learner.plan import EXAMPLES_AT_MOST, first_examples, plan
+from dualview.experiments.kernel_learner.plan import plan
 from dualview.experiments.kernel_learner.tables import DRAWN, LEARNT
 from tests.experiments.reproduced import few_digits
 
@@ -15,11 +15,3 @@ def test_networks(tmp_path):
     ]
     learnt, drawn = jobs[:2]
     assert learnt.config | {"kind": DRAWN} == drawn.config  # gates aside, the same training
-
-
-def test_larger_data_are_cut_and_smaller_kept():
-    data = few_digits(300)
-    cut = first_examples(data)
-    assert len(cut.validation) == min(EXAMPLES_AT_MOST["validation"], len(data.validation))
-    assert len(cut.train) == 300
-    assert cut.train.images[7].equal(data.train.images[7])

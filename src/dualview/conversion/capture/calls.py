@@ -233,14 +233,9 @@ def _to(call: Call) -> Any:
     return call.method("to", call.args[0], dtype)
 
 
-def _layer_norm(call: Call) -> fx.Node:
-    names = ("normalized_shape", "weight", "bias", "eps")
-    return call.function(F.layer_norm, call.args[0], *(call.arguments[name] for name in names))
-
-
-def _group_norm(call: Call) -> fx.Node:
-    names = ("num_groups", "weight", "bias", "eps")
-    return call.function(F.group_norm, call.args[0], *(call.arguments[name] for name in names))
+def _norm(function: Callable[..., Any], over: str) -> Callable[[Call], fx.Node]:
+    names = (over, "weight", "bias", "eps")
+    return lambda call: call.function(function, call.args[0], *map(call.arguments.get, names))
 
 
 def _addmm(call: Call) -> Any:
@@ -288,8 +283,8 @@ _RULES: dict[str, Callable[[Call], Any]] = {
     "elu": _elu,
     "softmax": _softmax(torch.softmax),
     "log_softmax": _softmax(torch.log_softmax),
-    "layer_norm": _layer_norm,
-    "group_norm": _group_norm,
+    "layer_norm": _norm(F.layer_norm, "normalized_shape"),
+    "group_norm": _norm(F.group_norm, "num_groups"),
     "addmm": _addmm,
     "constant_pad_nd": _constant_pad,
     "embedding": _embedding,

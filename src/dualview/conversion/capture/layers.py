@@ -17,6 +17,7 @@ from torch import fx, nn
 from dualview.conversion.capture.calls import Call
 from dualview.conversion.layer_tensors import batch_norm, give_tensor
 from dualview.conversion.multipliers import dot_product_weights
+from dualview.conversion.pooling import each_axis
 
 Key = tuple[Any, ...]
 
@@ -66,15 +67,15 @@ class Layers:
         return None if rule is None else rule(call)
 
     def _linear(self, call: Call) -> fx.Node | None:
-        weight, bias = _parameter(call.arguments["weight"]), _parameter(call.arguments["bias"])
-        if weight is None or (bias is None and call.arguments["bias"] is not None):
+        tensors = _parameters(call, "weight", "bias")
+        if tensors is None:
             return None
 
         def make() -> nn.Module:
-            outputs, inputs = self._tensor(weight).shape
-            return nn.Linear(inputs, outputs, bias=bias is not None, device="meta")
+            outputs, inputs = self._tensor(tensors["weight"]).shape
+            return nn.Linear(inputs, outputs, bias=tensors["bias"] is not None, device="meta")
 
-        return self._layer(call, ("linear",), {"weight": weight, "bias": bias}, make)
+        return self._layer(call, ("linear",), tensors, make)
 
     def _turned_linear(self, call: Call) -> fx.Node | None:
         """`b + x @ w`, as Hugging Face's Conv1D is written: a dense layer whose weight is turned.
@@ -97,38 +98,36 @@ class Layers:
         return call.graph.call_module(path, (call.args[1],))
 
     def _convolution(self, call: Call) -> fx.Node | None:
-        weight, bias = _parameter(call.arguments["weight"]), _parameter(call.arguments["bias"])
-        if weight is None or (bias is None and call.arguments["bias"] is not None):
+        tensors = _parameters(call, "weight", "bias")
+        if tensors is None:
             return None
         kind = _CONVOLUTIONS[call.name]
         dims = int(call.name[4])
         stride, padding, dilation = (
-            _each(call.arguments[name], dims) for name in ("stride", "padding", "dilation")
+            option if isinstance(option, str) else each_axis(option, dims)
+            for option in (call.arguments[name] for name in ("stride", "padding", "dilation"))
         )
         groups = call.arguments["groups"]
 
         def make() -> nn.Module:
-            outputs, inputs, *size = self._tensor(weight).shape
+            outputs, inputs, *size = self._tensor(tensors["weight"]).shape
             options = {"stride": stride, "padding": padding, "dilation": dilation}
             return kind(
                 inputs * groups,
                 outputs,
                 tuple(size),
                 groups=groups,
-                bias=bias is not None,
+                bias=tensors["bias"] is not None,
                 device="meta",
                 **options,
             )
 
         key = (call.name, stride, padding, dilation, groups)
-        return self._layer(call, key, {"weight": weight, "bias": bias}, make)
+        return self._layer(call, key, tensors, make)
 
     def _batch_norm(self, call: Call) -> fx.Node | None:
-        names = ("weight", "bias", "running_mean", "running_var")
-        tensors = {name: _parameter(call.arguments[name]) for name in names}
-        if any(tensors[n] is None for n in names if call.arguments[n] is not None):
-            return None
-        if tensors["running_mean"] is None or call.arguments["training"]:
+        tensors = _parameters(call, "weight", "bias", "running_mean", "running_var")
+        if tensors is None or tensors["running_mean"] is None or call.arguments["training"]:
             return None
         eps, momentum = call.arguments["eps"], call.arguments["momentum"]
 
@@ -139,11 +138,8 @@ class Layers:
         return self._layer(call, ("batch_norm", call.rank(), eps), tensors, make)
 
     def _layer_norm(self, call: Call) -> fx.Node | None:
-        names = ("weight", "bias")
-        tensors = {name: _parameter(call.arguments[name]) for name in names}
-        if any(tensors[n] is None for n in names if call.arguments[n] is not None):
-            return None
-        if tensors["weight"] is None:
+        tensors = _parameters(call, "weight", "bias")
+        if tensors is None or tensors["weight"] is None:
             return None
         shape, eps = tuple(call.arguments["normalized_shape"]), call.arguments["eps"]
 
@@ -250,11 +246,11 @@ def _parameter(value: Any) -> str | None:
     return None
 
 
-def _each(option: Any, dims: int) -> tuple[int, ...] | str:
-    if isinstance(option, str):
-        return option
-    numbers = tuple(option)
-    return numbers * dims if len(numbers) == 1 else numbers
+def _parameters(call: Call, *names: str) -> dict[str, str | None] | None:
+    """The parameters that a call is given, by name; None where one of them is computed."""
+    found = {name: _parameter(call.arguments[name]) for name in names}
+    computed = (found[n] is None and call.arguments[n] is not None for n in names)
+    return None if any(computed) else found
 
 
 def _alike(owner: nn.Module, layer: nn.Module) -> bool:

@@ -262,10 +262,6 @@ def _expand(call: OnnxCall) -> Any:
     return call.function("expand", _as_tensor(call, 0), *entries)
 
 
-def _tile(call: OnnxCall) -> Any:
-    return call.function("repeat", call.x, *call.numbers(1))
-
-
 def _pad(call: OnnxCall) -> Any:
     mode = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}[
         call.options.get("mode", "constant")
@@ -446,7 +442,7 @@ OPERATIONS: dict[str, OnnxRule] = {
     "SpaceToDepth": lambda call: call.function(_spaces_first, call.x, call.options["blocksize"]),
     "Split": _split,
     "Squeeze": _squeeze,
-    "Tile": _tile,
+    "Tile": lambda call: call.function("repeat", call.x, *call.numbers(1)),
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

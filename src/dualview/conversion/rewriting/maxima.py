@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.pooling import (
     MaxPool,
+    each_axis,
     is_max_pool,
     max_pool_at,
 )
@@ -106,11 +107,11 @@ def _take_padding(module: fx.GraphModule, node: fx.Node) -> None:
     pads, pool = _infinite_pad(source), _pool_of(node)
     if pads is None or pool is None or pool.adaptive or len(source.users) > 1:
         return
-    if any(_each(pool.options["padding"])):
+    if any(each_axis(pool.options["padding"], 1)):
         return
     dims = len(pads) // 2
     before, after = pads[0::2], pads[1::2]  # of the last axis first
-    window = _each(pool.options["kernel_size"], dims)
+    window = each_axis(pool.options["kernel_size"], dims)
     own = tuple(reversed(before))
     if before != after or any(2 * p > k for p, k in zip(own, window, strict=True)):
         return
@@ -145,8 +146,3 @@ def _pool_of(node: fx.Node) -> MaxPool | None:
         return max_pool_at(node)
     except ValueError:
         return None
-
-
-def _each(option: Any, dims: int = 1) -> tuple[int, ...]:
-    values: Iterable[int] = (option,) * dims if isinstance(option, int) else option
-    return tuple(values)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
-from dualview.experiments.curves import by_kind
+from dualview.experiments.curves import by_kind, draw_courses
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name
 from dualview.pages.axes import panel, panel_heading
-from dualview.pages.style import LIGHT, house_style, kind_style
+from dualview.pages.style import LIGHT, house_style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MEASURES: Mapping[str, str] = {
@@ -60,7 +57,7 @@ def over_training(records: Sequence[RunRecord], name: str) -> Figure:
     with house_style():
         figure, axes = panel(5.2, 3.4, left=0.72, right=0.3, bottom=0.54, top=0.46)
         for kind, runs in by_kind(finished).items():
-            _draw(axes, kind, [_course(run, name) for run in runs])
+            draw_courses(axes, kind, [_course(run, name) for run in runs])
         axes.set_xlabel("epochs done", color=LIGHT["muted"])
         axes.grid(axis="x", visible=False)
         axes.margins(x=0.02)
@@ -74,24 +71,3 @@ def _course(record: RunRecord, name: str) -> dict[int, float]:
     taken = record.measurements
     pairs = zip(taken.get("epoch", ()), taken.get(name, ()), strict=True)
     return {epoch: value for epoch, value in pairs if value is not None}
-
-
-def _draw(axes: Axes, kind: str, courses: Sequence[Mapping[int, float]]) -> None:
-    style = kind_style(kind)
-    if len(courses) > 1:
-        for course in courses:
-            axes.plot(list(course), list(course.values()), color=style.light, lw=0.8, alpha=0.4)
-    shared = sorted(set.intersection(*(set(course) for course in courses)))
-    if not shared:
-        return
-    axes.plot(
-        shared,
-        [fmean(course[epoch] for course in courses) for epoch in shared],
-        color=style.light,
-        lw=1.9,
-        marker=style.marker,
-        markevery=[len(shared) - 1],
-        ms=4.8,
-        label=kind_name(kind),
-        zorder=3,
-    )

@@ -9,7 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from dualview.architectures import Shape, fc
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import SoftGate
 from dualview.experiments.alignment.label_alignment import label_alignment
+from dualview.experiments.networks import drawn_apart
 from dualview.path_kernel.kernel import npk
 
 DEPTH = 6
@@ -33,21 +33,17 @@ def build_network(
     With one seed, the gating network of a DGN or DLGN has the DNN's weights (but for the last
     layer, which it lacks).
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = fc(1, input_shape, width, depth=DEPTH, bias=False)
-        draw_signs(model, width)
-        if kind == "dnn":
-            return model
-        return disentangle(
-            model.eval(),
-            cast(Any, kind),
-            gate=SoftGate(beta),
-            example_input=torch.zeros(1, *input_shape),
-            weights="fresh",
-            initialise=lambda network: draw_signs(network, width),
-            seed=seed,
-        ).train()
+
+    def draw(network: nn.Module) -> None:
+        draw_signs(network, width)
+
+    def model() -> nn.Module:
+        plain = fc(1, input_shape, width, depth=DEPTH, bias=False)
+        draw(plain)
+        return plain
+
+    example = torch.zeros(1, *input_shape)
+    return drawn_apart(model, kind, seed, beta, example, initialise=draw)
 
 
 def draw_signs(network: nn.Module, width: int) -> None:

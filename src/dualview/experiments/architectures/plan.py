@@ -7,14 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from dualview.architectures import WITHOUT_DLGN
 from dualview.experiments.architectures.tables import COMPARED_KINDS, OF_ALL, WIDE
-from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
+from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
-from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import (
     build_network,
     count_parameters,
@@ -24,7 +21,6 @@ from dualview.experiments.networks import (
 )
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.summary import kind_name
-from dualview.files.user_code import own_name
 from dualview.training import SettingsError
 
 if TYPE_CHECKING:
@@ -42,10 +38,11 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     jobs: list[Job] = []
     for arch in _architectures(request, data):
         one = setting(NAME, arch, request, data)
-        variants = [_variant(one, kind) for kind in _kinds(request, one)]
-        jobs += classifier_jobs(
-            one.comparison, variants, out, one.data, prefix=f"{own_name(arch)}-", scale=one.scale
-        )
+        variants = [
+            _widened(one) if kind == WIDE else of_kind(one.comparison, kind, one.data)
+            for kind in _kinds(request, one)
+        ]
+        jobs += setting_jobs(one, variants, out, titled=True)
     return sorted(jobs, key=lambda job: job.seed)
 
 
@@ -72,24 +69,12 @@ def _kinds(request: Request, one: Setting) -> tuple[str, ...]:
     return kinds
 
 
-def _variant(one: Setting, kind: str) -> Variant:
-    """A kind of network; its config and title tell the architecture, too."""
-    plain = _widened(one) if kind == WIDE else of_kind(one.comparison, kind, one.data)
-    options = {**plain.options, **one.options}
-    title = f"{architecture_name(one.comparison.arch)}, {plain.title}"
-    return replace(plain, title=title, options=options)
-
-
 def _widened(one: Setting) -> Variant:
     """The DNN whose number of parameters is closest to the DLGN's."""
     settings, data = one.comparison, one.data
     size = count_parameters(build_network(settings, "dlgn", 0, data))
     width = width_of_size(settings, data, size)
-    build = partial(_build_dnn, replace(settings, width=width), data)
+    build = partial(build_network, replace(settings, width=width), "dnn", data=data)
     plain = count_parameters(build_network(settings, "dnn", 0, data))
     growth = parameters_of_width(settings, data, width) / plain
     return Variant(WIDE, WIDE, kind_name(WIDE), build, growth, {"own_width": width})
-
-
-def _build_dnn(settings: object, data: Dataset, seed: int) -> nn.Module:
-    return build_network(settings, "dnn", seed, data)  # type: ignore[arg-type]

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 from statistics import median
 
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.published import DLGN_RECOVERY
 from dualview.experiments.records import RunRecord
 from dualview.experiments.settings import ENLARGED
-from dualview.experiments.summary import SummaryRow, kind_name, mean_sd, percent, summarise
+from dualview.experiments.summary import (
+    SummaryRow,
+    grouped,
+    in_order,
+    kind_name,
+    mean_percent,
+    percent,
+    summarise,
+)
 from dualview.experiments.tables import Table
 
 WIDE = "dnn-wide"
@@ -29,16 +36,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 
 def by_architecture(records: Iterable[RunRecord]) -> list[tuple[str, list[RunRecord]]]:
     """Records of one architecture together, architectures and kinds in the experiment's order."""
-
-    def place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-        return (
-            architecture_place(record.architecture),
-            COMPARED_KINDS.index(record.kind),
-            record.seed,
-        )
-
-    ordered = sorted(records, key=place)
-    return [(arch, list(runs)) for arch, runs in groupby(ordered, lambda run: run.architecture)]
+    return list(grouped(in_order(records, COMPARED_KINDS), lambda r: r.architecture).items())
 
 
 def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
@@ -48,7 +46,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
             percent(row.accuracy_mean, row.accuracy_sd),
             row.recovered,
             f"> {100 * DLGN_RECOVERY.at_least:g}" if row.kind in CLAIMED else "–",
-            percent(*mean_sd(of_wide(runs, row.kind))),
+            mean_percent(of_wide(runs, row.kind)),
             percent(row.max_accuracy_mean, None),
             str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
         )
@@ -132,7 +130,7 @@ def _cost_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
                     _width(runs, row),
                     f"{row.parameters:,}",
                     _ratio(row.parameters, sizes["dnn"].parameters if "dnn" in sizes else None),
-                    _number(seconds[kind]),
+                    "–" if seconds[kind] is None else f"{seconds[kind]:.3g}",
                     _ratio(seconds[kind], seconds.get("dnn")),
                 )
             )
@@ -168,7 +166,3 @@ def _seconds_per_epoch(runs: Sequence[RunRecord], kind: str) -> float | None:
 
 def _ratio(value: float | None, reference: float | None) -> str:
     return f"{value / reference:.2f}" if value is not None and reference else "–"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"

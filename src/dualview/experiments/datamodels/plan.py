@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.datasets import Split
-from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
+from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
+from dualview.experiments.data import first_examples
 from dualview.experiments.datamodels.attributions import Case, attributions, margins
 from dualview.experiments.datamodels.subsets import datamodelling_scores, members
 from dualview.experiments.experiment import Request
@@ -22,7 +22,7 @@ from dualview.experiments.jobs import Job
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.records import load_record
 from dualview.experiments.run_folders import RECORD
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,21 +40,18 @@ MOST_TRAINING = 2000
 def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """Subsets first, then the network on all examples, which is scored by them."""
     arch = request.arch or "fc"
-    one = setting(NAME, arch, replace(request, seeds=request.seeds or 1), fewer(data))
+    one = setting(
+        NAME,
+        arch,
+        replace(request, seeds=request.seeds or 1),
+        first_examples(data, {"train": MOST_TRAINING}),
+    )
     variant = of_kind(one.comparison, KIND, one.data)
     subsets = [job for k in range(SUBSETS) for job in _subset(one, variant, k, out)]
     measure = partial(_scored, one.data, [job.folder for job in subsets])
-    whole = replace(variant, measure=measure, options={**one.options, "subsets": SUBSETS})
+    whole = replace(variant, measure=measure, options={"subsets": SUBSETS})
     needs = tuple(job.name for job in subsets)
-    scored = classifier_jobs(
-        one.comparison, [whole], out, one.data, prefix=f"{arch}-", scale=one.scale
-    )
-    return subsets + [replace(job, needs=needs) for job in scored]
-
-
-def fewer(data: Dataset) -> Dataset:
-    """The data with at most `MOST_TRAINING` training examples."""
-    return _with_rows(data, np.arange(min(len(data.train), MOST_TRAINING)))
+    return subsets + [replace(job, needs=needs) for job in setting_jobs(one, [whole], out)]
 
 
 def _subset(one: Setting, variant: Variant, number: int, out: Path) -> list[Job]:
@@ -65,39 +62,28 @@ def _subset(one: Setting, variant: Variant, number: int, out: Path) -> list[Job]
         name=f"{KIND}-subset{number}",
         title=f"{variant.title}, half {number}",
         measure=partial(_margins, one.data),
-        options={**one.options, "subset": number},
+        options={"subset": number},
     )
-    return classifier_jobs(
-        one.comparison,
-        [trained],
-        out,
-        part,
-        seeds=[number],
-        prefix=f"{one.comparison.arch}-",
-        scale=one.scale / 2,
-    )
+    half = replace(one, data=part, scale=one.scale / 2)
+    return setting_jobs(half, [trained], out, seeds=[number])
 
 
 def _with_rows(data: Dataset, rows: np.ndarray) -> Dataset:
     chosen = torch.from_numpy(rows)
-    return replace(data, train=Split(data.train.images[chosen], data.train.labels[chosen]))
+    return replace(data, train=data.train.at(chosen))
 
 
 def targets_of(data: Dataset) -> Split:
     """Test examples whose predictions are explained, the same in every run."""
     rows = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))[:TARGETS]
-    return Split(data.test.images[rows], data.test.labels[rows])
-
-
-def _inputs(net: nn.Module, data: Dataset, split: Split) -> Tensor:
-    return torch.cat([x for x, _ in batches_for(net, data, split, 512)])
+    return data.test.at(rows)
 
 
 @torch.no_grad()
 def _margins(data: Dataset, net: nn.Module) -> dict[str, Any]:
     """The margins of the targets."""
     part, net = targets_of(data), net.cpu().eval()
-    return {"margins": margins(net(_inputs(net, data, part)), part.labels).double().tolist()}
+    return {"margins": margins(net(inputs_of(net, data, part)), part.labels).double().tolist()}
 
 
 def _scored(data: Dataset, folders: Sequence[Path], net: nn.Module) -> dict[str, Any]:
@@ -118,9 +104,9 @@ def _scored(data: Dataset, folders: Sequence[Path], net: nn.Module) -> dict[str,
     outputs = np.array([record.measurements["margins"] for record in done])
     case = Case(
         net,
-        _inputs(net, data, data.train),
+        inputs_of(net, data, data.train),
         data.train.labels,
-        _inputs(net, data, part),
+        inputs_of(net, data, part),
         part.labels,
     )
     found = {

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
+from dualview.experiments.summary import mean_error
 from dualview.experiments.tables import Table
 
 ATTRIBUTIONS = {
@@ -22,7 +23,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     rows = [
         (
             f"{architecture_name(one.architecture)}: {ATTRIBUTIONS[name]}",
-            f"{mean:.3f} ± {error:.3f}".replace("-", "−"),
+            mean_error(mean, error),
         )
         for one in scored(records)
         for name, mean, error in scores_of(one)

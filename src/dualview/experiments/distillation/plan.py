@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.experiments.classifiers import classifier_jobs, of_kind
+from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.distillation.tables import ROUTES, TEACHER
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job, record
 from dualview.experiments.networks import build_network
 from dualview.experiments.npk_paper import load_trained
-from dualview.experiments.recipes import Setting, setting
+from dualview.experiments.recipes import Setting, asked_or_usual, setting
 from dualview.experiments.records import RunRecord
 from dualview.training import MODEL, TrainingResult, TrainSettings, Watcher
 from dualview.training.accuracy import accuracy
@@ -41,11 +41,10 @@ TEACHING: Mapping[str, tuple[DistilSettings, float]] = {
 def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """A teacher and every route, with every seed, of FC and C4GAP; C4GAP alone on large data."""
     small = request.preset == "cpu" and is_small(data)
-    architectures = (request.arch,) if request.arch else ("fc", "c4gap") if small else ("c4gap",)
     chosen = chosen_kinds(request, (TEACHER, *ROUTES))
     return [
         job
-        for arch in architectures
+        for arch in asked_or_usual(request, small)
         for job in _jobs(setting(NAME, arch, request, data), arch, chosen, out)
     ]
 
@@ -55,14 +54,7 @@ def _jobs(one: Setting, arch: str, chosen: tuple[str, ...], out: Path) -> list[J
     gated = replace(
         of_kind(one.comparison, "dlgn", one.data), measure=partial(_with_hard_gates, one.data)
     )
-    plain = classifier_jobs(
-        one.comparison,
-        [of_kind(one.comparison, TEACHER, one.data), gated],
-        out,
-        one.data,
-        prefix=f"{arch}-",
-        scale=one.scale,
-    )
+    plain = setting_jobs(one, [of_kind(one.comparison, TEACHER, one.data), gated], out)
     jobs: list[Job] = []
     for teacher, nothing in zip(plain[::2], plain[1::2], strict=True):
         jobs += [teacher] + [nothing] * ("dlgn" in chosen)
@@ -88,7 +80,7 @@ def _taught(one: Setting, route: str, teacher: Job, like: Job, folder: Path) -> 
     config = {**like.config, "kind": route, "epochs": training.epochs, **asdict(teaching)}
     model = partial(build_network, one.comparison, TEACHER, teacher.seed, one.data)
     title = f"{ROUTES[route]}, seed {teacher.seed}"
-    job = Job(
+    return Job(
         route,
         teacher.seed,
         folder,
@@ -99,7 +91,6 @@ def _taught(one: Setting, route: str, teacher: Job, like: Job, folder: Path) -> 
         like.parameters,
         needs=(teacher.name,),
     )
-    return job
 
 
 def _perform(

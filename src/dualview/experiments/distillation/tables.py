@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, kind_name, mean_sd, percent, points
+from dualview.experiments.summary import grouped, in_order, kind_name, mean_percent, mean_sd, points
 from dualview.experiments.tables import Table
 
 TEACHER = "dnn"
@@ -21,7 +21,8 @@ ROUTES: Mapping[str, str] = {
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracy of the teacher and of each route, with soft and with hard gates."""
-    groups = grouped(sorted(records, key=_place), lambda r: (r.architecture, r.kind))
+    ordered = in_order(records, (TEACHER, *ROUTES))
+    groups = grouped(ordered, lambda r: (r.architecture, r.kind))
     rows = [
         _row(arch, kind, runs, groups.get((arch, TEACHER), []))
         for (arch, kind), runs in groups.items()
@@ -50,11 +51,6 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     ]
 
 
-def _place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-    kinds = [TEACHER, *ROUTES]
-    return architecture_place(record.architecture), kinds.index(record.kind), record.seed
-
-
 def _row(
     arch: str, kind: str, runs: Sequence[RunRecord], teachers: Sequence[RunRecord]
 ) -> tuple[str, ...]:
@@ -69,11 +65,11 @@ def _row(
     return (
         f"{architecture_name(arch)}, {name}",
         " and ".join(dict.fromkeys(str(run.epochs) for run in runs)),
-        percent(*mean_sd(list(_measured(finished, "before").values()))),
-        percent(*mean_sd(list((soft or scores).values()))),
-        percent(*mean_sd(list(hard.values()))),
+        mean_percent(list(_measured(finished, "before").values())),
+        mean_percent(list((soft or scores).values())),
+        mean_percent(list(hard.values())),
         points(*mean_sd(changes)),
-        percent(*mean_sd(recovered)),
+        mean_percent(recovered),
         str(len(finished)) + (f" ({len(runs) - len(finished)} diverged)" * (finished != runs)),
     )
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dualview.experiments.experiment_report import page_table
 from dualview.experiments.explanations.figures import curves
 from dualview.experiments.explanations.tables import table_of
-from dualview.pages.page import Figures, Page, Panel, Prose, Row, Section, Table, write_page
+from dualview.pages.page import Figures, Page, Panel, Prose, Section, write_page
 from dualview.pages.style import figure_svg
 
 
@@ -33,17 +34,7 @@ def write_evaluated_page(measured: Mapping[str, Any], name: str, path: Path) -> 
             standfirst=f"{measured['examples']} decisions of {name}, explained by pixels; each "
             "explanation was tried on the network itself.",
             sections=(
-                Section(
-                    "What was found",
-                    (
-                        Table(
-                            table.columns,
-                            tuple(Row(row) for row in table.rows),
-                            table.notes,
-                            stacks=True,
-                        ),
-                    ),
-                ),
+                Section("What was found", (page_table(table),)),
                 Section("Pixels taken away and given back", (Figures((Panel(drawing, label),)),)),
                 Section("How gates were softened", (Prose((_softening(measured),)),)),
             ),

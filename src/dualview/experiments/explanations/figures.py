@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dualview.experiments.explanations.tables import METHODS, in_order, network_name
+from dualview.experiments.explanations.tables import METHODS, network_name, tried_ones
 from dualview.experiments.records import RunRecord
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
@@ -36,7 +36,7 @@ STYLES: Mapping[str, tuple[str, str]] = {
 def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     """Name -> figure, one for each network that was tried; of several seeds, the first."""
     found: dict[str, Figure] = {}
-    for record in in_order(records):
+    for record in tried_ones(records):
         name = f"{record.architecture}-{record.kind}-curves"
         if name not in found:
             found[name] = curves(record.measurements, network_name(record))

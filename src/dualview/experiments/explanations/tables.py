@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import kind_name
+from dualview.experiments.summary import in_order, kind_name, mean_error
 from dualview.experiments.tables import Table
 
 MEASURED: Mapping[str, str] = {
@@ -42,29 +42,15 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     """A row for every network and method, in the experiment's order."""
     rows = [
         (f"{network_name(record)}: {METHODS[method]}", *cells)
-        for record in in_order(records)
+        for record in tried_ones(records)
         for method, cells in cells_of(record.measurements).items()
     ]
-    found = [
-        Table(
-            "explanations",
-            "Explanations tried on the network",
-            ("Explanation", *MEASURED.values(), "Examples"),
-            tuple(rows),
-            (NOTE,),
-        )
-    ]
-    return found if rows else []
+    return [_table("Explanations tried on the network", rows)] if rows else []
 
 
-def in_order(records: Sequence[RunRecord]) -> list[RunRecord]:
+def tried_ones(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Those that have been tried, architectures and kinds in the experiment's order."""
-    finished = [record for record in records if "methods" in record.measurements]
-    kinds = ("dnn", "dgn", "dlgn")
-    return sorted(
-        finished,
-        key=lambda one: (architecture_place(one.architecture), kinds.index(one.kind), one.seed),
-    )
+    return in_order((r for r in records if "methods" in r.measurements), ("dnn", "dgn", "dlgn"))
 
 
 def network_name(record: RunRecord) -> str:
@@ -77,7 +63,7 @@ def cells_of(found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Method -> its cells: one a measure, and the number of examples."""
     return {
         method: (
-            *(_cell(found[measure][i], found[f"{measure}_error"][i]) for measure in MEASURED),
+            *(mean_error(found[measure][i], found[f"{measure}_error"][i]) for measure in MEASURED),
             str(found["examples"]),
         )
         for i, method in enumerate(found["methods"])
@@ -86,10 +72,9 @@ def cells_of(found: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 def table_of(found: Mapping[str, Any], title: str) -> Table:
     """The table of one network."""
-    rows = tuple((METHODS[method], *cells) for method, cells in cells_of(found).items())
+    return _table(title, [(METHODS[method], *cells) for method, cells in cells_of(found).items()])
+
+
+def _table(title: str, rows: Sequence[tuple[str, ...]]) -> Table:
     columns = ("Explanation", *MEASURED.values(), "Examples")
-    return Table("explanations", title, columns, rows, (NOTE,))
-
-
-def _cell(mean: float, error: float) -> str:
-    return f"{mean:.3f} ± {error:.3f}".replace("-", "−")
+    return Table("explanations", title, columns, tuple(rows), (NOTE,))

@@ -18,7 +18,7 @@ from dualview.path_attribution.faithfulness.evaluation import (
     evaluate_explanations,
 )
 from dualview.progress import Progress
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -60,9 +60,8 @@ def tried(
     part: Split = getattr(data, split)
     chosen = torch.randperm(len(part), generator=torch.Generator().manual_seed(seed))
     rows = chosen[: min(examples, len(part))].sort().values
-    taken = Split(part.images[rows], part.labels[rows])
     gated = as_gated(net.cpu().eval(), data)
-    (x,) = (images for images, _ in batches_for(gated, data, taken, len(rows)))
+    x = inputs_of(gated, data, part.at(rows))
     plain = None if isinstance(net, GatedNetwork) or methods else net
     found = evaluate_explanations(
         gated, x, methods=methods, model=plain, soften=soften, seed=seed, progress=progress

@@ -12,7 +12,7 @@ from dualview.experiments.gate_learning.tables import Stage, by_stage, settings
 from dualview.experiments.gate_learning.tables import heading as setting_name
 from dualview.experiments.published import GATE_LEARNING
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import legend_below, panel, panel_heading
+from dualview.pages.axes import legend_below, panel, panel_heading, published_marks
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def over_stages(records: Sequence[RunRecord]) -> Figure:
         figure, axes = panel(5.2, 4.1, left=0.62, right=0.25, bottom=1.1, top=0.46)
         for field, line in LINES.items():
             _draw(axes, stages, field, line)
-        _draw_published(axes)
+        marks = [value.percent for value in GATE_LEARNING.values()]
+        published_marks(axes, list(GATE_LEARNING), marks, "published, fresh weights")
         axes.set_xticks([stage.number for stage in stages])
         axes.set_xlabel("stage of gate learning (0: initialisation)", color=LIGHT["muted"])
         axes.grid(axis="x", visible=False)
@@ -98,18 +99,4 @@ def _draw(axes: Axes, stages: Sequence[Stage], field: str, line: Line) -> None:
         elinewidth=1.2,
         capsize=2.5,
         label=line.label,
-    )
-
-
-def _draw_published(axes: Axes) -> None:
-    axes.plot(
-        list(GATE_LEARNING),
-        [value.percent for value in GATE_LEARNING.values()],
-        ls="none",
-        marker="D",
-        ms=5.0,
-        mfc=LIGHT["page"],
-        mec=LIGHT["muted"],
-        label="published, fresh weights",
-        zorder=2,
     )

@@ -18,16 +18,15 @@ import torch
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.experiments.experiment import data_config
 from dualview.experiments.gate_learning.tables import GATES, WEIGHTS
-from dualview.experiments.jobs import Job, record, training_config, training_job
+from dualview.experiments.jobs import Job, needing, training_config, training_job
 from dualview.experiments.networks import example_input
 from dualview.experiments.npk_paper import RegimeSetting, drawn, frozen_gates, load_trained
 from dualview.experiments.records import RunRecord
 from dualview.experiments.run_folders import STAGE_END
 from dualview.experiments.seeds import seed_numbers
 from dualview.files.writing import write_atomically
-from dualview.training import CHECKPOINT, MODEL, TrainingResult, TrainSettings, Watcher
+from dualview.training import CHECKPOINT, MODEL, TrainSettings, Watcher
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset, Split
@@ -61,7 +60,8 @@ class _Plan:
     stages: Stages
     kernel: Kernel
     out: Path
-    of_data: dict[str, Any]
+    shared: dict[str, Any]
+    """Of all configs."""
     parameters: int
 
     def folder(self, kind: str, stage: int, seed: int) -> Path:
@@ -70,12 +70,7 @@ class _Plan:
     def config(self, kind: str, stage: int, training: TrainSettings) -> dict[str, Any]:
         """What both kinds of job depend on."""
         return {
-            "experiment": self.setting.experiment,
-            **self.of_data,
-            "normalised": False,
-            "arch": self.setting.arch,
-            "width": self.setting.width,
-            "batch_norm": False,
+            **self.shared,
             "kind": kind,
             "stage": stage,
             **training_config(training),
@@ -88,11 +83,8 @@ def stage_jobs(setting: RegimeSetting, stages: Stages, kernel: Kernel, out: Path
     Raises:
         SettingsError: the network cannot be built so.
     """
-    of_data = data_config(setting.data)
-    if not setting.validate:
-        of_data["n_validation"] = 0
     size = sum(parameter.numel() for parameter in setting.draw().parameters())
-    plan = _Plan(setting, stages, kernel, out, of_data, size)
+    plan = _Plan(setting, stages, kernel, out, setting.config(), size)
     jobs = []
     for seed in seed_numbers(setting.seeds):
         for stage in range(stages.count + 1):
@@ -125,19 +117,18 @@ def _gates_job(plan: _Plan, stage: int, seed: int) -> Job:
         training=training,
         validate=plan.setting.validate,
     )
-    before = plan.folder(GATES, stage - 1, seed) if stage > 1 else None
+    before = plan.folder(GATES, stage - 1, seed) / STAGE_END if stage > 1 else None
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
-        if before is not None and not (before / STAGE_END).exists():
-            return _left_out(job, f"{before.name} left no network to go on from")
         if before is not None and not (where / CHECKPOINT).exists():
-            _copy(before / STAGE_END, where / CHECKPOINT)
+            _copy(before, where / CHECKPOINT)
         done = job.perform(where, watcher)
         if done.status == "finished":
             _copy(where / CHECKPOINT, where / STAGE_END)
         return replace(done, measurements={"stage": stage})
 
-    return replace(job, perform=perform, needs=(before.name,) if before else ())
+    going_on = replace(job, perform=perform)
+    return needing(going_on, before, "{} left no network to go on from")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -145,12 +136,6 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, part)
 
     write_atomically(target, write)
-
-
-def _left_out(job: Job, message: str) -> RunRecord:
-    """The record of a job that cannot be done because an earlier one diverged."""
-    result = TrainingResult("diverged", message, (), job.parameters, "")
-    return record(job.config["experiment"], job.config, job.kind, job.seed, result)
 
 
 # ------------------------------------------------------------------------------------ the learners
@@ -183,13 +168,7 @@ def _weights_job(plan: _Plan, stage: int, seed: int) -> Job:
         measure=partial(_measure, plan, stage, seed),
         validate=plan.setting.validate,
     )
-
-    def perform(where: Path, watcher: Watcher) -> RunRecord:
-        if trained is not None and not trained.exists():
-            return _left_out(job, f"{trained.parent.name} left no gates to copy")
-        return job.perform(where, watcher)
-
-    return replace(job, perform=perform, needs=(trained.parent.name,) if trained else ())
+    return needing(job, trained, "{} left no gates to copy")
 
 
 def weights_network(setting: RegimeSetting, seed: int, trained: Path | None) -> GatedNetwork:

@@ -12,7 +12,7 @@ from typing import Any
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.published import CNTK, GATE_LEARNING, NPK_PAPER
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, mean_sd, percent
+from dualview.experiments.summary import grouped, mean_percent
 from dualview.experiments.tables import Table
 
 GATES, WEIGHTS = "gates", "weights"
@@ -98,10 +98,10 @@ def _table(name: str, records: Sequence[RunRecord]) -> Table:
         (
             str(stage.number),
             str(stage.gate_epochs),
-            percent(*mean_sd(stage.weights)),
-            percent(*mean_sd(stage.highest)),
-            percent(*mean_sd(stage.kernel)),
-            percent(*mean_sd(stage.relu)),
+            mean_percent(stage.weights),
+            mean_percent(stage.highest),
+            mean_percent(stage.kernel),
+            mean_percent(stage.relu),
             str(GATE_LEARNING.get(stage.number, "–")),
         )
         for stage in by_stage(records)
@@ -130,7 +130,7 @@ def _overlap_table(name: str, records: Sequence[RunRecord]) -> Table:
         (
             str(stage.number),
             str(stage.gate_epochs),
-            *(percent(*mean_sd(column)) for column in zip(*stage.overlap, strict=True)),
+            *(mean_percent(column) for column in zip(*stage.overlap, strict=True)),
         )
         for stage in stages
     )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from dualview.conversion.pooling import max_pool_of_module
-from dualview.datasets import Split
-from dualview.experiments.classifiers import Variant, classifier_jobs
+from dualview.experiments.classifiers import Variant, setting_jobs
+from dualview.experiments.data import first_examples
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.gating.changes import BASE, CHANGES, Change
 from dualview.experiments.jobs import Job, cost
-from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import build_network
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.settings import ComparisonSettings
@@ -47,7 +46,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     epochs = None
     if request.preset == "cpu" and not is_small(data):
         request = replace(request, width=request.width or LARGE_WIDTH)
-        data, epochs = first_examples(data), LARGE_EPOCHS
+        data, epochs = first_examples(data, EXAMPLES_AT_MOST), LARGE_EPOCHS
     arch = request.arch or (IN_PAPER if request.preset == "paper" else ARCHITECTURE)
     one = _resolved(setting(NAME, arch, request, data, epochs=epochs))
     jobs = []
@@ -55,20 +54,8 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         changed = settings_of(one.comparison, CHANGES[name])
         if name == BASE or _changes(one, name, changed):
             variant = _variant(one, name, changed)
-            jobs += classifier_jobs(
-                changed, [variant], out, one.data, prefix=f"{arch}-", scale=one.scale
-            )
+            jobs += setting_jobs(replace(one, comparison=changed), [variant], out, titled=True)
     return sorted(jobs, key=lambda job: job.seed)
-
-
-def first_examples(data: Dataset) -> Dataset:
-    """The data with at most `EXAMPLES_AT_MOST` examples of each split, the first ones."""
-    cut: dict[str, Any] = {
-        name: Split(part.images[:most], part.labels[:most])
-        for name, most in EXAMPLES_AT_MOST.items()
-        for part in (getattr(data, name),)
-    }
-    return replace(data, **cut)
 
 
 def _resolved(one: Setting) -> Setting:
@@ -103,10 +90,9 @@ def _variant(one: Setting, name: str, changed: ComparisonSettings) -> Variant:
     return Variant(
         name,
         name,
-        f"{architecture_name(changed.arch)}, {change.title}",
+        change.title,
         partial(_with_average_pools, one, change.kind) if change.average_pools else plain,
         cost(change.kind),
-        one.options,
     )
 
 

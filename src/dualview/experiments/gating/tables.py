@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dualview.experiments.gating.changes import BASE, CHANGES
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import mean_sd, percent, points
+from dualview.experiments.summary import in_order, mean_percent, mean_sd, points
 from dualview.experiments.tables import Table
 
 _NOTE = (
@@ -42,11 +42,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 def by_architecture(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, list[RunRecord]]]:
     """Architecture -> change -> its runs, in the order of the experiment."""
     found: dict[str, dict[str, list[RunRecord]]] = {}
-    names = list(CHANGES)
-    for record in sorted(
-        records,
-        key=lambda r: (architecture_place(r.architecture), names.index(r.kind), r.seed),
-    ):
+    for record in in_order(records, CHANGES):
         found.setdefault(record.architecture, {}).setdefault(record.kind, []).append(record)
     return found
 
@@ -81,9 +77,9 @@ def _row(
     diverged = sum(run.status == "diverged" for run in runs)
     return (
         f"{architecture_name(arch)}, {title_of(name)}",
-        percent(*mean_sd(list(found.values()))),
+        mean_percent(list(found.values())),
         "–" if name == BASE else points(*mean_sd(against(runs, base))),
-        percent(*mean_sd(train)),
+        mean_percent(train),
         f"{first.parameters:,}",
         str(first.epochs),
         f"{first.n_train:,}",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from dualview.experiments.classifiers import Variant, classifier_jobs, of_kind
+from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.invariances.dropped_blocks import blocks, without
 from dualview.experiments.invariances.tables import (
@@ -24,7 +23,6 @@ from dualview.experiments.invariances.tables import (
     PLACES,
 )
 from dualview.experiments.jobs import Job, cost
-from dualview.experiments.naming import architecture_name
 from dualview.experiments.networks import build_network, measuring_device
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.seeds import seed_numbers
@@ -55,27 +53,10 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     ordered = seeds if few else [seed for seed in seeds if seed == ONE_SEED]
     dropping = [_dropping(residual, kind) for kind in BLOCK_KINDS]
     return [
-        *_jobs(chain, inputs, out),
-        *_jobs(chain, orders, out, ordered),
-        *_jobs(residual, dropping, out),
+        *setting_jobs(chain, inputs, out, titled=True),
+        *setting_jobs(chain, orders, out, seeds=ordered, titled=True),
+        *setting_jobs(residual, dropping, out, titled=True),
     ]
-
-
-def _jobs(
-    one: Setting, variants: Sequence[Variant], out: Path, seeds: Sequence[int] | None = None
-) -> list[Job]:
-    arch = one.comparison.arch
-    titled = [
-        replace(
-            variant,
-            title=f"{architecture_name(arch)}, {variant.title}",
-            options={**variant.options, **one.options},
-        )
-        for variant in variants
-    ]
-    return classifier_jobs(
-        one.comparison, titled, out, one.data, seeds=seeds, prefix=f"{arch}-", scale=one.scale
-    )
 
 
 def gate_orders(count: int | None = None) -> list[tuple[int, ...]]:
@@ -95,14 +76,10 @@ def _ordered(one: Setting, order: tuple[int, ...]) -> Variant:
         f"dlgn-order-{name}",
         "dlgn",
         f"DLGN, gates {' '.join(map(str, order))}",
-        partial(_build_ordered, one, order),
+        partial(build_network, one.comparison, "dlgn", data=one.data, gate_order=order),
         cost("dlgn"),
         {"gate_order": list(order)},
     )
-
-
-def _build_ordered(one: Setting, order: tuple[int, ...], seed: int) -> nn.Module:
-    return build_network(one.comparison, "dlgn", seed, one.data, gate_order=order)
 
 
 def _dropping(one: Setting, kind: str) -> Variant:

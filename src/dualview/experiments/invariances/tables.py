@@ -10,6 +10,7 @@ from dualview.experiments.published import ONES_AND_ORDERS
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     kind_name,
+    mean_percent,
     mean_sd,
     paired_differences,
     percent,
@@ -128,7 +129,7 @@ def _order_table(orders: Orders) -> Table:
     rows = [
         (
             " ".join(map(str, order)) + (" (as built)" if order == AS_BUILT else ""),
-            percent(*mean_sd(values)),
+            mean_percent(values),
             "+0.00" if order == AS_BUILT else points(*mean_sd(differences.get(order, ()))),
         )
         for order, values in accuracies.items()
@@ -139,7 +140,7 @@ def _order_table(orders: Orders) -> Table:
         rows += [
             (
                 f"{len(others)} permuted, mean ± sd",
-                percent(*mean_sd(others)),
+                mean_percent(others),
                 points(*mean_sd(means)),
             ),
             ("lowest to highest", f"{100 * min(others):.2f} to {100 * max(others):.2f}", "–"),
@@ -175,17 +176,21 @@ def _block_table(records: Sequence[RunRecord]) -> Table:
     rows = [
         (
             f"without {name.removeprefix('stages.')}",
-            *(_drop_cell(records, k, p, i) for k, p in columns),
+            *(mean_percent([run[i] for run in dropped(records, k, p)]) for k, p in columns),
         )
         for i, name in enumerate(names)
     ]
-    whole = ("whole", *(_whole_cell(records, kind) for kind, _ in columns))
-    mean = ("mean of one dropped", *(_mean_cell(records, k, p) for k, p in columns))
+    whole = [[r.measurements["whole"] for r in records if r.kind == kind] for kind, _ in columns]
+    means = [[fmean(run) for run in dropped(records, *column)] for column in columns]
     return Table(
         "dropped-blocks",
         "Residual blocks dropped",
         (architecture_name(first.architecture), *(_place_name(*column) for column in columns)),
-        (whole, *rows, mean),
+        (
+            ("whole", *map(mean_percent, whole)),
+            *rows,
+            ("mean of one dropped", *map(mean_percent, means)),
+        ),
         (
             "Test accuracy in % of the trained network without one block, named stage.block, not "
             "trained further; mean ± sample standard deviation over seeds. The skip and the gate "
@@ -199,18 +204,6 @@ def dropped(records: Sequence[RunRecord], kind: str, place: str) -> list[list[fl
     """For each run of the kind, its accuracies without each block."""
     name = f"without_{place}"
     return [r.measurements[name] for r in records if r.kind == kind and name in r.measurements]
-
-
-def _drop_cell(records: Sequence[RunRecord], kind: str, place: str, block: int) -> str:
-    return percent(*mean_sd([run[block] for run in dropped(records, kind, place)]))
-
-
-def _whole_cell(records: Sequence[RunRecord], kind: str) -> str:
-    return percent(*mean_sd([r.measurements["whole"] for r in records if r.kind == kind]))
-
-
-def _mean_cell(records: Sequence[RunRecord], kind: str, place: str) -> str:
-    return percent(*mean_sd([fmean(run) for run in dropped(records, kind, place)]))
 
 
 def _place_name(kind: str, place: str) -> str:

@@ -19,7 +19,7 @@ from dualview.experiments.records import RunRecord
 from dualview.training import MODEL, Watcher
 from dualview.training.accuracy import accuracy
 from dualview.training.distillation import with_hard_gates
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -80,7 +80,7 @@ def kernel_machine(
     from dualview.path_kernel.ridge import kernel_regression_path
 
     splits = [getattr(data, name) for name in SPLITS]
-    images = [torch.cat([x for x, _ in batches_for(net, data, part, 512)]) for part in splits]
+    images = [inputs_of(net, data, part) for part in splits]
     labels = [np.asarray(part.labels) for part in splits]
     train, others = images[0], torch.cat(images[1:])
     own = np.asarray(npk_gram(net, train, folder / TRAIN_GRAM, gates="hard", workers=workers)[:])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, mean_sd, percent
+from dualview.experiments.summary import by_network, mean_percent
 from dualview.experiments.tables import Table
 
 LEARNT, DRAWN = "dlgn", "dlgn-drawn"
@@ -42,17 +42,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 
 def runs_by_gates(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Finished runs of one architecture and kind together, in the experiment's order."""
-    kinds = list(ON_GATES)
-    order = sorted(
-        (record for record in records if "kernel" in record.measurements),
-        key=lambda r: (architecture_place(r.architecture), kinds.index(r.kind), r.seed),
-    )
-    return list(grouped(order, lambda r: (r.architecture, r.kind)).values())
-
-
-def _mean_of(runs: Sequence[RunRecord], name: str) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation of a measurement over runs."""
-    return mean_sd([run.measurements[name] for run in runs])
+    return by_network((r for r in records if "kernel" in r.measurements), ON_GATES)
 
 
 def _row(runs: Sequence[RunRecord]) -> tuple[str, ...]:
@@ -62,6 +52,9 @@ def _row(runs: Sequence[RunRecord]) -> tuple[str, ...]:
         f"{first.n_train:,}",
         f"{first.n_test:,}",
         str(first.epochs),
-        *(percent(*_mean_of(runs, name)) for name in ("soft", "hard", "kernel")),
+        *(
+            mean_percent([run.measurements[name] for run in runs])
+            for name in ("soft", "hard", "kernel")
+        ),
         str(len(runs)),
     )

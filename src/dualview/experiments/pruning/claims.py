@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from dualview.experiments.claims import Claim, Finding, setting_of
-from dualview.experiments.pruning.tables import by_network, network_name
+from dualview.experiments.pruning.tables import network_name, thinned_out
 from dualview.experiments.records import RunRecord
 
 PATH_MAGNITUDES = "arXiv 2405.15006"
@@ -17,7 +17,7 @@ HALF = 0.5
 
 def _by_paths(records: Sequence[RunRecord]) -> Finding | None:
     """Accuracy left by either order, network by network; means over seeds."""
-    groups = by_network(records)
+    groups = thinned_out(records)
     if not groups:
         return None
     left = {
@@ -46,7 +46,7 @@ def _accuracy(run: RunRecord, order: str) -> float:
 
 def _bound(records: Sequence[RunRecord]) -> Finding | None:
     """The largest change of the logits beside what the path norm allows, where weights are gone."""
-    runs = [run for group in by_network(records) for run in group]
+    runs = [run for group in thinned_out(records) for run in group]
     pairs = [
         (change, bound)
         for run in runs

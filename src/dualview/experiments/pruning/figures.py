@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from dualview.experiments.pruning.tables import ORDERS, by_network, network_name
+from dualview.experiments.pruning.tables import ORDERS, network_name, thinned_out
 from dualview.experiments.records import RunRecord
 from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
@@ -28,7 +28,7 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
     """Name -> figure, one for each architecture and kind."""
     return {
         f"{runs[0].architecture}-{runs[0].kind}-pruning": _curves(runs)
-        for runs in by_network(records)
+        for runs in thinned_out(records)
     }
 
 

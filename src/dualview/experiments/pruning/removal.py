@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.datasets import Split
+from dualview.experiments.networks import as_gated
 from dualview.path_attribution.path_norm import path_magnitudes, path_norm
 from dualview.path_attribution.rescaling import rescaled
 from dualview.training.accuracy import accuracy
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from dualview.datasets import Dataset
 
 SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -62,17 +64,18 @@ def pruned(net: GatedNetwork, importance: Mapping[str, Tensor], share: float) ->
     return found
 
 
-def removed(net: GatedNetwork, data: Dataset, shares: Sequence[float] = SHARES) -> dict[str, Any]:
+def removed(net: nn.Module, data: Dataset, shares: Sequence[float] = SHARES) -> dict[str, Any]:
     """Accuracy after removal, by every order, and how far the path norm bounds the change.
+
+    `net` is left as it is; a plain module is taken apart.
 
     Returns:
         "shares"; "ORDER" accuracies on the test split; of the order by paths, in float64, "change"
         (largest |logit - logit before| summed over classes, over examples) and "bound" (what the
         path norm loses, times the largest |input|, or 1 for the biases).
     """
-    net = copy.deepcopy(net).cpu().eval()
-    few = Split(data.test.images[:BOUNDED], data.test.labels[:BOUNDED])
-    x = torch.cat([images for images, _ in batches_for(net, data, few, BOUNDED)]).double()
+    net = as_gated(copy.deepcopy(net).cpu().eval(), data)
+    x = inputs_of(net, data, data.test.at(slice(BOUNDED))).double()
     exact = copy.deepcopy(net).double()
     found: dict[str, Any] = {"shares": list(shares)}
     for name, importance in IMPORTANCE.items():

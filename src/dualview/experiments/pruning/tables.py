@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from dualview.experiments.naming import architecture_name, architecture_place
+from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, kind_name, mean_sd, percent
+from dualview.experiments.summary import by_network, kind_name, mean_percent
 from dualview.experiments.tables import Table
 
 COMPARED = ("dnn", "dlgn")
@@ -33,7 +33,7 @@ _BOUND = (
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracies by order and share, and the bound beside what happened."""
-    groups = by_network(records)
+    groups = thinned_out(records)
     if not groups:
         return []
     rows = [
@@ -53,14 +53,9 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     return [first, second]
 
 
-def by_network(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+def thinned_out(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     """Runs of one network together, in the experiment's order; those that were thinned out."""
-    done = [record for record in records if "shares" in record.measurements]
-    order = sorted(
-        done,
-        key=lambda r: (architecture_place(r.architecture), COMPARED.index(r.kind), r.seed),
-    )
-    return list(grouped(order, lambda r: (r.architecture, r.kind)).values())
+    return by_network((r for r in records if "shares" in r.measurements), COMPARED)
 
 
 def network_name(record: RunRecord) -> str:
@@ -70,7 +65,7 @@ def network_name(record: RunRecord) -> str:
 
 def _accuracy(runs: Sequence[RunRecord], order: str, share: float) -> str:
     found = [run.measurements for run in runs]
-    return percent(*mean_sd([one[order][one["shares"].index(share)] for one in found]))
+    return mean_percent([one[order][one["shares"].index(share)] for one in found])
 
 
 def _number(run: RunRecord, name: str, share: float) -> str:

@@ -7,17 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dualview.experiments.experiment import Request
-from dualview.experiments.jobs import Job
+from dualview.experiments.jobs import Job, measured_record
 from dualview.experiments.real_tables import keel
-from dualview.experiments.records import RunRecord, provenance
+from dualview.experiments.records import RunRecord
 from dualview.experiments.seeds import seed_numbers
 from dualview.tabular.comparing.comparison import TableComparison, compare_table
 from dualview.tabular.comparing.settings import OTHERS, TableSettings
 from dualview.training import TrainSettings, Watcher, cpu_threads
-from dualview.training.run import device_name
+from dualview.training.threads import use_threads
 
 FOLDS = {"cpu": 3, "paper": 10}
 SEEDS = {"cpu": 1, "paper": 5}
@@ -58,13 +56,10 @@ def _job(
     }
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
-        before, started = torch.get_num_threads(), time.perf_counter()
-        torch.set_num_threads(threads)
-        try:
+        started = time.perf_counter()
+        with use_threads(threads):
             found = compare_table(table, keel.TARGET, settings)
-        finally:
-            torch.set_num_threads(before)
-        return _record(name, config, settings, found, time.perf_counter() - started)
+        return _record(config, found, time.perf_counter() - started)
 
     return Job(
         "dlgn",
@@ -77,34 +72,10 @@ def _job(
     )
 
 
-def _record(
-    name: str,
-    config: dict[str, Any],
-    settings: TableSettings,
-    found: TableComparison,
-    seconds: float,
-) -> RunRecord:
-    return RunRecord(
-        experiment="real-tables",
-        data=name,
-        architecture="fc",
-        width=settings.width,
-        kind="dlgn",
-        seed=settings.seed,
-        epochs=config["epochs"],
-        status="finished",
-        message="",
-        test_accuracy=found.scores[0].held_out,
-        max_test_accuracy_over_epochs=None,
-        n_train=found.rows_learnt,
-        n_validation=0,
-        n_test=found.rows_held_out,
-        parameters=sum(p.numel() for p in found.pipeline[-1].net_.parameters()),
-        seconds=seconds,
-        config=config,
-        curve=(),
-        provenance=provenance(device_name(torch.device("cpu"))),
-        measurements={
+def _record(config: dict[str, Any], found: TableComparison, seconds: float) -> RunRecord:
+    return measured_record(
+        config,
+        {
             "estimators": [one.name for one in found.scores],
             "folds": [list(one.folds) for one in found.scores],
             "held_out": [one.held_out for one in found.scores],
@@ -114,4 +85,9 @@ def _record(
             "columns": len(found.importance),
             "classes": len(found.pipeline.classes_),
         },
+        n_train=found.rows_learnt,
+        n_test=found.rows_held_out,
+        parameters=sum(p.numel() for p in found.pipeline[-1].net_.parameters()),
+        seconds=seconds,
+        test_accuracy=found.scores[0].held_out,
     )

@@ -17,7 +17,7 @@ from dualview.experiments.regimes.tables import (
     published_for,
 )
 from dualview.experiments.summary import percent
-from dualview.pages.axes import panel
+from dualview.pages.axes import name_rows, panel, published_marks, row_mean, row_result
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -80,11 +80,7 @@ def accuracies(records: Sequence[RunRecord]) -> Figure:
         axes.margins(x=0.06)
         for place, regime in enumerate(regimes):
             _draw(axes, place, regime, records, scores[regime])
-        axes.set_ylim(len(regimes) - 0.5, -0.5)
-        axes.set_yticks(range(len(regimes)), [REGIME_NAMES[regime] for regime in regimes])
-        axes.tick_params(axis="y", length=0, labelcolor=LIGHT["ink"])
-        axes.grid(axis="y", visible=False)
-        axes.spines["left"].set_visible(False)
+        name_rows(axes, [REGIME_NAMES[regime] for regime in regimes])
         axes.set_xlabel("test accuracy, %", color=LIGHT["muted"])
         axes.annotate(
             heading(records[0]),
@@ -111,11 +107,7 @@ def _draw(
 ) -> None:
     """One row, `place` rows from the top."""
     style, row = kind_style(COLOURS_OF[regime]), by_regime(records)[regime]
-    assert row.accuracy_mean is not None  # `values` would be empty
-    if row.accuracy_sd is not None:
-        mean, sd = 100 * row.accuracy_mean, 100 * row.accuracy_sd
-        axes.plot([mean - sd, mean + sd], [place + 0.22] * 2, color=style.light, lw=1.6)
-        axes.plot([mean], [place + 0.22], color=style.light, marker="|", ms=9, mew=1.9)
+    row_mean(axes, place + 0.22, row.accuracy_mean, row.accuracy_sd, style.light)
     axes.plot(
         values,
         [place - 0.05] * len(values),
@@ -128,23 +120,5 @@ def _draw(
     )
     published = published_for(records[0]).get(regime)
     if published is not None:
-        axes.plot(
-            [published.percent],
-            [place - 0.32],
-            ls="none",
-            marker="D",
-            ms=5.0,
-            mfc=LIGHT["page"],
-            mec=LIGHT["muted"],
-            label="published",
-            zorder=2,
-        )
-    axes.annotate(
-        percent(row.accuracy_mean, row.accuracy_sd),
-        xy=(1, place),
-        xycoords=("axes fraction", "data"),
-        xytext=(10, 0),
-        textcoords="offset points",
-        va="center",
-        annotation_clip=False,
-    )
+        published_marks(axes, [published.percent], [place - 0.32], "published")
+    row_result(axes, place, percent(row.accuracy_mean, row.accuracy_sd))

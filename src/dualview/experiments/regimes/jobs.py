@@ -11,30 +11,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from dualview.experiments import run_folders
-from dualview.experiments.experiment import data_config
-from dualview.experiments.jobs import Job, Perform, record, training_config, training_job
+from dualview.experiments.jobs import Job, needing, record, training_config, training_job
 from dualview.experiments.networks import count_parameters, example_input
 from dualview.experiments.npk_paper import RegimeSetting
 from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.networks import BETA, EPS, regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
 from dualview.experiments.seeds import seed_numbers
-from dualview.training import (
-    MODEL,
-    TrainingResult,
-    TrainSettings,
-    Watcher,
-    is_main_process,
-)
+from dualview.training import MODEL, TrainingResult, Watcher, is_main_process
 from dualview.training.stacked.run import train_stacked
-
-if TYPE_CHECKING:
-    pass
 
 STACKED = ("fc",)
 """Architectures whose seeds are trained in one pass."""
@@ -55,14 +45,12 @@ def regime_jobs(setting: RegimeSetting, regimes: Sequence[str], out: Path) -> li
     """
     wanted = {*regimes, "relu"} if "flnpf" in regimes else set(regimes)
     regimes = sorted((r for r in REGIME_NAMES if r in wanted), key=lambda r: r != "relu")
-    of_data = data_config(setting.data)
-    if not setting.validate:
-        of_data["n_validation"] = 0
+    shared = setting.config()
     jobs: list[Job] = []
     for regime in regimes:
         size = _parameters(setting, regime)
         seeds = seed_numbers(setting.seeds)
-        own = [_job(setting, regime, seed, out, of_data, size) for seed in seeds]
+        own = [_job(setting, regime, seed, out, shared, size) for seed in seeds]
         jobs += _stacked(setting, regime, own, out) if setting.arch in STACKED else own
     # Stacks regime by regime; what is trained run by run, seed by seed.
     return jobs if setting.arch in STACKED else sorted(jobs, key=lambda job: job.seed)
@@ -73,18 +61,25 @@ def _job(
     regime: str,
     seed: int,
     out: Path,
-    of_data: dict[str, Any],
+    shared: dict[str, Any],
     parameters: int,
 ) -> Job:
     """A run that is trained by itself."""
     training = setting.training(seed)
     folder = setting.folder(out, regime, seed)
-    trained = setting.folder(out, "relu", seed) / MODEL if regime == "flnpf" else None
+    trained = _gates_of(setting, regime, seed, out)
+    gates = {"relu": "own", "dlnpf": f"{1 + EPS:g} sigmoid({BETA:g} q)"}
+    config = {
+        **shared,
+        "kind": regime,
+        "gates": gates.get(regime, "hard, frozen"),
+        **training_config(training),
+    }
     job = training_job(
         regime,
         seed,
         folder,
-        _config(setting, regime, training, of_data),
+        config,
         title=f"{setting.title}, {REGIME_NAMES[regime]}, seed {seed}",
         cost=COSTS.get(regime, FROZEN_COST) * (training.epochs or 1),
         parameters=parameters,
@@ -93,26 +88,15 @@ def _job(
         training=training,
         validate=setting.validate,
     )
-    needs = (trained.parent.name,) if trained else ()
-    return replace(job, perform=_given(trained, job, job.perform), needs=needs)
+    return needing(job, trained, _NO_GATES)
 
 
-def _config(
-    setting: RegimeSetting, regime: str, training: TrainSettings, of_data: dict[str, Any]
-) -> dict[str, Any]:
-    """Every option that a run's numbers depend on, flat."""
-    gates = {"relu": "own", "dlnpf": f"{1 + EPS:g} sigmoid({BETA:g} q)"}
-    return {
-        "experiment": setting.experiment,
-        **of_data,
-        "normalised": False,
-        "arch": setting.arch,
-        "width": setting.width,
-        "batch_norm": False,
-        "kind": regime,
-        "gates": gates.get(regime, "hard, frozen"),
-        **training_config(training),
-    }
+_NO_GATES = "there are no gates to copy: {} left no trained network"
+
+
+def _gates_of(setting: RegimeSetting, regime: str, seed: int, out: Path) -> Path | None:
+    """The model of the ReLU network whose gates a run needs, if it needs any."""
+    return setting.folder(out, "relu", seed) / MODEL if regime == "flnpf" else None
 
 
 def network_of(
@@ -129,19 +113,6 @@ def _parameters(setting: RegimeSetting, regime: str) -> int:
     return count_parameters(network_of(setting, "frnpf-ii" if regime == "flnpf" else regime, 0))
 
 
-def _given(trained: Path | None, job: Job, perform: Perform) -> Perform:
-    """Record a run as diverged where the ReLU network diverged whose gates it needs."""
-
-    def checked(where: Path, watcher: Watcher) -> RunRecord:
-        if trained is None or trained.exists():
-            return perform(where, watcher)
-        message = f"there are no gates to copy: {trained.parent.name} left no trained network"
-        result = TrainingResult("diverged", message, (), job.parameters, "")
-        return record(job.config["experiment"], job.config, job.kind, job.seed, result)
-
-    return checked
-
-
 # ------------------------------------------------------------------------- seeds in one pass
 
 
@@ -155,9 +126,9 @@ def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path
         cost = sum(other.cost for other in unfinished) if works else 0.0
         others = len(unfinished) - 1 if works else 0
         watched_as = f"{job.title} (and {others} more: mean)" if others > 0 else ""
-        perform = _given(stack.trained(job), job, partial(stack.perform, job))
         shared = replace(job, watched_as=watched_as, together=f"{setting.title}, {regime}")
-        together.append(replace(shared, cost=cost, perform=perform))
+        stacked = replace(shared, cost=cost, perform=partial(stack.perform, job))
+        together.append(needing(stacked, stack.trained(job), _NO_GATES))
     return together
 
 
@@ -207,6 +178,4 @@ class _Stack:
 
     def trained(self, job: Job) -> Path | None:
         """The model of the ReLU network whose gates the job needs, if it needs any."""
-        if self.regime != "flnpf":
-            return None
-        return self.setting.folder(self.out, "relu", job.seed) / MODEL
+        return _gates_of(self.setting, self.regime, job.seed, self.out)

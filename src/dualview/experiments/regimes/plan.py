@@ -102,7 +102,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
                 width=request.width or recipe.width,
                 data=seen,
                 validate=not paper,
-                training=partial(_training, request, training, len(seen.train)),
+                training=partial(request.training, training, n_train=len(seen.train)),
                 seeds=request.seeds or recipe.seeds,
             )
             jobs += regime_jobs(setting, regimes, out)
@@ -114,10 +114,6 @@ def recipes_for(request: Request, data: Dataset) -> Mapping[str, RegimePreset]:
     if request.preset == "paper":
         return PAPER_PRESET
     return SMALL_PRESET if is_small(data) else LARGE_PRESET
-
-
-def _training(request: Request, preset: TrainSettings, n_train: int, seed: int) -> TrainSettings:
-    return request.training(preset, seed, n_train)
 
 
 def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:

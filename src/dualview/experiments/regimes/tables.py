@@ -19,6 +19,7 @@ from dualview.experiments.published import (
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     SummaryRow,
+    mean_percent,
     mean_sd,
     paired_differences,
     percent,
@@ -105,7 +106,7 @@ def _highest(records: Sequence[RunRecord], regime: str) -> str:
         for record in records
         if record.kind == regime and record.max_test_accuracy_over_epochs is not None
     ]
-    return percent(*mean_sd(values))
+    return mean_percent(values)
 
 
 def _notes(groups: Sequence[Sequence[RunRecord]]) -> tuple[str, ...]:

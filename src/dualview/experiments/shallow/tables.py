@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dualview.experiments.naming import architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import network_cells, summarise
+from dualview.experiments.summary import in_order, network_cells, summarise
 from dualview.experiments.tables import Table
 
 COMPARED_KINDS = ("dnn", "dlgn", "dlgn-sf")
@@ -14,7 +13,7 @@ COMPARED_KINDS = ("dnn", "dlgn", "dlgn-sf")
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     """Accuracy of DNN, DLGN and DLGN-SF, a row for each."""
-    rows = summarise(sorted(records, key=_place))
+    rows = summarise(in_order(records, COMPARED_KINDS))
     return [
         Table(
             "shallow-features",
@@ -28,7 +27,3 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
             ),
         )
     ]
-
-
-def _place(record: RunRecord) -> tuple[tuple[int, str], int, int]:
-    return architecture_place(record.architecture), COMPARED_KINDS.index(record.kind), record.seed

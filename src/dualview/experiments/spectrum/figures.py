@@ -16,7 +16,7 @@ from dualview.experiments.spectrum.scores import (
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import fixed_ticks, label_ends, panel, panel_heading, plain_log_ticks
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def by_frequency(runs: Sequence[RunRecord]) -> Figure:
         axes.set_xscale("log", base=2)
         for kind in kinds_of(runs):
             _draw_kind(axes, kind, frequencies, [run for run in runs if run.kind == kind])
-        _frequency_ticks(axes, frequencies)
+        fixed_ticks(axes.xaxis, frequencies)
+        axes.grid(axis="x", visible=False)
         axes.set_xlabel("periods on the unit interval, k", color=LIGHT["muted"])
         panel_heading(axes, f"R² of {runs[0].data}")
         axes.legend(frameon=False, fontsize="small")
@@ -118,15 +119,6 @@ def _draw_kind(
 def _final(run: RunRecord) -> list[float]:
     """R2 of each frequency after the last epoch; a finished run has all of them."""
     return [score for score in explained(run)[-1] if score is not None]
-
-
-def _frequency_ticks(axes: Axes, frequencies: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    axes.xaxis.set_major_locator(FixedLocator(list(frequencies)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(axis="x", visible=False)
 
 
 def over_epochs(runs: Sequence[RunRecord]) -> Figure:

@@ -24,16 +24,15 @@ from torch import Tensor, nn
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.experiment import Request
-from dualview.experiments.jobs import Job, cost
+from dualview.experiments.jobs import Job, cost, measured_record
 from dualview.experiments.networks import count_parameters
-from dualview.experiments.records import RunRecord, provenance
+from dualview.experiments.records import RunRecord
 from dualview.experiments.spectrum.filters import affine_gates
 from dualview.experiments.spectrum.networks import function_network
 from dualview.experiments.spectrum.regression import Course, Fit, Weights, fit
 from dualview.experiments.spectrum.targets import target, unseen_points
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, cpu_threads
-from dualview.training.run import device_name
 
 FORMULAS: Mapping[int, str] = {1: "sin(2πkx)", 2: "sin(2πkx₁) sin(2πkx₂)"}
 """How records name the targets, by the numbers they take."""
@@ -173,27 +172,9 @@ def _record(job: _Job, course: Course, gates: Mapping[str, Any], parameters: int
         if not math.isfinite(mse)
     ]
     y = target(unseen_points(task.dimension, task.side), task.frequencies)
-    return RunRecord(
-        experiment="spectrum",
-        data=FORMULAS[task.dimension],
-        architecture="fc",
-        width=job.width,
-        kind=job.kind,
-        seed=task.seed,
-        epochs=task.epochs,
-        status="diverged" if lost else "finished",
-        message=f"the error at the frequencies {lost} is not finite" if lost else "",
-        test_accuracy=None,
-        max_test_accuracy_over_epochs=None,
-        n_train=task.side**task.dimension,
-        n_validation=0,
-        n_test=task.side**task.dimension,
-        parameters=parameters,
-        seconds=course.seconds,
-        config=job.config,
-        curve=(),
-        provenance=provenance(device_name(torch.device(task.device))),
-        measurements={
+    return measured_record(
+        job.config,
+        {
             "dimension": task.dimension,
             "frequencies": list(task.frequencies),
             "variance": y.var(1, unbiased=False).tolist(),
@@ -202,6 +183,12 @@ def _record(job: _Job, course: Course, gates: Mapping[str, Any], parameters: int
             "test_mse": [[_finite(mse) for mse in row] for row in course.test_mse],
             **gates,
         },
+        n_train=task.side**task.dimension,
+        n_test=task.side**task.dimension,
+        parameters=parameters,
+        seconds=course.seconds,
+        message=f"the error at the frequencies {lost} is not finite" if lost else "",
+        device=task.device,
     )
 
 

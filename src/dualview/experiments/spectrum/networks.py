@@ -7,15 +7,12 @@ network is drawn independently of them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dualview.architectures import Sequential, Shape
-from dualview.conversion.disentangling import disentangle
-from dualview.conversion.gates import SoftGate
+from dualview.experiments.networks import drawn_apart
 
 
 def function_network(
@@ -34,7 +31,7 @@ def function_network(
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
-    return _taken_apart(model, kind, seed, beta, torch.zeros(1, dimension))
+    return drawn_apart(model, kind, seed, beta, torch.zeros(1, dimension))
 
 
 def circular_c4gap(
@@ -57,23 +54,4 @@ def circular_c4gap(
         pooling = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         return Sequential([*layers, *pooling, nn.Linear(width, num_classes)])
 
-    return _taken_apart(model, kind, seed, beta, torch.zeros(1, *input_shape))
-
-
-def _taken_apart(
-    model: Callable[[], nn.Module], kind: str, seed: int, beta: float, example: Tensor
-) -> nn.Module:
-    """The network of a kind, drawn by its seed, in training mode."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        plain = model()
-        if kind == "dnn":
-            return plain.train()
-        return disentangle(
-            plain.eval(),
-            cast(Any, kind),
-            gate=SoftGate(beta),
-            weights="fresh",
-            example_input=example,
-            seed=seed,
-        ).train()
+    return drawn_apart(model, kind, seed, beta, torch.zeros(1, *input_shape))

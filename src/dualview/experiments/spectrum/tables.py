@@ -16,7 +16,7 @@ from dualview.experiments.spectrum.scores import (
     of_images,
     reached,
 )
-from dualview.experiments.summary import kind_name, mean_sd, percent, summarise
+from dualview.experiments.summary import kind_name, mean_percent, mean_sd, percent, summarise
 from dualview.experiments.tables import Table
 
 
@@ -157,7 +157,7 @@ def _filters_table(runs: Sequence[RunRecord]) -> list[Table]:
             members = [run for run in own if run.measurements["band"] == band]
             for name in ("spectra_initial", "spectra"):
                 shares = [low_share(run, name, layer) for run in members]
-                cells.append(percent(*mean_sd(shares)))
+                cells.append(mean_percent(shares))
         rows.append((f"Layer {layer + 1}", *cells))
     columns = [
         text for b in bands for text in (f"{BAND_NAMES[b].capitalize()}: before, %", "After, %")

@@ -10,7 +10,14 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
 from dualview.experiments.theory.models import chain, convolutions, normal, scales, taken_apart
 from dualview.experiments.theory.sign_average import sign_averages
-from dualview.experiments.theory.statement import DIFFERENT, Pair, Settings, Sides, Statement
+from dualview.experiments.theory.statement import (
+    DIFFERENT,
+    Pair,
+    Settings,
+    Sides,
+    Statement,
+    entries,
+)
 from dualview.path_enumeration import recursive_npk
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import expected_ntk, npk
@@ -31,7 +38,7 @@ def fully_connected(settings: Settings) -> Sides:
         x = normal(5, 6)
         expected = closed_forms.fully_connected_npk(x, net.gates(x))
         pairs.append(Pair(npk(net, x, normalise=False), expected, label=f"{label}, depth {depth}"))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def constant_input(settings: Settings) -> Sides:
@@ -39,7 +46,7 @@ def constant_input(settings: Settings) -> Sides:
     net = taken_apart(chain((6, 16, 16, 2)), "dgn", gate="hard", weights_input="ones")
     x = normal(5, 6)
     expected = closed_forms.fully_connected_npk(torch.ones_like(x), net.gates(x))
-    return _entries([Pair(npk(net, x, normalise=False), expected)])
+    return entries([Pair(npk(net, x, normalise=False), expected)])
 
 
 def normalised(settings: Settings) -> Sides:
@@ -50,7 +57,7 @@ def normalised(settings: Settings) -> Sides:
     expected = closed_forms.input_products(x) / widths[0]
     for overlap, width in zip(closed_forms.overlaps(net.gates(x)), widths[1:], strict=True):
         expected = expected * (overlap / width)
-    return _entries([Pair(npk(net, x), expected)])
+    return entries([Pair(npk(net, x), expected)])
 
 
 def permuted_layers(settings: Settings) -> Sides:
@@ -63,14 +70,14 @@ def permuted_layers(settings: Settings) -> Sides:
         if expected is None:
             expected = closed_forms.fully_connected_npk(x, net.gates(x))
         pairs.append(Pair(npk(net, x, normalise=False), expected, label=f"order {order}"))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def permuted_convolutions(settings: Settings) -> Sides:
     """Two orders of the gate layers of a convolutional network."""
     model, x = convolutions((2, 6, 6, 6), (1,), padding="zeros").double(), normal(4, 2, 4, 4)
     one, other = (taken_apart(model, "dlgn", gate_order=order) for order in ((0, 1, 2), (2, 0, 1)))
-    return _entries([Pair(npk(one, x, normalise=False), recursive_npk(other, x))])
+    return entries([Pair(npk(one, x, normalise=False), recursive_npk(other, x))])
 
 
 # 4.2
@@ -100,7 +107,7 @@ def ntk_library(settings: Settings) -> Sides:
         expected = closed_forms.fully_connected_ntk(kernel, depth, VARIANCE)
         found = expected_ntk(net, x, c=scales(net, VARIANCE))
         pairs.append(Pair(found, expected, label=f"{label}, depth {depth}"))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def ntk_of_unequal_layers(settings: Settings) -> Sides:
@@ -144,10 +151,6 @@ def output_blocks(settings: Settings) -> Sides:
         for label, blocks in (("E[NTK]", found.tangents), ("E[f f′]", found.outputs))
     )
     return Sides(pairs, found.patterns, "sign patterns")
-
-
-def _entries(pairs: list[Pair]) -> Sides:
-    return Sides(tuple(pairs), sum(pair.left.numel() for pair in pairs))
 
 
 ALL_SIGNS = "mean over all ±σ weights, by autograd"

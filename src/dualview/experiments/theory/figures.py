@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
 from dualview.experiments.theory.measurement import CurveRecord
-from dualview.pages.axes import plain_log_ticks, spread
-from dualview.pages.style import FONT_SIZE, LIGHT, house_style, kind_style
+from dualview.pages.axes import fixed_ticks, label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,9 +23,6 @@ RATE = -0.5
 """Slope of the guide lines."""
 BESIDE = 1.03
 """Bars stand so far apart, as a factor of their size."""
-WIDTH, HEIGHT = 5.2, 3.6
-MARGINS = (0.62, 0.6, 3.32, 2.6)
-"""Left and bottom margin, width and height of the panel; in inches, like the figure's size."""
 
 
 def error_curves(curves: Sequence[CurveRecord], axis: str) -> Figure:
@@ -49,27 +46,25 @@ def error_curves(curves: Sequence[CurveRecord], axis: str) -> Figure:
             f"{[curve.name for curve in curves]}; measure them again"
         )
     with house_style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(WIDTH, HEIGHT))
-        left, bottom, width, height = MARGINS
-        axes = figure.add_axes((left / WIDTH, bottom / HEIGHT, width / WIDTH, height / HEIGHT))
+        figure, axes = panel(5.2, 3.6, left=0.62, right=1.26, bottom=0.6, top=0.4)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         for place, curve in enumerate(curves):
             _draw(axes, curve, BESIDE ** (2 * place - len(curves) + 1))
         axes.autoscale_view()
-        _ticks(axes, curves)
+        fixed_ticks(axes.xaxis, sorted({point.size for curve in curves for point in curve.points}))
+        plain_log_ticks(axes.yaxis)
+        axes.grid(axis="x", visible=False)
         axes.set_xlabel(axis, color=LIGHT["muted"])
-        axes.annotate(
-            "relative error, %",
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(-40, 10),
-            textcoords="offset points",
-            annotation_clip=False,
+        panel_heading(axes, "relative error, %")
+        label_ends(
+            axes,
+            [f"{curve.label}\nslope {curve.slope:.2f}".replace("-", "−") for curve in curves],
+            [(curve.points[-1].size, 100 * curve.points[-1].error_rms) for curve in curves],
+            [kind_style(curve.kind).light for curve in curves],
+            apart=2.6,
+            linespacing=1.25,
         )
-        _label(axes, curves)
     return figure
 
 
@@ -97,33 +92,3 @@ def _draw(axes: Axes, curve: CurveRecord, beside: float) -> None:
         label=curve.label,
         zorder=3,
     )
-
-
-def _ticks(axes: Axes, curves: Sequence[CurveRecord]) -> None:
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-    sizes = sorted({point.size for curve in curves for point in curve.points})
-    axes.xaxis.set_major_locator(FixedLocator(sizes))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    plain_log_ticks(axes.yaxis)
-    axes.tick_params(length=3, width=0.7)
-    axes.grid(axis="x", visible=False)
-
-
-def _label(axes: Axes, curves: Sequence[CurveRecord]) -> None:
-    """Name the lines and their slopes at their right ends."""
-    to_axes = axes.transAxes.inverted()
-    ends = [(curve.points[-1].size, 100 * curve.points[-1].error_rms) for curve in curves]
-    heights = [float(to_axes.transform(axes.transData.transform(end))[1]) for end in ends]
-    gap = 2.6 * FONT_SIZE / (72 * MARGINS[3])
-    for curve, height in zip(curves, spread(heights, gap), strict=True):
-        axes.annotate(
-            f"{curve.label}\nslope {curve.slope:.2f}".replace("-", "−"),
-            xy=(1.03, height),
-            xycoords="axes fraction",
-            color=kind_style(curve.kind).light,
-            va="center",
-            linespacing=1.25,
-            annotation_clip=False,
-        )

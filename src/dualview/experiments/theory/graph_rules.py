@@ -14,7 +14,7 @@ from torch import nn
 from dualview.experiments.theory.models import normal, scales, taken_apart, unequal_variances
 from dualview.experiments.theory.rule_networks import TRIED_RULES, TriedRule
 from dualview.experiments.theory.sign_average import sign_averages
-from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
+from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement, entries
 from dualview.path_enumeration import (
     count_paths,
     enumerated_expected_ntk,
@@ -47,7 +47,7 @@ def rule(settings: Settings, of: TriedRule) -> Sides:
         tangent = expected_ntk(net, x, c=scales(net, variances), **of.kernel)
         expected = by_hand(net, x, output=0, variances=variances, **of.kernel)
         pairs.append(Pair(tangent, expected, label=f"E[NTK]{label and ', '}{label}"))
-    return Sides(tuple(pairs), sum(pair.left.numel() for pair in pairs))
+    return entries(pairs)
 
 
 def uncorrelated_channels(settings: Settings) -> Sides:

@@ -13,7 +13,7 @@ from dualview.conversion.activations import GATE_OF_MODULE
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.experiments.theory.models import chain, enliven, normal, taken_apart
-from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
+from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement, entries
 from dualview.path_enumeration import path_features, path_values
 from dualview.path_kernel.kernel import npk
 
@@ -68,7 +68,7 @@ def dual_form(settings: Settings) -> Sides:
         model = enliven(factory(3, (2, size, size), 8)).double().eval()
         x = normal(3, 2, size, size)
         pairs.append(Pair(taken_apart(model, "dnn")(x), model(x), label=name))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def dual_form_of_activations(settings: Settings) -> Sides:
@@ -80,7 +80,7 @@ def dual_form_of_activations(settings: Settings) -> Sides:
         model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3)).double()
         x = normal(4, 2, 5, 5)
         pairs.append(Pair(taken_apart(model, "dnn")(x), model(x), label=kind.__name__))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def definitions(settings: Settings) -> Sides:
@@ -91,7 +91,7 @@ def definitions(settings: Settings) -> Sides:
         x = normal(4, 3)
         label = f"{kind}, {weights_input}"
         pairs.append(Pair(net(x), _by_definition(net, kind, weights_input, x), label=label))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def _by_definition(net: GatedNetwork, kind: str, weights_input: str, x: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def paths_of_any_graph(settings: Settings) -> Sides:
         Pair(net(x), path_features(net, x) @ path_values(net, x.shape[1:]).mT, label=label)
         for label, (net, x) in _enumerable().items()
     ]
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def kernel_of_features(settings: Settings) -> Sides:
@@ -151,7 +151,7 @@ def kernel_of_features(settings: Settings) -> Sides:
         features = path_features(net, x)
         kernel = npk(net, x, normalise=False, biases=True)
         pairs.append(Pair(kernel, features @ features.mT, label=label))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def _enumerable() -> dict[str, tuple[GatedNetwork, Tensor]]:
@@ -192,7 +192,7 @@ def affine_preactivations(settings: Settings) -> Sides:
             net.preactivations(v)[-1] for v in (x + y, y, x, torch.zeros_like(x))
         )
         pairs.append(Pair(sums - shifts, plain - zero, label=name))
-    return _entries(pairs)
+    return entries(pairs)
 
 
 def regression_in_path_space(settings: Settings) -> Sides:
@@ -206,11 +206,7 @@ def regression_in_path_space(settings: Settings) -> Sides:
     gram = features.mT @ features + penalty * torch.eye(features.shape[1], dtype=torch.float64)
     values = torch.linalg.solve(gram, features.mT @ targets)
     predictions = npk(net, new, x, normalise=False) @ alpha
-    return _entries([Pair(predictions, path_features(net, new) @ values)])
-
-
-def _entries(pairs: Sequence[Pair]) -> Sides:
-    return Sides(tuple(pairs), sum(pair.left.numel() for pair in pairs))
+    return entries([Pair(predictions, path_features(net, new) @ values)])
 
 
 STATEMENTS = (

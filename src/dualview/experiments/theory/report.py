@@ -109,7 +109,8 @@ def theory_sections(record: TheoryRecord) -> tuple[Section, ...]:
         curves = [curve for curve in record.curves if curve.figure == figure]
         if statements:
             heading = title if section == "width" else f"{section} {title}"
-            table, words = _table(statements), _words(statements)
+            rows = tuple(Row(_cells(record)) for record in statements)
+            table, words = Table(TABLE_COLUMNS, rows, stacks=True), _words(statements)
             parts.append(Section(heading, (table, *_figure(curves), words, *_numbers(curves))))
     return (reading_section(record), *parts)
 
@@ -147,10 +148,6 @@ def _failure(record: StatementRecord) -> str:
         f"{record.title}: {record.left_is} gives {number(record.left)}, {record.right_is} gives "
         f"{number(record.right)}{where}."
     )
-
-
-def _table(statements: Sequence[StatementRecord]) -> Table:
-    return Table(TABLE_COLUMNS, tuple(Row(_cells(record)) for record in statements), stacks=True)
 
 
 def _words(statements: Sequence[StatementRecord]) -> Fold:

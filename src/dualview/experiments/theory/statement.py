@@ -8,7 +8,7 @@ is written down: it follows from the numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -83,6 +83,11 @@ class Sides:
     n: int
     unit: str = "entries"
     """What `n` counts."""
+
+
+def entries(pairs: Sequence[Pair]) -> Sides:
+    """Pairs that were computed over all entries of their left sides."""
+    return Sides(tuple(pairs), sum(pair.left.numel() for pair in pairs))
 
 
 @dataclass(frozen=True)

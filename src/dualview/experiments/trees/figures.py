@@ -12,6 +12,7 @@ from dualview.pages.axes import legend_below, panel, panel_heading
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CAPTIONS: Mapping[str, str] = {
@@ -21,6 +22,7 @@ CAPTIONS: Mapping[str, str] = {
     "before training (0) on, at one learning rate.",
 }
 
+_KINDS = ("dlgn", "dlgn-sf")
 _LOOSE = 1.0
 """Passes up to which the axis is linear, so that 0 has a place."""
 
@@ -36,53 +38,57 @@ def figures(records: Sequence[RunRecord]) -> Mapping[str, Figure]:
 
 def _angles(columns: int, runs: Sequence[RunRecord]) -> Figure:
     levels = sorted(set(runs[0].measurements["levels"]))
+    lines = {
+        (kind, told): [level_mean(runs, f"angles-{kind}{ending}", level) for level in levels]
+        for kind in _KINDS
+        for ending, told in (("-start", "untrained"), ("", "trained"))
+    }
     with house_style():
-        figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
-        for kind in ("dlgn", "dlgn-sf"):
-            style = KIND_STYLES[kind]
-            for ending, told in (("-start", "untrained"), ("", "trained")):
-                axes.plot(
-                    [level + 1 for level in levels],
-                    [level_mean(runs, f"angles-{kind}{ending}", level) for level in levels],
-                    color=style.light,
-                    marker=style.marker,
-                    mfc="none" if ending else style.light,
-                    ls="--" if ending else "-",
-                    ms=5,
-                    label=f"{ESTIMATORS[kind]}, {told}",
-                )
+        figure, axes = _drawn(columns, [level + 1 for level in levels], lines, hollow="untrained")
         axes.set_xticks([level + 1 for level in levels])
         axes.set_xlabel("level of the node; 1: the root", color=LIGHT["muted"])
-        axes.set_ylim(0, 90)
-        panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
-        legend_below(axes, columns=2)
     return figure
 
 
 def _moving(columns: int, runs: Sequence[RunRecord]) -> Figure:
     passes = [0, *runs[0].measurements["passes"]]
+    lines = {
+        (kind, told): _mean_angles(runs, kind, root=told == "root")
+        for kind in _KINDS
+        for told in ("root", "other nodes")
+    }
     with house_style():
-        figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
-        for kind in ("dlgn", "dlgn-sf"):
-            style = KIND_STYLES[kind]
-            for root, told in ((True, "root"), (False, "other nodes")):
-                axes.plot(
-                    passes,
-                    _mean_angles(runs, kind, root=root),
-                    color=style.light,
-                    marker=style.marker,
-                    mfc=style.light if root else "none",
-                    ls="-" if root else "--",
-                    ms=5,
-                    label=f"{ESTIMATORS[kind]}, {told}",
-                )
+        figure, axes = _drawn(columns, passes, lines, hollow="other nodes")
         axes.set_xscale("symlog", linthresh=_LOOSE, base=2)
         axes.set_xticks(passes, [str(one) for one in passes])
         axes.set_xlabel("passes over the rows", color=LIGHT["muted"])
-        axes.set_ylim(0, 90)
-        panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
-        legend_below(axes, columns=2)
     return figure
+
+
+def _drawn(
+    columns: int,
+    x: Sequence[int],
+    lines: Mapping[tuple[str, str], Sequence[float]],
+    hollow: str,
+) -> tuple[Figure, Axes]:
+    """Angles by (kind, what is told of them); dashed with hollow markers where that is `hollow`."""
+    figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
+    for (kind, told), angles in lines.items():
+        style = KIND_STYLES[kind]
+        axes.plot(
+            x,
+            angles,
+            color=style.light,
+            marker=style.marker,
+            mfc="none" if told == hollow else style.light,
+            ls="--" if told == hollow else "-",
+            ms=5,
+            label=f"{ESTIMATORS[kind]}, {told}",
+        )
+    axes.set_ylim(0, 90)
+    panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
+    legend_below(axes, columns=2)
+    return figure, axes
 
 
 def _mean_angles(runs: Sequence[RunRecord], kind: str, *, root: bool) -> list[float]:

@@ -8,15 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dualview.experiments.experiment import Request
-from dualview.experiments.jobs import Job
-from dualview.experiments.records import RunRecord, provenance
+from dualview.experiments.jobs import Job, measured_record
+from dualview.experiments.records import RunRecord
 from dualview.experiments.seeds import Seeds, seed_numbers
 from dualview.experiments.trees.measure import Task, tree_measured
 from dualview.training import TrainSettings, Watcher, cpu_threads
-from dualview.training.run import device_name
+from dualview.training.threads import use_threads
 
 
 @dataclass(frozen=True)
@@ -84,13 +82,19 @@ def _job(
     }
 
     def perform(where: Path, watcher: Watcher) -> RunRecord:
-        before, started = torch.get_num_threads(), time.perf_counter()
-        torch.set_num_threads(threads)
-        try:
+        started = time.perf_counter()
+        with use_threads(threads):
             found = tree_measured(task)
-        finally:
-            torch.set_num_threads(before)
-        return _record(task, config, found, time.perf_counter() - started)
+        scores = dict(zip(found["estimators"], found["accuracies"], strict=True))
+        return measured_record(
+            config,
+            found,
+            n_train=rows,
+            n_test=preset.unseen,
+            parameters=_parameters(task),
+            seconds=time.perf_counter() - started,
+            test_accuracy=scores["dlgn"],
+        )
 
     return Job(
         "dlgn",
@@ -109,29 +113,3 @@ def _parameters(task: Task) -> int:
     hidden = (task.depth - 2) * task.width * (task.width + 1)
     first = task.width * (task.columns + 1)
     return 2 * (first + hidden) + 2 * (task.width + 1)
-
-
-def _record(task: Task, config: dict[str, Any], found: dict[str, Any], seconds: float) -> RunRecord:
-    accuracies = dict(zip(found["estimators"], found["accuracies"], strict=True))
-    return RunRecord(
-        experiment="trees",
-        data=config["data"],
-        architecture="fc",
-        width=task.width,
-        kind="dlgn",
-        seed=task.seed,
-        epochs=task.epochs,
-        status="finished",
-        message="",
-        test_accuracy=accuracies["dlgn"],
-        max_test_accuracy_over_epochs=None,
-        n_train=task.rows,
-        n_validation=0,
-        n_test=task.unseen,
-        parameters=_parameters(task),
-        seconds=seconds,
-        config=config,
-        curve=(),
-        provenance=provenance(device_name(torch.device("cpu"))),
-        measurements=found,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, mean_sd, percent
+from dualview.experiments.summary import grouped, mean_percent
 from dualview.experiments.tables import Table
 
 ESTIMATORS: Mapping[str, str] = {
@@ -61,7 +61,7 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
     for key, name in ESTIMATORS.items():
         cells = [name]
         for count, runs in groups.items():
-            cells += [percent(*mean_sd([accuracy(run, key) for run in runs]))]
+            cells += [mean_percent([accuracy(run, key) for run in runs])]
             cells += [PUBLISHED.get(count, {}).get(key, "–")]
         rows.append(tuple(cells))
     first = Table("accuracy", "Who learns the tree", tuple(columns), tuple(rows), (_ACCURACIES,))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.datasets import Split
 from dualview.errors import PathKernelError
 from dualview.path_kernel.concentration import needed_width
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ntk_draws import ntk_spread
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +29,7 @@ def concentration(net: nn.Module, data: Dataset) -> dict[str, Any]:
     """Relative spread of NTK(x, x) over fresh weights, for examples with an open path.
 
     Args:
-        net: a gated network, on the CPU; its gates count, its weights do not.
+        net: a gated network; its gates count, its weights do not.
         data: whose test examples are looked at.
 
     Returns:
@@ -40,9 +37,8 @@ def concentration(net: nn.Module, data: Dataset) -> dict[str, Any]:
         and "needed", the width at which none has a spread over `TOLERANCE`: None where the closed
         form does not reach.
     """
-    exact = copy.deepcopy(cast(GatedNetwork, net)).double()
-    few = Split(data.test.images[:MOST_MEASURED], data.test.labels[:MOST_MEASURED])
-    x = torch.cat([images for images, _ in batches_for(exact, data, few, MOST_MEASURED)]).double()
+    exact = copy.deepcopy(cast(GatedNetwork, net)).cpu().double().eval()
+    x = inputs_of(exact, data, data.test.at(slice(MOST_MEASURED))).double()
     x = x[npk(exact, x).diagonal() > 0]
     if not len(x):
         return {"examples": 0}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dualview.experiments.classifiers import Variant, classifier_jobs
+from dualview.experiments.classifiers import Variant, setting_jobs
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.networks import build_network, example_input
 from dualview.experiments.npk_paper import frozen_gates
-from dualview.experiments.recipes import setting
+from dualview.experiments.recipes import asked_or_usual, setting
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.width.concentration import concentration
 from dualview.training.feeding import transform_of
@@ -34,10 +34,9 @@ COST = 1.35
 
 def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """FC and C4GAP on small data, C4GAP alone on large; the width asked for is the narrowest."""
-    architectures = tuple(NARROWEST) if is_small(data) else ("c4gap",)
     return [
         job
-        for arch in ((request.arch,) if request.arch else architectures)
+        for arch in asked_or_usual(request, is_small(data))
         for times in TIMES
         for job in _jobs(request, arch, times, data, out)
     ]
@@ -49,24 +48,18 @@ def _jobs(request: Request, arch: str, times: int, data: Dataset, out: Path) -> 
     width = times * (request.width or NARROWEST.get(arch, 4))
     settings = replace(one.comparison, width=width, batch_norm=False)
     variant = Variant(
-        "dgn",
+        f"width{width}-dgn",
         "dgn",
         f"{arch}, width {width}",
         partial(_frozen, settings, one.data),
         COST,
-        options=one.options,
-        measure=partial(_measured, one.data),
+        measure=partial(concentration, data=one.data),
     )
-    prefix = f"{arch}-width{width}-"
-    scale = one.scale * times
-    return classifier_jobs(settings, [variant], out, one.data, prefix=prefix, scale=scale)
+    sized = replace(one, comparison=settings, scale=one.scale * times)
+    return setting_jobs(sized, [variant], out)
 
 
 def _frozen(settings: ComparisonSettings, data: Dataset, seed: int) -> nn.Module:
     """The architecture's own gates at random, hard and fixed; fresh weights."""
     model = build_network(settings, "dnn", seed, data)
     return frozen_gates(model, seed, example_input(data), transform_of(data))
-
-
-def _measured(data: Dataset, net: nn.Module) -> dict[str, Any]:
-    return concentration(net.cpu().eval(), data)

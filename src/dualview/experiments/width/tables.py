@@ -7,7 +7,7 @@ from statistics import fmean
 
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, mean_sd, percent
+from dualview.experiments.summary import grouped, mean_percent
 from dualview.experiments.tables import Table
 
 _COLUMNS = (
@@ -55,8 +55,8 @@ def _row(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     accuracies = [run.test_accuracy for run in runs if run.test_accuracy is not None]
     return (
         f"{architecture_name(runs[0].architecture)}, width {runs[0].width}",
-        percent(*mean_sd(mean_spreads(runs, "spread"))),
-        percent(*mean_sd(mean_spreads(runs, "formula"))),
+        mean_percent(mean_spreads(runs, "spread")),
+        mean_percent(mean_spreads(runs, "formula")),
         f"{fmean(needed):,.0f}" if needed else "–",
-        percent(*mean_sd(accuracies)),
+        mean_percent(accuracies),
     )

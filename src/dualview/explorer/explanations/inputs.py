@@ -22,7 +22,7 @@ def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> T
 
     As they are if it carries an input transform, else standardised as for training.
     """
-    chosen = Split(part.images[list(rows)], part.labels[list(rows)])
+    chosen = part.at(list(rows))
     images, _ = next(iter(batches_for(net, data, chosen, len(rows))))
     return images
 

@@ -14,6 +14,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate, SoftGate
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.normal_form import Call, normal_call
+from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import module_of
 from dualview.datasets import Dataset
 from dualview.explorer.explanations.network_records import Program, ProgramStep
@@ -202,15 +203,10 @@ def _step(node: fx.Node, call: Call, source: int, layer: Mapping[str, int]) -> P
 
 def _windows(call: Call) -> tuple[int, ...]:
     """Window and stride of a pool without padding, rows first; () of another one."""
-    size, stride = (_pair(call[name]) for name in ("kernel_size", "stride"))
-    plain = _pair(call["padding"]) == (0, 0) and not call["ceil_mode"]
-    return (*size, *(stride or size)) if plain and not call["divisor_override"] else ()
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    return (value, value) if isinstance(value, int) else tuple(value)
+    size = each_axis(call["kernel_size"], 2)
+    stride = each_axis(call["stride"] or size, 2)
+    plain = each_axis(call["padding"], 2) == (0, 0) and not call["ceil_mode"]
+    return (*size, *stride) if plain and not call["divisor_override"] else ()
 
 
 def _is_plain(call: Call) -> bool:

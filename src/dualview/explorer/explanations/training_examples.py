@@ -25,7 +25,6 @@ from dualview.path_kernel.kernel import npk
 
 if TYPE_CHECKING:
     from dualview.path_kernel.attribution import KernelAttribution
-    from dualview.path_kernel.machines import NPKClassifier
 
 DENSE_EXAMPLES, OTHER_EXAMPLES = 1000, 200
 """Training examples unless asked otherwise: the kernel of dense layers is quick."""
@@ -101,19 +100,13 @@ def fit(
     if seconds > MOST_SECONDS and not plan.asked:
         return None, (), _too_slow(len(rows), seconds)
     note(f"kernel machine of {len(rows):,} training examples, about {max(1, round(seconds))} s")
-    machine = _classifier(own, plan.gates).fit(train, labels.numpy())
-    images = data.train.images[rows].numpy()
-    from dualview.path_kernel.attribution import kernel_attributions
-
-    facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
-    return Machine(*facts), kernel_attributions(machine, x), ""
-
-
-def _classifier(net: GatedNetwork, gates: Gates) -> NPKClassifier:
-    """An unfitted machine; imported here, since scikit-learn takes a moment to load."""
+    from dualview.path_kernel.attribution import kernel_attributions  # scikit-learn takes a moment
     from dualview.path_kernel.machines import NPKClassifier
 
-    return NPKClassifier(net, gates=gates)
+    machine = NPKClassifier(own, gates=plan.gates).fit(train, labels.numpy())
+    images = data.train.images[rows].numpy()
+    facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
+    return Machine(*facts), kernel_attributions(machine, x), ""
 
 
 def _too_slow(n_train: int, seconds: float) -> str:

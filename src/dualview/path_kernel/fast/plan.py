@@ -9,7 +9,7 @@ flatten) and dense layers. The graph is read once into an `OffsetProgram` (plane
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -56,8 +56,3 @@ class FastPlan:
 
 class NotApplicableError(Exception):
     """Why the torch rules must run."""
-
-
-def pair(value: Any) -> tuple[int, int]:
-    """A size that may be given as one number."""
-    return (value, value) if isinstance(value, int) else tuple(value)

@@ -23,6 +23,7 @@ from torch import Tensor, fx
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.conversion.normal_form import UNCHANGED, Call, normal_call
+from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import describe
 from dualview.conversion.verification import is_batch_size, value_kinds
 from dualview.path_kernel.fast.masks import ChannelPad, Mask, Stride
@@ -36,7 +37,7 @@ from dualview.path_kernel.fast.offset_program import (
     Window,
     applies,
 )
-from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, on_gpu, pair
+from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, on_gpu
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.weight_rules import fan_in
@@ -362,8 +363,8 @@ class _Reader:
 
     def pool(self, node: fx.Node, call: Call, value: Value) -> Value:
         """Average pooling with windows side by side ends a stage."""
-        size = pair(call["kernel_size"])
-        stride, padding = pair(call["stride"] or size), pair(call["padding"])
+        size = each_axis(call["kernel_size"], 2)
+        stride, padding = each_axis(call["stride"] or size, 2), each_axis(call["padding"], 2)
         if call["dims"] != 2 or call["divisor_override"] is not None:
             raise NotApplicableError(f"{describe(node)} is no mean over windows of an image")
         if value.head or value.size is None or any(term.mask is None for term in value.terms):
@@ -385,7 +386,9 @@ class _Reader:
             whole = {axis % 4 for axis in axes if isinstance(axis, int)} == {2, 3}
         else:
             size = call["output_size"]
-            whole = call["dims"] == 2 and isinstance(size, int | tuple) and pair(size) == (1, 1)
+            whole = (
+                call["dims"] == 2 and isinstance(size, int | tuple) and each_axis(size, 2) == (1, 1)
+            )
         if not whole or value.head or value.size is None:
             raise NotApplicableError(f"{describe(node)} is no global average of an image")
         return replace(value, head="average")

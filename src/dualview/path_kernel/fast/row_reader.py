@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, fx
 
 from dualview.conversion.normal_form import UNCHANGED, normal_call
-from dualview.conversion.pooling import MaxPool
-from dualview.conversion.source_lines import describe, module_of
+from dualview.conversion.pooling import MaxPool, each_axis
+from dualview.conversion.source_lines import called, describe, module_of
 from dualview.path_kernel import addition_rules as additions
 from dualview.path_kernel.fast import factors as recipes
 from dualview.path_kernel.fast.plan import NotApplicableError
@@ -164,7 +164,7 @@ class _Reader:
             args = (kwargs["input"], *args)
             kwargs = {name: value for name, value in kwargs.items() if name != "input"}
         if not _holds((args, kwargs), (RowValue, _Pieces, _Input)):
-            return _called(node, args, kwargs)
+            return called(node, args, kwargs)
         if isinstance(args[0], _Pieces):
             return self._piece(node, args[0], args[1])
         if isinstance(args[0], tuple) and node.target is operator.getitem:
@@ -196,12 +196,12 @@ class _Reader:
 
     def shape(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """Sizes, as one example would have them."""
-        return _called(node, (torch.empty(args[0].shape), *args[1:]), kwargs)
+        return called(node, (torch.empty(args[0].shape), *args[1:]), kwargs)
 
     def flatten(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """Flatten, and views that do or undo it."""
         value = args[0]
-        shape = _called(node, (torch.empty(value.shape), *args[1:]), kwargs).shape
+        shape = called(node, (torch.empty(value.shape), *args[1:]), kwargs).shape
         if tuple(shape[1:]) == (value.channels * value.positions,):
             return replace(value, flat=True)
         image = (value.channels, *value.size[2 - value.dims :])
@@ -327,7 +327,7 @@ class _Reader:
             raise NotApplicableError(f"{describe(node)} has fixed weights behind a weight layer")
 
         def call(image: Tensor) -> Tensor:
-            return _called(node, (image, *rest), kwargs)
+            return called(node, (image, *rest), kwargs)
 
         made = call(torch.zeros(value.shape))
         (term,) = value.terms
@@ -375,7 +375,7 @@ class _Reader:
             raise NotApplicableError(f"{describe(node)} has no step in the fast kernel")
 
         def call(tensor: Tensor) -> Any:
-            return _called(node, (tensor, *rest), kwargs)
+            return called(node, (tensor, *rest), kwargs)
 
         if isinstance(call(torch.zeros(value.shape, dtype=torch.float64)), tuple | list):
             return _Pieces(node, value, call)
@@ -443,8 +443,7 @@ def _positions_mapped(
 
 def _both(option: Any, default: int, dims: int) -> Size:
     """An option of a pool for rows and columns; images of one axis have one row."""
-    values = (option,) * dims if isinstance(option, int) else tuple(option)
-    return (default, *values)[-2:]  # type: ignore[return-value]
+    return (default, *each_axis(option, dims))[-2:]
 
 
 def _spread(node: fx.Node, value: RowValue, constant: Tensor) -> Tensor:
@@ -455,16 +454,6 @@ def _spread(node: fx.Node, value: RowValue, constant: Tensor) -> Tensor:
     except RuntimeError as error:
         raise NotApplicableError(f"{describe(node)} has a constant of another shape") from error
     return spread.reshape(value.channels, *value.size)
-
-
-def _called(node: fx.Node, args: Any, kwargs: Any) -> Any:
-    """What a node computes from given arguments."""
-    if node.op == "call_module":
-        return module_of(node)(*args, **kwargs)
-    if node.op == "call_method":
-        return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    target: Any = node.target
-    return target(*args, **kwargs)
 
 
 def _holds(value: Any, kinds: Any) -> bool:

@@ -15,6 +15,7 @@ from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.pooling import MaxPool, max_pool_switch
 from dualview.errors import PathKernelError
+from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.fast.packing import packed
 from dualview.path_kernel.fast.row_layers import BOOST
 from dualview.path_kernel.fast.row_plan import RowPlan
@@ -64,9 +65,9 @@ def row_tiles(
     run = _Run(net, setting, plan, hard, memory)
     other = x1 if x2 is None else x2
     size = run.examples_at_once()
-    for rows in _slices(len(x1), size):
+    for rows in slices(len(x1), size):
         left = run.pack(x1[rows], "x1", rows.start)
-        for columns in _slices(len(other), size):
+        for columns in slices(len(other), size):
             if x2 is None and columns.start < rows.start:
                 continue
             same = x2 is None and columns == rows
@@ -152,11 +153,6 @@ class _Run:
             kept = np.isfinite(again) & (again != 0)
             values[doubtful[kept]] = again[kept]
         return values
-
-
-def _slices(n: int, size: int) -> Iterator[slice]:
-    """0 .. n in pieces of `size`, the last perhaps shorter."""
-    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def row_plan(

@@ -6,7 +6,6 @@ columns). The grey or white of a grid's ground is 0, the same for every filter.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from dualview.arguments import (
     words,
 )
 from dualview.errors import RunError
-from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import axes_at, label_ends, panel, panel_heading, plain_log_ticks, tiles
 from dualview.pages.style import LIGHT, SMALL_FONT_SIZE, house_style
 
 if TYPE_CHECKING:
@@ -104,8 +103,8 @@ def filter_grid(
     scales[scales == 0] = 1
     relative = images / scales[:, None, None, None]
     with house_style():
-        figure, tiles = _grid(relative.shape, columns, titles is not None, room=0.44)
-        for place, (axes, image) in enumerate(zip(tiles, relative, strict=True)):
+        figure, places = _grid(relative.shape, columns, titles is not None, room=0.44)
+        for place, (axes, image) in enumerate(zip(places, relative, strict=True)):
             _draw_filter(axes, image)
             _title(axes, titles[place] if titles else "")
         top = f"{largest.max():.2g}" if shared_scale else "its largest entry"
@@ -138,8 +137,8 @@ def spectrum_grid(
     relative = images / np.where(largest > 0, largest, 1)
     levels = np.log10(np.maximum(relative, 10.0**-DECADES))
     with house_style():
-        figure, tiles = _grid(images.shape, columns, titles is not None, room=0.5)
-        for place, (axes, image) in enumerate(zip(tiles, levels, strict=True)):
+        figure, places = _grid(images.shape, columns, titles is not None, room=0.5)
+        for place, (axes, image) in enumerate(zip(places, levels, strict=True)):
             centred = np.fft.fftshift(image[0])
             axes.imshow(centred, cmap=POWER, vmin=-DECADES, vmax=0, interpolation="nearest")
             _title(axes, titles[place] if titles else "")
@@ -211,27 +210,16 @@ def _grid(
     shape: tuple[int, ...], columns: int, titled: bool, *, room: float
 ) -> tuple[Figure, list[Axes]]:
     """A figure of square-pixel tiles, with `room` inches below them."""
-    from matplotlib.figure import Figure
-
     count, _, rows, across = shape
-    columns = min(columns, count)
-    lines = math.ceil(count / columns)
-    tile_width, tile_height = TILE, TILE * rows / across
-    step = tile_height + GAP + (TITLE if titled else 0)
-    width = max(columns * (tile_width + GAP) + GAP, NARROWEST)
-    height = lines * step + room
-    figure = Figure(figsize=(width, height))
-    tiles = []
-    for place in range(count):
-        line, column = divmod(place, columns)
-        left = GAP + column * (tile_width + GAP)
-        bottom = height - (line + 1) * step
-        axes = figure.add_axes(
-            (left / width, bottom / height, tile_width / width, tile_height / height)
-        )
-        axes.set_axis_off()
-        tiles.append(axes)
-    return figure, tiles
+    return tiles(
+        count,
+        min(columns, count),
+        (TILE, TILE * rows / across),
+        gap=GAP,
+        title=TITLE if titled else 0,
+        room=room,
+        narrowest=NARROWEST,
+    )
 
 
 def _draw_filter(axes: Axes, image: np.ndarray) -> None:
@@ -252,7 +240,7 @@ def _colour_key(figure: Figure, channels: int, top: str) -> None:
         _note(figure, f"Grey is 0; a channel is full at {top}, and empty at minus it.")
         return
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((GAP / width, 0.22 / height, 1.6 / width, 0.1 / height), label="key")
+    axes = axes_at(figure, GAP, 0.22, 1.6, 0.1, label="key")
     axes.imshow(np.linspace(-1, 1, 129)[None], cmap=DIVERGING, aspect="auto")
     axes.set_axis_off()
     options: dict[str, Any] = {"fontsize": SMALL_FONT_SIZE, "color": LIGHT["muted"]}

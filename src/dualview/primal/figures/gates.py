@@ -13,7 +13,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
-from dualview.pages.axes import label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import axes_at, label_ends, panel, panel_heading, plain_log_ticks, tiles
 from dualview.pages.style import KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
 from dualview.primal.figures.filters import DASHES, line_colour
 
@@ -46,7 +46,7 @@ def kernel_map(kernel: np.ndarray, labels: Sequence[Any] | np.ndarray) -> Figure
     names, starts = np.unique(classes[order], return_index=True)
     eigenvalues = np.linalg.eigvalsh(matrix)[::-1]
     with house_style():
-        figure, axes = _square(5.6, 3.0, left=0.5, bottom=0.3, side=2.5)
+        figure, axes = panel(5.6, 3.0, left=0.5, right=2.6, bottom=0.3, top=0.2)
         axes.imshow(matrix[np.ix_(order, order)], cmap=SHADES, interpolation="nearest")
         ends = np.append(starts[1:], len(order))
         for start in starts[1:]:
@@ -76,8 +76,7 @@ def _checked_kernel(kernel: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
 
 
 def _draw_eigenvalues(figure: Figure, eigenvalues: np.ndarray) -> None:
-    width, height = figure.get_size_inches()
-    axes = figure.add_axes((3.65 / width, 0.55 / height, 1.75 / width, (height - 1.0) / height))
+    axes = axes_at(figure, 3.65, 0.55, 1.75, figure.get_figheight() - 1.0)
     positive = eigenvalues > 1e-12 * eigenvalues[0]
     ranks = np.arange(1, len(eigenvalues) + 1)[positive]
     axes.plot(ranks, eigenvalues[positive], color=KIND_STYLES["dlgn"].light, lw=1.4, marker=".")
@@ -111,14 +110,14 @@ def gate_maps(gates: Sequence[np.ndarray], image: np.ndarray | None = None) -> F
     """
     if not gates:
         raise RunError("gates: expected at least one layer, got none")
-    tiles = [(_gate_tile(np.asarray(gate, float)), f"gate {i}") for i, gate in enumerate(gates, 1)]
+    drawn = [(_gate_tile(np.asarray(gate, float)), f"gate {i}") for i, gate in enumerate(gates, 1)]
     with house_style():
-        pictures = len(tiles) + (image is not None)
-        figure, axes = _tiles(pictures, columns=min(pictures, 6), note=0.46)
+        pictures = len(drawn) + (image is not None)
+        figure, axes = _tiles(pictures, columns=min(pictures, 6))
         if image is not None:
             _draw_image(axes[0], np.asarray(image, float))
-        top = max(1.0, *(float(tile.max()) for tile, _ in tiles if np.isfinite(tile).any()))
-        for (tile, name), place in zip(tiles, axes[image is not None :], strict=True):
+        top = max(1.0, *(float(tile.max()) for tile, _ in drawn if np.isfinite(tile).any()))
+        for (tile, name), place in zip(drawn, axes[image is not None :], strict=True):
             place.imshow(np.ma.masked_invalid(tile), cmap=SHADES, vmin=0, vmax=top)
             place.set_title(name, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
         _shade_key(figure, f"gates, mean over channels: 0 to {top:.3g}")
@@ -217,7 +216,7 @@ def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figu
     low = min(float(np.nanmin(array)) for array in arrays)
     high = max(float(np.nanmax(array)) for array in arrays)
     with house_style():
-        figure, axes = _tiles(len(arrays), columns=min(len(arrays), 4), note=0.46, size=1.3)
+        figure, axes = _tiles(len(arrays), columns=min(len(arrays), 4), size=1.3)
         for number, (array, place) in enumerate(zip(arrays, axes, strict=True), start=1):
             place.set_axis_on()
             place.imshow(np.ma.masked_invalid(array), cmap=SHADES, vmin=low, vmax=high)
@@ -301,43 +300,18 @@ def _checked_overlaps(
 # ------------------------------------------------------------------------------------------- parts
 
 
-def _square(
-    width: float, height: float, *, left: float, bottom: float, side: float
-) -> tuple[Figure, Axes]:
-    """A figure with one square panel."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    place = (left / width, bottom / height, side / width, side / height)
-    return figure, figure.add_axes(place)
-
-
-def _tiles(
-    count: int, *, columns: int, note: float, size: float = 0.95
-) -> tuple[Figure, list[Axes]]:
+def _tiles(count: int, *, columns: int, size: float = 0.95) -> tuple[Figure, list[Axes]]:
     """A figure of square tiles with titles, and room for a note below."""
-    from matplotlib.figure import Figure
-
-    gap, title = 0.28 if size > 1 else 0.12, 0.24
-    lines = math.ceil(count / columns)
-    width = max(gap + columns * (size + gap), 4.2)
-    height = lines * (size + gap + title) + note
-    figure = Figure(figsize=(width, height))
-    tiles = []
-    for place in range(count):
-        line, column = divmod(place, columns)
-        left = gap + column * (size + gap)
-        bottom = height - (line + 1) * (size + gap + title) + gap
-        axes = figure.add_axes((left / width, bottom / height, size / width, size / height))
-        axes.set_axis_off()
-        tiles.append(axes)
-    return figure, tiles
+    gap = 0.28 if size > 1 else 0.12
+    return tiles(
+        count, columns, (size, size), gap=gap, title=0.24, room=0.46, narrowest=4.2, below=gap
+    )
 
 
 def _shade_key(figure: Figure, text: str) -> None:
     """What the shades say, below the tiles."""
     width, height = figure.get_size_inches()
-    axes = figure.add_axes((0.12 / width, 0.14 / height, 1.2 / width, 0.1 / height), label="key")
+    axes = axes_at(figure, 0.12, 0.14, 1.2, 0.1, label="key")
     axes.imshow(np.linspace(0, 1, 128)[None], cmap=SHADES, aspect="auto")
     axes.set_axis_off()
     figure.text(1.42 / width, 0.14 / height, text, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"])

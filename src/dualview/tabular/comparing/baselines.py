@@ -50,14 +50,11 @@ def _dlgn(classification: bool, settings: TableSettings) -> BaseEstimator:
     )
 
 
-def _forest(classification: bool, settings: TableSettings) -> BaseEstimator:
-    kind = RandomForestClassifier if classification else RandomForestRegressor
-    return kind(random_state=settings.seed)
-
-
-def _boosting(classification: bool, settings: TableSettings) -> BaseEstimator:
-    kind = HistGradientBoostingClassifier if classification else HistGradientBoostingRegressor
-    return kind(random_state=settings.seed)
+def _seeded(classifier: type[BaseEstimator], regressor: type[BaseEstimator]) -> Maker:
+    """Of a pair of estimators that are given nothing but the seed."""
+    return lambda classification, settings: (classifier if classification else regressor)(
+        random_state=settings.seed
+    )
 
 
 def _mlp(classification: bool, settings: TableSettings) -> BaseEstimator:
@@ -72,8 +69,8 @@ def _linear(classification: bool, settings: TableSettings) -> BaseEstimator:
 
 MODELS: dict[str, Maker] = {
     DLGN: _dlgn,
-    OTHERS["forest"]: _forest,
-    OTHERS["boosting"]: _boosting,
+    OTHERS["forest"]: _seeded(RandomForestClassifier, RandomForestRegressor),
+    OTHERS["boosting"]: _seeded(HistGradientBoostingClassifier, HistGradientBoostingRegressor),
     OTHERS["mlp"]: _mlp,
     OTHERS["linear"]: _linear,
 }

@@ -165,7 +165,7 @@ def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
             "the network says of the rows it learnt from, not by their labels.",
         )
     )
-    rules = tuple(f"{number}. {text}" for number, text in enumerate(_rules(found), 1))
+    rules = tuple(f"{number}. {text}" for number, text in enumerate(tree.rules(MOST_WORDS), 1))
     full = Fold("Every rule with all its columns", Prose(tuple(tree.rules())))
     blocks: list[PageBlock] = [facts, prose]
     if tree.n_leaves <= MOST_LEAVES:
@@ -177,10 +177,6 @@ def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
 
 def _depth(depth: int) -> str:
     return "behind one condition" if depth == 1 else f"behind at most {depth} conditions"
-
-
-def _rules(found: TableFindings) -> list[str]:
-    return found.tree.rules(MOST_WORDS)
 
 
 def _beside(found: TableFindings, tree: ModelScores) -> str:
