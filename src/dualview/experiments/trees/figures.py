@@ -60,6 +60,7 @@ def _moving(columns: int, runs: Sequence[RunRecord]) -> Figure:
     with house_style():
         figure, axes = _drawn(columns, passes, lines, hollow="other nodes")
         axes.set_xscale("symlog", linthresh=_LOOSE, base=2)
+        axes.autoscale_view(scaley=False)  # margins on the new scale
         axes.set_xticks(passes, [str(one) for one in passes])
         axes.set_xlabel("passes over the rows", color=LIGHT["muted"])
     return figure
