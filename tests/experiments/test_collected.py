@@ -126,6 +126,17 @@ def test_no_finished_experiment(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_what_a_later_call_began_is_no_result_yet(tmp_path):
+    runs = run_folder(tmp_path / "runs")
+    begun = runs / "c4gap-dlgn-seed1"
+    begun.mkdir()
+    (begun / "config.json").write_text("{}")
+    with pytest.raises(RunError, match=r"got unfinished ones: c4gap-dlgn-seed1\. Repair: rep"):
+        collect(runs, tmp_path / "results")
+    save_record(run_record("dlgn", experiment="architectures"), begun / "record.json")
+    assert len(collect(runs, tmp_path / "results")) == 3
+
+
 def test_unknown_folders(tmp_path):
     (tmp_path / "shalow" / "digits").mkdir(parents=True)
     (tmp_path / "shalow" / "digits" / "one.json").write_text(small(run_record()))

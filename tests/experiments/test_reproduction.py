@@ -17,6 +17,7 @@ import pytest
 from dualview.experiments.experiment import Experiment, Machine, Request
 from dualview.experiments.jobs import Job
 from dualview.experiments.reproduction import DONE, reproduce
+from dualview.experiments.selection import Sharing
 from dualview.experiments.settings import DataSettings
 from dualview.training import SettingsError
 from tests.record_cases import run_record
@@ -53,6 +54,12 @@ def test_which_data(tmp_path):
     assert _done(tmp_path / "d")["preset"] == "paper"
     reproduce(dataless, asked, tmp_path / "e")
     assert seen[-1].description == "digits"
+
+
+def test_some_of_the_jobs(tmp_path):
+    """A part of an experiment, split over machines, can be collected like a whole one."""
+    reproduce(_experiment([]), Request(), tmp_path, sharing=Sharing(only=("one",)))
+    assert _done(tmp_path) == {"experiment": "trial", "data": "digits", "preset": "cpu"}
 
 
 def test_not_done(tmp_path):

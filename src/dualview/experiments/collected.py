@@ -18,7 +18,7 @@ from dualview.experiments.experiment import PRESETS
 from dualview.experiments.records import RunRecord, load_record
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.reproduction import DONE
-from dualview.experiments.run_folders import RECORD
+from dualview.experiments.run_folders import CONFIG, RECORD
 from dualview.files.writing import read_json, write_text
 from dualview.training.settings import SettingsError, changed_settings
 
@@ -46,8 +46,8 @@ def collect(
 
     Raises:
         SettingsError: the suffix is no word.
-        RunError: the folder's runs are not all done or not of one experiment, or `results` holds
-            another record of the same name and `overwrite` is not set; nothing was written.
+        RunError: the folder's runs are not all finished or not of one experiment, or `results`
+            holds another record of the same name and `overwrite` is not set; nothing was written.
     """
     if suffix and not re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", suffix):
         raise SettingsError(
@@ -55,6 +55,7 @@ def collect(
             f"{slug(suffix)!r}"
         )
     experiment, data = _done(Path(run_folder))
+    _expect_all_finished(Path(run_folder))
     target = Path(results) / experiment / "-".join(filter(None, (data, suffix)))
     copies = {
         target / f"{source.parent.name}.json": _record_of(experiment, source)
@@ -86,6 +87,17 @@ def _done(run_folder: Path) -> tuple[str, str]:
     if preset not in PRESETS:
         raise RunError(f"{path}: expected the preset {' or '.join(PRESETS)}, got {preset!r}")
     return experiment, slug(data) + ("" if preset == "cpu" else f"-{preset}")
+
+
+def _expect_all_finished(run_folder: Path) -> None:
+    """What a later call began and did not end is no result yet."""
+    began = sorted(path.parent for path in run_folder.glob(f"*/{CONFIG}"))
+    left = [folder.name for folder in began if not (folder / RECORD).exists()]
+    if left:
+        raise RunError(
+            f"{run_folder}: expected finished runs, got unfinished ones: {', '.join(left)}. "
+            "Repair: repeat the command that began them, which goes on, or delete them"
+        )
 
 
 def _record_of(experiment: str, path: Path) -> RunRecord:

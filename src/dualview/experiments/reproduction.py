@@ -37,7 +37,7 @@ def _dataset(value: Any) -> Any:
 
 
 DONE = "experiment.json"
-"""Experiment, data and preset of a folder whose runs are all done."""
+"""Experiment, data and preset of a folder whose runs, all or those named by `only`, are done."""
 
 
 @takes(
@@ -65,12 +65,11 @@ def reproduce(
     Args:
         experiment: of `registry.EXPERIMENTS`, or one of your own.
         request: what was asked for.
-        out: folder of its runs; when all are done it gets `experiment.json`.
+        out: folder of its runs; when those asked for are done it gets `experiment.json`.
         data: use this in place of what the request names.
         overwrite: delete earlier runs of the same names first.
         progress: shows how it goes.
-        sharing: which of the jobs, and who does them; with `only`, `experiment.json` is left to a
-            call for all.
+        sharing: which of the jobs, and who does them.
 
     Returns:
         One record for each job.
@@ -93,7 +92,7 @@ def reproduce(
         request = replace(request, arch=from_anywhere(request.arch))
     jobs = _planned(experiment, request, data, out)
     records = run_jobs(jobs, out, overwrite=overwrite, progress=progress, sharing=sharing)
-    if is_main_process() and sharing.only is None:
+    if is_main_process():
         _note(experiment, request, data, out)
     return records
 
