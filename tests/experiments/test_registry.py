@@ -159,7 +159,7 @@ def _cifar_like(n: int = 1100) -> Dataset:
 @IGNORE_ONES
 @pytest.mark.parametrize("name", NAMES)
 def test_paper_preset_is_planned(name, tmp_path):
-    request = tiny_request(EXPERIMENTS[name], preset="paper", seeds=None, epochs=None)
+    request = tiny_request(EXPERIMENTS[name], preset="paper", seeds=None, epochs=None, arch=None)
     with smaller():  # the tables of a package that is not here
         jobs = EXPERIMENTS[name].plan(request, _cifar_like(), tmp_path / "out")
     assert jobs

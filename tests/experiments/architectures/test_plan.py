@@ -18,6 +18,7 @@ from dualview.experiments.architectures.tables import COMPARED_KINDS
 from dualview.experiments.experiment import Request
 from dualview.experiments.networks import parameters_of_width, width_of_size
 from dualview.experiments.recipes import setting
+from dualview.experiments.settings import ENLARGED
 from dualview.training import SettingsError
 from tests.experiments.reproduced import few_digits, tiny_records
 
@@ -32,6 +33,7 @@ def test_what_is_planned(tmp_path, monkeypatch):
         assert [job.kind for job in jobs] == list(COMPARED_KINDS) * (
             len(jobs) // len(COMPARED_KINDS)
         )
+        assert {job.config.get(ENLARGED) for job in jobs if job.config["arch"] == "vgg16"} <= {2}
         return list(dict.fromkeys(job.config["arch"] for job in jobs))
 
     assert planned() == ["c4gap", "vgg16", "resnet20"]
@@ -78,11 +80,11 @@ def test_the_closest_width(arch):
 
 
 def test_the_wide_network_is_as_large_as_the_dlgn():
-    records = {(r.architecture, r.kind): r for r in tiny_records("architectures")}
-    for arch in ("c4gap", "vgg16", "resnet20"):
-        narrow, wide, dlgn = (records[arch, kind] for kind in ("dnn", "dnn-wide", "dlgn"))
-        assert narrow.width == wide.width == 4
-        assert wide.config["own_width"] > 4
-        assert narrow.parameters < wide.parameters
-        ratio = wide.parameters / dlgn.parameters
-        assert 2 / 3 < ratio < 3 / 2  # widths are few at this size
+    narrow, wide, dlgn = (
+        next(record for record in tiny_records("architectures") if record.kind == kind)
+        for kind in ("dnn", "dnn-wide", "dlgn")
+    )
+    assert narrow.width == wide.width == 4
+    assert wide.config["own_width"] > 4
+    assert narrow.parameters < wide.parameters
+    assert 2 / 3 < wide.parameters / dlgn.parameters < 3 / 2  # widths are few at this size

@@ -13,9 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from dualview.experiments.architectures import EXPERIMENT
 from dualview.experiments.architectures.tables import of_wide, tables
-from tests.experiments.reproduced import tiny_records
+from dualview.experiments.settings import ENLARGED
 from tests.record_cases import diverged, run_record
 
 
@@ -77,6 +76,13 @@ def test_missing_and_diverged_runs():
 
 
 def test_enlarged_images_are_told_of():
-    accuracy, _ = EXPERIMENT.tables(tiny_records("architectures"))
-    assert any("VGG-16 halves its images" in note and "2 × 2" in note for note in accuracy.notes)
-    assert len(accuracy.rows) == 15
+    enlarged = [
+        replace(record, architecture="vgg16", config={**record.config, ENLARGED: 2})
+        for record in _records()
+    ]
+    accuracy, _ = tables([*_records(), *enlarged])
+    assert [note for note in accuracy.notes if "halves" in note] == [
+        "VGG-16 halves its images more often than these allow, so each pixel is repeated 2 × 2 "
+        "times."
+    ]
+    assert len(accuracy.rows) == 8
