@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.operations import LINEAR_MODULES
+from dualview.conversion.own_type import OwnType
 from dualview.conversion.tracing import trace
 from dualview.errors import UnsupportedOperationError
 
@@ -20,6 +21,7 @@ ARGUMENTS = {
     nn.Flatten: (),
     nn.Unflatten: (1, (2, 2)),
     nn.Identity: (),
+    OwnType: (torch.float32,),
     nn.ChannelShuffle: (2,),
     nn.PixelShuffle: (2,),
     nn.PixelUnshuffle: (2,),

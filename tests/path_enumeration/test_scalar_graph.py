@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from dualview.conversion import operations as ops
 from dualview.conversion.gates import apply_gate
+from dualview.conversion.own_type import OwnType
 from dualview.errors import UnsupportedOperationError
 from dualview.path_enumeration.edges import Entry
 from dualview.path_enumeration.scalar_graph import scalar_graph
@@ -34,6 +35,7 @@ MODULES = {
     nn.ChannelShuffle: ((2,), (4, 2, 2)),
     nn.Fold: (((3, 3), (2, 2)), (4, 4)),
     nn.Unfold: (((2, 2),), (2, 3, 3)),
+    OwnType: ((torch.float64,), (2, 3)),
 }
 
 

@@ -18,6 +18,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from dualview.conversion.normalisation import channel_affine, group_centred
+from dualview.conversion.own_type import OwnType
 from dualview.conversion.source_lines import module_of
 
 REQUIRED = object()
@@ -153,7 +154,7 @@ _ARITHMETIC = {
             *("to", "type_as", "float", "double", "half", "bfloat16"),
             *("cpu", "cuda", "detach", "contiguous", "positive"),
         ),
-        (nn.Identity,),
+        (nn.Identity, OwnType),
     ),
     "copy": Operation(_ONE, (torch.clone,), ("clone",)),
     "dropout": Operation(

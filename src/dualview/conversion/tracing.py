@@ -37,6 +37,7 @@ from dualview.conversion.rewriting.in_place import make_out_of_place
 from dualview.conversion.rewriting.last_squash import cut_off_squash
 from dualview.conversion.rewriting.maxima import has_maxima, write_maxima_as_pools
 from dualview.conversion.rewriting.multihead_attention import write_out_attention
+from dualview.conversion.rewriting.own_type import follow_own_type
 from dualview.conversion.rewriting.positional import make_positional
 from dualview.conversion.rewriting.spelled_activations import name_spelled_activations
 from dualview.conversion.rewriting.spelled_relus import name_spelled_relus
@@ -175,6 +176,7 @@ def _normalised(module: fx.GraphModule, example: Example | None) -> fx.GraphModu
     keep_examples_first(module.graph, value_kinds(module.graph))
     name_spelled_relus(module, value_kinds(module.graph))
     name_spelled_activations(module, value_kinds(module.graph))
+    follow_own_type(module, value_kinds(module.graph))
     ranks = {}
     if example is not None and has_maxima(module.graph):
         ranks = shapes_in(module, example)

@@ -59,7 +59,7 @@ class ExactCall:
 
     def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
         """What the node makes of its arguments."""
-        if key_at(node) == "same":
+        if key_at(node) == "same" and node.op != "call_module":  # which names a type
             return args[0] if args else kwargs["input"]
         if node.op == "call_module":
             return self.module(node)(*args, **kwargs)

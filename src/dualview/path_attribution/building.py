@@ -127,7 +127,7 @@ def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def run_node(node: fx.Node, args: Any, kwargs: Any) -> Any:
     """Call what `node` calls, in float64 throughout."""
-    if key_at(node) == "same":
+    if key_at(node) == "same" and node.op != "call_module":  # which names a type
         return args[0] if args else kwargs["input"]
     return called(node, args, kwargs)
 
@@ -142,7 +142,7 @@ class ExactRun(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, unless it only changes the type; called by torch.fx."""
-        same = key_at(n) == "same"
+        same = key_at(n) == "same" and n.op != "call_module"
         self.values[n] = self.env[n.all_input_nodes[0]] if same else super().run_node(n)
         return self.values[n]
 

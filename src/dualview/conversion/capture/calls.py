@@ -88,7 +88,10 @@ def written(call: Call) -> Any:
 
 
 _METHODS = frozenset(
-    ["view", "expand", "contiguous", "type_as", "reshape_as", "expand_as", "view_as", "repeat"]
+    [
+        *("view", "expand", "contiguous", "type_as", "reshape_as", "expand_as", "view_as"),
+        *("repeat", "new_zeros", "new_ones", "new_full"),
+    ]
 )
 """What a user calls as a method."""
 
