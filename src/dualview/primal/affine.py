@@ -45,7 +45,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
             mode, or parameters that are not finite.
     """
     _check_kind(net)
-    layer = _checked_layer(net, layer)
+    layer = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     if not net.affine_layers[layer]:
         raise PrimalFilterError(
             f"layer {layer}: a multiplier that depends on the example (attention, "
@@ -99,11 +99,6 @@ def _check_kind(net: GatedNetwork) -> None:
             f"dualview.disentangle(model, kind='dlgn'), or the filter at one example x by "
             f"torch.func.jacrev(lambda x: net.preactivations(x[None])[layer][0])(x)"
         )
-
-
-def _checked_layer(net: GatedNetwork, layer: int) -> int:
-    index: int = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
-    return index
 
 
 def put_first(transform: InputTransform, network: fx.GraphModule) -> None:

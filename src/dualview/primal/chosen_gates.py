@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ def chosen_positions(
 ) -> list[tuple[int, ...]]:
     """Every position as a tuple; for a dense layer the one position ()."""
     if positions is None:
-        return list(_every(spatial))
+        return list(itertools.product(*map(range, spatial)))
     given = require("positions", positions, sequence, PrimalFilterError)
     places = [tuple(require("positions", place, sequence, PrimalFilterError)) for place in given]
     if not spatial:
@@ -63,11 +64,3 @@ def flat_gates(
     inner = [sum(map(operator.mul, place, strides)) for place in places]
     gates = torch.tensor(channels, dtype=torch.long).unsqueeze(1) * math.prod(spatial)
     return (gates + torch.tensor(inner, dtype=torch.long)).flatten()
-
-
-def _every(sizes: Sequence[int]) -> Iterable[tuple[int, ...]]:
-    """Every position of an array, in order; the one position () of an array without axes."""
-    indices = torch.cartesian_prod(*(torch.arange(n) for n in sizes)) if sizes else None
-    if indices is None:
-        return [()]
-    return [tuple(row) for row in indices.reshape(-1, len(sizes)).tolist()]

@@ -162,8 +162,7 @@ class _Walker(fx.Interpreter):
         if not self.kernels:
             arguments = on_meta(arguments)
             module = None if module is None else twin(module, on_meta)
-        known = replace(given, arguments=arguments, module=module)
-        call = MapCall(known, tuple(value.shape[2:]))
+        call = MapCall(given.key, arguments, module, tuple(value.shape[2:]))
         counter = FlopCounterMode(display=False)
         with counter, self.memory:
             result = rule(call)
