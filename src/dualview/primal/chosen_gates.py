@@ -15,8 +15,17 @@ from dualview.arguments import require, sequence, whole
 from dualview.errors import PrimalFilterError
 
 
-def chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
-    """The channels chosen; all of them by default."""
+def chosen_gates(
+    channels: int | Iterable[int] | None,
+    positions: Iterable[Sequence[int]] | None,
+    gate_shape: tuple[int, ...],
+    layer: int,
+) -> tuple[list[int], list[tuple[int, ...]]]:
+    """The channels and the positions chosen; all by default, for a dense layer the position ()."""
+    return _channels(channels, gate_shape[0]), _positions(positions, gate_shape[1:], layer)
+
+
+def _channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
     if channels is None:
         return list(range(count))
     one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
@@ -26,10 +35,9 @@ def chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[in
     return [_index(channel, count, "channels") for channel in given]
 
 
-def chosen_positions(
+def _positions(
     positions: Iterable[Sequence[int]] | None, spatial: tuple[int, ...], layer: int
 ) -> list[tuple[int, ...]]:
-    """Every position as a tuple; for a dense layer the one position ()."""
     if positions is None:
         return list(itertools.product(*map(range, spatial)))
     given = require("positions", positions, sequence, PrimalFilterError)

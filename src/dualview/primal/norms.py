@@ -8,9 +8,9 @@ sees. The shrunken image is this project's.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, fx
@@ -92,17 +92,11 @@ def norm_work(
         gates: flat numbers in the canvas's gates, each once.
         held: what passes take on the full image.
     """
-    example = like.new_zeros(1, *canvas.input_shape)
     each = held.nbytes * canvas.share
     block = max(1, int(held.memory / each))
-    linear = LinearMap(
-        canvas.input_shape,
-        canvas.gate_shape,
-        like,
-        pull=lambda weights: filter_sums(network, example, weights),
-        push=lambda vectors: linear_image(network, vectors),
-    )
+    linear = linear_map(network, like, canvas.input_shape, canvas.gate_shape)
     way = cheapest(linear, gates, block, canvas.spacing, canvas.reads)
+    example = like.new_zeros(1, *canvas.input_shape)
     seconds = operations(network, example) / OPERATIONS_A_SECOND
     seconds += canvas.share * held.written / BYTES_A_SECOND
     return NormWork(way, block, way.passes * seconds, min(block, way.passes) * each)
@@ -194,10 +188,15 @@ def _spacing(size: int, length: int, wraps: bool) -> int:
     return next(fits, size)
 
 
-def filters_of(
-    network: fx.GraphModule, example: Tensor, gate_shape: Sequence[int], gates: Tensor
-) -> Tensor:
-    """Filters (k, *input shape) of gates, given by their flat positions (k,) in `gate_shape`."""
-    weights = example.new_zeros(len(gates), math.prod(gate_shape))
-    weights.scatter_(1, gates.unsqueeze(1), 1)
-    return filter_sums(network, example, weights.reshape(-1, *gate_shape))
+def linear_map(
+    network: fx.GraphModule, like: Tensor, input_shape: tuple[int, ...], gate_shape: tuple[int, ...]
+) -> LinearMap:
+    """The linear part of a network x (n, *input shape) -> q (n, *gate shape), affine."""
+    zeros = like.new_zeros(1, *input_shape)
+    return LinearMap(
+        input_shape,
+        gate_shape,
+        like,
+        pull=functools.partial(filter_sums, network, zeros),
+        push=functools.partial(linear_image, network, zeros),
+    )

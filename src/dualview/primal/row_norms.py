@@ -87,10 +87,7 @@ def _may_help(linear: LinearMap, gates: Tensor, block: int) -> bool:
 def _by_gate(linear: LinearMap, gates: Tensor, block: int, told: Advance) -> Tensor:
     found = [torch.zeros(0, dtype=torch.float64, device=linear.like.device)]
     for some in gates.split(max(1, block)):
-        weights = linear.like.new_zeros(len(some), math.prod(linear.gate_shape))
-        weights.scatter_(1, some.unsqueeze(1), 1)
-        rows = linear.pull(weights.reshape(-1, *linear.gate_shape))
-        found.append(rows.flatten(1).square().sum(1, dtype=torch.float64))
+        found.append(linear.rows(some).flatten(1).square().sum(1, dtype=torch.float64))
         told(len(some))
     return torch.cat(found)
 
