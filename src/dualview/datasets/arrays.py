@@ -18,7 +18,7 @@ from dualview.arguments import (
     takes,
     words,
 )
-from dualview.datasets.dataset import Dataset, Examples, Source, channel_statistics
+from dualview.datasets.dataset import Dataset, Examples, Source
 from dualview.datasets.labels import checked_labels, numbered_classes
 from dualview.datasets.npz import checked_images
 from dualview.datasets.splits import completed
@@ -101,10 +101,7 @@ def from_arrays(
     splits = {split: _examples(split, *pair, class_names) for split, pair in pairs.items()}
     if class_names is None:
         class_names = numbered_classes({n: part.labels for n, part in splits.items()}, name)
-    source = Source(splits, tuple(class_names))
-    parts = completed(source, shares, seed, name)
-    mean, std = channel_statistics(parts["train"].images)
-    return Dataset(**parts, class_names=source.class_names, mean=mean, std=std, description=name)
+    return completed(Source(splits, tuple(class_names)), shares, seed, name, name)
 
 
 def _examples(split: str, x: Any, y: Any, class_names: Sequence[str] | None) -> Examples:

@@ -112,17 +112,13 @@ def refused_by_the_system(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content`; the file appears whole or not at all."""
-    write_atomically(path, lambda part: part.write_bytes(content))
-
-
 def write_text(path: Path, text: str) -> None:
     """Write `text` in UTF-8; the file appears whole or not at all.
 
     What is no Unicode, as in the names of some files, is written as a question mark.
     """
-    write_bytes(path, text.encode(errors="replace"))
+    content = text.encode(errors="replace")
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset, Split
+from dualview.datasets.batches import mixed_seed
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
 from dualview.training.feeding import Feed, completed_state
@@ -210,7 +210,7 @@ class Classifier(lightning.LightningModule):
             self.teacher.set_gates(self.net, self.current_epoch, self._epochs)
         self._train = Tally()
         self._started = time.perf_counter()
-        torch.manual_seed(_mixed(self.settings.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(mixed_seed(self.settings.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of a batch.
@@ -305,9 +305,3 @@ class Classifier(lightning.LightningModule):
             f"before; expected a finite number. Repair: a lower learning rate (now "
             f"{self.settings.learning_rate:g}) or another schedule"
         )
-
-
-def _mixed(*numbers: int) -> int:
-    """One seed from several numbers, without the overlaps that a sum would have."""
-    (state,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return int(state >> np.uint64(1))  # torch takes signed 64-bit seeds
