@@ -97,8 +97,15 @@ def _refuse_device(path: Path) -> None:
 
 
 @contextmanager
-def refused_by_the_system(path: Path) -> Iterator[None]:
+def refused_by_the_system(
+    path: Path, wanted: str = "a file to write", repair: str = "choose another path"
+) -> Iterator[None]:
     """What the system refuses to write at `path`, as this package's error.
+
+    Args:
+        path: of what is written.
+        wanted: what it should be, for the message.
+        repair: what to do, for the message.
 
     Raises:
         RunError: it does.
@@ -107,8 +114,7 @@ def refused_by_the_system(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{said(path)}: expected a file to write, got {error.strerror or error}. Repair: "
-            f"choose another path"
+            f"{said(path)}: expected {wanted}, got {error.strerror or error}. Repair: {repair}"
         ) from error
 
 

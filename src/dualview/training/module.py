@@ -258,28 +258,15 @@ class Classifier(lightning.LightningModule):
         Raises:
             DivergenceError: a loss of this epoch was not finite.
         """
-        train_loss, train_accuracy = self._finite_means(self._train, "train")
-        test, *validation = self._tallies
-        validation_loss, validation_accuracy = (
-            self._finite_means(validation[0], "validation") if validation else (None, None)
-        )
-        test_loss, test_accuracy = self._finite_means(test, "test")
-        last_step = self.global_step - 1
-        self.curve.append(
-            EpochMetrics(
-                epoch=self.current_epoch,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
-                test_loss=test_loss,
-                test_accuracy=test_accuracy,
-                learning_rate=optimisation.learning_rate(
-                    self.settings, last_step, self.total_steps
-                ),
-                seconds=time.perf_counter() - self._started,
-            )
-        )
+        epoch, (tested, *seen) = self.current_epoch, self._tallies
+        train = self._finite_means(self._train, "train")
+        validation: tuple[float | None, float | None] = (None, None)
+        if seen:
+            validation = self._finite_means(seen[0], "validation")
+        test = self._finite_means(tested, "test")
+        rate = optimisation.learning_rate(self.settings, self.global_step - 1, self.total_steps)
+        seconds = time.perf_counter() - self._started
+        self.curve.append(EpochMetrics(epoch, *train, *validation, *test, rate, seconds))
         self._take_measurement(len(self.curve))
 
     def _take_measurement(self, epochs_done: int) -> None:
