@@ -10,6 +10,7 @@
 """
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -91,7 +92,7 @@ def test_networks_tied_to_one_size_are_not_cut():
 def test_without_a_closed_form_every_entry_is_a_colour():
     canvas = canvas_of((2, 5), (3, 4), None)
     assert (canvas.input_shape, canvas.gate_shape) == ((2, 5), (3, 4))
-    assert canvas.colours == 10
+    assert math.prod(canvas.spacing) == 10
 
 
 # Norms

@@ -53,11 +53,6 @@ class Canvas:
     reads: tuple[Reads, ...] | None = None
     share: float = 1.0
 
-    @property
-    def colours(self) -> int:
-        """Number of images with impulses."""
-        return math.prod(self.spacing)
-
 
 @dataclass(frozen=True, eq=False)
 class NormWork:
