@@ -109,12 +109,10 @@ def _examples(split: str, x: Any, y: Any, class_names: Sequence[str] | None) -> 
         images, labels = np.array(_plain(x)), _plain(y)  # memory of its own
     except UnfitError as unfit:
         raise DataError(f"{split}: expected {unfit.expected} for images and labels") from None
-    checked = (
-        checked_images(images, f"x of {split}"),
-        checked_labels(labels, class_names, f"y of {split}"),
-    )
-    if len(checked[0]) != len(checked[1]):
+    images = checked_images(images, f"x of {split}")
+    labels = checked_labels(labels, class_names, f"y of {split}")
+    if len(images) != len(labels):
         raise DataError(
-            f"{split}: expected a label for each of {len(checked[0])} images, got {len(checked[1])}"
+            f"{split}: expected a label for each of {len(images)} images, got {len(labels)}"
         )
-    return Examples(*checked)
+    return Examples(images, labels)

@@ -33,7 +33,6 @@ from dualview.primal.local_maps import LocalMap
 from dualview.primal.norms import (
     OPERATIONS_A_SECOND,
     Canvas,
-    Held,
     NormWork,
     canvas_of,
     linear_map,
@@ -80,7 +79,7 @@ class PrimalFilters:
     @property
     def can_compose(self) -> bool:
         """Whether `channel_kernels` exist and `memory` allows to compose them."""
-        return self._local is not None and self._walked.cost.nbytes <= self.memory
+        return self._local is not None and self._walked.nbytes <= self.memory
 
     @functools.cached_property
     def channel_kernels(self) -> Tensor:
@@ -95,14 +94,13 @@ class PrimalFilters:
                 them would take more than `memory` bytes.
         """
         shape = tuple(self._map().kernels.shape)
-        cost = self._walked.cost
+        nbytes, seconds = self._walked.nbytes, self._walked.operations / OPERATIONS_A_SECOND
         if not self.can_compose:
             raise PrimalFilterError(
                 f"the channel kernels of layer {self.layer}, of shape {shape}, take "
-                f"{cost.nbytes / 1e6:,.0f} MB and about "
-                f"{cost.operations / OPERATIONS_A_SECOND:,.0f} s to compose; expected at most "
+                f"{nbytes / 1e6:,.0f} MB and about {seconds:,.0f} s to compose; expected at most "
                 f"memory={self.memory:g} bytes. Repair: filters(channels, positions), which takes "
-                f"{self._held / 1e6:,.0f} MB, or memory={cost.nbytes:.2g}"
+                f"{self._held / 1e6:,.0f} MB, or memory={nbytes:.2g}"
             )
         local = walk(self._network, self.offsets.new_zeros(1, *self.input_shape)).local
         assert local is not None
@@ -245,10 +243,15 @@ class PrimalFilters:
 
     def _work(self, canvas: Canvas, gates: Tensor) -> NormWork:
         self._refuse_one()
-        size = self.offsets.element_size()
-        held = Held(self._held, self._walked.elements * size, self.memory)
-        gates = gates.to(self.offsets.device)
-        return norm_work(self._network, self.offsets, canvas, gates, held)
+        return norm_work(
+            self._network,
+            self.offsets,
+            canvas,
+            gates.to(self.offsets.device),
+            held=self._held,
+            written=self._walked.elements * self.offsets.element_size(),
+            memory=self.memory,
+        )
 
     def _done(self, work: NormWork, progress: Progress) -> Tensor:
         """The norms, in the network's type; that they take long is said beforehand."""

@@ -76,7 +76,14 @@ class NormWork:
 
 
 def norm_work(
-    network: fx.GraphModule, like: Tensor, canvas: Canvas, gates: Tensor, held: Held
+    network: fx.GraphModule,
+    like: Tensor,
+    canvas: Canvas,
+    gates: Tensor,
+    *,
+    held: int,
+    written: int,
+    memory: float,
 ) -> NormWork:
     """How the norms of gates of a canvas (flat numbers, each once) are found.
 
@@ -85,31 +92,18 @@ def norm_work(
         like: of the network's type and device.
         canvas: the image.
         gates: flat numbers in the canvas's gates, each once.
-        held: what passes take on the full image.
+        held: bytes at once of one example on the full image.
+        written: bytes of all its values.
+        memory: bound, in bytes, on what several examples hold at once.
     """
-    each = held.nbytes * canvas.share
-    block = max(1, int(held.memory / each))
+    each = held * canvas.share
+    block = max(1, int(memory / each))
     linear = linear_map(network, like, canvas.input_shape, canvas.gate_shape)
     way = cheapest(linear, gates, block, canvas.spacing, canvas.reads)
     example = like.new_zeros(1, *canvas.input_shape)
     seconds = operations(network, example) / OPERATIONS_A_SECOND
-    seconds += canvas.share * held.written / BYTES_A_SECOND
+    seconds += canvas.share * written / BYTES_A_SECOND
     return NormWork(way, block, way.passes * seconds, min(block, way.passes) * each)
-
-
-@dataclass(frozen=True)
-class Held:
-    """What one example takes in bytes.
-
-    Attributes:
-        nbytes: held at once.
-        written: of all its values.
-        memory: bound on what several may hold at once.
-    """
-
-    nbytes: int
-    written: int
-    memory: float
 
 
 def say_long(layer: int, passes: int, seconds: float, nbytes: float) -> None:
