@@ -134,11 +134,11 @@ def bends_of(net: GatedNetwork, until: int | None = None) -> Bends:
         if is_activation(node) or is_max_pool(node) or node.target is max_pool_switch:
             bending.append(node)
     values = list(gating.graph.output_node().args[0])  # type: ignore[arg-type]
-    gates = values[: net.n_gates] if until is None else [values[until]]
-    before = _before([env[n] for n in (gates if until is not None else values)])
+    wanted = values if until is None else [values[until]]
+    before = _before([env[node] for node in wanted])
     _refuse_multipliers([n for n in values[net.n_gates :] if env[n] in before])
     bending = [node for node in bending if env[node] in before]
-    chosen = [env[node] for node in gates]
+    chosen = [env[node] for node in wanted[: net.n_gates]]
     kinks = [(env[data_argument(n)], _kinks(n)) for n in bending if is_activation(n)]
     kinks = [pair for pair in kinks if pair[0] not in chosen or pair[1] != (0.0,)]
     pools = _different((env[data_argument(n)], _pool(n)) for n in bending if not is_activation(n))

@@ -6,6 +6,7 @@ columns). The grey or white of a grid's ground is 0, the same for every filter.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -167,20 +168,21 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
     bands = [_quartiles(curve) for curve in curves]
     if not bands:
         raise RunError("curves: expected at least one spectrum to draw, got none")
-    width, height, left, bottom, right, top = 5.2, 3.5, 0.62, 0.56, 1.25, 0.42
+    colours = [line_colour(place, len(curves)) for place in range(len(curves))]
     with house_style():
-        figure, axes = panel(width, height, left=left, right=right, bottom=bottom, top=top)
+        figure, axes = panel(5.2, 3.5, left=0.62, right=1.25, bottom=0.56, top=0.42)
         axes.set_yscale("log")
-        for place, (curve, (low, middle, high)) in enumerate(zip(curves, bands, strict=True)):
-            colour = line_colour(place, len(curves))
-            dash = DASHES[place % len(DASHES)]
+        looks = zip(colours, itertools.cycle(DASHES), strict=False)
+        for curve, band, (colour, dash) in zip(curves, bands, looks, strict=True):
+            low, middle, high = band
             axes.fill_between(curve.frequencies, low, high, color=colour, alpha=0.1, lw=0)
             axes.plot(curve.frequencies, middle, color=colour, lw=1.9, ls=dash, label=curve.label)
-        _ticks(axes)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
+        plain_log_ticks(axes.yaxis)
         ends = [
             (c.frequencies[-1], line[-1]) for c, (_, line, _) in zip(curves, bands, strict=True)
         ]
-        colours = [line_colour(place, len(curves)) for place in range(len(curves))]
         label_ends(axes, [curve.label for curve in curves], ends, colours)
         panel_heading(axes, "power, relative to the filter's mean")
     return figure
@@ -270,12 +272,6 @@ def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray
     live = mean[:, 0] > 0
     low, middle, high = np.quantile(power[live] / mean[live], (0.25, 0.5, 0.75), axis=0)
     return low, middle, high
-
-
-def _ticks(axes: Axes) -> None:
-    axes.set_xlim(left=0)
-    axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
-    plain_log_ticks(axes.yaxis)
 
 
 def line_colour(place: int, count: int) -> str:
