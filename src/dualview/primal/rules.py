@@ -55,6 +55,8 @@ def convolution(call: MapCall) -> LocalMap | None:
     if not (isinstance(value, LocalMap) and isinstance(weight, Tensor)):
         return None
     sizes = weight.shape[2:]
+    if len(sizes) != value.dims:  # an image without an axis of examples
+        return None
     strides, dilations, paddings = (
         each_axis(call[option], len(sizes)) for option in ("stride", "dilation", "padding")
     )
@@ -115,7 +117,7 @@ def padding(call: MapCall) -> LocalMap | None:
         Window(before=before, after=after, mode=mode) for before, after in pairs[-value.dims :]
     ]
     result = moved(value, windows, call.sizes)
-    if result is None or not channels:
+    if not channels:
         return result
     margin = (0, 0) * (value.dims + 1) + channels[-1]
     return replace(result, kernels=F.pad(result.kernels, margin))
@@ -141,8 +143,6 @@ def index(call: MapCall) -> LocalMap | None:
         for k, axis in zip(inner, value.axes, strict=True)
     ]
     result = moved(value, windows, call.sizes)
-    if result is None:
-        return None
     kernels = result.kernels[keys[1]]
     return replace(result, kernels=kernels, resizable=result.resizable and resizable)
 
