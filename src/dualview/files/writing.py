@@ -183,13 +183,10 @@ def is_part(name: str) -> bool:
 def _part_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path`, for this process alone, held as long as it writes there."""
     folder, handle = _new_part_folder(path)
-    try:
+    with ExitStack() as at_end:
+        at_end.callback(os.close, handle)
+        at_end.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
-    finally:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(handle)
 
 
 def _new_part_folder(path: Path) -> tuple[Path, int]:
