@@ -37,7 +37,8 @@ def test_both_directions():
     network = layer_network(net, 2)
     vectors = torch.randn(5, *SHAPE, dtype=torch.float64)
     assert_close(
-        linear_image(network, vectors), torch.einsum("cijxyz,nxyz->ncij", filters, vectors)
+        linear_image(network, torch.zeros_like(vectors[:1]), vectors),
+        torch.einsum("cijxyz,nxyz->ncij", filters, vectors),
     )
     weights = torch.randn(4, *offsets.shape, dtype=torch.float64)
     sums = filter_sums(network, vectors[:1], weights)

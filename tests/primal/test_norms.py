@@ -10,6 +10,7 @@
 """
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from dualview.primal.affine import layer_network
 from dualview.primal.composition import walk
 from dualview.primal.filters import primal_filters
 from dualview.primal.local_maps import Axis, LocalMap
-from dualview.primal.norms import Held, _spacing, canvas_of, norm_work
+from dualview.primal.norms import _spacing, canvas_of, norm_work
 from tests.primal.oracle import assert_close, gated, jacobian, stack
 
 
@@ -91,7 +92,7 @@ def test_networks_tied_to_one_size_are_not_cut():
 def test_without_a_closed_form_every_entry_is_a_colour():
     canvas = canvas_of((2, 5), (3, 4), None)
     assert (canvas.input_shape, canvas.gate_shape) == ((2, 5), (3, 4))
-    assert canvas.colours == 10
+    assert math.prod(canvas.spacing) == 10
 
 
 # Norms
@@ -108,8 +109,8 @@ def test_canvas_norms_are_those_of_the_whole_image(shape):
     )
     assert canvas.share <= whole.share == 1
     gates = torch.arange(walked.offsets.numel())
-    held = Held(walked.live * 8, walked.elements * 8, 1e7)
-    uncut = norm_work(network, example, whole, gates, held).norms(lambda _: None)
+    held = {"held": walked.live * 8, "written": walked.elements * 8, "memory": 1e7}
+    uncut = norm_work(network, example, whole, gates, **held).norms(lambda _: None)
     assert_close(uncut.view(walked.offsets.shape), found.norms)
 
 

@@ -10,7 +10,7 @@
 import pytest
 import torch
 
-from dualview.primal.row_norms import Groups, _by_colour, _by_gate, cheapest, impulses
+from dualview.primal.row_norms import _by_colour, _by_gate, _by_group, cheapest, impulses
 from dualview.primal.windows import probed
 from tests.primal.linear_maps import LAYERS, grouped, linear_of, matrix_of, wide
 from tests.primal.oracle import assert_close
@@ -30,9 +30,9 @@ def test_all_ways_are_exact(name, block):
         expected = rows[gates].square().sum(1)
         assert_close(_by_gate(linear, gates, block, told.append), expected)
         assert_close(_by_colour(linear, gates, spacing, block, told.append), expected)
-        groups = Groups.of(linear, gates, reads)
-        assert_close(groups.squares(block, told.append), expected)
-        assert sum(told) == len(gates) + torch.tensor(spacing).prod() + groups.count
+        by_group = _by_group(linear, gates, reads)
+        assert_close(by_group.squares(block, told.append), expected)
+        assert sum(told) == len(gates) + torch.tensor(spacing).prod() + by_group.passes
         best = cheapest(linear, gates, block, shape)
         assert_close(best.squares(block, told.append), expected)
 

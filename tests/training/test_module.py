@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from dualview.datasets import Batches
+from dualview.datasets.batches import mixed_seed
 from dualview.training import TrainSettings, train
-from dualview.training.module import Tally, _mixed
+from dualview.training.module import Tally
 from dualview.training.optimisation import learning_rate
 from dualview.training.threads import use_threads
 from tests.training.tiny import tiny_data, tiny_net
@@ -41,7 +42,7 @@ def _plain_loop(net, data, settings):
     net.to(memory_format=torch.channels_last)  # else rounding differs, and Adam enlarges it
     step, rows = 0, []
     for epoch in range(settings.epochs):
-        torch.manual_seed(_mixed(settings.seed, epoch, 0))
+        torch.manual_seed(mixed_seed(settings.seed, epoch, 0))
         train_batches.set_epoch(epoch)
         net.train()
         seen = []

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import nn
@@ -136,13 +136,10 @@ def _named(where: str) -> Any:
         )
     module = imported(place, "a factory of networks", ArchitectureError)
     if not hasattr(module, name):
-        near = did_you_mean(name, _callables(vars(module)))
+        made = [n for n, value in vars(module).items() if callable(value) and n[:1] != "_"]
+        near = did_you_mean(name, made)
         raise ArchitectureError(f"{place}: expected {name!r} in it, got no such name{near}")
     return getattr(module, name)
-
-
-def _callables(names: Mapping[str, Any]) -> Collection[str]:
-    return [name for name, value in names.items() if callable(value) and name[:1] != "_"]
 
 
 def _parameters(factory: Any) -> list[inspect.Parameter]:

@@ -18,7 +18,7 @@ from dualview.arguments import (
     takes,
     words,
 )
-from dualview.datasets.dataset import Dataset, Examples, Source, channel_statistics
+from dualview.datasets.dataset import Dataset, Examples, Source
 from dualview.datasets.labels import checked_labels, numbered_classes
 from dualview.datasets.npz import checked_images
 from dualview.datasets.splits import completed
@@ -101,10 +101,7 @@ def from_arrays(
     splits = {split: _examples(split, *pair, class_names) for split, pair in pairs.items()}
     if class_names is None:
         class_names = numbered_classes({n: part.labels for n, part in splits.items()}, name)
-    source = Source(splits, tuple(class_names))
-    parts = completed(source, shares, seed, name)
-    mean, std = channel_statistics(parts["train"].images)
-    return Dataset(**parts, class_names=source.class_names, mean=mean, std=std, description=name)
+    return completed(Source(splits, tuple(class_names)), shares, seed, name, name)
 
 
 def _examples(split: str, x: Any, y: Any, class_names: Sequence[str] | None) -> Examples:
@@ -112,12 +109,10 @@ def _examples(split: str, x: Any, y: Any, class_names: Sequence[str] | None) -> 
         images, labels = np.array(_plain(x)), _plain(y)  # memory of its own
     except UnfitError as unfit:
         raise DataError(f"{split}: expected {unfit.expected} for images and labels") from None
-    checked = (
-        checked_images(images, f"x of {split}"),
-        checked_labels(labels, class_names, f"y of {split}"),
-    )
-    if len(checked[0]) != len(checked[1]):
+    images = checked_images(images, f"x of {split}")
+    labels = checked_labels(labels, class_names, f"y of {split}")
+    if len(images) != len(labels):
         raise DataError(
-            f"{split}: expected a label for each of {len(checked[0])} images, got {len(checked[1])}"
+            f"{split}: expected a label for each of {len(images)} images, got {len(labels)}"
         )
-    return Examples(*checked)
+    return Examples(images, labels)

@@ -117,8 +117,7 @@ class Batches:
         self.epoch = 0
         self._images = split.images.to(self.device)
         self._labels = split.labels.to(self.device)
-        channels = split.images.shape[1]
-        scale, shift = _affine(channels, mean if normalise else None, std, normalise=normalise)
+        scale, shift = _affine(split.images.shape[1], mean, std, normalise=normalise)
         if split.images.dtype == torch.uint8:
             scale = scale / PIXEL_MAX
         self._scale = scale.to(self.device, torch.float32)
@@ -155,7 +154,7 @@ class Batches:
     def _draw(self) -> tuple[torch.Tensor, ...]:
         """Order, crop offsets and flips of this process's part of the epoch, each (n,)."""
         n = len(self._labels)
-        generator = torch.Generator().manual_seed(_mixed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
         order = torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
         rows = order.repeat(self.parts)[: -(-n // self.parts) * self.parts]
         offsets = torch.randint(2 * self.crop + 1, (2, len(rows)), generator=generator)
@@ -200,11 +199,7 @@ def crop_and_flip(
 
 
 def _affine(
-    channels: int,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    *,
-    normalise: bool,
+    channels: int, mean: Sequence[float] | None, std: Sequence[float] | None, *, normalise: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and shift, (c, 1, 1) float64, that normalise images in [0, 1]."""
     if not normalise:
@@ -215,7 +210,7 @@ def _affine(
         raise DataError(
             f"expected mean and std of {channels} channel(s), got {len(mean)} and {len(std)}"
         )
-    if not all(np.isfinite([*mean, *std])) or min(std) <= 0:
+    if min(std) <= 0:
         raise DataError(
             f"std={tuple(std)}: expected positive numbers; a channel whose pixels are all equal "
             "cannot be normalised, use normalise=False"
@@ -224,7 +219,7 @@ def _affine(
     return scale, -torch.tensor(mean, dtype=torch.float64).reshape(-1, 1, 1) * scale
 
 
-def _mixed(seed: int, epoch: int) -> int:
-    """One seed from two numbers, without the overlaps that a sum would have."""
-    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+def mixed_seed(*numbers: int) -> int:
+    """One seed from several numbers, without the overlaps that a sum would have."""
+    (state,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return int(state >> np.uint64(1))  # torch takes signed 64-bit seeds

@@ -175,9 +175,7 @@ def _folder(root: Path, config: str | None) -> Path:
                 f"{', '.join(_configs(root)) or 'none'}"
             )
         return chosen
-    if any(root.glob("*.parquet")) or any(
-        any((root / name).glob("*.parquet")) for name in SPLIT_ALIASES
-    ):
+    if any(any((root / name).glob("*.parquet")) for name in ("", *SPLIT_ALIASES)):
         return root
     configs = _configs(root)
     if "data" in configs:

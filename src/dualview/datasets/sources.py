@@ -11,11 +11,7 @@ from typing import Any
 import numpy as np
 
 from dualview.arguments import file_path, flag, fraction, optional, seed_number, takes, text_value
-from dualview.datasets.dataset import (
-    Dataset,
-    Source,
-    channel_statistics,
-)
+from dualview.datasets.dataset import Dataset, Source
 from dualview.datasets.digits import read_digits
 from dualview.datasets.hub import read_hub
 from dualview.datasets.image_folder import read_image_folder
@@ -118,15 +114,9 @@ def load(
         ) from error
     except OSError as error:  # a folder without permission, a disk that fails
         raise DataError(f"{name_or_path}: cannot be read: {error}") from error
-    splits = completed(source, {"validation": validation, "test": test}, seed, str(name_or_path))
-    mean, std = channel_statistics(splits["train"].images)
-    return Dataset(
-        **splits,
-        class_names=source.class_names,
-        mean=mean,
-        std=std,
-        description=description(name, source.formats, own_split=_own_split(name, source)),
-    )
+    shares = {"validation": validation, "test": test}
+    named = description(name, source.formats, own_split=_own_split(name, source))
+    return completed(source, shares, seed, str(name_or_path), named)
 
 
 def description(name: str, formats: frozenset[str], *, own_split: bool = False) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from dualview.datasets.dataset import SPLIT_NAMES, Examples, Source, Split
+from dualview.datasets.dataset import (
+    SPLIT_NAMES,
+    Dataset,
+    Examples,
+    Source,
+    Split,
+    channel_statistics,
+)
 from dualview.datasets.decode import shape_name
 from dualview.errors import DataError
 
@@ -90,15 +97,16 @@ def stratified_split(
 
 
 def completed(
-    source: Source, fractions: Mapping[str, float], seed: int, where: str
-) -> dict[str, Split]:
-    """All three splits as tensors, the missing ones cut from the train split.
+    source: Source, fractions: Mapping[str, float], seed: int, where: str, description: str
+) -> Dataset:
+    """The data set, with the splits that are missing cut from the train split.
 
     Args:
         source: what a reader found.
         fractions: of the train split, for "validation" and "test" where they are missing.
         seed: of the cuts.
         where: a file or name, for messages.
+        description: how reports name the data.
 
     Raises:
         DataError: the splits' images differ in shape or type, or there are too few examples.
@@ -111,10 +119,14 @@ def completed(
         rows = stratified_split(train.labels, missing, seed, source.class_names, where)
         for name, chosen in rows.items():
             splits[name] = Examples(train.images[chosen], train.labels[chosen])
-    return {
+    tensors = {
         name: Split(torch.from_numpy(splits[name].images), torch.from_numpy(splits[name].labels))
         for name in SPLIT_NAMES
     }
+    mean, std = channel_statistics(tensors["train"].images)
+    return Dataset(
+        **tensors, class_names=source.class_names, mean=mean, std=std, description=description
+    )
 
 
 def _expect_one_shape(splits: dict[str, Examples], where: str) -> None:

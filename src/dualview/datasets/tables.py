@@ -64,11 +64,11 @@ def read_tables(splits: Mapping[str, Sequence[RawTable]], columns: Columns, titl
     first = tables[0]
     chosen = [(image_column(t, columns.image), label_column(t, columns.label)) for t in tables]
     image, label = chosen[0]
-    names = class_names(first.schema, label, first.where)
+    names = class_names(first).get(label)
     for group in splits.values():
         _expect_room(group, image)
     for table, choice in zip(tables, chosen, strict=True):
-        if choice != (image, label) or class_names(table.schema, label, table.where) != names:
+        if choice != (image, label) or class_names(table).get(label) != names:
             raise DataError(
                 f"{table.where}: its image and label columns, or its class names, are not those of "
                 f"{first.where}; keep only files of one data set"
@@ -132,7 +132,7 @@ def label_column(table: RawTable, chosen: str | None) -> str:
         DataError: no such column, or several, or one that does not hold whole numbers.
     """
     if chosen is None:
-        declared = class_label_names(table.schema, table.where)
+        declared = class_names(table)
         able = [n for n in table.schema.names if n in LABEL_NAMES or n in declared]
         chosen = _only(able, LABEL_NAMES, table, "label", "labels")
     elif chosen not in table.schema.names:
@@ -149,18 +149,13 @@ def label_column(table: RawTable, chosen: str | None) -> str:
     return chosen
 
 
-def class_names(schema: Any, label: str, where: str) -> tuple[str, ...] | None:
-    """Class names of the label column from the hub's metadata, or None where it has none."""
-    return class_label_names(schema, where).get(label)
-
-
-def class_label_names(schema: Any, where: str) -> dict[str, tuple[str, ...]]:
+def class_names(table: RawTable) -> dict[str, tuple[str, ...]]:
     """Columns that the schema's `huggingface` metadata declares as class labels, and their names.
 
     Raises:
         DataError: the metadata cannot be read.
     """
-    text = (schema.metadata or {}).get(b"huggingface")
+    text = (table.schema.metadata or {}).get(b"huggingface")
     if text is None:
         return {}
     try:
@@ -171,10 +166,10 @@ def class_label_names(schema: Any, where: str) -> dict[str, tuple[str, ...]]:
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"{where}: damaged 'huggingface' metadata in the schema") from error
+        raise DataError(f"{table.where}: damaged 'huggingface' metadata in the schema") from error
     for column, names in declared.items():
         if not names or not all(isinstance(name, str) for name in names):
-            raise DataError(f"{where}: expected names of classes for column {column!r}")
+            raise DataError(f"{table.where}: expected names of classes for column {column!r}")
     return declared
 
 
@@ -203,9 +198,7 @@ def _listing(table: RawTable, able: Sequence[str]) -> str:
 
 def _holds_images(kind: Any) -> bool:
     types = need("pyarrow", "train").types
-    if not types.is_struct(kind):
-        return False
-    position = kind.get_field_index("bytes")
+    position = kind.get_field_index("bytes") if types.is_struct(kind) else -1
     if position < 0:
         return False
     content = kind.field(position).type

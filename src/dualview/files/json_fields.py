@@ -14,6 +14,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
 
+_hints = cache(get_type_hints)
+
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -47,11 +49,6 @@ def from_json(kind: type[T], value: Any, where: str = "") -> T:
         if field.name not in made and field.default is field.default_factory is MISSING:
             raise ValueError(f"{dot}{field.name}: expected a value, got none")
     return kind(**made)
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
 
 
 def _made(kind: Any, value: Any, where: str) -> Any:

@@ -46,7 +46,8 @@ def opened(path: str | Path) -> Iterator[BufferedReader]:
     try:
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
-            raise _unlike(path, mode)
+            kind = _KINDS.get(stat.S_IFMT(mode), "something else")
+            raise OSError(EINVAL, f"expected a file, got {kind}", str(path))
         file = os.fdopen(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -96,8 +97,3 @@ def text_of(path: str | Path, most: int = MOST_TEXT) -> str:
         UnicodeDecodeError: it is not UTF-8.
     """
     return bytes_of(path, most).decode("utf-8")
-
-
-def _unlike(path: str | Path, mode: int) -> OSError:
-    kind = _KINDS.get(stat.S_IFMT(mode), "something else")
-    return OSError(EINVAL, f"expected a file, got {kind}", str(path))

@@ -97,8 +97,15 @@ def _refuse_device(path: Path) -> None:
 
 
 @contextmanager
-def refused_by_the_system(path: Path) -> Iterator[None]:
+def refused_by_the_system(
+    path: Path, wanted: str = "a file to write", repair: str = "choose another path"
+) -> Iterator[None]:
     """What the system refuses to write at `path`, as this package's error.
+
+    Args:
+        path: of what is written.
+        wanted: what it should be, for the message.
+        repair: what to do, for the message.
 
     Raises:
         RunError: it does.
@@ -107,14 +114,8 @@ def refused_by_the_system(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"{said(path)}: expected a file to write, got {error.strerror or error}. Repair: "
-            f"choose another path"
+            f"{said(path)}: expected {wanted}, got {error.strerror or error}. Repair: {repair}"
         ) from error
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content`; the file appears whole or not at all."""
-    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -122,7 +123,8 @@ def write_text(path: Path, text: str) -> None:
 
     What is no Unicode, as in the names of some files, is written as a question mark.
     """
-    write_bytes(path, text.encode(errors="replace"))
+    content = text.encode(errors="replace")
+    write_atomically(path, lambda part: part.write_bytes(content))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -181,13 +183,10 @@ def is_part(name: str) -> bool:
 def _part_folder(path: Path) -> Iterator[Path]:
     """A folder beside `path`, for this process alone, held as long as it writes there."""
     folder, handle = _new_part_folder(path)
-    try:
+    with ExitStack() as at_end:
+        at_end.callback(os.close, handle)
+        at_end.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
-    finally:
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-        finally:
-            os.close(handle)
 
 
 def _new_part_folder(path: Path) -> tuple[Path, int]:

@@ -6,6 +6,7 @@ on axis 0. Neither direction ever holds the matrix of all filters: both take a b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
             mode, or parameters that are not finite.
     """
     _check_kind(net)
-    layer = _checked_layer(net, layer)
+    layer = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     if not net.affine_layers[layer]:
         raise PrimalFilterError(
             f"layer {layer}: a multiplier that depends on the example (attention, "
@@ -61,12 +62,11 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
     return copied(network).requires_grad_(False)
 
 
-def linear_image(network: fx.GraphModule, vectors: Tensor) -> Tensor:
-    """The linear part of `network`, applied to inputs (k, *input shape): <F, v> for every gate."""
-    zeros = torch.zeros_like(vectors[:1])
+def linear_image(network: Callable[[Tensor], Tensor], at: Tensor, vectors: Tensor) -> Tensor:
+    """The linear part of `network` at an input (1, ...), applied to vectors (k, ...): <F, v>."""
 
     def apply(vector: Tensor) -> Tensor:
-        return torch.func.jvp(network, (zeros,), (vector,))[1]
+        return torch.func.jvp(network, (at,), (vector,))[1]
 
     with torch.no_grad():
         return torch.func.vmap(apply)(vectors.unsqueeze(1)).squeeze(1)
@@ -99,11 +99,6 @@ def _check_kind(net: GatedNetwork) -> None:
             f"dualview.disentangle(model, kind='dlgn'), or the filter at one example x by "
             f"torch.func.jacrev(lambda x: net.preactivations(x[None])[layer][0])(x)"
         )
-
-
-def _checked_layer(net: GatedNetwork, layer: int) -> int:
-    index: int = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
-    return index
 
 
 def put_first(transform: InputTransform, network: fx.GraphModule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,17 @@ from dualview.arguments import require, sequence, whole
 from dualview.errors import PrimalFilterError
 
 
-def chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
-    """The channels chosen; all of them by default."""
+def chosen_gates(
+    channels: int | Iterable[int] | None,
+    positions: Iterable[Sequence[int]] | None,
+    gate_shape: tuple[int, ...],
+    layer: int,
+) -> tuple[list[int], list[tuple[int, ...]]]:
+    """The channels and the positions chosen; all by default, for a dense layer the position ()."""
+    return _channels(channels, gate_shape[0]), _positions(positions, gate_shape[1:], layer)
+
+
+def _channels(channels: int | Iterable[int] | None, count: int) -> list[int]:
     if channels is None:
         return list(range(count))
     one = not hasattr(channels, "__iter__") or getattr(channels, "ndim", 1) == 0
@@ -25,12 +35,11 @@ def chosen_channels(channels: int | Iterable[int] | None, count: int) -> list[in
     return [_index(channel, count, "channels") for channel in given]
 
 
-def chosen_positions(
+def _positions(
     positions: Iterable[Sequence[int]] | None, spatial: tuple[int, ...], layer: int
 ) -> list[tuple[int, ...]]:
-    """Every position as a tuple; for a dense layer the one position ()."""
     if positions is None:
-        return list(_every(spatial))
+        return list(itertools.product(*map(range, spatial)))
     given = require("positions", positions, sequence, PrimalFilterError)
     places = [tuple(require("positions", place, sequence, PrimalFilterError)) for place in given]
     if not spatial:
@@ -63,11 +72,3 @@ def flat_gates(
     inner = [sum(map(operator.mul, place, strides)) for place in places]
     gates = torch.tensor(channels, dtype=torch.long).unsqueeze(1) * math.prod(spatial)
     return (gates + torch.tensor(inner, dtype=torch.long)).flatten()
-
-
-def _every(sizes: Sequence[int]) -> Iterable[tuple[int, ...]]:
-    """Every position of an array, in order; the one position () of an array without axes."""
-    indices = torch.cartesian_prod(*(torch.arange(n) for n in sizes)) if sizes else None
-    if indices is None:
-        return [()]
-    return [tuple(row) for row in indices.reshape(-1, len(sizes)).tolist()]

@@ -34,7 +34,8 @@ class Walk:
         reach: lengths of the first kernels that no position sees whole, if there were such.
         elements: numbers that all values of one example hold together.
         live: numbers that its values hold at once.
-        cost: of the kernels.
+        nbytes: held at once in composing the kernels.
+        operations: sums and products of that.
     """
 
     offsets: Tensor
@@ -42,15 +43,8 @@ class Walk:
     reach: tuple[int, ...]
     elements: int
     live: int
-    cost: Cost
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What composing kernels takes: bytes at once, and sums and products."""
-
-    nbytes: int = 0
-    operations: int = 0
+    nbytes: int
+    operations: int
 
 
 def walk(network: fx.GraphModule, example: Tensor, *, kernels: bool = True) -> Walk:
@@ -68,8 +62,15 @@ def walk(network: fx.GraphModule, example: Tensor, *, kernels: bool = True) -> W
     with torch.no_grad():
         offsets = walker.run(torch.zeros_like(example))
     _check_batches(network, example, offsets)
-    cost = Cost(walker.memory.peak, walker.operations)
-    return Walk(offsets[0], walker.result, walker.reach, walker.elements, walker.live, cost)
+    return Walk(
+        offsets[0],
+        walker.result,
+        walker.reach,
+        walker.elements,
+        walker.live,
+        walker.memory.peak,
+        walker.operations,
+    )
 
 
 def operations(network: fx.GraphModule, example: Tensor) -> int:
@@ -162,8 +163,7 @@ class _Walker(fx.Interpreter):
         if not self.kernels:
             arguments = on_meta(arguments)
             module = None if module is None else twin(module, on_meta)
-        known = replace(given, arguments=arguments, module=module)
-        call = MapCall(known, tuple(value.shape[2:]))
+        call = MapCall(given.key, arguments, module, tuple(value.shape[2:]))
         counter = FlopCounterMode(display=False)
         with counter, self.memory:
             result = rule(call)

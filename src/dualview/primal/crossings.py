@@ -224,10 +224,8 @@ class _Line:
                 if at_bend[row]:  # a bend at the very middle: no region is there
                     gaps += _wide((low, middle), (middle, high))
                     continue
-                first, last = (
-                    max(low, middle + float(back[row])),
-                    min(high, middle + float(ahead[row])),
-                )
+                first = max(low, middle + float(back[row]))
+                last = min(high, middle + float(ahead[row]))
                 states = tuple(layer[row] for layer in on)
                 found.append(_Region(first, last, middle, states))
                 gaps += _wide((low, first), (last, high))

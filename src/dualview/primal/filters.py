@@ -26,17 +26,16 @@ from dualview.conversion.operations import WEIGHT_MODULES
 from dualview.conversion.source_lines import module_of
 from dualview.errors import PrimalFilterError
 from dualview.primal.affine import LINEAR_KINDS, layer_network
-from dualview.primal.chosen_gates import chosen_channels, chosen_positions, flat_gates
+from dualview.primal.chosen_gates import chosen_gates, flat_gates
 from dualview.primal.composition import Walk, walk
 from dualview.primal.local_distances import local_distances
 from dualview.primal.local_maps import LocalMap
 from dualview.primal.norms import (
     OPERATIONS_A_SECOND,
     Canvas,
-    Held,
     NormWork,
     canvas_of,
-    filters_of,
+    linear_map,
     norm_work,
     say_long,
 )
@@ -80,7 +79,7 @@ class PrimalFilters:
     @property
     def can_compose(self) -> bool:
         """Whether `channel_kernels` exist and `memory` allows to compose them."""
-        return self._local is not None and self._walked.cost.nbytes <= self.memory
+        return self._local is not None and self._walked.nbytes <= self.memory
 
     @functools.cached_property
     def channel_kernels(self) -> Tensor:
@@ -95,16 +94,15 @@ class PrimalFilters:
                 them would take more than `memory` bytes.
         """
         shape = tuple(self._map().kernels.shape)
-        cost = self._walked.cost
+        nbytes, seconds = self._walked.nbytes, self._walked.operations / OPERATIONS_A_SECOND
         if not self.can_compose:
             raise PrimalFilterError(
                 f"the channel kernels of layer {self.layer}, of shape {shape}, take "
-                f"{cost.nbytes / 1e6:,.0f} MB and about "
-                f"{cost.operations / OPERATIONS_A_SECOND:,.0f} s to compose; expected at most "
+                f"{nbytes / 1e6:,.0f} MB and about {seconds:,.0f} s to compose; expected at most "
                 f"memory={self.memory:g} bytes. Repair: filters(channels, positions), which takes "
-                f"{self._held / 1e6:,.0f} MB, or memory={cost.nbytes:.2g}"
+                f"{self._held / 1e6:,.0f} MB, or memory={nbytes:.2g}"
             )
-        local = walk(self._network, self._example()).local
+        local = walk(self._network, self.offsets.new_zeros(1, *self.input_shape)).local
         assert local is not None
         return local.kernels
 
@@ -127,7 +125,7 @@ class PrimalFilters:
             PrimalFilterError: the position is not in the interior, or there are no channel kernels.
         """
         axes = self._map().axes
-        (place,) = self._positions([position])
+        _, (place,) = self._chosen(None, [position])
         if not all(p in axis.interior for p, axis in zip(place, axes, strict=True)):
             raise PrimalFilterError(
                 f"position: expected one in the interior {self.interior}, got {place}, whose "
@@ -158,14 +156,14 @@ class PrimalFilters:
             PrimalFilterError: no such channel or position, a result of more than `memory` bytes, or
                 one gate that takes more.
         """
-        chosen, places = self._channels(channels), self._positions(positions)
+        chosen, places = self._chosen(channels, positions)
         lead = (len(chosen), len(places)) if self.gate_shape[1:] else (len(chosen),)
         self._refuse_large(math.prod(lead))
-        example = self._example()
-        out = example.new_empty(math.prod(lead), *self.input_shape)
-        gates = flat_gates(chosen, places, self.gate_shape).to(example.device)
+        linear = linear_map(self._network, self.offsets, self.input_shape, self.gate_shape)
+        out = self.offsets.new_empty(math.prod(lead), *self.input_shape)
+        gates = flat_gates(chosen, places, self.gate_shape).to(out.device)
         for part in torch.arange(len(gates)).split(self._block) if len(gates) else ():
-            out[part] = filters_of(self._network, example, self.gate_shape, gates[part])
+            out[part] = linear.rows(gates[part])
         return out.reshape(*lead, *self.input_shape)
 
     @functools.cached_property
@@ -216,7 +214,7 @@ class PrimalFilters:
             if "norms" not in self.__dict__:
                 self.__dict__["norms"] = self._all_norms(progress)
             return self.norms.flatten(1) if self.gate_shape[1:] else self.norms
-        return self._norms(self._channels(channels), self._positions(positions), progress)
+        return self._norms(*self._chosen(channels, positions), progress)
 
     def _norms(
         self, chosen: Sequence[int], places: Sequence[tuple[int, ...]], progress: Progress
@@ -245,10 +243,15 @@ class PrimalFilters:
 
     def _work(self, canvas: Canvas, gates: Tensor) -> NormWork:
         self._refuse_one()
-        size = self.offsets.element_size()
-        held = Held(self._held, self._walked.elements * size, self.memory)
-        gates = gates.to(self.offsets.device)
-        return norm_work(self._network, self.offsets, canvas, gates, held)
+        return norm_work(
+            self._network,
+            self.offsets,
+            canvas,
+            gates.to(self.offsets.device),
+            held=self._held,
+            written=self._walked.elements * self.offsets.element_size(),
+            memory=self.memory,
+        )
 
     def _done(self, work: NormWork, progress: Progress) -> Tensor:
         """The norms, in the network's type; that they take long is said beforehand."""
@@ -299,11 +302,11 @@ class PrimalFilters:
         values = self.preactivations(x)
         if channels is None and positions is None:
             norms = self.norms_of(progress=progress).reshape(self.gate_shape)
-            return torch.where(values == 0, values, values / norms)
-        chosen, places = self._channels(channels), self._positions(positions)
-        gates = flat_gates(chosen, places, self.gate_shape).to(values.device)
-        norms = self._norms(chosen, places, progress or Unseen())
-        values = values.flatten(1)[:, gates].reshape(len(x), *norms.shape)
+        else:
+            chosen, places = self._chosen(channels, positions)
+            gates = flat_gates(chosen, places, self.gate_shape).to(values.device)
+            norms = self._norms(chosen, places, progress or Unseen())
+            values = values.flatten(1)[:, gates].reshape(len(x), *norms.shape)
         return torch.where(values == 0, values, values / norms)
 
     def __repr__(self) -> str:
@@ -312,9 +315,6 @@ class PrimalFilters:
             f"PrimalFilters(layer={self.layer}, input_shape={self.input_shape}, "
             f"gate_shape={self.gate_shape}, channel_kernels={kernels})"
         )
-
-    def _example(self) -> Tensor:
-        return self.offsets.new_zeros(1, *self.input_shape)
 
     @property
     def _local(self) -> LocalMap | None:
@@ -361,11 +361,10 @@ class PrimalFilters:
             )
         return self._local
 
-    def _channels(self, channels: int | Iterable[int] | None) -> list[int]:
-        return chosen_channels(channels, self.gate_shape[0])
-
-    def _positions(self, positions: Iterable[Sequence[int]] | None) -> list[tuple[int, ...]]:
-        return chosen_positions(positions, self.gate_shape[1:], self.layer)
+    def _chosen(
+        self, channels: int | Iterable[int] | None, positions: Iterable[Sequence[int]] | None
+    ) -> tuple[list[int], list[tuple[int, ...]]]:
+        return chosen_gates(channels, positions, self.gate_shape, self.layer)
 
     def _refuse_large(self, gates: int) -> None:
         size = gates * math.prod(self.input_shape) * self.offsets.element_size()
@@ -430,7 +429,7 @@ def primal_filters(
     True
     """
     network = layer_network(net, layer)
-    shape = _known_shape(net, network) if input_shape is None else _checked_shape(input_shape)
+    shape = _known_shape(net, network) if input_shape is None else tuple(input_shape)
     like = next((p for p in net.parameters() if p.is_floating_point()), torch.zeros(()))
     walked = walk(network, like.new_zeros(1, *shape), kernels=False)
     return PrimalFilters(int(layer), shape, walked.offsets, memory, network, walked)
@@ -518,8 +517,7 @@ def _local_distances(
     index = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
     with evaluation_mode(net), torch.no_grad():
         shape = tuple(net.preactivations(x[:1])[index].shape[1:])
-    chosen = chosen_channels(channels, shape[0])
-    places = chosen_positions(positions, shape[1:], index)
+    chosen, places = chosen_gates(channels, positions, shape, index)
     found = local_distances(net, x, index, flat_gates(chosen, places, shape), memory, progress)
     every = channels is None and positions is None
     dense = (len(chosen),) if len(shape) == 1 else (len(chosen), len(places))
@@ -541,7 +539,7 @@ def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:
         return made.example_shape
     options = {} if made is None or made.architecture is None else made.architecture.options
     if "input_shape" in options:
-        return _checked_shape(options["input_shape"])
+        return tuple(require("input_shape", options["input_shape"], shape_of(), PrimalFilterError))
     for node in network.graph.nodes:
         module = module_of(node) if node.op == "call_module" else None
         if isinstance(module, nn.Linear):
@@ -553,8 +551,3 @@ def _known_shape(net: GatedNetwork, network: fx.GraphModule) -> tuple[int, ...]:
         "None. Repair: primal_filters(net, layer, x.shape[1:]), or disentangle(model, "
         "example_input=x)"
     )
-
-
-def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    sizes: tuple[int, ...] = require("input_shape", shape, shape_of(), PrimalFilterError)
-    return sizes

@@ -7,12 +7,14 @@ as the region reaches, which other gates may end before.
 
 from __future__ import annotations
 
+import functools
 import time
 
 import torch
 from torch import Tensor
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.primal.affine import linear_image
 from dualview.primal.norms import say_long
 from dualview.primal.regions import bends_of
 from dualview.primal.row_norms import cheapest
@@ -73,13 +75,7 @@ def _at(network: torch.nn.Module, example: Tensor) -> tuple[Tensor, LinearMap]:
         rows: Tensor = found.squeeze(1)
         return rows
 
-    def ahead(vector: Tensor) -> Tensor:
-        return torch.func.jvp(value_at, (example,), (vector,))[1]
-
-    def push(vectors: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.func.vmap(ahead)(vectors.unsqueeze(1)).squeeze(1)
-
+    push = functools.partial(linear_image, value_at, example)
     q = q.detach()
     return q[0], LinearMap(tuple(example.shape[1:]), tuple(q.shape[1:]), q, pull, push)
 

@@ -162,19 +162,16 @@ class LocalMap:
         return (self.kernels.shape[0], *(axis.size for axis in self.axes))
 
 
-def moved(value: LocalMap, windows: Sequence[Window], sizes: Sequence[int]) -> LocalMap | None:
+def moved(value: LocalMap, windows: Sequence[Window], sizes: Sequence[int]) -> LocalMap:
     """Padding, cropping or taking every n-th position: no new kernel entries."""
-    axes = _through(value, windows, sizes)
-    return None if axes is None else replace(value, axes=axes)
+    return replace(value, axes=_through(value, windows, sizes))
 
 
 def convolved(
     value: LocalMap, weight: Tensor, groups: int, windows: Sequence[Window], sizes: Sequence[int]
-) -> LocalMap | None:
+) -> LocalMap:
     """A convolution with `weight` (channels, inputs per group, taps...)."""
     axes = _through(value, windows, sizes)
-    if axes is None:
-        return None
     outputs, inputs, *taps = weight.shape
     by_input = weight.reshape(groups, outputs // groups, inputs, *taps).transpose(1, 2)
     by_input = by_input.reshape(groups * inputs, outputs // groups, *taps)
@@ -187,11 +184,9 @@ def convolved(
 
 def pooled(
     value: LocalMap, factor: float, windows: Sequence[Window], sizes: Sequence[int]
-) -> LocalMap | None:
+) -> LocalMap:
     """The sum over a window times `factor`, channel by channel."""
     axes = _through(value, windows, sizes)
-    if axes is None:
-        return None
     lead, lengths = value.kernels.shape[:2], value.kernels.shape[2:]
     ones = value.kernels.new_full((1, 1, *(window.taps for window in windows)), factor)
     kernels = _CONV_TRANSPOSE[value.dims](
@@ -200,16 +195,9 @@ def pooled(
     return folded(replace(value, kernels=kernels.reshape(*lead, *kernels.shape[2:]), axes=axes))
 
 
-def _through(
-    value: LocalMap, windows: Sequence[Window], sizes: Sequence[int]
-) -> tuple[Axis, ...] | None:
-    if not value.dims == len(windows) == len(sizes):  # another number of position axes
-        return None
-    axes = tuple(
-        axis.through(window, size)
-        for axis, window, size in zip(value.axes, windows, sizes, strict=True)
-    )
-    return _with_interior(axes)
+def _through(value: LocalMap, windows: Sequence[Window], sizes: Sequence[int]) -> tuple[Axis, ...]:
+    each = zip(value.axes, windows, sizes, strict=True)
+    return _with_interior(tuple(axis.through(window, size) for axis, window, size in each))
 
 
 def _with_interior(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:

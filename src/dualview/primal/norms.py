@@ -8,9 +8,9 @@ sees. The shrunken image is this project's.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, fx
@@ -53,11 +53,6 @@ class Canvas:
     reads: tuple[Reads, ...] | None = None
     share: float = 1.0
 
-    @property
-    def colours(self) -> int:
-        """Number of images with impulses."""
-        return math.prod(self.spacing)
-
 
 @dataclass(frozen=True, eq=False)
 class NormWork:
@@ -81,7 +76,14 @@ class NormWork:
 
 
 def norm_work(
-    network: fx.GraphModule, like: Tensor, canvas: Canvas, gates: Tensor, held: Held
+    network: fx.GraphModule,
+    like: Tensor,
+    canvas: Canvas,
+    gates: Tensor,
+    *,
+    held: int,
+    written: int,
+    memory: float,
 ) -> NormWork:
     """How the norms of gates of a canvas (flat numbers, each once) are found.
 
@@ -90,37 +92,18 @@ def norm_work(
         like: of the network's type and device.
         canvas: the image.
         gates: flat numbers in the canvas's gates, each once.
-        held: what passes take on the full image.
+        held: bytes at once of one example on the full image.
+        written: bytes of all its values.
+        memory: bound, in bytes, on what several examples hold at once.
     """
-    example = like.new_zeros(1, *canvas.input_shape)
-    each = held.nbytes * canvas.share
-    block = max(1, int(held.memory / each))
-    linear = LinearMap(
-        canvas.input_shape,
-        canvas.gate_shape,
-        like,
-        pull=lambda weights: filter_sums(network, example, weights),
-        push=lambda vectors: linear_image(network, vectors),
-    )
+    each = held * canvas.share
+    block = max(1, int(memory / each))
+    linear = linear_map(network, like, canvas.input_shape, canvas.gate_shape)
     way = cheapest(linear, gates, block, canvas.spacing, canvas.reads)
+    example = like.new_zeros(1, *canvas.input_shape)
     seconds = operations(network, example) / OPERATIONS_A_SECOND
-    seconds += canvas.share * held.written / BYTES_A_SECOND
+    seconds += canvas.share * written / BYTES_A_SECOND
     return NormWork(way, block, way.passes * seconds, min(block, way.passes) * each)
-
-
-@dataclass(frozen=True)
-class Held:
-    """What one example takes in bytes.
-
-    Attributes:
-        nbytes: held at once.
-        written: of all its values.
-        memory: bound on what several may hold at once.
-    """
-
-    nbytes: int
-    written: int
-    memory: float
 
 
 def say_long(layer: int, passes: int, seconds: float, nbytes: float) -> None:
@@ -194,10 +177,15 @@ def _spacing(size: int, length: int, wraps: bool) -> int:
     return next(fits, size)
 
 
-def filters_of(
-    network: fx.GraphModule, example: Tensor, gate_shape: Sequence[int], gates: Tensor
-) -> Tensor:
-    """Filters (k, *input shape) of gates, given by their flat positions (k,) in `gate_shape`."""
-    weights = example.new_zeros(len(gates), math.prod(gate_shape))
-    weights.scatter_(1, gates.unsqueeze(1), 1)
-    return filter_sums(network, example, weights.reshape(-1, *gate_shape))
+def linear_map(
+    network: fx.GraphModule, like: Tensor, input_shape: tuple[int, ...], gate_shape: tuple[int, ...]
+) -> LinearMap:
+    """The linear part of a network x (n, *input shape) -> q (n, *gate shape), affine."""
+    zeros = like.new_zeros(1, *input_shape)
+    return LinearMap(
+        input_shape,
+        gate_shape,
+        like,
+        pull=functools.partial(filter_sums, network, zeros),
+        push=functools.partial(linear_image, network, zeros),
+    )

@@ -20,7 +20,7 @@ from dualview.conversion.examples import example, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PrimalFilterError
 from dualview.primal.affine import LINEAR_KINDS
-from dualview.primal.regions import STEPS, bends_of, exact_copy, examples_of, expect_logits
+from dualview.primal.regions import STEPS, bends_of, exact_copy, examples_of, logits_at
 
 SLIVER = 1e-12
 """Parts of cells that are thinner than this share of the window are rounding."""
@@ -121,54 +121,28 @@ def partition_slice(
     points = examples_of(net, a, b, c)
     frame = _frame(*points)
     window = _window(frame.examples, margin)
-    lines, line_gates = _met_lines(net, frame, window)
+    lines, line_gates = _lines(net, frame, window)
     cells = _cells(lines, window, most)
-    logits = _cell_logits(net, frame, cells, gates == "hard", memory)
-    decisions, classes, owners = _decisions(cells, logits)
+    exact, hard, together = exact_copy(net), gates == "hard", torch.cat(points)
+    logits = _cell_logits(exact, frame, cells, hard, memory)
     return PartitionSlice(
         lines,
         line_gates,
         tuple(cells),
         np.stack([_sides(lines, cell.mean(0)) > 0 for cell in cells]),
-        tuple(decisions),
-        np.array(classes),
-        np.array(owners),
+        *_decisions(cells, logits),
         frame.examples,
-        _predicted(net, torch.cat(points), gates == "hard"),
+        logits_at(exact, together, together, hard=hard).argmax(1).numpy(),
         window,
     )
-
-
-def _met_lines(
-    net: GatedNetwork, frame: _Frame, window: tuple[float, float, float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The lines that meet the window, and the gates that they are of."""
-    found = _lines(net, frame)
-    kept = _meets(found[0], window)
-    return found[0][kept], found[1][kept]
 
 
 def _window(corners: np.ndarray, margin: float) -> tuple[float, float, float, float]:
     """Lowest and highest abscissa, then ordinate, with room around the examples (3, 2)."""
     low, high = corners.min(0), corners.max(0)
     grow = margin * (high - low).max()
-    return (
-        float(low[0] - grow),
-        float(high[0] + grow),
-        float(low[1] - grow),
-        float(high[1] + grow),
-    )
-
-
-def _predicted(net: GatedNetwork, x: Tensor, hard: bool) -> np.ndarray:
-    """The class of each example, under its own gates."""
-    with torch.no_grad():
-        exact = exact_copy(net)
-        own, switches = exact.gates_and_switches(x, hard=hard)
-        classes: np.ndarray = (
-            exact.weights_network(exact.transformed(x), *own, *switches).argmax(1).numpy()
-        )
-    return classes
+    (left, bottom), (right, top) = (low - grow).tolist(), (high + grow).tolist()
+    return left, right, bottom, top
 
 
 def _check_kind(net: GatedNetwork, gates: str) -> None:
@@ -197,12 +171,7 @@ class _Frame:
 
     def at(self, places: np.ndarray) -> Tensor:
         """The inputs (n, ...) at places (n, 2)."""
-        s, t = (
-            torch.from_numpy(np.ascontiguousarray(places[:, axis])).view(
-                -1, *(1,) * (self.origin.dim() - 1)
-            )
-            for axis in (0, 1)
-        )
+        s, t = torch.from_numpy(places.T.copy()).view(2, -1, *(1,) * (self.origin.dim() - 1))
         return self.origin + s * self.first + t * self.second
 
 
@@ -222,8 +191,10 @@ def _frame(a: Tensor, b: Tensor, c: Tensor) -> _Frame:
     return _Frame(a, first, rest / height, places)
 
 
-def _lines(net: GatedNetwork, frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Every gate as a line (p, q, r), and which gate it is (layer, flat unit)."""
+def _lines(
+    net: GatedNetwork, frame: _Frame, window: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gates that pass through the window as lines (p, q, r); which they are (layer, unit)."""
     bends = bends_of(net)
     places = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     with torch.no_grad():
@@ -233,7 +204,10 @@ def _lines(net: GatedNetwork, frame: _Frame) -> tuple[np.ndarray, np.ndarray]:
         q = value.flatten(1).numpy()
         lines.append(np.stack([q[1] - q[0], q[2] - q[0], q[0]], axis=1))
         gates += [(layer, unit) for unit in range(q.shape[1])]
-    return np.concatenate(lines), np.array(gates).reshape(-1, 2)
+    every = np.concatenate(lines)
+    corners = _sides(every, _rectangle(window))
+    met = (corners.min(0) < 0) & (corners.max(0) > 0)
+    return every[met], np.array(gates).reshape(-1, 2)[met]
 
 
 def _sides(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -245,13 +219,6 @@ def _sides(lines: np.ndarray, places: np.ndarray) -> np.ndarray:
 def _rectangle(window: Sequence[float]) -> np.ndarray:
     left, right, bottom, top = window
     return np.array([[left, bottom], [right, bottom], [right, top], [left, top]])
-
-
-def _meets(lines: np.ndarray, window: Sequence[float]) -> np.ndarray:
-    """Which lines pass through the window."""
-    value = _sides(lines, _rectangle(window))
-    meets: np.ndarray = (value.min(0) < 0) & (value.max(0) > 0)
-    return meets
 
 
 def _cells(lines: np.ndarray, window: Sequence[float], most: int) -> list[np.ndarray]:
@@ -309,45 +276,40 @@ def clipped(polygon: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _cell_logits(
-    net: GatedNetwork, frame: _Frame, cells: Sequence[np.ndarray], hard: bool, memory: float
+    exact: GatedNetwork, frame: _Frame, cells: Sequence[np.ndarray], hard: bool, memory: float
 ) -> list[np.ndarray]:
     """Logits at the corners of every cell, (corners, outputs), under the gates inside it."""
-    exact = exact_copy(net)
     middles = np.stack([cell.mean(0) for cell in cells])
     with torch.no_grad():
         one = exact.gates_and_switches(frame.at(middles[:1]), hard=hard)
     held = 8 * sum(part.numel() for parts in one for part in parts) + 8 * frame.origin.numel()
     block = max(1, int(memory / (8 * held)))
-    logits: list[np.ndarray] = []
-    corners = np.concatenate(cells)
-    owner = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
-    with torch.no_grad():
-        for first in range(0, len(corners), block):
-            x = exact.transformed(frame.at(corners[first : first + block]))
-            inside = frame.at(middles[owner[first : first + block]])
-            gates, switches = exact.gates_and_switches(inside, hard=hard)
-            logits.append(
-                expect_logits(exact.weights_network(x, *gates, *switches), len(x)).numpy()
-            )
-    return np.split(np.concatenate(logits), np.cumsum([len(cell) for cell in cells])[:-1])
+    corners, counts = np.concatenate(cells), [len(cell) for cell in cells]
+    inside = np.repeat(middles, counts, axis=0)
+    blocks = (slice(first, first + block) for first in range(0, len(corners), block))
+    logits = [
+        logits_at(exact, frame.at(corners[some]), frame.at(inside[some]), hard=hard).numpy()
+        for some in blocks
+    ]
+    return np.split(np.concatenate(logits), np.cumsum(counts)[:-1])
 
 
 def _decisions(
     cells: Sequence[np.ndarray], logits: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], list[int], list[int]]:
+) -> tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
     """Polygons on which one output is the largest, which it is, and the cell they lie in.
 
     A difference of affine functions that is not negative at all corners is so inside.
     """
     decisions, classes, owners = [], [], []
-    for number_, (cell, values) in enumerate(zip(cells, logits, strict=True)):
+    for owner, (cell, values) in enumerate(zip(cells, logits, strict=True)):
         for output in _candidates(values):
             part = _won(cell, values, output)
             if _area(part) > SLIVER * _area(cell):
                 decisions.append(part)
                 classes.append(output)
-                owners.append(number_)
-    return decisions, classes, owners
+                owners.append(owner)
+    return tuple(decisions), np.array(classes), np.array(owners)
 
 
 def _candidates(values: np.ndarray) -> list[int]:

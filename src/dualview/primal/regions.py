@@ -8,7 +8,6 @@ by a division for each value. All numbers are float64; points of a line are on a
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
+from torch.nn.utils.rnn import pad_sequence
 
 from dualview.conversion.activations import is_activation
 from dualview.conversion.copying import copied
@@ -24,7 +24,13 @@ from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import Gate, HardGate, LeakyGate, ParametricGate, ReLU6Gate
 from dualview.conversion.graph_network import GraphNetwork
-from dualview.conversion.pooling import MaxPool, is_max_pool, max_pool_at, max_pool_switch
+from dualview.conversion.pooling import (
+    MaxPool,
+    each_axis,
+    is_max_pool,
+    max_pool_at,
+    max_pool_switch,
+)
 from dualview.conversion.source_lines import describe
 from dualview.conversion.tracing import data_argument, drop_dead_code, gate_of
 from dualview.errors import PrimalFilterError, UnsupportedOperationError
@@ -79,14 +85,16 @@ class Bends:
         back, ahead = values.new_full((n,), -math.inf), values.new_full((n,), math.inf)
         at_bend = torch.zeros(n, dtype=torch.bool)
         for gap, slope in self._gaps(noted):
+            if not gap.numel():
+                continue
             big = gap.isfinite()
             noise = gap.abs() <= NOISE * _largest(gap, big)
             noise &= slope.abs() <= NOISE * _largest(slope, big)
             moves = (slope != 0) & ~noise & big
             at_bend |= ((gap == 0) & moves).any(1)
             step = torch.where(moves, gap / slope, math.nan)
-            back = torch.maximum(back, _nearest(torch.where(step < 0, step, -math.inf), "max"))
-            ahead = torch.minimum(ahead, _nearest(torch.where(step > 0, step, math.inf), "min"))
+            back = torch.maximum(back, torch.where(step < 0, step, -math.inf).amax(1))
+            ahead = torch.minimum(ahead, torch.where(step > 0, step, math.inf).amin(1))
         return back, ahead, at_bend
 
     def _gaps(self, noted: Sequence[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -126,11 +134,11 @@ def bends_of(net: GatedNetwork, until: int | None = None) -> Bends:
         if is_activation(node) or is_max_pool(node) or node.target is max_pool_switch:
             bending.append(node)
     values = list(gating.graph.output_node().args[0])  # type: ignore[arg-type]
-    gates = values[: net.n_gates] if until is None else [values[until]]
-    before = _before([env[n] for n in (gates if until is not None else values)])
+    wanted = values if until is None else [values[until]]
+    before = _before([env[node] for node in wanted])
     _refuse_multipliers([n for n in values[net.n_gates :] if env[n] in before])
     bending = [node for node in bending if env[node] in before]
-    chosen = [env[node] for node in gates]
+    chosen = [env[node] for node in wanted[: net.n_gates]]
     kinks = [(env[data_argument(n)], _kinks(n)) for n in bending if is_activation(n)]
     kinks = [pair for pair in kinks if pair[0] not in chosen or pair[1] != (0.0,)]
     pools = _different((env[data_argument(n)], _pool(n)) for n in bending if not is_activation(n))
@@ -211,13 +219,7 @@ def _refuse_multipliers(values: Sequence[fx.Node]) -> None:
 
 
 def _largest(values: Tensor, where: Tensor) -> Tensor:
-    return torch.where(where, values.abs(), 0).amax() if values.numel() else values.new_zeros(())
-
-
-def _nearest(steps: Tensor, which: str) -> Tensor:
-    if not steps.shape[1]:
-        return steps.new_full((len(steps),), -math.inf if which == "max" else math.inf)
-    return steps.amax(1) if which == "max" else steps.amin(1)
+    return torch.where(where, values.abs(), 0).amax()
 
 
 def _overtaking(value: Tensor, slope: Tensor, pool: MaxPool) -> tuple[Tensor, Tensor]:
@@ -241,45 +243,25 @@ def windows_of(pool: MaxPool, sizes: tuple[int, ...]) -> Tensor:
     tensor([[ 0,  1],
             [ 2, -1]])
     """
-    axes = [_axis_windows(pool, axis, size) for axis, size in enumerate(sizes)]
-    rows = []
-    for corner in itertools.product(*axes):
-        flat = [_flat(place, sizes) for place in itertools.product(*corner)]
-        rows.append(flat)
-    longest = max(map(len, rows))
-    return torch.tensor([row + [-1] * (longest - len(row)) for row in rows])
-
-
-def _flat(place: Sequence[int], sizes: Sequence[int]) -> int:
-    flat = 0
-    for index, size in zip(place, sizes, strict=True):
-        flat = flat * size + index
+    flat = torch.zeros(1, 1, dtype=torch.long)
+    for axis, size in enumerate(sizes):
+        read = [entries.nonzero().flatten() for entries in _axis_windows(pool, axis, size)]
+        own = pad_sequence(read, batch_first=True, padding_value=-1)[:, None]
+        before = flat[:, None, :, None]  # (windows so far, 1, entries, 1)
+        joined = torch.where((before < 0) | (own < 0), -1, before * size + own)
+        flat = joined.flatten(2).flatten(0, 1)
     return flat
 
 
-def _axis_windows(pool: MaxPool, axis: int, size: int) -> list[list[int]]:
-    """The positions of each window along one axis."""
-    if pool.adaptive:
-        wanted = pool.options["output_size"]
-        count = wanted[axis] if isinstance(wanted, tuple) else wanted
-        count = size if count is None else count
-        return [list(range(k * size // count, -(-(k + 1) * size // count))) for k in range(count)]
-    option = {
-        name: pool.options[name][axis] if isinstance(pool.options[name], tuple) else value
-        for name, value in pool.options.items()
-        if name in ("kernel_size", "stride", "padding", "dilation")
+def _axis_windows(pool: MaxPool, axis: int, size: int) -> Tensor:
+    """Whether each window along one axis reads each position, (windows, size): the pool tells."""
+    options = {
+        name: value and each_axis(value, pool.dims)[axis] for name, value in pool.options.items()
     }
-    kernel, padding, dilation = option["kernel_size"], option["padding"], option["dilation"]
-    stride = kernel if option["stride"] is None else option["stride"]
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    count = (math.ceil(room / stride) if pool.options["ceil_mode"] else room // stride) + 1
-    if pool.options["ceil_mode"] and (count - 1) * stride >= size + padding:
-        count -= 1
-    starts = (k * stride - padding for k in range(count))
-    return [
-        [place for j in range(kernel) if 0 <= (place := start + j * dilation) < size]
-        for start in starts
-    ]
+    if pool.adaptive:
+        options["output_size"] = options["output_size"] or size
+    along = MaxPool(1, pool.adaptive, options)
+    return along.max_function(torch.eye(size).unsqueeze(1), **options)[:, 0].T > 0
 
 
 def exact_copy(net: GatedNetwork) -> GatedNetwork:
@@ -320,3 +302,15 @@ def expect_logits(value: Any, n: int) -> Tensor:
             f"output=...)"
         )
     return value.expand(n, -1)
+
+
+def logits_at(net: GatedNetwork, x: Tensor, inside: Tensor, *, hard: bool) -> Tensor:
+    """Logits (n, outputs) at points (n, ...), under the gates that other points (n, ...) have.
+
+    Raises:
+        PrimalFilterError: as `expect_logits`.
+    """
+    with torch.no_grad():
+        gates, switches = net.gates_and_switches(inside, hard=hard)
+        value = net.weights_network(net.transformed(x), *gates, *switches)
+    return expect_logits(value, len(x))

@@ -50,7 +50,7 @@ def cheapest(
     Args:
         linear: the map.
         gates: flat numbers of gates, each once.
-        block: examples that may be run at once.
+        block: examples that may be run at once, from 1 on.
         spacing: for each axis of the input, how far apart impulses of one colour lie.
         reads: what gates read, where that is known; else it is probed where it may help.
     """
@@ -63,8 +63,7 @@ def cheapest(
         Way(colours, lambda n, told: _by_colour(linear, gates, spacing, n, told)),
     ]
     if reads is not None:
-        groups = Groups.of(linear, gates, reads)
-        ways.append(Way(groups.count, groups.squares))
+        ways.append(_by_group(linear, gates, reads))
     return min(ways, key=lambda way: way.passes)
 
 
@@ -86,11 +85,8 @@ def _may_help(linear: LinearMap, gates: Tensor, block: int) -> bool:
 
 def _by_gate(linear: LinearMap, gates: Tensor, block: int, told: Advance) -> Tensor:
     found = [torch.zeros(0, dtype=torch.float64, device=linear.like.device)]
-    for some in gates.split(max(1, block)):
-        weights = linear.like.new_zeros(len(some), math.prod(linear.gate_shape))
-        weights.scatter_(1, some.unsqueeze(1), 1)
-        rows = linear.pull(weights.reshape(-1, *linear.gate_shape))
-        found.append(rows.flatten(1).square().sum(1, dtype=torch.float64))
+    for some in gates.split(block):
+        found.append(linear.rows(some).flatten(1).square().sum(1, dtype=torch.float64))
         told(len(some))
     return torch.cat(found)
 
@@ -108,7 +104,7 @@ def _by_colour(
 def impulses(example: Tensor, spacing: Sequence[int], block: int) -> Iterator[Tensor]:
     """Images of impulses `spacing` apart, one for each colour, in blocks (k, *input shape)."""
     phases = itertools.product(*(range(distance) for distance in spacing))
-    while chosen := list(itertools.islice(phases, max(1, block))):
+    while chosen := list(itertools.islice(phases, block)):
         images = example.new_zeros(len(chosen), *example.shape[1:])
         for image, phase in zip(images, chosen, strict=True):
             pairs = zip(phase, spacing, strict=True)
@@ -116,63 +112,39 @@ def impulses(example: Tensor, spacing: Sequence[int], block: int) -> Iterator[Te
         yield images
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Gates that share a pass: those of one channel, and of one colour of each position axis.
+def _by_group(linear: LinearMap, gates: Tensor, reads: tuple[Reads, ...]) -> Way:
+    """Gates of one channel, and of one colour of each position axis, share a pass.
 
     Of one group, gates of different rows read nothing in common, and so do those of one row.
-
-    Attributes:
-        linear: the map.
-        gates: flat numbers.
-        group: of each gate.
-        colours: of each group, for each position axis: (groups, axes).
-        reads: what gates read.
     """
+    numbers, sizes = gates.cpu(), linear.gate_shape[1:]
+    channel, *places = torch.unravel_index(numbers, linear.gate_shape)
+    keys = [channel]
+    for place, axis in zip(places, reads, strict=True):
+        colours = axis.colours()
+        keys.append(torch.tensor([colours[p] for p in place.tolist()], dtype=torch.long))
+    groups, group = torch.stack(keys, 1).unique(dim=0, return_inverse=True)
 
-    linear: LinearMap
-    gates: Tensor
-    group: Tensor
-    colours: Tensor
-    reads: tuple[Reads, ...]
-
-    @classmethod
-    def of(cls, linear: LinearMap, gates: Tensor, reads: tuple[Reads, ...]) -> Groups:
-        """The groups of some gates."""
-        channel, *places = torch.unravel_index(gates.cpu(), linear.gate_shape)
-        keys = [channel]
-        for place, axis in zip(places, reads, strict=True):
-            colours = axis.colours()
-            keys.append(torch.tensor([colours[p] for p in place.tolist()], dtype=torch.long))
-        different, group = torch.stack(keys, 1).unique(dim=0, return_inverse=True)
-        return cls(linear, gates, group, different[:, 1:], reads)
-
-    @property
-    def count(self) -> int:
-        """How many groups there are."""
-        return len(self.colours)
-
-    def squares(self, block: int, told: Advance) -> Tensor:
-        """Squared norms of the gates' rows, (gates,)."""
-        places = torch.unravel_index(self.gates.cpu(), self.linear.gate_shape)[1:]
-        sizes = self.linear.gate_shape[1:]
-        owners = [_owners(axis, size) for axis, size in zip(self.reads, sizes, strict=True)]
-        found = torch.zeros(len(self.gates), dtype=torch.float64)
-        for number, colours in enumerate(self.colours.split(max(1, block))):
-            first = number * max(1, block)
-            mine = ((self.group >= first) & (self.group < first + len(colours))).nonzero().flatten()
-            row = self.group[mine] - first
-            weights = torch.zeros(len(colours), math.prod(self.linear.gate_shape))
-            weights[row, self.gates.cpu()[mine]] = 1
-            weights = weights.reshape(-1, *self.linear.gate_shape).to(self.linear.like)
-            squares = self.linear.pull(weights).square().sum(1, dtype=torch.float64).cpu()
+    def squares(block: int, told: Advance) -> Tensor:
+        owners = [_owners(axis, size) for axis, size in zip(reads, sizes, strict=True)]
+        found = torch.zeros(len(gates), dtype=torch.float64)
+        for first in range(0, len(groups), block):
+            some = groups[first : first + block, 1:].tolist()
+            mine = ((group >= first) & (group < first + len(some))).nonzero().flatten()
+            row = group[mine] - first
+            weights = torch.zeros(len(some), math.prod(linear.gate_shape))
+            weights[row, numbers[mine]] = 1
+            weights = weights.reshape(-1, *linear.gate_shape).to(linear.like)
+            entries = linear.pull(weights).square().sum(1, dtype=torch.float64).cpu()
             sums = [
                 _owned(of_one, [owner[c] for owner, c in zip(owners, colour, strict=True)], sizes)
-                for of_one, colour in zip(squares, colours.tolist(), strict=True)
+                for of_one, colour in zip(entries, some, strict=True)
             ]
             found[mine] = torch.stack(sums)[(row, *(place[mine] for place in places))]
-            told(len(colours))
-        return found.to(self.linear.like.device)
+            told(len(some))
+        return found.to(linear.like.device)
+
+    return Way(len(groups), squares)
 
 
 def _owners(reads: Reads, size: int) -> list[Tensor]:

@@ -7,6 +7,7 @@ is the table: key of `conversion.normal_form` -> rule. An operation that is not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,28 +29,18 @@ from dualview.primal.local_maps import (
     summed,
 )
 
-Sizes = int | Sequence[int]
-
 
 @dataclass(frozen=True)
-class MapCall:
-    """One call: what is called, with a `LocalMap` for each value that depends on the input.
+class MapCall(Call):
+    """A call in normal form, with a `LocalMap` for each value that depends on the input.
 
     Attributes:
-        call: the call in normal form.
+        module: the module that is called, if any.
         sizes: the result's positions.
     """
 
-    call: Call
-    sizes: tuple[int, ...]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.call[name]
-
-    @property
-    def module(self) -> Any:
-        """The module that is called, if any."""
-        return self.call.module
+    module: Any = None
+    sizes: tuple[int, ...] = ()
 
 
 Rule = Callable[[MapCall], LocalMap | None]
@@ -63,28 +54,22 @@ def convolution(call: MapCall) -> LocalMap | None:
     value, weight = call["input"], call["weight"]
     if not (isinstance(value, LocalMap) and isinstance(weight, Tensor)):
         return None
-    dims = weight.dim() - 2
-    mode = call.call.get("padding_mode", "zeros")
+    sizes = weight.shape[2:]
+    if len(sizes) != value.dims:  # an image without an axis of examples
+        return None
+    strides, dilations, paddings = (
+        each_axis(call[option], len(sizes)) for option in ("stride", "dilation", "padding")
+    )
+    mode = call.get("padding_mode", "zeros")
     if mode == "zeros":
-        paddings = [
-            _margins(pad, (taps - 1) * spread)
-            for taps, spread, pad in zip(
-                weight.shape[2:],
-                each_axis(call["dilation"], dims),
-                each_axis(call["padding"], dims),
-                strict=True,
-            )
-        ]
+        reaches = [(taps - 1) * spread for taps, spread in zip(sizes, dilations, strict=True)]
+        pairs, mode = [*map(_margins, paddings, reaches)], "constant"
     else:
-        paddings = _pairs(call.module._reversed_padding_repeated_twice)
+        pairs = _pairs(call.module._reversed_padding_repeated_twice)
     windows = [
-        Window(taps, stride, dilation, before, after, "constant" if mode == "zeros" else mode)
+        Window(taps, stride, dilation, before, after, mode)
         for taps, stride, dilation, (before, after) in zip(
-            weight.shape[2:],
-            each_axis(call["stride"], dims),
-            each_axis(call["dilation"], dims),
-            paddings,
-            strict=True,
+            sizes, strides, dilations, pairs, strict=True
         )
     ]
     return convolved(value, weight, call["groups"], windows, call.sizes)
@@ -98,25 +83,18 @@ def _margins(padding: int | str, reach: int) -> tuple[int, int]:
 
 
 def pooling(call: MapCall) -> LocalMap | None:
-    """An average pool."""
+    """An average pool.
+
+    How windows over the border are divided (and ceil mode) matters outside the interior only.
+    """
     value, size = call["input"], call["kernel_size"]
     if value.dims != call["dims"]:  # an image without channels, or an axis of examples
         return None
-    divisor = call["divisor_override"]
-    return _average(call, size, call["stride"] or size, call["padding"], divisor)
-
-
-def _average(
-    call: MapCall, kernel_size: Sizes, stride: Sizes, padding: Sizes, divisor: int | None
-) -> LocalMap | None:
-    """How windows over the border are divided (and ceil mode) matters outside the interior only."""
-    value: LocalMap = call["input"]
-    options = (each_axis(option, value.dims) for option in (kernel_size, stride, padding))
+    given = (size, call["stride"] or size, call["padding"])
+    options = (each_axis(option, value.dims) for option in given)
     windows = [Window(taps, step, 1, pad, pad) for taps, step, pad in zip(*options, strict=True)]
-    count = 1
-    for window in windows:
-        count *= window.taps
-    return pooled(value, 1 / (divisor or count), windows, call.sizes)
+    divisor = call["divisor_override"] or math.prod(window.taps for window in windows)
+    return pooled(value, 1 / divisor, windows, call.sizes)
 
 
 def _pairs(padding: Sequence[int]) -> list[tuple[int, int]]:
@@ -129,12 +107,8 @@ def _pairs(padding: Sequence[int]) -> list[tuple[int, int]]:
 
 def padding(call: MapCall) -> LocalMap | None:
     """Padding of positions, and of channels with constants; what they add is in the offsets."""
-    return _pad(call, call["pad"], call["mode"])
-
-
-def _pad(call: MapCall, padding: Sequence[int], mode: str) -> LocalMap | None:
-    value: LocalMap = call["input"]
-    pairs = _pairs(padding)
+    value, mode = call["input"], call["mode"]
+    pairs = _pairs(call["pad"])
     pairs = [(0, 0)] * (value.dims - len(pairs)) + pairs
     channels = pairs[: -value.dims]
     if any(any(pair) for pair in channels[:-1]) or (channels and mode != "constant"):
@@ -143,7 +117,7 @@ def _pad(call: MapCall, padding: Sequence[int], mode: str) -> LocalMap | None:
         Window(before=before, after=after, mode=mode) for before, after in pairs[-value.dims :]
     ]
     result = moved(value, windows, call.sizes)
-    if result is None or not channels:
+    if not channels:
         return result
     margin = (0, 0) * (value.dims + 1) + channels[-1]
     return replace(result, kernels=F.pad(result.kernels, margin))
@@ -169,8 +143,6 @@ def index(call: MapCall) -> LocalMap | None:
         for k, axis in zip(inner, value.axes, strict=True)
     ]
     result = moved(value, windows, call.sizes)
-    if result is None:
-        return None
     kernels = result.kernels[keys[1]]
     return replace(result, kernels=kernels, resizable=result.resizable and resizable)
 
@@ -181,7 +153,7 @@ def index(call: MapCall) -> LocalMap | None:
 def addition(call: MapCall) -> LocalMap | None:
     """Sum or difference; a constant is part of the offsets."""
     left, right = call["input"], call["other"]
-    sign = (-1.0 if call.call.key == "sub" else 1.0) * call["alpha"]
+    sign = (-1.0 if call.key == "sub" else 1.0) * call["alpha"]
     if isinstance(left, LocalMap) and isinstance(right, LocalMap):
         return summed(left, right, sign)
     first = isinstance(left, LocalMap)

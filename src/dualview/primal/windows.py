@@ -46,6 +46,12 @@ class LinearMap:
         """Whether input and gates have the same position axes, by their number."""
         return len(self.input_shape) == len(self.gate_shape) > 1
 
+    def rows(self, gates: Tensor) -> Tensor:
+        """The rows of F (k, *input_shape) of gates, given by their flat numbers (k,)."""
+        weights = self.like.new_zeros(len(gates), math.prod(self.gate_shape))
+        weights.scatter_(1, gates.unsqueeze(1), 1)
+        return self.pull(weights.reshape(-1, *self.gate_shape))
+
 
 @dataclass(frozen=True)
 class Reads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from dualview.conversion.modes import evaluation_mode
 from dualview.datasets import Dataset
 from dualview.training.feeding import batches_for
 
@@ -22,9 +23,6 @@ def accuracy(net: nn.Module, data: Dataset, split: str = "test", batch_size: int
     part = getattr(data, split)
     device = next(net.parameters()).device
     batches = batches_for(net, data, part, batch_size, device)
-    training = net.training
-    net.eval()
-    with torch.no_grad():
+    with evaluation_mode(net), torch.no_grad():
         hits = [(net(images).argmax(1) == labels).sum() for images, labels in batches]
-    net.train(training)
     return int(torch.stack(hits).sum()) / len(part)

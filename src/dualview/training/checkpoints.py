@@ -7,6 +7,7 @@ and does not look at them when it reads. It says what run it is of, and no other
 
 from __future__ import annotations
 
+import functools
 import stat
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -27,20 +28,17 @@ JOB = "job"
 Values = Mapping[str, Any]
 
 
-def write_checkpoints(
-    checkpoints: Iterable[tuple[Path, Values, Values]],
-) -> None:
+def write_checkpoints(checkpoints: Iterable[tuple[Path, Values, Values]]) -> None:
     """Write checkpoints, all or none.
 
     Args:
         checkpoints: of each the file, what the run is (plain values, as of `identity`), and its
             state: tensors, numbers, texts, and lists and dicts of them.
     """
-
-    def writer(job: Values, state: Values) -> Any:
-        return lambda part: torch.save({**state, JOB: dict(job)}, part)
-
-    write_together((path, writer(job, state)) for path, job, state in checkpoints)
+    write_together(
+        (path, functools.partial(torch.save, {**state, JOB: dict(job)}))
+        for path, job, state in checkpoints
+    )
 
 
 def read_checkpoint(path: Path, job: Values) -> dict[str, Any] | None:

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dualview.datasets import Batches, Dataset, Split
+from dualview.datasets.batches import mixed_seed
 from dualview.errors import DivergenceError
 from dualview.training import optimisation
 from dualview.training.feeding import Feed, completed_state
@@ -210,7 +210,7 @@ class Classifier(lightning.LightningModule):
             self.teacher.set_gates(self.net, self.current_epoch, self._epochs)
         self._train = Tally()
         self._started = time.perf_counter()
-        torch.manual_seed(_mixed(self.settings.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(mixed_seed(self.settings.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean loss of a batch.
@@ -258,28 +258,15 @@ class Classifier(lightning.LightningModule):
         Raises:
             DivergenceError: a loss of this epoch was not finite.
         """
-        train_loss, train_accuracy = self._finite_means(self._train, "train")
-        test, *validation = self._tallies
-        validation_loss, validation_accuracy = (
-            self._finite_means(validation[0], "validation") if validation else (None, None)
-        )
-        test_loss, test_accuracy = self._finite_means(test, "test")
-        last_step = self.global_step - 1
-        self.curve.append(
-            EpochMetrics(
-                epoch=self.current_epoch,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                validation_loss=validation_loss,
-                validation_accuracy=validation_accuracy,
-                test_loss=test_loss,
-                test_accuracy=test_accuracy,
-                learning_rate=optimisation.learning_rate(
-                    self.settings, last_step, self.total_steps
-                ),
-                seconds=time.perf_counter() - self._started,
-            )
-        )
+        epoch, (tested, *seen) = self.current_epoch, self._tallies
+        train = self._finite_means(self._train, "train")
+        validation: tuple[float | None, float | None] = (None, None)
+        if seen:
+            validation = self._finite_means(seen[0], "validation")
+        test = self._finite_means(tested, "test")
+        rate = optimisation.learning_rate(self.settings, self.global_step - 1, self.total_steps)
+        seconds = time.perf_counter() - self._started
+        self.curve.append(EpochMetrics(epoch, *train, *validation, *test, rate, seconds))
         self._take_measurement(len(self.curve))
 
     def _take_measurement(self, epochs_done: int) -> None:
@@ -305,9 +292,3 @@ class Classifier(lightning.LightningModule):
             f"before; expected a finite number. Repair: a lower learning rate (now "
             f"{self.settings.learning_rate:g}) or another schedule"
         )
-
-
-def _mixed(*numbers: int) -> int:
-    """One seed from several numbers, without the overlaps that a sum would have."""
-    (state,) = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
-    return int(state >> np.uint64(1))  # torch takes signed 64-bit seeds

@@ -20,11 +20,11 @@ from dualview.arguments import (
     instance_of,
     offering,
     optional,
-    said,
     takes,
 )
 from dualview.conversion.parameters import MODEL
-from dualview.errors import DivergenceError, RunError, need
+from dualview.errors import DivergenceError, need
+from dualview.files.writing import refused_by_the_system
 from dualview.training.environment import settings_alone_decide, start_a_group
 from dualview.training.interruption import terminable
 from dualview.training.metrics import TrainingResult, write_metrics
@@ -190,13 +190,8 @@ def make_folder(folder: Path) -> None:
     Raises:
         RunError: the system refuses.
     """
-    try:
+    with refused_by_the_system(folder, "a folder to write to", "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(
-            f"{said(folder)}: expected a folder to write to, got {error.strerror}. Repair: choose "
-            f"another folder"
-        ) from error
 
 
 def _fit(module: Classifier, folder: Path, watcher: Watcher) -> tuple[str, str]:

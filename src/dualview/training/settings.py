@@ -171,7 +171,6 @@ class TrainSettings:
             if CHOICES in field.metadata:
                 choose(field.name, getattr(self, field.name), field.metadata[CHOICES])
         if isinstance(self.devices, int):
-            at_least("devices", self.devices, -1)  # all of them
             at_most("devices", self.devices, 1024)
         for name, (lowest, highest) in _WHOLE.items():
             at_least(name, getattr(self, name), lowest)

@@ -70,16 +70,14 @@ class Teacher:
         """
         with torch.no_grad():
             taught = self.model(images)
+            wanted = self.model.preactivations(images) if fitting else ()
         share = self.settings.share
         total = share * distance(logits, taught, self.settings.temperature)
         total = total + (1 - share) * of_labels
-        return total + self._of_gates(net, images) if fitting else total
-
-    def _of_gates(self, net: nn.Module, images: Tensor) -> Tensor:
-        assert isinstance(net, GatedNetwork)
-        with torch.no_grad():
-            wanted = self.model.preactivations(images)
-        return gate_loss(net.preactivations(images), wanted, self.beta)
+        if fitting:
+            assert isinstance(net, GatedNetwork)
+            total = total + gate_loss(net.preactivations(images), wanted, self.beta)
+        return total
 
 
 def slope(first: float, final: float | None, epoch: int, epochs: int) -> float:

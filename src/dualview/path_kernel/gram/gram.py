@@ -20,7 +20,8 @@ from dualview.arguments import file_path, flag, one_of, optional, said, takes, t
 from dualview.cluster import PROCESSES, is_address, require_cluster
 from dualview.conversion.examples import is_floating
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.errors import DualviewWarning, PathKernelError, RunError, need
+from dualview.errors import DualviewWarning, PathKernelError, need
+from dualview.files.writing import refused_by_the_system
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
@@ -211,13 +212,8 @@ def _require_libraries(scheduler: str) -> None:
 
 
 def _check_name(path: Path) -> None:
-    try:
+    with refused_by_the_system(path, "a folder for the store", "choose another"):
         path.exists()
-    except OSError as error:
-        raise RunError(
-            f"{said(path)}: expected a folder for the store, got {error.strerror}. Repair: choose "
-            f"another"
-        ) from error
 
 
 def _check_scheduler(scheduler: str, workers: int | None) -> None:

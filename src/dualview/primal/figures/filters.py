@@ -6,6 +6,7 @@ columns). The grey or white of a grid's ground is 0, the same for every filter.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ DECADES = 4
 """Power is drawn down to this many powers of ten below the largest of each picture."""
 TILE, GAP, TITLE = 0.82, 0.1, 0.2
 """Size of a tile, distance to the next, and room for its title; in inches, like every size here."""
+NOTE_PLACE = (GAP, 0.14)
+"""Where a note below the tiles begins."""
 NARROWEST = 4.5
 """Width of a grid of few tiles, so that its note fits."""
 FIRST_LINE, LAST_LINE = (14, 132, 118), (104, 26, 128)
@@ -106,7 +109,7 @@ def filter_grid(
         figure, places = _grid(relative.shape, columns, titles is not None, room=0.44)
         for place, (axes, image) in enumerate(zip(places, relative, strict=True)):
             _draw_filter(axes, image)
-            _title(axes, titles[place] if titles else "")
+            tile_title(axes, titles[place] if titles else "")
         top = f"{largest.max():.2g}" if shared_scale else "its largest entry"
         _colour_key(figure, images.shape[1], top)
     return figure
@@ -128,8 +131,7 @@ def spectrum_grid(
     Raises:
         RunError: another shape, values that are negative or not finite, or titles that do not fit.
     """
-    array = np.asarray(power, float)
-    images = _checked(array[:, None] if array.ndim == 3 else array, (1,))
+    images = _checked(power[:, None] if power.ndim == 3 else power, (1,))
     _check_titles(titles, len(images))
     if images.min() < 0:
         raise RunError("power: expected no negative values, got some; pass |FFT|^2")
@@ -141,9 +143,10 @@ def spectrum_grid(
         for place, (axes, image) in enumerate(zip(places, levels, strict=True)):
             centred = np.fft.fftshift(image[0])
             axes.imshow(centred, cmap=POWER, vmin=-DECADES, vmax=0, interpolation="nearest")
-            _title(axes, titles[place] if titles else "")
-        _note(
+            tile_title(axes, titles[place] if titles else "")
+        note_at(
             figure,
+            *NOTE_PLACE,
             f"Middle: frequency 0; edge: half a cycle a pixel. Brightest: the\n"
             f"picture's largest power; darkest: 1/{10**DECADES:,} of it or less.",
         )
@@ -165,20 +168,21 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
     bands = [_quartiles(curve) for curve in curves]
     if not bands:
         raise RunError("curves: expected at least one spectrum to draw, got none")
-    width, height, left, bottom, right, top = 5.2, 3.5, 0.62, 0.56, 1.25, 0.42
+    colours = [line_colour(place, len(curves)) for place in range(len(curves))]
     with house_style():
-        figure, axes = panel(width, height, left=left, right=right, bottom=bottom, top=top)
+        figure, axes = panel(5.2, 3.5, left=0.62, right=1.25, bottom=0.56, top=0.42)
         axes.set_yscale("log")
-        for place, (curve, (low, middle, high)) in enumerate(zip(curves, bands, strict=True)):
-            colour = line_colour(place, len(curves))
-            dash = DASHES[place % len(DASHES)]
+        looks = zip(colours, itertools.cycle(DASHES), strict=False)
+        for curve, band, (colour, dash) in zip(curves, bands, looks, strict=True):
+            low, middle, high = band
             axes.fill_between(curve.frequencies, low, high, color=colour, alpha=0.1, lw=0)
             axes.plot(curve.frequencies, middle, color=colour, lw=1.9, ls=dash, label=curve.label)
-        _ticks(axes)
+        axes.set_xlim(left=0)
+        axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
+        plain_log_ticks(axes.yaxis)
         ends = [
             (c.frequencies[-1], line[-1]) for c, (_, line, _) in zip(curves, bands, strict=True)
         ]
-        colours = [line_colour(place, len(curves)) for place in range(len(curves))]
         label_ends(axes, [curve.label for curve in curves], ends, colours)
         panel_heading(axes, "power, relative to the filter's mean")
     return figure
@@ -187,8 +191,7 @@ def spectrum_curves(curves: Sequence[SpectrumCurve]) -> Figure:
 # ------------------------------------------------------------------------------------------ parts
 
 
-def _checked(filters: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
-    images = np.asarray(filters, float)
+def _checked(images: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
     if images.ndim != 4 or images.shape[1] not in channels or not images.size:
         names = " or ".join(map(str, channels))
         raise RunError(
@@ -230,35 +233,34 @@ def _draw_filter(axes: Axes, image: np.ndarray) -> None:
         axes.imshow(0.5 + 0.5 * image.transpose(1, 2, 0), interpolation="nearest")
 
 
-def _title(axes: Axes, text: str) -> None:
+def tile_title(axes: Axes, text: str) -> None:
+    """A small title, close above a tile."""
     axes.set_title(text, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
 
 
 def _colour_key(figure: Figure, channels: int, top: str) -> None:
     """What the colours say, below the tiles."""
     if channels == 3:
-        _note(figure, f"Grey is 0; a channel is full at {top}, and empty at minus it.")
+        text = f"Grey is 0; a channel is full at {top}, and empty at minus it."
+        note_at(figure, *NOTE_PLACE, text)
         return
-    width, height = figure.get_size_inches()
     axes = axes_at(figure, GAP, 0.22, 1.6, 0.1, label="key")
     axes.imshow(np.linspace(-1, 1, 129)[None], cmap=DIVERGING, aspect="auto")
     axes.set_axis_off()
-    options: dict[str, Any] = {"fontsize": SMALL_FONT_SIZE, "color": LIGHT["muted"]}
-    figure.text((GAP + 0.8) / width, 0.07 / height, "0", ha="center", **options)
-    text = f"red end: {top}; blue end: minus it"
-    figure.text((GAP + 1.7) / width, 0.225 / height, text, **options)
+    note_at(figure, GAP + 0.8, 0.07, "0", ha="center")
+    note_at(figure, GAP + 1.7, 0.225, f"red end: {top}; blue end: minus it")
 
 
-def _note(figure: Figure, text: str) -> None:
+def note_at(figure: Figure, left: float, bottom: float, text: str, **options: Any) -> None:
+    """Small text at a place of the figure, in inches."""
     width, height = figure.get_size_inches()
-    size = SMALL_FONT_SIZE
-    figure.text(GAP / width, 0.14 / height, text, fontsize=size, color=LIGHT["muted"])
+    options |= {"fontsize": SMALL_FONT_SIZE, "color": LIGHT["muted"]}
+    figure.text(left / width, bottom / height, text, **options)
 
 
 def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Quarter, median and three quarters of the filters' relative power at every ring."""
-    power = np.asarray(curve.power, float)
-    rings = len(np.atleast_1d(curve.frequencies))
+    power, rings = curve.power, len(np.atleast_1d(curve.frequencies))
     if power.ndim != 2 or power.shape[1] != rings or not len(power) or not (power >= 0).all():
         raise RunError(
             f"{curve.label}: expected power (n, {rings}), none of it negative or NaN, got shape "
@@ -270,12 +272,6 @@ def _quartiles(curve: SpectrumCurve) -> tuple[np.ndarray, np.ndarray, np.ndarray
     live = mean[:, 0] > 0
     low, middle, high = np.quantile(power[live] / mean[live], (0.25, 0.5, 0.75), axis=0)
     return low, middle, high
-
-
-def _ticks(axes: Axes) -> None:
-    axes.set_xlim(left=0)
-    axes.set_xlabel("frequency, cycles a pixel", color=LIGHT["muted"])
-    plain_log_ticks(axes.yaxis)
 
 
 def line_colour(place: int, count: int) -> str:

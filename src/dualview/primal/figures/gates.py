@@ -15,7 +15,7 @@ from dualview.arguments import array, class_labels, optional, several, takes
 from dualview.errors import RunError
 from dualview.pages.axes import axes_at, label_ends, panel, panel_heading, plain_log_ticks, tiles
 from dualview.pages.style import KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
-from dualview.primal.figures.filters import DASHES, line_colour
+from dualview.primal.figures.filters import DASHES, line_colour, note_at, tile_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,13 +41,14 @@ def kernel_map(kernel: np.ndarray, labels: Sequence[Any] | np.ndarray) -> Figure
     Raises:
         RunError: another shape, values that are not finite, or a matrix that is not symmetric.
     """
-    matrix, classes = _checked_kernel(kernel, np.asarray(labels))
+    _check_kernel(kernel, len(labels))
+    classes = np.asarray(labels)
     order = np.argsort(classes, kind="stable")
     names, starts = np.unique(classes[order], return_index=True)
-    eigenvalues = np.linalg.eigvalsh(matrix)[::-1]
+    eigenvalues = np.linalg.eigvalsh(kernel)[::-1]
     with house_style():
         figure, axes = panel(5.6, 3.0, left=0.5, right=2.6, bottom=0.3, top=0.2)
-        axes.imshow(matrix[np.ix_(order, order)], cmap=SHADES, interpolation="nearest")
+        axes.imshow(kernel[np.ix_(order, order)], cmap=SHADES, interpolation="nearest")
         ends = np.append(starts[1:], len(order))
         for start in starts[1:]:
             axes.axhline(start - 0.5, color=LIGHT["page"], lw=0.6)
@@ -61,18 +62,16 @@ def kernel_map(kernel: np.ndarray, labels: Sequence[Any] | np.ndarray) -> Figure
     return figure
 
 
-def _checked_kernel(kernel: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    matrix = np.asarray(kernel, dtype=float)
-    if matrix.ndim != 2 or not matrix.size or matrix.shape != (len(labels),) * 2:
+def _check_kernel(kernel: np.ndarray, n: int) -> None:
+    if kernel.ndim != 2 or not kernel.size or kernel.shape != (n, n):
         raise RunError(
-            f"kernel: expected (n, n) for n = {len(labels)} labels, got {matrix.shape}; pass the "
-            f"kernel of the labelled examples with themselves"
+            f"kernel: expected (n, n) for n = {n} labels, got {kernel.shape}; pass the kernel "
+            f"of the labelled examples with themselves"
         )
-    if not np.isfinite(matrix).all():
+    if not np.isfinite(kernel).all():
         raise RunError("kernel: expected finite values, got NaN or infinity")
-    if np.abs(matrix - matrix.T).max() > 1e-4 * np.abs(matrix).max():
+    if np.abs(kernel - kernel.T).max() > 1e-4 * np.abs(kernel).max():
         raise RunError("kernel: expected a symmetric matrix; pass npk(net, x) of one set")
-    return matrix, labels
 
 
 def _draw_eigenvalues(figure: Figure, eigenvalues: np.ndarray) -> None:
@@ -110,16 +109,16 @@ def gate_maps(gates: Sequence[np.ndarray], image: np.ndarray | None = None) -> F
     """
     if not gates:
         raise RunError("gates: expected at least one layer, got none")
-    drawn = [(_gate_tile(np.asarray(gate, float)), f"gate {i}") for i, gate in enumerate(gates, 1)]
+    drawn = [(_gate_tile(gate), f"gate {i}") for i, gate in enumerate(gates, 1)]
     with house_style():
         pictures = len(drawn) + (image is not None)
         figure, axes = _tiles(pictures, columns=min(pictures, 6))
         if image is not None:
-            _draw_image(axes[0], np.asarray(image, float))
+            _draw_image(axes[0], image)
         top = max(1.0, *(float(tile.max()) for tile, _ in drawn if np.isfinite(tile).any()))
         for (tile, name), place in zip(drawn, axes[image is not None :], strict=True):
             place.imshow(np.ma.masked_invalid(tile), cmap=SHADES, vmin=0, vmax=top)
-            place.set_title(name, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
+            tile_title(place, name)
         _shade_key(figure, f"gates, mean over channels: 0 to {top:.3g}")
     return figure
 
@@ -136,8 +135,7 @@ def _gate_tile(gate: np.ndarray) -> np.ndarray:
             f"each layer, got {gate.shape}; pass one example's, net.gates(x)[l][0]"
         )
     side = math.ceil(math.sqrt(len(gate)))
-    square = np.full(side * side, np.nan)
-    square[: len(gate)] = gate
+    square = np.pad(gate, (0, side**2 - len(gate)), constant_values=np.nan)
     return square.reshape(side, side)[: math.ceil(len(gate) / side)]
 
 
@@ -150,7 +148,7 @@ def _draw_image(axes: Axes, image: np.ndarray) -> None:
         axes.imshow(shown[0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
         axes.imshow(shown.transpose(1, 2, 0), interpolation="nearest")
-    axes.set_title("input", fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5)
+    tile_title(axes, "input")
 
 
 @takes(RunError, gates=array, labels=class_labels)
@@ -205,24 +203,21 @@ def gate_overlap(overlaps: Sequence[np.ndarray], classes: Sequence[Any]) -> Figu
         RunError: no layers, or shapes that do not fit.
     """
     names = [str(name) for name in classes]
-    arrays = [np.asarray(overlap, float) for overlap in overlaps]
-    if not arrays or any(array.shape != (len(names),) * 2 for array in arrays):
+    if not overlaps or any(overlap.shape != (len(names),) * 2 for overlap in overlaps):
         raise RunError(
             f"overlaps: expected ({len(names)}, {len(names)}) for each layer, got "
-            f"{[array.shape for array in arrays]}; see class_overlap"
+            f"{[overlap.shape for overlap in overlaps]}; see class_overlap"
         )
-    if not any(np.isfinite(array).any() for array in arrays):
+    if not any(np.isfinite(overlap).any() for overlap in overlaps):
         raise RunError("overlaps: expected finite values, got none")
-    low = min(float(np.nanmin(array)) for array in arrays)
-    high = max(float(np.nanmax(array)) for array in arrays)
+    low = min(float(np.nanmin(overlap)) for overlap in overlaps)
+    high = max(float(np.nanmax(overlap)) for overlap in overlaps)
     with house_style():
-        figure, axes = _tiles(len(arrays), columns=min(len(arrays), 4), size=1.3)
-        for number, (array, place) in enumerate(zip(arrays, axes, strict=True), start=1):
+        figure, axes = _tiles(len(overlaps), columns=min(len(overlaps), 4), size=1.3)
+        for number, (overlap, place) in enumerate(zip(overlaps, axes, strict=True), start=1):
             place.set_axis_on()
-            place.imshow(np.ma.masked_invalid(array), cmap=SHADES, vmin=low, vmax=high)
-            place.set_title(
-                f"gate {number}", fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"], pad=2.5
-            )
+            place.imshow(np.ma.masked_invalid(overlap), cmap=SHADES, vmin=low, vmax=high)
+            tile_title(place, f"gate {number}")
             place.set_xticks(range(len(names)), names, fontsize=0.7 * SMALL_FONT_SIZE)
             place.set_yticks(range(len(names)), names, fontsize=0.7 * SMALL_FONT_SIZE)
             place.tick_params(length=0, pad=2)
@@ -310,8 +305,7 @@ def _tiles(count: int, *, columns: int, size: float = 0.95) -> tuple[Figure, lis
 
 def _shade_key(figure: Figure, text: str) -> None:
     """What the shades say, below the tiles."""
-    width, height = figure.get_size_inches()
     axes = axes_at(figure, 0.12, 0.14, 1.2, 0.1, label="key")
     axes.imshow(np.linspace(0, 1, 128)[None], cmap=SHADES, aspect="auto")
     axes.set_axis_off()
-    figure.text(1.42 / width, 0.14 / height, text, fontsize=SMALL_FONT_SIZE, color=LIGHT["muted"])
+    note_at(figure, 1.42, 0.14, text)

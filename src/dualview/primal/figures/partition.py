@@ -144,7 +144,6 @@ def _ends(line: np.ndarray, window: Sequence[float]) -> np.ndarray:
     """Where a line p s + q t + r = 0 enters and leaves the window, (2, 2)."""
     p, q, r = line
     left, right, bottom, top = window
-    places = []
     if abs(q) * (top - bottom) >= abs(p) * (right - left):
         places = [(s, -(p * s + r) / q) for s in (left, right)]
     else:

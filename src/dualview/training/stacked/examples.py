@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dualview.datasets import Batches
+from dualview.datasets.batches import mixed_seed
 from dualview.training.stacked.network import gate_bytes
 
 if TYPE_CHECKING:
@@ -71,6 +71,5 @@ class Examples:
 
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     """The order in which `datasets.Batches` serves n examples in an epoch, (n,)."""
-    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
-    generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
     return torch.randperm(n, generator=generator)

@@ -184,29 +184,21 @@ class _Pass:
         """
         started = time.perf_counter()
         train, rate = self._train(epoch, stepped)
-        test, *validation = [self._evaluate(part) for part in self.evaluated]
+        test, *seen = [self._evaluate(part) for part in self.evaluated]
         hand_out(self.stack, self.optimiser, self.members)
         seconds = (time.perf_counter() - started) / len(self.members)
-        for i, member in enumerate(self.members):
-            metrics = EpochMetrics(
-                epoch=epoch,
-                train_loss=train[0][i],
-                train_accuracy=train[1][i],
-                validation_loss=validation[0][0][i] if validation else None,
-                validation_accuracy=validation[0][1][i] if validation else None,
-                test_loss=test[0][i],
-                test_accuracy=test[1][i],
-                learning_rate=rate,
-                seconds=seconds,
-            )
+        unseen: list[tuple[float | None, float | None]] = [(None, None)] * len(self.members)
+        rows = zip(self.members, train, seen[0] if seen else unseen, test, strict=True)
+        for member, of_train, of_validation, of_test in rows:
+            metrics = EpochMetrics(epoch, *of_train, *of_validation, *of_test, rate, seconds)
             member.diverged = _divergence(metrics, self.settings)
             if not member.diverged:
                 member.curve.append(metrics)
 
     def _train(
         self, epoch: int, stepped: Callable[[], None]
-    ) -> tuple[tuple[list[float], list[float]], float]:
-        """One pass over the train split: mean losses, accuracies, and the last step's rate."""
+    ) -> tuple[list[tuple[float, float]], float]:
+        """One pass over the train split: mean losses and accuracies, and the last step's rate."""
         n, size = len(self.train.labels), self.settings.batch_size
         assert size is not None
         assert self.settings.epochs is not None
@@ -232,7 +224,7 @@ class _Pass:
         return tally.means(), rate
 
     @torch.no_grad()
-    def _evaluate(self, examples: Examples) -> tuple[list[float], list[float]]:
+    def _evaluate(self, examples: Examples) -> list[tuple[float, float]]:
         tally = _Tally()
         for images, labels, gates in examples.parts(len(self.members)):
             logits = self.stack(images, gates)
@@ -254,11 +246,11 @@ class _Tally:
         self.losses = self.losses + losses.detach().sum(1)
         self.hits = self.hits + (logits.detach().argmax(2) == labels).sum(1)
 
-    def means(self) -> tuple[list[float], list[float]]:
+    def means(self) -> list[tuple[float, float]]:
         """Mean loss and accuracy of each network."""
         sums = (torch.as_tensor(value).double() for value in (self.losses, self.hits))
         losses, hits = ((value / self.examples).tolist() for value in sums)
-        return losses, hits
+        return list(zip(losses, hits, strict=True))
 
 
 def _losses(logits: Tensor, labels: Tensor) -> Tensor:
