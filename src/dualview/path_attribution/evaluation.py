@@ -35,13 +35,11 @@ FEW_POSITIONS = 8
 """Up to here a layer's maxima are faster taken over a block of weights than weight by weight."""
 
 
-def totals(program: Program, view: View) -> list[np.ndarray]:
-    """For each step, the sum over all paths that end at each of its entries."""
-    return list(each_total(program, view))
-
-
 def each_total(program: Program, view: View) -> Iterator[np.ndarray]:
-    """`totals` one after another, each held here only as long as later ones read it."""
+    """For each step, the sum over all paths that end at each of its entries.
+
+    A sum is held here only as long as later ones read it.
+    """
     last_use, values = _last_uses(program), dict[int, np.ndarray]()
     for number, step in enumerate(program.steps):
         values[number] = _total(step, values, view)
