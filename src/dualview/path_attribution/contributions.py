@@ -22,6 +22,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
+from dualview.path_attribution.building import layer_name
 from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.softening import softened
 
@@ -66,7 +67,8 @@ class LayerContributions:
         k = require("k", k, whole(1), PathKernelError)
         flat = self.units.ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
-        return [(_coordinates(i, self.units.shape), float(flat[i])) for i in order]
+        places = np.transpose(np.unravel_index(order, self.units.shape)).tolist()
+        return [(tuple(at), part) for at, part in zip(places, flat[order].tolist(), strict=True)]
 
     def __repr__(self) -> str:
         return (
@@ -118,10 +120,6 @@ def _asked(parts: LayerContributions | InputContributions) -> str:
     """What was taken apart, in words."""
     other = "" if parts.against is None else f" - output {parts.against}"
     return f"output {parts.output}{other}"
-
-
-def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(flat, shape))
 
 
 def layer_contributions(
@@ -240,7 +238,7 @@ def input_contributions(
             if at is first:
                 coordinates = run.kept[first] * gradient
             elif (part := run.added(at, gradient)) is not None:
-                found.append((str(at.target) if at.op == "call_module" else at.name, part))
+                found.append((layer_name(at), part))
     return InputContributions(
         output=asked.output,
         coordinates=coordinates[0].numpy(),
