@@ -27,7 +27,7 @@ from dualview.path_attribution.evaluation import output_total
 from dualview.path_attribution.example import OneExample, one_example
 from dualview.path_attribution.program import steps_of
 from dualview.path_attribution.step_rules import RULES, on_unit_images
-from dualview.path_attribution.steps import Gather, Input, Part, Program, Step, Sum, Weighted
+from dualview.path_attribution.steps import Gather, Input, Part, Step, Sum, Weighted
 
 
 @takes(PathKernelError, net=gated, x=example, q=number(above=0), biases=flag, log=flag)
@@ -71,7 +71,8 @@ def path_norm(
     opened = _opened(one_example(net, torch.zeros_like(x)))
     rules = {**RULES, "switch": _window_rule(net)}
     program, _ = steps_of(opened, rules)
-    total, exponent = output_total(_powered(program, q, biases), "contribution")
+    steps = tuple(_powered(step, q, biases) for step in program.steps)
+    total, exponent = output_total(replace(program, steps=steps), "contribution")
     size = float(total.sum())
     if size == 0:
         return -math.inf if log else 0.0
@@ -172,7 +173,7 @@ def _opened(fixed: OneExample) -> OneExample:
 
 def _window_rule(net: GatedNetwork) -> Rule:
     """A max pool adds up its window: a path may pass each of its entries."""
-    result = next(node for node in net.gating_network.graph.nodes if node.op == "output").args[0]
+    result: Any = net.gating_network.graph.output_node().args[0]
     pools = [node for node in result[net.n_gates :] if node.target is max_pool_switch]
 
     def rule(node: fx.Node, builder: ProgramBuilder) -> int:
@@ -196,13 +197,8 @@ def _pool_at(node: fx.Node) -> MaxPool:
     return MaxPool(given["dims"], given["adaptive"], options)
 
 
-def _powered(program: Program, q: float, biases: bool) -> Program:
-    """Every number of the program to |.|^q; constants, where paths begin, left out if asked."""
-    steps = tuple(_powered_step(step, q, biases) for step in program.steps)
-    return replace(program, steps=steps)
-
-
-def _powered_step(step: Step, q: float, biases: bool) -> Step:
+def _powered(step: Step, q: float, biases: bool) -> Step:
+    """Every number of a step to |.|^q; constants, where paths begin, left out if asked."""
     if isinstance(step, Input):
         return replace(step, values=_power(step.values, q))
     if isinstance(step, Weighted):
@@ -221,6 +217,5 @@ def _powered_part(part: Part, q: float) -> Part:
 
 
 def _power(values: np.ndarray, q: float) -> np.ndarray:
-    """|values|^q, with 0 where there is nothing."""
     powered: np.ndarray = np.abs(values) ** q
     return powered

@@ -134,8 +134,7 @@ def whole_or_float(mantissa: float, exponent: int) -> float | WholeNumber:
     try:
         return math.ldexp(mantissa, exponent)
     except OverflowError:
-        digits, own = math.frexp(mantissa)
-        return WholeNumber(int(math.ldexp(digits, 53)) << (exponent + own - 53))
+        return WholeNumber(Fraction(mantissa) * 2**exponent)
 
 
 def product(factors: Iterable[float]) -> float | WholeNumber:
@@ -153,22 +152,20 @@ def product(factors: Iterable[float]) -> float | WholeNumber:
 
 def exact_sum(values: Iterable[float]) -> float | WholeNumber:
     """The exact sum, rounded once."""
-    total = sum(map(Fraction, values), Fraction())
-    try:
-        return float(total)
-    except OverflowError:
-        return WholeNumber(total)
+    return _rounded(sum(map(Fraction, values), Fraction()))
 
 
 def _share(part: float, whole: float) -> float:
     """Part / whole of numbers of any size; NaN where the whole is 0."""
-    if not whole:
-        return math.nan
-    share = Fraction(part) / Fraction(whole)
+    return _rounded(Fraction(part) / Fraction(whole)) if whole else math.nan
+
+
+def _rounded(value: Fraction) -> float | WholeNumber:
+    """A float, or the whole number that it is beyond a float's range."""
     try:
-        return float(share)
+        return float(value)
     except OverflowError:
-        return WholeNumber(share)
+        return WholeNumber(value)
 
 
 @dataclass(frozen=True, repr=False)
