@@ -113,8 +113,7 @@ class _Beam:
         if len(states) <= self.width:
             return states
         sizes = np.array([self.bounds.size(step, s.entries, s.factors) for s in states])
-        kept = self._largest(sizes)
-        return [states[i] for i in kept]
+        return [states[i] for i in self._largest(sizes)]
 
     def _largest(self, sizes: np.ndarray) -> np.ndarray:
         """Places of the largest sizes; the others are dropped."""
@@ -200,9 +199,8 @@ class _Beam:
 
 def _by_label(labels: np.ndarray, sums: np.ndarray) -> Iterator[tuple[int, float]]:
     """Every label of a layer's channels, with the size of their sum."""
-    names, place = np.unique(labels, return_inverse=True)
-    sizes = np.abs(np.bincount(place, sums, minlength=len(names)))
-    return zip(names.tolist(), sizes.tolist(), strict=True)
+    names, totals = _collected(labels, sums)
+    return zip(names.tolist(), np.abs(totals).tolist(), strict=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,7 +149,7 @@ def _made_by(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[Any, Any] | 
     norm: Any = None
     while len(node.users) == 1:
         module, key = _module(node, modules), normal_call(node).key
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        if isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
             return module, norm
         if key == "batch norm" and norm is None and getattr(module, "affine", False):
             norm = module
