@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dualview.arguments import optional, shape, takes
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.edges import GateUnit, Weight
 from dualview.path_enumeration.example_values import entry_column, evaluated_inputs, gate_column
@@ -107,7 +108,7 @@ def _inferred_shape(net: GatedNetwork) -> tuple[int, ...]:
     x = next(node for node in graph.nodes if node.target == "x")
     readers = [user for node in (x, *x.users) for user in node.users if user.op == "call_module"]
     for reader in readers:
-        module = net.weights_network.get_submodule(str(reader.target))
+        module = module_of(reader)
         if isinstance(module, nn.Linear):
             return (module.in_features,)
     raise PathKernelError(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.finite import check_examples, check_network, preactivation_check
+from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.pooling import max_pool_switch
@@ -40,15 +40,12 @@ def evaluated_inputs(
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite;
-            or examples that the network does not take.
+        PathKernelError: parameters or pre-activations that are not finite, or examples that the
+            network does not take.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
-    if gates not in ("model", "hard"):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     _refuse_multipliers(net)
     check_network(net, PathKernelError)
-    check_examples("x", x, PathKernelError)
     own = net if _is_exact(net) else copy.deepcopy(net).cpu().double()
     x = x.detach().cpu().double()
     try:
@@ -103,8 +100,8 @@ def switch_windows(net: GatedNetwork) -> dict[str, Callable[[Sequence[int]], Ten
     It answers with booleans of shape (pooled positions, positions), both flat: a lone peak is
     chosen by every window that holds it.
     """
-    output = next(node for node in net.gating_network.graph.nodes if node.op == "output")
-    pools = output.args[0][net.n_gates :]
+    outputs: Any = net.gating_network.graph.output_node().args[0]
+    pools = outputs[net.n_gates :]
     return {f"switch_{k}": _windows_of(pool) for k, pool in enumerate(pools, start=1)}
 
 

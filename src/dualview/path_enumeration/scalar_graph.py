@@ -84,7 +84,7 @@ def without_biases(graph: ScalarGraph) -> ScalarGraph:
 
 
 def _output_entries(own: fx.GraphModule, values: RandomRun) -> tuple[Entry, ...]:
-    result = next(n for n in own.graph.nodes if n.op == "output").args[0]
+    result = own.graph.output_node().args[0]
     if not (isinstance(result, fx.Node) and result in values.data):
         raise UnsupportedOperationError(
             f"the weights network returns {result}: expected one tensor that depends on x. "
@@ -125,12 +125,11 @@ def _compare_with_network(graph: ScalarGraph, values: RandomRun) -> None:
     """Evaluate the edges on the random run's input, gates and weights, and compare every entry."""
     known = {Entry("x", i): float(v) for i, v in enumerate(values.of["x"].flatten())}
 
-    def random_weight(parameter: str, coordinates: tuple[int, ...]) -> float:
-        return float(values.random[parameter][coordinates])
-
     def term(edge: Edge) -> float:
         source = 1.0 if edge.source is None else known[edge.source]
-        weight = 1.0 if edge.weight is None else random_weight(*edge.weight)
+        weight = 1.0
+        if edge.weight is not None:
+            weight = float(values.random[edge.weight.parameter][edge.weight.coordinates])
         return edge.coefficient * weight * source * _gate_value(edge.gate, values)
 
     for entry, terms in graph.edges.items():
