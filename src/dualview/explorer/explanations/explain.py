@@ -341,23 +341,21 @@ class _Explainer:
                 total=start.total,
                 starts=start,
                 layers=parts,
-                from_input=found.from_input if found else None,
-                from_anywhere=found.from_anywhere if found else None,
-                groups=found.groups if found else None,
+                from_input=found.from_input,
+                from_anywhere=found.from_anywhere,
+                groups=found.groups,
             )
             for start, parts, found in zip(starts, layers, paths, strict=True)
         ]
         image = part.images[row].numpy()
         return ExampleExplanation(row, label, image, logits, gates, tuple(explained), np.empty(0))
 
-    def _paths(
-        self, x: Tensor, starts: Sequence[InputContributions]
-    ) -> Sequence[OutputPaths | None]:
+    def _paths(self, x: Tensor, starts: Sequence[InputContributions]) -> Sequence[OutputPaths]:
         try:
             return strongest_paths(self.net, self.bare, x, starts, self.budget)
         except UnsupportedOperationError as error:
             self.why_no_paths = f"There are no paths: {error}."
-            return [None] * len(starts)
+            return [OutputPaths()] * len(starts)
 
 
 def outputs_to_explain(logits: np.ndarray, label: int) -> tuple[int, ...]:

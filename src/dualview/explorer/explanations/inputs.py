@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualview.datasets import Dataset, Split
 from dualview.errors import DataError
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import inputs_of
 
 PREDICTED_TOGETHER = 200
 """Examples at a time, where all of a split are predicted."""
@@ -22,9 +22,7 @@ def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> T
 
     As they are if it carries an input transform, else standardised as for training.
     """
-    chosen = part.at(list(rows))
-    images, _ = next(iter(batches_for(net, data, chosen, len(rows))))
-    return images
+    return inputs_of(net, data, part.at(list(rows)))
 
 
 def wrong_rows(net: nn.Module, data: Dataset, part: Split, count: int) -> list[int]:
@@ -55,7 +53,6 @@ def spread_rows(count: int, available: int) -> list[int]:
     >>> spread_rows(3, 10), spread_rows(5, 4)
     ([0, 4, 9], [0, 1, 2, 3])
     """
-    rows: list[int] = (
-        np.linspace(0, available - 1, min(count, available)).round().astype(int).tolist()
-    )
+    places = np.linspace(0, available - 1, min(count, available)).round().astype(int)
+    rows: list[int] = places.tolist()
     return rows

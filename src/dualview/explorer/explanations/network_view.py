@@ -93,8 +93,8 @@ def layer_units(
         chosen = list(one.channels)
         peaks = one.peaks[:, chosen].T  # (n, examples)
         order = np.argsort(-peaks, axis=1, kind="stable")
-        behind = pairs[layer + 1] if layer + 1 < len(pairs) else None
-        names = facts[layer + 1].channels if behind is not None else ()
+        before, behind = [*pairs, None][layer : layer + 2]
+        nothing = ((),) * len(chosen)
         found.append(
             LayerUnits(
                 channels=one.channels,
@@ -102,20 +102,15 @@ def layer_units(
                 opens=order[:, :EXTREMES],
                 closes=order[:, ::-1][:, :EXTREMES],
                 peaks=peaks,
-                upstream=tuple(
-                    _strongest(row, range(row.size)) for row in _rows(pairs[layer], chosen)
-                ),
-                downstream=tuple(
-                    _strongest(behind[:, channel] if behind is not None else np.empty(0), names)
-                    for channel in chosen
-                ),
+                upstream=nothing
+                if before is None
+                else tuple(_strongest(row, range(row.size)) for row in before),
+                downstream=nothing
+                if behind is None
+                else tuple(_strongest(behind[:, c], facts[layer + 1].channels) for c in chosen),
             )
         )
     return tuple(found)
-
-
-def _rows(pairs: np.ndarray | None, chosen: Sequence[int]) -> Sequence[np.ndarray]:
-    return [np.empty(0)] * len(chosen) if pairs is None else list(pairs)
 
 
 def _strongest(parts: np.ndarray, names: Sequence[int]) -> tuple[tuple[int, float], ...]:
@@ -162,14 +157,8 @@ def map_of(
     try:
         seconds = training.seconds_for(net, x[:1], x, gates)
         if seconds > MAP_SECONDS:
-            return (
-                None,
-                (0.0, 0.0),
-                (
-                    f"There is no map of the examples: their path kernel should take about "
-                    f"{seconds / 60:.0f} minutes here."
-                ),
-            )
+            minutes = f"their path kernel should take about {seconds / 60:.0f} minutes here"
+            return None, (0.0, 0.0), f"There is no map of the examples: {minutes}."
         kernel = npk(net, x, gates=gates).double().numpy()
     except PathKernelError as error:
         return None, (0.0, 0.0), f"There is no map of the examples: {error}."

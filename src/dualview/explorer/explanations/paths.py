@@ -79,11 +79,13 @@ class OutputPaths:
             bias that could be left out, so that they cannot be told apart.
         from_anywhere: of all.
         groups: of those from the input, by channels; None where they are beyond float64.
+
+    All are None where paths cannot be followed.
     """
 
-    from_input: TopPaths | None
-    from_anywhere: TopPaths
-    groups: TopPathGroups | None
+    from_input: TopPaths | None = None
+    from_anywhere: TopPaths | None = None
+    groups: TopPathGroups | None = None
 
 
 def strongest_paths(

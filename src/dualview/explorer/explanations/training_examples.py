@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,35 +143,24 @@ def machine_parts(
     columns = {int(one): column for column, one in enumerate(found.classes.tolist())}
     if label not in columns or (against is not None and against not in columns):
         return None
-    weights = np.zeros(len(columns))
+    weights = np.zeros((len(columns), 1))
     weights[columns[label]] = 1.0
     if against is not None:
         weights[columns[against]] = -1.0
-    from dualview.path_kernel.attribution import TrainingExample
-
-    parts, coefficients = found.parts @ weights, found.coefficients @ weights
-
-    def strongest(sign: float) -> tuple[TrainingExample, ...]:
-        order = np.argsort(-sign * parts, kind="stable")[:LISTED]
-        return tuple(
-            TrainingExample(
-                index=int(j),
-                label=found.labels[j].item(),
-                part=float(parts[j]),
-                kernel=float(found.kernel[j]),
-                coefficient=float(coefficients[j]),
-            )
-            for j in order
-            if sign * parts[j] > 0
-        )
-
+    asked = replace(  # of a machine of one score
+        found,
+        scores=found.scores @ weights,
+        offset=found.offset @ weights,
+        parts=found.parts @ weights,
+        coefficients=found.coefficients @ weights,
+    )
     return MachineParts(
-        score=float(found.scores @ weights),
-        offset=float(found.offset @ weights),
-        speak_for=float(parts[parts > 0].sum()),
-        speak_against=float(parts[parts < 0].sum()),
-        strongest_for=strongest(1.0),
-        strongest_against=strongest(-1.0),
+        score=asked.scores.item(),
+        offset=asked.offset.item(),
+        speak_for=float(asked.parts[asked.parts > 0].sum()),
+        speak_against=float(asked.parts[asked.parts < 0].sum()),
+        strongest_for=tuple(asked.top_for(k=LISTED)),
+        strongest_against=tuple(asked.top_against(k=LISTED)),
     )
 
 
