@@ -105,7 +105,8 @@ class DLGNClassifier(ClassifierMixin, TableEstimator):
                 f"classes: expected those of the first call, {said(self.classes_.tolist())}, got "
                 f"{said(classes)}"
             )
-        return self._learn_once(X, y, sample_weight, first)
+        options = self._checked_options()
+        return self._learn(options, X, y, sample_weight, first, known=True, once=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class with the highest score, of each row (n,)."""
@@ -215,7 +216,8 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
         Raises:
             TableError: as `fit`.
         """
-        return self._learn_once(X, y, sample_weight, not hasattr(self, "net_"))
+        options, first = self._checked_options(), not hasattr(self, "net_")
+        return self._learn(options, X, y, sample_weight, first, known=True, once=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Of each row (n,); (n, outputs) where y had two axes."""
@@ -241,5 +243,4 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
     def _target_scales(
         self, targets: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        means, deviations = standardise(targets, weights, "y")
-        return means, deviations
+        return standardise(targets, weights, "y")

@@ -47,6 +47,8 @@ class Readable:
 
     net_: GatedNetwork
     n_features_in_: int
+    _fitted: dict[str, Any]
+    """The options that `net_` was trained with."""
 
     def take_rows(self, X: Any) -> torch.Tensor:
         """Rows as the network takes them, (n, columns), float64.
@@ -170,7 +172,7 @@ class Readable:
         corners = np.stack([low, low, low])
         corners[1, axes[0]] += 2 * reach
         corners[2, axes[1]] += 2 * reach
-        soft = self._options_fitted()["gates"] == "soft"
+        soft = self._fitted["gates"] == "soft"
         found = partition_slice(
             self.net_.without_input_transform(),
             *(torch.from_numpy(corner) for corner in corners),
@@ -233,10 +235,6 @@ class Readable:
         """Refuse before `fit`; the estimators say how."""
         raise NotImplementedError
 
-    def _options_fitted(self) -> dict[str, Any]:
-        """Options as `fit` took them; of the estimators."""
-        raise NotImplementedError
-
     def _is_binary(self) -> bool:
         return len(getattr(self, "classes_", ())) == 2
 
@@ -264,17 +262,13 @@ def _in_units(found: PartitionSlice, start: np.ndarray, scales: np.ndarray) -> P
         scales: deviations of the two columns.
     """
     normals = found.lines[:, :2] / scales
-    left, right, bottom, top = found.window
+    sides = np.reshape(found.window, (2, 2)) * scales[:, None] + start[:, None]
+    left, right, bottom, top = sides.ravel().tolist()
     return replace(
         found,
         lines=np.column_stack([normals, found.lines[:, 2] - normals @ start]),
         cells=tuple(cell * scales + start for cell in found.cells),
         decisions=tuple(part * scales + start for part in found.decisions),
         examples=found.examples * scales + start,
-        window=(
-            float(left * scales[0] + start[0]),
-            float(right * scales[0] + start[0]),
-            float(bottom * scales[1] + start[1]),
-            float(top * scales[1] + start[1]),
-        ),
+        window=(left, right, bottom, top),
     )

@@ -6,7 +6,6 @@ Axes: rows on axis 0, classes or targets on the last. NumPy, float64.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, require, said, whole
 from dualview.errors import TableError
-from dualview.tabular.growing import Leaf, NamedTree, Node, ends
+from dualview.tabular.growing import NamedTree, ends
 from dualview.tabular.wording import MOST_WORDS, rules_of, text_of_tree
 
 if TYPE_CHECKING:
@@ -145,20 +144,11 @@ class ObliqueTree(NamedTree):
 
     def _outputs(self, X: Any) -> np.ndarray:
         x = self.estimator.take_rows(X).numpy()
-        first = next(_leaves(self.root))
-        found = np.empty((len(x), len(first.value)))
+        found = np.empty((len(x), len(self.root.value)))
         for leaf, rows in ends(self.root, x):
             of_leaf = leaf.says if self.classes is None else leaf.shares
             found[rows] = of_leaf(x[rows])
         return found
-
-
-def _leaves(node: Node) -> Iterator[Leaf]:
-    if isinstance(node, Leaf):
-        yield node
-    else:
-        yield from _leaves(node.below)
-        yield from _leaves(node.above)
 
 
 def _agreement(wanted: np.ndarray, got: np.ndarray, classes: bool) -> float:
