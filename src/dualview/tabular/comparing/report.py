@@ -127,7 +127,7 @@ def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
         ("Estimator", f"{found.settings.folds} folds", "Rows held out", "Training"),
         rows,
         notes=(
-            f"{found.measure[0].upper()}{found.measure[1:]}; of the folds mean ± sample standard "
+            f"{found.measure.capitalize()}; of the folds mean ± sample standard "
             f"deviation. Folds share rows to learn from, so that this is no error of the mean. "
             f"All were tried on the same folds and see the same columns; the others are "
             f"scikit-learn’s, with its own settings.",
@@ -143,7 +143,7 @@ def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
 
 def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
     tree = found.tree
-    score = next(one for one in found.scores if one.name == "its tree")
+    own, of_tree, *_ = (score_text(one.held_out, found.measure) for one in found.scores)
     facts = Facts(
         (
             ("Leaves", f"{tree.n_leaves}, {_depth(tree.depth)}"),
@@ -155,7 +155,10 @@ def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
                     else f"R² {found.fidelity:.3f} on the rows held out"
                 ),
             ),
-            (f"{found.measure[0].upper()}{found.measure[1:]}", _beside(found, score)),
+            (
+                found.measure.capitalize(),
+                f"{of_tree} on the rows held out; the network’s is {own}",
+            ),
         )
     )
     prose = Prose(
@@ -177,14 +180,6 @@ def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
 
 def _depth(depth: int) -> str:
     return "behind one condition" if depth == 1 else f"behind at most {depth} conditions"
-
-
-def _beside(found: TableFindings, tree: ModelScores) -> str:
-    own = found.scores[0]
-    return (
-        f"{score_text(tree.held_out, found.measure)} on the rows held out; the network’s is "
-        f"{score_text(own.held_out, found.measure)}"
-    )
 
 
 def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
