@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualview.datasets import Dataset, Split
 from dualview.errors import DataError
-from dualview.training.feeding import inputs_of
+from dualview.training.feeding import batches_for, inputs_of
 
 PREDICTED_TOGETHER = 200
 """Examples at a time, where all of a split are predicted."""
@@ -32,13 +32,10 @@ def wrong_rows(net: nn.Module, data: Dataset, part: Split, count: int) -> list[i
         DataError: there is none.
     """
     own = copy.deepcopy(net).cpu().float().eval()
-    found: list[int] = []
     with torch.no_grad():
-        for start in range(0, len(part), PREDICTED_TOGETHER):
-            rows = list(range(start, min(start + PREDICTED_TOGETHER, len(part))))
-            predicted = own(inputs(own, data, part, rows)).argmax(1)
-            mistaken = (predicted != part.labels[rows]).nonzero().flatten()
-            found += [rows[place] for place in mistaken.tolist()]
+        batches = batches_for(own, data, part, PREDICTED_TOGETHER)
+        wrong = torch.cat([own(images).argmax(1) != labels for images, labels in batches])
+    found: list[int] = wrong.nonzero().flatten().tolist()
     if not found:
         raise DataError(
             f"wrong: expected an example that the network takes for another class, got none among "
