@@ -113,10 +113,9 @@ def _seen(array: np.ndarray, view: View) -> np.ndarray:
     return np.abs(array) if view == "magnitude" else np.ones_like(array)
 
 
-Values = Mapping[int, np.ndarray] | list[np.ndarray]
-
-
-def _total(step: Step, values: Values, view: View, unit: float = 1.0) -> np.ndarray:
+def _total(
+    step: Step, values: Mapping[int, np.ndarray], view: View, unit: float = 1.0
+) -> np.ndarray:
     """The step's value from those of its sources, all of them times `unit`."""
     if isinstance(step, Input):
         return _seen(step.values, view)
