@@ -121,17 +121,16 @@ def _colour(tree: NamedTree, node: Node) -> Any:
 
 def _lines(tree: NamedTree, node: Node, most: int) -> list[str]:
     """Of a box."""
+    rows = f"{node.rows} rows"
     if isinstance(node, Split):
-        text, rows = condition(tree, node, True, most), f"{node.rows} rows"
+        text = condition(tree, node, True, most)
+    elif tree.classes is None:
+        text = conclusion(tree, node, most)
+    elif node.slopes is None:
+        text = str(tree.classes[node.value.argmax()])
+        rows = f"{100 * node.value.max():.3g} % of {rows}"
     else:
-        rows = f"{node.rows} rows"
-        if node.slopes is None or tree.classes is None:
-            text = conclusion(tree, node, most)
-            text = text.partition(" (")[0] if tree.classes is not None else text
-            share = float(node.value.max()) if tree.classes is not None else 1.0
-            rows = f"{100 * share:.3g} % of {rows}" if tree.classes is not None else rows
-        else:
-            text = f"linear, mostly {tree.classes[int(node.value.argmax())]}"
+        text = f"linear, mostly {tree.classes[node.value.argmax()]}"
     return [*_wrapped(text), rows]
 
 
