@@ -156,7 +156,6 @@ _MATRIX |= {"bool tensor", "list of lists", "list of tensors", "wide tensor"}
 _ORDER = {"list of numbers", "range"}
 _EMPTY = {"empty list", "empty array", "no examples"}
 _POSITIONWISE = {"many axes", "image tensor"}
-_MASKED = {"tensor with infinity", "tensor with NaN", "array with NaN"}
 _CALLED = {"class", "plain module", "convolution", "untrained network", "meta model", "gate"}
 _CALLED |= {"other network", "exception"}
 _CLASSES = {"array of texts", "list of texts", "list of numbers", "negative list"}

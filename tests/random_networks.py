@@ -12,13 +12,6 @@ from torch.nn import functional as F
 
 from tests.cases import SPELLINGS, TAME_SPELLINGS, enliven
 
-RELU_ONLY = (
-    "nn.ReLU()",
-    "nn.ReLU(inplace=True)",
-    "torch.nn.functional.relu",
-    "x.relu()",
-    "x.relu_()",
-)
 # PReLU(3) fixes the number of channels, so it is left to its own test.
 ANY_ACTIVATION = tuple(sorted(set(TAME_SPELLINGS) - {"nn.PReLU(3)"}))
 

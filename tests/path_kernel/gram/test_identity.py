@@ -19,7 +19,6 @@ from dualview.path_kernel.kernel import npk
 from tests.path_kernel.gram.cases import BLOCK, convolutional, dense, failing_write
 
 X = torch.ones(3, 6)
-SCALE = {"batch_norm": "scale"}
 
 
 def changes(net, other, x=X, x2=None, options=None, **data):
