@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from dualview.conversion.examples import example, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.normal_form import normal_call
 from dualview.conversion.operations import BATCH_NORM_MODULES
-from dualview.conversion.pooling import MaxPool, max_pool_switch
+from dualview.conversion.pooling import switched_pools
 from dualview.conversion.weights_graph import MULTIPLIER
 from dualview.errors import PathKernelError
 from dualview.path_attribution.building import ProgramBuilder, Rule
@@ -173,12 +172,11 @@ def _opened(fixed: OneExample) -> OneExample:
 
 def _window_rule(net: GatedNetwork) -> Rule:
     """A max pool adds up its window: a path may pass each of its entries."""
-    result: Any = net.gating_network.graph.output_node().args[0]
-    pools = [node for node in result[net.n_gates :] if node.target is max_pool_switch]
+    pools = switched_pools(net.gating_network.graph)
 
     def rule(node: fx.Node, builder: ProgramBuilder) -> int:
         call = normal_call(node)
-        pool = _pool_at(pools[int(str(call["switch"].target).rpartition("_")[2]) - 1])
+        pool = pools[str(call["switch"].target)]
         shape = builder.shape(call["input"])
         axes = shape[-pool.dims :]
         blocks = math.prod(shape) // math.prod(axes)
@@ -187,14 +185,6 @@ def _window_rule(net: GatedNetwork) -> Rule:
         return builder.add(Sum(builder.label(node), (part,)))
 
     return rule
-
-
-def _pool_at(node: fx.Node) -> MaxPool:
-    """The pool whose choice a node of the gating network tells."""
-    places = zip(("value", "dims", "adaptive"), node.args, strict=False)
-    given: dict[str, Any] = {**dict(places), **node.kwargs}
-    options = {n: v for n, v in given.items() if n not in ("value", "dims", "adaptive")}
-    return MaxPool(given["dims"], given["adaptive"], options)
 
 
 def _powered(step: Step, q: float, biases: bool) -> Step:
