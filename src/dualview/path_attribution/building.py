@@ -69,10 +69,6 @@ class ProgramBuilder:
         """Shape of a node's value, the axis of examples included."""
         return tuple(self.values[node].shape)
 
-    def module(self, node: fx.Node) -> Any:
-        """The module that a `call_module` node calls."""
-        return self.network.get_submodule(str(node.target))
-
     def label(self, node: fx.Node, kind: Any = "map", layer: str | None = None) -> Label:
         """What the step of `node` is called."""
         return Label(layer or layer_name(node), kind, without_example(self.shape(node)))

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from dualview.conversion.normal_form import UNCHANGED, normal_call
+from dualview.conversion.source_lines import module_of
 from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
 from dualview.path_attribution.weight_rules import convolution, dense
@@ -120,7 +121,8 @@ def addition(node: fx.Node, builder: ProgramBuilder) -> int:
 
 def batch_norm(node: fx.Node, builder: ProgramBuilder) -> int:
     """Batch norm in evaluation mode: a scale, and a shift where paths begin."""
-    data, module = data_argument(node), builder.module(node)
+    data: Any = data_argument(node)
+    module: Any = module_of(node)
     shape = builder.shape(node)
     scale = 1 / torch.sqrt(module.running_var + module.eps)
     if module.weight is not None:
@@ -163,18 +165,9 @@ def pool(node: fx.Node, builder: ProgramBuilder) -> int:
     """Average pooling and upsampling: a linear map over positions, the same for each channel."""
     data = data_argument(node)
     shape = builder.shape(data)
-    if node.op == "call_module":
-        function = builder.module(node)
-    else:
-        target: Any = node.target
-        rest = builder.fixed(node.args[1:])
-        options = {k: builder.fixed(v) for k, v in node.kwargs.items() if k != "input"}
-
-        def function(images: Tensor) -> Tensor:
-            result: Tensor = target(images, *rest, **options)
-            return result
-
-    gather = on_unit_images(function, shape[2:], shape[0] * shape[1])
+    gather = on_unit_images(
+        lambda images: builder.run_on(node, {data: images}), shape[2:], shape[0] * shape[1]
+    )
     part = Part(builder.source(data), gather)
     return builder.add(Sum(builder.label(node), (part,)))
 

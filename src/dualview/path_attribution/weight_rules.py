@@ -93,12 +93,11 @@ def convolution(node: fx.Node, builder: ProgramBuilder) -> int:
     shape = builder.shape(data)
     if len(shape) != weight.dim():
         refuse(node, f"it reads a value of shape {shape} without an axis of examples")
-    groups, ahead = call["groups"], None
+    groups, ahead = call.pop("groups"), None  # the offsets are found with one channel
     if call.pop("padding_mode", "zeros") != "zeros":
         module: Any = found.module
         ahead = (list(module._reversed_padding_repeated_twice), module.padding_mode)
         call["padding"] = 0
-    del call["groups"]  # the offsets are found with one channel
     index = _offsets(shape[2:], weight.shape[2:], transposed, ahead, builder.fixed(call))
     step = Weighted(
         builder.label(node, "weights"),
