@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,49 +19,12 @@ from dualview.errors import TableError
 from dualview.progress import Progress, Unseen
 from dualview.tabular.comparing.baselines import column_sources, column_titles
 from dualview.tabular.comparing.columns import TargetTable, read_table
-from dualview.tabular.comparing.findings import Explained, TableFindings
+from dualview.tabular.comparing.findings import Explained, TableComparison
 from dualview.tabular.comparing.folds import prepared_rows, try_all
 from dualview.tabular.comparing.settings import TableSettings
 
 MOST_ROWS_READ = 2_000
 """Rows held out whose contributions are averaged."""
-
-
-@dataclass(frozen=True, eq=False)
-class TableComparison(TableFindings):
-    """What was found on a table.
-
-    Attributes:
-        table: rows and target, as they were read.
-        settings: what was asked for.
-        scores: of the DLGN, its tree, and the others: accuracy, or R^2.
-        fidelity: how far the tree says what the network says, on the rows held out.
-        pipeline: scikit-learn's, which prepares columns; its last step is the fitted DLGN.
-        tree: read off the DLGN.
-        rows_learnt: how many it learnt from.
-        rows_held_out: how many it is tried on.
-        importance: (column, mean |what it adds to a score|), the largest first.
-        explained: single predictions.
-    """
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{one.name} {one.held_out:.3f}" for one in self.scores)
-        return f"TableComparison({self.table.target_name}: {shown})"
-
-    @takes(TableError, path=file_path)
-    def write_page(self, path: str | Path) -> Path:
-        """Write the page, one HTML file that needs no network.
-
-        Args:
-            path: of the file; its folder is made.
-
-        Raises:
-            RunError: it cannot be written there.
-        """
-        from dualview.pages.page import write_page
-        from dualview.tabular.comparing.report import page_of
-
-        return write_page(page_of(self), Path(path))
 
 
 def _data(value: Any) -> Any:

@@ -30,7 +30,7 @@ from dualview.tabular.figures import tree_figure
 from dualview.tabular.wording import MOST_WORDS
 
 if TYPE_CHECKING:
-    from dualview.tabular.comparing.findings import Explained, TableFindings
+    from dualview.tabular.comparing.findings import Explained, TableComparison
     from dualview.tabular.comparing.folds import ModelScores
 
 FEW_LEAVES = 3
@@ -40,7 +40,7 @@ MOST_LEAVES = 16
 """Of a tree that is drawn; a wider one cannot be read on a page."""
 
 
-def page_of(found: TableFindings) -> Page:
+def page_of(found: TableComparison) -> Page:
     """What was found, as a page."""
     return Page(
         title=f"A DLGN on a table: {found.table.target_name}",
@@ -80,11 +80,11 @@ def spread_text(folds: tuple[float, ...], measure: str) -> str:
     return f"{mean:.3f} ± {deviation:.3f}"
 
 
-def _name(found: TableFindings) -> str:
+def _name(found: TableComparison) -> str:
     return found.table.where.replace("\\", "/").rpartition("/")[2]
 
 
-def _headline(found: TableFindings) -> str:
+def _headline(found: TableComparison) -> str:
     own, _, *others = found.scores
     best = max(others, key=lambda one: one.held_out)
     return (
@@ -99,7 +99,7 @@ def _article(one: ModelScores) -> str:
     return name if name == "gradient boosting" else f"{'an' if name[0] == 'M' else 'a'} {name}"
 
 
-def _tree_headline(found: TableFindings) -> str:
+def _tree_headline(found: TableComparison) -> str:
     leaves = found.tree.n_leaves
     alike = (
         f"decides as it does on {100 * found.fidelity:.1f} % of them"
@@ -109,7 +109,7 @@ def _tree_headline(found: TableFindings) -> str:
     return f"A tree of {leaves} {'leaf' if leaves == 1 else 'leaves'}, read off its gates, {alike}."
 
 
-def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
+def _scores(found: TableComparison) -> tuple[PageBlock, ...]:
     rows = tuple(
         Row(
             (
@@ -141,7 +141,7 @@ def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
     return (table, Figures((panel,)))
 
 
-def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
+def _tree(found: TableComparison) -> tuple[PageBlock, ...]:
     tree = found.tree
     own, of_tree, *_ = (score_text(one.held_out, found.measure) for one in found.scores)
     facts = Facts(
@@ -182,7 +182,7 @@ def _depth(depth: int) -> str:
     return "behind one condition" if depth == 1 else f"behind at most {depth} conditions"
 
 
-def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
+def _importance(found: TableComparison) -> tuple[PageBlock, ...]:
     svg = figure_svg(importance_figure(found.importance), "columns", "The columns that matter")
     caption = (
         "Mean size of what each column adds to a score, over rows held out. What a column adds is "
@@ -195,7 +195,7 @@ def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
     return (Figures((Panel(svg, caption),)), fold)
 
 
-def _explained(found: TableFindings) -> tuple[PageBlock, ...]:
+def _explained(found: TableComparison) -> tuple[PageBlock, ...]:
     panels = tuple(
         Panel(
             figure_svg(explained_figure(one), f"row{number}", f"Prediction of {one.place}"),
@@ -219,7 +219,7 @@ def _caption(one: Explained) -> str:
     )
 
 
-def _how(found: TableFindings) -> tuple[PageBlock, ...]:
+def _how(found: TableComparison) -> tuple[PageBlock, ...]:
     table, settings = found.table, found.settings
     drawn = len(table.target) < table.rows_found
     facts = [
