@@ -33,8 +33,7 @@ from dualview.explorer.images import SIDE, masks, photographs, signed
 from dualview.explorer.network_data import boxes, network_data, plane_data, units_data
 from dualview.explorer.paths import group_stops, of_any_size, path_stops, round_digits
 from dualview.explorer.program_data import program_data
-from dualview.files.writing import refused_by_the_system, write_text
-from dualview.pages.page import environment
+from dualview.pages.page import environment, write_html
 from dualview.pages.style import css_variables
 
 if TYPE_CHECKING:
@@ -67,11 +66,7 @@ def write_explorer(found: Explanations, facts: PageFacts, path: Path) -> Path:
     Raises:
         MissingExtraError: jinja2 or Pillow is not installed.
     """
-    html = render_explorer(found, facts)
-    with refused_by_the_system(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, html)
-    return path
+    return write_html(render_explorer(found, facts), path)
 
 
 def render_explorer(found: Explanations, facts: PageFacts) -> str:
