@@ -140,8 +140,7 @@ def _diverging() -> list[int]:
     share = np.arange(-TONES, TONES + 1)[:, None] / TONES
     ends = np.where(share > 0, np.array(RED, float), np.array(BLUE, float))
     colours = np.array(WHITE) + np.abs(share) * (ends - np.array(WHITE))
-    palette: list[int] = _bytes(colours).ravel().tolist()
-    return palette
+    return _bytes(colours).ravel().tolist()
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:

@@ -139,8 +139,7 @@ def house_style() -> AbstractContextManager[None]:
     """
     with needs("train", "drawing figures"):
         from matplotlib import style
-    context: AbstractContextManager[None] = style.context(["default", dict(_RC)])
-    return context
+    return style.context(["default", dict(_RC)])
 
 
 def figure_svg(figure: Figure, name: str, label: str) -> str:

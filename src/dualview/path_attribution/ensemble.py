@@ -226,15 +226,12 @@ class _PolynomialRun:
             return of[node.args[0]]  # type: ignore[index]
         block = self.blocks.get(node)
         if block is None:
-            return self._affine(node, {source: of[source] for source in self._sources(node)})
+            return self._affine(node, {s: of[s] for s in node.all_input_nodes if s in self.data})
         zero = {block.branch: torch.zeros_like(of[block.branch][:1])}
         skip = self._affine(node, {block.skip: of[block.skip], **zero})
         zero = {block.skip: torch.zeros_like(of[block.skip][:1])}
         branch = self._affine(node, {block.branch: of[block.branch], **zero})
         return _sum(skip, branch, self.shift[node])
-
-    def _sources(self, node: fx.Node) -> list[fx.Node]:
-        return [source for source in node.all_input_nodes if source in self.data]
 
     def _affine(self, node: fx.Node, of: Mapping[fx.Node, Any]) -> Any:
         """The operation on every row; what it adds on its own belongs to row 0 alone."""

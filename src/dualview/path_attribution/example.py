@@ -187,14 +187,12 @@ def checked_output(output: int, shape: Sequence[int], name: str = "output") -> i
 
     def check(value: Any) -> int:
         try:
-            found: int = whole(0, count - 1)(value)
+            return whole(0, count - 1)(value)
         except UnfitError as unfit:
             of = f"the network's output of one example has shape {tuple(shape[1:])}, counted flat"
             raise UnfitError(f"{unfit.expected} ({of})") from None
-        return found
 
-    entry: int = require(name, output, check, PathKernelError)
-    return entry
+    return require(name, output, check, PathKernelError)
 
 
 def checked_against(against: int, output: int, shape: Sequence[int]) -> int:

@@ -148,8 +148,7 @@ def row_labels(step: Weighted, labels: np.ndarray) -> np.ndarray:
     table = labels.reshape(step.groups, step.inputs, -1)
     if (table != table[..., :1]).any():
         return np.full(table.shape[:2], MIXED)
-    own: np.ndarray = table[..., 0]
-    return own
+    return table[..., 0]
 
 
 def _weighted(step: Weighted, found: GroupBounds) -> np.ndarray:

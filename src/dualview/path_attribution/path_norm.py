@@ -207,5 +207,4 @@ def _powered_part(part: Part, q: float) -> Part:
 
 
 def _power(values: np.ndarray, q: float) -> np.ndarray:
-    powered: np.ndarray = np.abs(values) ** q
-    return powered
+    return np.abs(values) ** q

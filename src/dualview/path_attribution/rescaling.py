@@ -118,8 +118,7 @@ class _Layer:
 def _columns(reader: nn.Module, channels: int) -> Tensor:
     """The weights that read each channel: (outputs, channels, positions), a view."""
     weight: Any = reader.weight
-    columns: Tensor = weight.view(weight.shape[0], channels, -1)
-    return columns
+    return weight.view(weight.shape[0], channels, -1)
 
 
 def _gated_layers(network: fx.GraphModule) -> Iterator[_Layer]:

@@ -76,8 +76,7 @@ def _dense(
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().double().numpy()
-    return array
+    return tensor.detach().double().numpy()
 
 
 def convolution(node: fx.Node, builder: ProgramBuilder) -> int:

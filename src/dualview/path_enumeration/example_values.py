@@ -9,7 +9,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -91,8 +91,7 @@ def gate_column(gate: GateUnit, inputs: Mapping[str, Tensor]) -> Tensor:
 
 def entry_column(values: Tensor, coordinates: tuple[int, ...]) -> Tensor:
     """One entry of every example: (n, ...) -> (n,)."""
-    index: tuple[Any, ...] = (slice(None), *coordinates)
-    return values[index]
+    return values.movedim(0, -1)[coordinates]
 
 
 def switch_windows(net: GatedNetwork) -> dict[str, Callable[[Sequence[int]], Tensor]]:

@@ -39,8 +39,7 @@ def checked_variances(value: Any) -> Variances:
     """One variance, or one for each parameter by its name; a check as `dualview.arguments` has."""
     variance = number(least=0)
     if not isinstance(value, Mapping):
-        found: float = variance(value)
-        return found
+        return variance(value)
     if not all(isinstance(name, str) for name in value):
         raise UnfitError("a finite number from 0 on, or one for each parameter by its name")
     return {name: variance(one) for name, one in value.items()}

@@ -8,7 +8,7 @@ float64; it is trained in the type of X.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -113,6 +113,8 @@ class TableEstimator(Readable, BaseEstimator):
     classes_: np.ndarray
     feature_names_in_: np.ndarray
     _single: bool = True
+    _wanted_targets: ClassVar[dict[str, bool]] = {}
+    """Options of scikit-learn's check of targets."""
 
     def __init__(
         self,
@@ -290,16 +292,12 @@ class TableEstimator(Readable, BaseEstimator):
                 dtype=(np.float64, np.float32),
                 reset=first,
                 ensure_min_samples=2 if first else 1,
-                **self._wanted_targets(),
+                **self._wanted_targets,
             )
         weights = _checked_weights(sample_weight, len(rows))
         targets = self._as_targets(y, first, known)
         chosen = weights > 0
         return rows[chosen], targets[chosen], weights[chosen]
-
-    def _wanted_targets(self) -> dict[str, Any]:
-        """How scikit-learn checks targets; of classifier and regressor each its own."""
-        raise NotImplementedError
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         """Targets as the loss takes them; of classifier and regressor each its own."""

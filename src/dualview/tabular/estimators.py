@@ -126,9 +126,6 @@ class DLGNClassifier(ClassifierMixin, TableEstimator):
         """Logarithm of `predict_proba` (n, classes)."""
         return torch.from_numpy(self._outputs(X)).log_softmax(1).numpy()
 
-    def _wanted_targets(self) -> dict[str, Any]:
-        return {}
-
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         with refused_data("y", TableError, TableTypeError):
             check_classification_targets(y)
@@ -196,6 +193,8 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
     True
     """
 
+    _wanted_targets = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
+
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn's own checks ask: several targets are taken."""
         tags = super().__sklearn_tags__()
@@ -223,9 +222,6 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
         """Of each row (n,); (n, outputs) where y had two axes."""
         found = self._outputs(X)
         return found[:, 0] if self._single else found
-
-    def _wanted_targets(self) -> dict[str, Any]:
-        return {"multi_output": True, "y_numeric": True}
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         targets = np.array(y, dtype=np.float64)

@@ -150,8 +150,7 @@ class _Asked:
     @property
     def part(self) -> Split:
         """The split itself."""
-        part: Split = getattr(self.data, self.split)
-        return part
+        return getattr(self.data, self.split)
 
 
 @dataclass(frozen=True, eq=False)

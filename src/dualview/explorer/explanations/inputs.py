@@ -51,5 +51,4 @@ def spread_rows(count: int, available: int) -> list[int]:
     ([0, 4, 9], [0, 1, 2, 3])
     """
     places = np.linspace(0, available - 1, min(count, available)).round().astype(int)
-    rows: list[int] = places.tolist()
-    return rows
+    return places.tolist()

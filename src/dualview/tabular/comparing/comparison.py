@@ -153,8 +153,7 @@ class _Readings:
         if self.totals.shape[1] == 1:
             return np.abs(self.totals[:, 0])
         ordered = np.sort(self.totals, axis=1)
-        margins: np.ndarray = ordered[:, -1] - ordered[:, -2]
-        return margins
+        return ordered[:, -1] - ordered[:, -2]
 
     def _explain(self, why: str, row: int) -> Explained:
         output, sign, of = self._output(row)
