@@ -159,8 +159,7 @@ def layer_contributions(
     ((8,), True)
     """
     example = one_example(net, x, in_place=True, allowed=_within(memory))
-    count = net.n_gates
-    number = require("layer", layer, whole(-count, count - 1), PathKernelError) % count
+    number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
     asked = _Target.of(output, against, run.result)
@@ -294,6 +293,10 @@ class _Target:
         other = checked_against(against, entry, result.shape)
         value -= float(result.reshape(-1)[other])
         return cls(entry, other, cotangent - unit(result, other), value)
+
+
+def _checked_layer(layer: int, count: int) -> int:
+    return require("layer", layer, whole(-count, count - 1), PathKernelError) % count
 
 
 def gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:
