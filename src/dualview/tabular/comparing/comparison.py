@@ -118,12 +118,10 @@ class _Readings:
 
     def explained(self) -> tuple[Explained, ...]:
         """Some predictions that are worth a look, each row once."""
-        found, taken = [], set()
+        reasons: dict[int, str] = {}
         for why, row in self._chosen():
-            if row not in taken:
-                taken.add(row)
-                found.append(self._explain(why, row))
-        return tuple(found)
+            reasons.setdefault(row, why)
+        return tuple(self._explain(why, row) for row, why in reasons.items())
 
     def _chosen(self) -> list[tuple[str, int]]:
         """Why and which: the predictions that the page explains."""
@@ -135,18 +133,14 @@ class _Readings:
                 ("the smallest prediction", int(self.predicted.argmin())),
                 ("the largest error", int(errors.argmax())),
             ]
-        margins = self._margins()
-        right = true == self.predicted
-        found = []
-        for label in self.model.classes_[:2]:
-            of_class = np.flatnonzero(right & (true == label))
-            if len(of_class):
-                found.append((f"the surest {label}", int(of_class[margins[of_class].argmax()])))
-        wrong = np.flatnonzero(~right)
-        if len(wrong):
-            found.append(("the surest mistake", int(wrong[margins[wrong].argmax()])))
-        found.append(("the least sure", int(margins.argmin())))
-        return found
+        margins, right = self._margins(), true == self.predicted
+        labels = self.model.classes_[:2]
+        among = [(f"the surest {label}", right & (true == label)) for label in labels]
+        among.append(("the surest mistake", ~right))
+        found = [
+            (why, int(np.where(rows, margins, -1.0).argmax())) for why, rows in among if rows.any()
+        ]
+        return [*found, ("the least sure", int(margins.argmin()))]
 
     def _margins(self) -> np.ndarray:
         """How far the best score is above the next."""
