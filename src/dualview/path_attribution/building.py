@@ -38,11 +38,10 @@ class ProgramBuilder:
 
     def __init__(self, example: OneExample) -> None:
         self.example = example
-        self.network = example.network
         self.steps: list[Step] = []
         self.step_of: dict[fx.Node, int] = {}
         self.values = recorded_values(example)
-        self._data = data_nodes(self.network.graph, self.values)
+        self._data = data_nodes(example.network.graph, self.values)
 
     def add(self, step: Step) -> int:
         """Append a step; its number."""
