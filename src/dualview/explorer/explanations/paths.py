@@ -51,16 +51,9 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
     with torch.no_grad():
         for value in _shifts(weights):
             value.zero_()
-    bare = GatedNetwork(
-        net.gating_network,
-        weights,
-        list(net.gate_functions),
-        net.kind,
-        net.weights_input,
-        net.gate_order,
-        input_transform=net.input_transform,
-    )
-    return bare.train(net.training)
+    bare = copy.copy(net)
+    bare._modules = {**net._modules, "weights_network": weights}
+    return bare
 
 
 def _shifts(weights: nn.Module) -> list[Tensor]:

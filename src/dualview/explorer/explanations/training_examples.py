@@ -98,7 +98,12 @@ def fit(
     except PathKernelError as error:
         return None, (), f"There is no kernel machine: {error}."
     if seconds > MOST_SECONDS and not plan.asked:
-        return None, (), _too_slow(len(rows), seconds)
+        return (
+            None,
+            (),
+            f"There is no kernel machine: on {len(rows):,} training examples it should take about "
+            f"{seconds / 60:.0f} minutes here. Option --train makes it all the same, of any size.",
+        )
     note(f"kernel machine of {len(rows):,} training examples, about {max(1, round(seconds))} s")
     from dualview.path_kernel.attribution import kernel_attributions  # scikit-learn takes a moment
     from dualview.path_kernel.machines import NPKClassifier
@@ -107,13 +112,6 @@ def fit(
     images = data.train.images[rows].numpy()
     facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
     return Machine(*facts), kernel_attributions(machine, x), ""
-
-
-def _too_slow(n_train: int, seconds: float) -> str:
-    return (
-        f"There is no kernel machine: on {n_train:,} training examples it should take about "
-        f"{seconds / 60:.0f} minutes here. Option --train makes it all the same, of any size."
-    )
 
 
 def seconds_for(net: GatedNetwork, x: Tensor, train: Tensor, gates: Gates) -> float:
