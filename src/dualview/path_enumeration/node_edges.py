@@ -96,6 +96,7 @@ class _Operation:
         self.sources: dict[fx.Node, Tensor] = {}
         self.weights: dict[str, Tensor] = {}
         self._find(node)
+        self.constant = self.run({}, {})
 
     def _find(self, node: fx.Node) -> None:
         """Collect the data nodes and the weights that `node` reads, through what is inlined."""
@@ -155,12 +156,15 @@ class _Operation:
 
 def _affine_edges(operation: _Operation) -> list[list[Edge]]:
     """The terms of an operation: constant, then each weight alone, each source, each product."""
-    constant = operation.run({}, {})
+    constant = operation.constant
     terms: list[list[Edge]] = [[] for _ in constant]
+
+    def alone(weights: Mapping[str, Tensor]) -> Tensor:
+        return _difference([operation.run({}, weights)], [constant])
+
     for (position,), value in _nonzero(constant):
         terms[position].append(Edge(None, value))
     for name in operation.weights:
-        alone = functools.partial(_alone, operation)
         for (position,), value, weight in _read_weights(operation, name, alone):
             terms[position].append(Edge(None, value, weight))
     for source in operation.sources:
@@ -177,15 +181,9 @@ def _affine_edges(operation: _Operation) -> list[list[Edge]]:
     return terms
 
 
-def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
-    """What the weights add without data."""
-    return _difference([operation.run({}, weights)], [operation.run({}, {})])
-
-
 def _check_sign(operation: _Operation, source: fx.Node) -> None:
     """Refuse an operation that does not carry the sign of random data over."""
-    data = _random(operation.sources[source])
-    base = operation.run({}, {})
+    data, base = _random(operation.sources[source]), operation.constant
     plus, minus = (_difference([operation.run({source: d}, {})], [base]) for d in (data, -data))
     if not torch.allclose(minus, -plus):
         raise refusal(operation.node, "it is not affine in its input")
@@ -195,7 +193,7 @@ def _meet(operation: _Operation, source: fx.Node, name: str) -> bool:
     """Whether entries of `source` are multiplied by weights of `name`: random ones leave a rest."""
     data = {source: _random(operation.sources[source])}
     weights = {name: _random(operation.weights[name])}
-    plus = [operation.run(data, weights), operation.run({}, {})]
+    plus = [operation.run(data, weights), operation.constant]
     return bool(_difference(plus, [operation.run(data, {}), operation.run({}, weights)]).any())
 
 
@@ -208,7 +206,7 @@ def _products(
     operation: _Operation, source: fx.Node, weightless: Tensor, weights: Mapping[str, Tensor]
 ) -> Tensor:
     """What each entry of `source` adds together with the weights, and with neither alone."""
-    plus = [operation.run_on_units(source, weights), operation.run({}, {})]
+    plus = [operation.run_on_units(source, weights), operation.constant]
     minus = [weightless, operation.run({}, weights)]
     return _difference(plus, minus)
 
