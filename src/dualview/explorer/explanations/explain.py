@@ -29,7 +29,6 @@ from dualview.explorer.explanations.gates import gate_text, gate_values, layer_v
 from dualview.explorer.explanations.inputs import inputs
 from dualview.explorer.explanations.network_records import NetworkView
 from dualview.explorer.explanations.network_view import (
-    UnitFacts,
     confusion_of,
     layer_units,
     map_of,
@@ -176,7 +175,6 @@ def _viewed(
     """The explanations with what the network does over many examples."""
     exact, data, part = asked.exact, asked.data, asked.part
     asked.watcher.note("units, classes and a map of the examples")
-    facts = [UnitFacts(*one) for one in zip(seen.channels, sums.parts, seen.peaks, strict=True)]
     places, spread, why_no_map = map_of(copy.deepcopy(exact).float(), asked.x, gates)
     view = NetworkView(
         n_examples=len(sums.rows),
@@ -184,7 +182,7 @@ def _viewed(
         classes=sums.classes,
         counts=tuple(int((sums.labels == label).sum()) for label in sums.classes),
         logits=sums.logits,
-        layers=layer_units(exact, data, part, facts),
+        layers=layer_units(exact, data, part, seen.channels, sums, seen.peaks),
         readings=readings_of(exact, data, part, found.filters, seen.interiors),
         places=places,
         spread=spread,

@@ -164,17 +164,17 @@ def _layer_parts(
     channels = []
     for channel in shown:
         units = found.units[channel]
-        place = np.unravel_index(int(np.abs(units).argmax()), units.shape)
-        position = tuple(int(i) for i in place)
+        place = tuple(map(int, np.unravel_index(int(np.abs(units).argmax()), units.shape)))
+        at = (channel, *place)
         channels.append(
             ChannelPart(
                 channel=channel,
                 part=float(units.sum()),
-                place=position,
-                gate=float(gate[(channel, *position)]),
-                preactivation=float(q[(channel, *position)]),
-                is_interior=all(p in axis for p, axis in zip(position, interior, strict=False)),
-                distance=None if far is None else float(far[(channel, *position)]),
+                place=place,
+                gate=float(gate[at]),
+                preactivation=float(q[at]),
+                is_interior=all(p in axis for p, axis in zip(place, interior, strict=False)),
+                distance=None if far is None else float(far[at]),
             )
         )
     parts = found.units.ravel()
