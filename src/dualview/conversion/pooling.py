@@ -184,7 +184,7 @@ def replay_switch(value: Tensor, switch: Tensor, dims: int) -> Tensor:
 
 def switched_pools(gating: fx.Graph) -> dict[str, MaxPool]:
     """The max pool of each switch that a gating graph gives, by the name of the switch."""
-    values: Any = gating.output_node().args[0]
+    values: Any = next(node for node in gating.nodes if node.op == "output").args[0]
     pools = []
     for node in values:
         if isinstance(node, fx.Node) and node.target is max_pool_switch:

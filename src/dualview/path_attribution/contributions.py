@@ -20,6 +20,7 @@ from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
+from dualview.conversion.normal_form import normal_call
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
 from dualview.path_attribution.building import layer_name
@@ -301,10 +302,7 @@ def _checked_layer(layer: int, count: int) -> int:
 
 def gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:
     """Number of each gated layer -> the multiplication by its gates."""
-    found = {}
-    for node in network.graph.nodes:
-        if node.target is apply_gate:
-            gate = node.args[1]
-            assert isinstance(gate, fx.Node)
-            found[int(str(gate.target).rpartition("_")[2]) - 1] = node
-    return found
+    return {
+        int(str(normal_call(node)["gate"].target).rpartition("_")[2]) - 1: node
+        for node in network.graph.find_nodes(op="call_function", target=apply_gate)
+    }

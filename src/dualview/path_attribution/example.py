@@ -216,7 +216,7 @@ def output_node(network: fx.GraphModule) -> fx.Node:
     Raises:
         PathKernelError: it returns several.
     """
-    result = network.graph.output_node().args[0]
+    result = next(node for node in network.graph.nodes if node.op == "output").args[0]
     if not isinstance(result, fx.Node):
         raise PathKernelError(
             "the network's output: expected one tensor, got several. Repair: wrap the model in a "

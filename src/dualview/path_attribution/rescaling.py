@@ -25,7 +25,7 @@ from dualview.arguments import number, takes, whole
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import HardGate, LeakyGate, ParametricGate
+from dualview.conversion.gates import HardGate, LeakyGate, ParametricGate, apply_gate
 from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
@@ -125,17 +125,16 @@ def _gated_layers(network: fx.GraphModule) -> Iterator[_Layer]:
     """Those whose units can be rescaled."""
     uses = Counter(id(_module(node)) for node in network.graph.nodes)
     held = Counter(id(p) for _, p in network.named_parameters(remove_duplicate=False))
-    for node in network.graph.nodes:
-        if node.op == "call_function" and normal_call(node).key == "gate":
-            made, readers = _made_by(normal_call(node)["input"]), _read_by(node)
-            if made is None or not readers:
-                continue
-            source, norm = made
-            all_modules = [m for m in (source, norm, *readers) if m is not None]
-            tensors = [p for m in all_modules for p in m.parameters(recurse=False)]
-            once = all(uses[id(m)] == 1 for m in all_modules)
-            if once and all(held[id(p)] == 1 for p in tensors):
-                yield _Layer(source, norm, readers, len(source.weight))
+    for node in network.graph.find_nodes(op="call_function", target=apply_gate):
+        made, readers = _made_by(normal_call(node)["input"]), _read_by(node)
+        if made is None or not readers:
+            continue
+        source, norm = made
+        all_modules = [m for m in (source, norm, *readers) if m is not None]
+        tensors = [p for m in all_modules for p in m.parameters(recurse=False)]
+        once = all(uses[id(m)] == 1 for m in all_modules)
+        if once and all(held[id(p)] == 1 for p in tensors):
+            yield _Layer(source, norm, readers, len(source.weight))
 
 
 def _module(node: fx.Node) -> nn.Module | None:

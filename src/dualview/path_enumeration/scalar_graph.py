@@ -85,7 +85,7 @@ def without_biases(graph: ScalarGraph) -> ScalarGraph:
 
 
 def _output_entries(own: fx.GraphModule, values: RandomRun) -> tuple[Entry, ...]:
-    result = own.graph.output_node().args[0]
+    result = next(n for n in own.graph.nodes if n.op == "output").args[0]
     if not (isinstance(result, fx.Node) and result in values.data):
         raise UnsupportedOperationError(
             f"the weights network returns {result}: expected one tensor that depends on x. "

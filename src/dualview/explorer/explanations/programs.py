@@ -56,7 +56,8 @@ def program_of(
         gating, numbers = _steps(net.gating_network, {}, shapes)
         weights, _ = _steps(net.weights_network, layer, shapes)
         gates = tuple(_gate(gate) for gate in net.gate_functions)
-        values: Any = net.gating_network.graph.output_node().args[0]
+        (output,) = net.gating_network.graph.find_nodes(op="output")
+        values: Any = output.args[0]
         found = Program(
             *_standardisation(net, data),
             gating,
