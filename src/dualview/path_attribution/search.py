@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dualview.path_attribution.evaluation import log_magnitude
+from dualview.path_attribution.evaluation import best_prefixes, log_magnitude
 from dualview.path_attribution.steps import Gather, Input, Part, Program, Sum, Weighted
 
 CONSTANT = -1
@@ -67,20 +67,15 @@ class _Edges:
     def edge(self, rank: int, step: int, at: int) -> Edge:
         """One of them, of the entry `at` of a step."""
         columns = (self.sources, self.entries, self.factors, self.learnt)
-        return Edge(step, at, *(column[rank].item() for column in columns))
+        return Edge(step, at, *(column.item(rank) for column in columns))
 
 
 class BestPaths:
-    """Search over one program, for any output and number of paths.
+    """Search over the program of one example, for any output and number of paths."""
 
-    Args:
-        program: of one example.
-        prefixes: `best_prefixes(program)`.
-    """
-
-    def __init__(self, program: Program, prefixes: list[np.ndarray]) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.prefixes = prefixes
+        self.prefixes = best_prefixes(program)
 
     def find(self, entry: int, k: int) -> Iterator[list[Edge]]:
         """Paths to an entry of the output as edges from their source on, largest magnitude first.
