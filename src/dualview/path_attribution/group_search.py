@@ -24,7 +24,7 @@ from dualview.path_attribution.group_bounds import (
     is_stop,
     row_labels,
 )
-from dualview.path_attribution.steps import Input, Part, Program, Weighted
+from dualview.path_attribution.steps import Input, Part, Program, Weighted, gathered_by
 
 Stops = tuple[tuple[int, int], ...]
 """(step, channel) of each stop of a group, from the input on."""
@@ -133,17 +133,10 @@ class _Beam:
         entries, factors = state.entries, state.factors
         if part.factor is not None:
             factors = factors * part.factor[entries]
-        if (gather := part.gather) is not None:
-            block, row = np.divmod(entries, len(gather.index))
-            size = len(self.bounds.labels[part.source]) // gather.blocks
-            read = gather.index[row]
-            given = factors[:, None] * (
-                1.0 if gather.coefficients is None else gather.coefficients[row]
-            )
-            valid = read >= 0
-            entries, factors = _collected(
-                (block[:, None] * size + read)[valid], np.broadcast_to(given, read.shape)[valid]
-            )
+        if part.gather is not None:
+            size = len(self.bounds.labels[part.source])
+            place, read, given = gathered_by(part.gather, entries, size)
+            entries, factors = _collected(read, factors[place] * given)
         self._split(part.source, _State(state.stops, entries, factors))
 
     def _split(self, source: int, state: _State) -> None:
@@ -251,7 +244,7 @@ def _read(step: Weighted, view: _View, rows: np.ndarray, count: int) -> _State:
 def _collected(entries: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every entry once, with the sum of its factors."""
     names, place = np.unique(entries, return_inverse=True)
-    return names, np.bincount(place.reshape(-1), factors, minlength=len(names))
+    return names, np.bincount(place, factors, minlength=len(names))
 
 
 def _merged(states: list[_State]) -> _State:

@@ -143,7 +143,7 @@ def _map_of_part(part: Part, size: int, source_size: int) -> _Map:
         written = read = np.arange(size)
         factor = np.ones(size)
     else:
-        written, read, factor = gathered_by(part.gather, source_size)
+        written, read, factor = gathered_by(part.gather, np.arange(size), source_size)
     return _Map(written, read, factor if part.factor is None else factor * part.factor[written])
 
 
