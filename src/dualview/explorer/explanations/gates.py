@@ -128,10 +128,9 @@ def layer_views(
     for layer, found in enumerate(zip(*by_output, strict=True)):
         shown = strongest_channels(found, budget.channels)
         gate, q = values.gates[layer], values.preactivations[layer]
-        norm = norms[layer]
-        near = None if norm is None else nearest(q, norm)
+        far = None if (norm := norms[layer]) is None else distances(q, norm)
+        near = None if far is None else nearest(far)
         gates.append(replace(_layer_gates(gate, q, shown, budget.side), nearest=near))
-        far = None if norm is None else distances(q, norm)
         for one, mine in zip(found, parts, strict=True):
             mine.append(_layer_parts(one, shown, gate, q, far, interiors[layer]))
     return tuple(gates), [tuple(mine) for mine in parts]
