@@ -6,7 +6,7 @@ Axes: rows on axis 0, columns on the last. NumPy, float64, in units of the data.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -49,14 +49,9 @@ class Readable:
     n_features_in_: int
     _fitted: dict[str, Any]
     """The options that `net_` was trained with."""
-
-    def take_rows(self, X: Any) -> torch.Tensor:
-        """Rows as the network takes them, (n, columns), float64.
-
-        Raises:
-            TableError: it is not fitted, or X has other columns.
-        """
-        raise NotImplementedError
+    _expect_fitted: Callable[[], None]
+    take_rows: Callable[[Any], torch.Tensor]
+    """Refusing before `fit`, and rows as the network takes them: methods of the estimators."""
 
     def column_names(self, columns: Sequence[str] | None = None) -> tuple[str, ...]:
         """Names of the columns: those given, else those of X in `fit`, else x0, x1, ...
@@ -230,10 +225,6 @@ class Readable:
         planes = hyperplanes_of(self.net_, names)
         root = network_tree(self.net_, x, planes, growth, classes=classes is not None)
         return ObliqueTree(root, names, classes, planes.deviations, self)
-
-    def _expect_fitted(self) -> None:
-        """Refuse before `fit`; the estimators say how."""
-        raise NotImplementedError
 
     def _is_binary(self) -> bool:
         return len(getattr(self, "classes_", ())) == 2
