@@ -6,7 +6,7 @@ Axes: rows on axis 0, columns on axis 1, classes or targets on the last.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -193,7 +193,7 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
     True
     """
 
-    _wanted_targets = {"multi_output": True, "y_numeric": True}  # noqa: RUF012
+    _wanted_targets: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn's own checks ask: several targets are taken."""
