@@ -25,6 +25,7 @@ from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
 from dualview.path_attribution.building import layer_name
 from dualview.path_attribution.example import checked_against, checked_output, one_example
+from dualview.path_attribution.paths import asked
 from dualview.path_attribution.softening import softened
 
 
@@ -73,9 +74,9 @@ class LayerContributions:
 
     def __repr__(self) -> str:
         return (
-            f"LayerContributions({_asked(self)}: {self.total:.6g} = {self.through:.6g} by "
-            f"the units {self.units.shape} of layer {self.layer} + {self.skips:.6g} by skips + "
-            f"{self.biases:.6g} from biases)"
+            f"LayerContributions({asked(self.output, self.against)}: {self.total:.6g} = "
+            f"{self.through:.6g} by the units {self.units.shape} of layer {self.layer} + "
+            f"{self.skips:.6g} by skips + {self.biases:.6g} from biases)"
         )
 
 
@@ -111,16 +112,10 @@ class InputContributions:
 
     def __repr__(self) -> str:
         return (
-            f"InputContributions({_asked(self)}: {self.total:.6g} = {self.from_input:.6g} "
-            f"from the input {self.coordinates.shape} + {self.from_biases:.6g} from the biases of "
-            f"{len(self.biases)} layers)"
+            f"InputContributions({asked(self.output, self.against)}: {self.total:.6g} = "
+            f"{self.from_input:.6g} from the input {self.coordinates.shape} + "
+            f"{self.from_biases:.6g} from the biases of {len(self.biases)} layers)"
         )
-
-
-def _asked(parts: LayerContributions | InputContributions) -> str:
-    """What was taken apart, in words."""
-    other = "" if parts.against is None else f" - output {parts.against}"
-    return f"output {parts.output}{other}"
 
 
 def layer_contributions(
@@ -163,10 +158,10 @@ def layer_contributions(
     number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
-    asked = _Target.of(output, against, run.result)
+    target = _Target.of(output, against, run.result)
     value, units, skips, biases = run.kept[node], torch.zeros_like(run.kept[node]), 0.0, 0.0
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(asked.cotangent, barrier=[node]):
+        for at, gradient in run.pull_back(target.cotangent, barrier=[node]):
             if at is node:
                 units = value * gradient
             elif at is run.first:
@@ -174,14 +169,14 @@ def layer_contributions(
             else:
                 biases += run.added(at, gradient) or 0.0
     return LayerContributions(
-        output=asked.output,
+        output=target.output,
         layer=number,
         name=f"gate_{number + 1}",
         units=units[0].numpy(),
         skips=skips,
         biases=biases,
-        total=asked.value,
-        against=asked.against,
+        total=target.value,
+        against=target.against,
     )
 
 
@@ -232,20 +227,20 @@ def input_contributions(
     example = one_example(net, x, in_place=True, allowed=_within(memory))
     first = example.input_node
     run = affine_pass(example, keep=[first])
-    asked = _Target.of(output, against, run.result)
+    target = _Target.of(output, against, run.result)
     coordinates, found = torch.zeros_like(run.kept[first]), []
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(asked.cotangent):
+        for at, gradient in run.pull_back(target.cotangent):
             if at is first:
                 coordinates = run.kept[first] * gradient
             elif (part := run.added(at, gradient)) is not None:
                 found.append((layer_name(at), part))
     return InputContributions(
-        output=asked.output,
+        output=target.output,
         coordinates=coordinates[0].numpy(),
         biases=_by_name(reversed(found)),
-        total=asked.value,
-        against=asked.against,
+        total=target.value,
+        against=target.against,
     )
 
 

@@ -168,6 +168,11 @@ def _rounded(value: Fraction) -> float | WholeNumber:
         return WholeNumber(value)
 
 
+def asked(output: int, against: int | None) -> str:
+    """What was taken apart, in words: an output, or one less another."""
+    return f"output {output}" + ("" if against is None else f" - output {against}")
+
+
 @dataclass(frozen=True, repr=False)
 class TopPaths:
     """The strongest paths of one example to one output, strongest first.
@@ -216,9 +221,8 @@ class TopPaths:
         ]
 
     def __repr__(self) -> str:
-        other = "" if self.against is None else f" - output {self.against}"
         head = (
-            f"TopPaths(output {self.output}{other}: {self.total:.6g}; {len(self.paths)} of "
+            f"TopPaths({asked(self.output, self.against)}: {self.total:.6g}; {len(self.paths)} of "
             f"{self.n_paths:.6g} paths, with {self.share_of_magnitude:.3g} of the sum of "
             f"|contributions|, add up to {self.sum:.4g})"
         )
