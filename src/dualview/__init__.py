@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from dualview.primal.partition import PartitionSlice, partition_slice
     from dualview.primal.rates import GateRates, gate_rates
     from dualview.primal.spectra import FilterSpectra, filter_spectra
-    from dualview.tabular.comparing.comparison import TableComparison, compare_table
+    from dualview.tabular.comparing.comparison import compare_table
+    from dualview.tabular.comparing.findings import TableComparison
     from dualview.tabular.comparing.settings import TableSettings
     from dualview.tabular.estimators import DLGNClassifier, DLGNRegressor
     from dualview.training.distil_settings import DistilSettings
@@ -176,7 +177,7 @@ _ROOMS = {
     "GateRates": "primal.rates",
     "DLGNClassifier": "tabular.estimators",
     "DLGNRegressor": "tabular.estimators",
-    "TableComparison": "tabular.comparing.comparison",
+    "TableComparison": "tabular.comparing.findings",
     "TableSettings": "tabular.comparing.settings",
     "compare_table": "tabular.comparing.comparison",
     "DistilSettings": "training.distil_settings",

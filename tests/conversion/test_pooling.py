@@ -2,12 +2,14 @@
 
 - Replaying a pool's own switch gives the pool, for every registered module and function.
 - The average covers the same windows: it equals the pool's sum of one-hot choices, averaged.
+- Of a network's switches each is that of its own pool.
 """
 
 import pytest
 import torch
 from torch import nn
 
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.pooling import (
     MAX_POOL_FUNCTIONS,
     MAX_POOL_MODULES,
@@ -15,6 +17,7 @@ from dualview.conversion.pooling import (
     max_pool_of_module,
     max_pool_switch,
     replay_switch,
+    switched_pools,
 )
 
 OPTIONS = [(2,), (3, 2), (3, 1, 1), (3, 2, 1, 1, True), (2, 2, 0, 2)]
@@ -73,3 +76,15 @@ def test_one_row_is_spread_over_the_batch():
 def test_indices_are_refused():
     with pytest.raises(ValueError, match="return_indices"):
         max_pool_of_module(nn.MaxPool2d(2, return_indices=True))
+
+
+def test_pools_of_switches():
+    first, second = nn.MaxPool2d(3, 1, padding=1), nn.AdaptiveMaxPool2d(2)
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 1), nn.ReLU(), first, nn.Conv2d(2, 2, 1), nn.ReLU(), second, nn.Flatten()
+    )
+    net = disentangle(model, "dgn", max_pool="switch", seed=0)
+    assert switched_pools(net.gating_network.graph) == {
+        "switch_1": max_pool_of_module(first),
+        "switch_2": max_pool_of_module(second),
+    }

@@ -38,13 +38,13 @@ def builder():
 
 
 def node(made, name):
-    return next(node for node in made.network.graph.nodes if node.name == name)
+    return next(node for node in made.example.network.graph.nodes if node.name == name)
 
 
 def test_data_are_tensors_and_tuples_that_depend_on_the_input():
     made = builder()
     values = recorded_values(made.example)
-    data = [n.name for n in data_nodes(made.network.graph, values)]
+    data = [n.name for n in data_nodes(made.example.network.graph, values)]
     assert "size" not in data
     assert "gate_1" not in data
     assert data[:3] == ["x", "apply_gate", "chunk"]

@@ -5,6 +5,7 @@
 """
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualview.path_attribution import evaluation
-from dualview.path_attribution.evaluation import best_prefixes, log_magnitude, totals
+from dualview.path_attribution.evaluation import View, best_prefixes, each_total, log_magnitude
 from dualview.path_attribution.steps import Gather, Input, Label, Part, Program, Sum, Weighted
 
 
@@ -94,7 +95,7 @@ def listed(program, number, entry):
 @given(programs())
 @settings(max_examples=80)
 def test_totals_and_best_prefixes_are_those_of_all_paths(program):
-    views = {view: totals(program, view) for view in ("contribution", "magnitude", "count")}
+    views = {view: list(each_total(program, view)) for view in get_args(View)}
     best = best_prefixes(program)
     for number, step in enumerate(program.steps):
         for entry in range(step.label.size):
@@ -113,11 +114,11 @@ def test_totals_and_best_prefixes_are_those_of_all_paths(program):
 @given(programs())
 @settings(max_examples=20)
 def test_blocks_do_not_matter(program):
-    expected, best = totals(program, "contribution"), best_prefixes(program)
+    expected, best = list(each_total(program, "contribution")), best_prefixes(program)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CELLS", "TILE", "FEW_POSITIONS"):
             patch.setattr(evaluation, name, 1)
-        for got, value in zip(totals(program, "contribution"), expected, strict=True):
+        for got, value in zip(each_total(program, "contribution"), expected, strict=True):
             np.testing.assert_allclose(got, value, rtol=1e-12, atol=1e-14)
         for got, value in zip(best_prefixes(program), best, strict=True):
             np.testing.assert_array_equal(got, value)

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import dualview as dv
-from dualview.path_attribution.evaluation import totals
+from dualview.path_attribution.evaluation import output_total
 from dualview.path_attribution.example import one_example
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.routes import one_route_each
@@ -79,8 +79,8 @@ def test_sums_over_paths_stay(name):
     net, x = ready(name)
     program, output = program_of(one_example(net, x))
     joined = one_route_each(program)
-    np.testing.assert_allclose(totals(joined, "contribution")[joined.output], output, rtol=1e-12)
-    before, after = (totals(p, "count")[p.output] for p in (program, joined))
+    np.testing.assert_allclose(output_total(joined, "contribution")[0], output, rtol=1e-12)
+    before, after = (output_total(p, "count")[0] for p in (program, joined))
     assert (after <= before).all()
     assert (after < before).any() == (name not in ("pools that do not meet", "scale between pools"))
 

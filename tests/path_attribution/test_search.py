@@ -12,7 +12,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualview.path_attribution.evaluation import best_prefixes
 from dualview.path_attribution.search import CONSTANT, BestPaths
 from dualview.path_attribution.steps import Input, Label, Program, Weighted
 from tests.path_attribution.test_evaluation import listed, programs
@@ -33,7 +32,7 @@ def contribution(program, edges):
 def test_the_k_best_of_all_paths(program, k, data):
     size = program.steps[program.output].label.size
     entry = data.draw(st.integers(0, size - 1))
-    found = list(BestPaths(program, best_prefixes(program)).find(entry, k))
+    found = list(BestPaths(program).find(entry, k))
     values = [contribution(program, edges) for edges in found]
     every = sorted(map(abs, listed(program, program.output, entry)), reverse=True)
     expected = [value for value in every if value > 0][:k]
@@ -54,7 +53,7 @@ def test_work_follows_the_paths_that_are_found():
             Weighted(Label(str(number), "weights", (width,)), number, np.zeros((1, 1), int), weight)
         )
     program = Program(tuple(steps), depth, (1, width))
-    search = BestPaths(program, best_prefixes(program))
+    search = BestPaths(program)
     looked_at = []
     plain = search._edges
     search._edges = lambda step, at: looked_at.append((step, at)) or plain(step, at)

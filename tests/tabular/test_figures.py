@@ -2,6 +2,7 @@
 
 - A tree's drawing has a box for each node and a word on each branch; lines are short.
 - Leaves of one class have its colour, and no name is taken for mathematics.
+- A class has its whole name.
 """
 
 import numpy as np
@@ -38,3 +39,11 @@ def test_colours_are_classes():
     assert len(hues) > 1
     for same in hues.values():
         np.testing.assert_allclose(same, [same[0]] * len(same), atol=1e-6)
+
+
+def test_names_of_classes_are_whole():
+    x, y = classes_table()
+    names = np.array(["red (warm)", "blue (cold)", "green (neither)"])
+    tree = classifier().fit(x, names[y]).to_tree(x, max_depth=1)
+    first = [text.get_text().splitlines()[0] for text in tree.plot().axes[0].texts]
+    assert sum(line in names for line in first) == tree.n_leaves

@@ -13,7 +13,7 @@ from dualview.tabular.comparing.settings import TASKS, TableSettings
 from dualview.training import SettingsError
 
 if TYPE_CHECKING:
-    from dualview.tabular.comparing.comparison import TableComparison
+    from dualview.tabular.comparing.findings import TableComparison
 
 NAME = "tables"
 USAGE = "dualview tables --data FILE --target COLUMN [OPTION ...]"

@@ -180,3 +180,14 @@ def replay_switch(value: Tensor, switch: Tensor, dims: int) -> Tensor:
         value = value.expand(switch.shape[0], *value.shape[1:])
     flat = value.flatten(-dims).gather(-1, switch.flatten(-dims))  # (n, c, pooled positions)
     return flat.view(switch.shape)
+
+
+def switched_pools(gating: fx.Graph) -> dict[str, MaxPool]:
+    """The max pool of each switch that a gating graph gives, by the name of the switch."""
+    values: Any = next(node for node in gating.nodes if node.op == "output").args[0]
+    pools = []
+    for node in values:
+        if isinstance(node, fx.Node) and node.target is max_pool_switch:
+            _, dims, adaptive = node.args
+            pools.append(MaxPool(dims, adaptive, dict(node.kwargs)))  # type: ignore[arg-type]
+    return {f"switch_{k}": pool for k, pool in enumerate(pools, start=1)}

@@ -13,6 +13,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ RED, WHITE, BLUE = (178, 24, 43), (247, 247, 247), (33, 102, 172)
 """Of signed maps: the ends and the middle of the scale RdBu."""
 TONES = 63
 """Between white and either end: a map's pixel is a byte, and a page has many maps and palettes."""
+SIDE = 64
+"""Longest side of a picture; longer ones are averaged down."""
 TINTS = (
     (169, 201, 238),
     (244, 199, 161),
@@ -59,25 +62,24 @@ class Sprite:
     height: int
 
 
-def photographs(images: np.ndarray, side: int = 64) -> Sprite:
+def photographs(images: np.ndarray) -> Sprite:
     """Images (n, c, rows, columns) as they are: bytes, or numbers scaled to their own range.
 
-    One and three channels are drawn; of others, the mean. Longer sides than `side` are averaged
-    down.
+    One and three channels are drawn; of others, the mean.
     """
-    pixels = shrunk(np.asarray(images, float), shrink_factor(_size(images), side))
+    pixels = _small(images)
     if images.dtype != np.uint8:
         low, high = float(pixels.min()), float(pixels.max())
         pixels = (pixels - low) * (255 / (high - low if high > low else 1))
     return _sprite(_bytes(_drawable(pixels)))
 
 
-def signed(images: np.ndarray, side: int = 64, *, shared: bool = False) -> Sprite:
+def signed(images: np.ndarray, *, shared: bool = False) -> Sprite:
     """Signed pictures (n, c, rows, columns), each by its own largest absolute value.
 
     Or all by the largest of any, so that they can be compared.
     """
-    values = _drawable(shrunk(np.asarray(images, float), shrink_factor(_size(images), side)))
+    values = _drawable(_small(images))
     largest = np.abs(values).max(axis=None if shared else (1, 2, 3), keepdims=True)
     relative = values / np.where(largest > 0, largest, 1)  # -1 ... 1
     if relative.shape[1] == 3:
@@ -108,9 +110,7 @@ def areas(
         corners = np.stack([polygon[:, 0] - left, top - polygon[:, 1]], axis=1) * scale
         own = shade % len(TINTS)
         draw.polygon([(x, y) for x, y in corners.tolist()], fill=own, outline=own)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
-    return data_url(buffer.getvalue())
+    return _data_url(sheet)
 
 
 def masks(maps: np.ndarray) -> Sprite:
@@ -119,13 +119,15 @@ def masks(maps: np.ndarray) -> Sprite:
     return _sprite(np.concatenate([np.zeros_like(opacity), opacity], axis=1))
 
 
-def data_url(png: bytes) -> str:
-    """A PNG inside a page."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _data_url(image: Any) -> str:
+    """A picture of Pillow's as a PNG inside a page."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _size(images: np.ndarray) -> tuple[int, int]:
-    return images.shape[-2], images.shape[-1]
+def _small(images: np.ndarray) -> np.ndarray:
+    return shrunk(np.asarray(images, float), shrink_factor(images.shape[-2:], SIDE))
 
 
 def _drawable(images: np.ndarray) -> np.ndarray:
@@ -138,8 +140,7 @@ def _diverging() -> list[int]:
     share = np.arange(-TONES, TONES + 1)[:, None] / TONES
     ends = np.where(share > 0, np.array(RED, float), np.array(BLUE, float))
     colours = np.array(WHITE) + np.abs(share) * (ends - np.array(WHITE))
-    palette: list[int] = _bytes(colours).ravel().tolist()
-    return palette
+    return _bytes(colours).ravel().tolist()
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
@@ -151,6 +152,8 @@ def _sprite(pictures: np.ndarray, palette: Sequence[int] | None = None) -> Sprit
 
     With a palette, of one channel, numbers are places there.
     """
+    with needs("train", "drawing pictures"):
+        from PIL import Image
     count = len(pictures)
     height, width = pictures.shape[2:]
     framed = np.pad(pictures, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
@@ -161,15 +164,7 @@ def _sprite(pictures: np.ndarray, palette: Sequence[int] | None = None) -> Sprit
     sheet[:count] = framed
     rowwise = sheet.reshape(down, across, channels, rows, columns).transpose(0, 3, 1, 4, 2)
     pixels = rowwise.reshape(down * rows, across * columns, channels)
-    return Sprite(data_url(_png(pixels, palette)), count, across, width, height)
-
-
-def _png(sheet: np.ndarray, palette: Sequence[int] | None) -> bytes:
-    with needs("train", "drawing pictures"):
-        from PIL import Image
-    buffer = io.BytesIO()
-    image = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
+    image = Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
     if palette is not None:
         image.putpalette(palette)
-    image.save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    return Sprite(_data_url(image), count, across, width, height)

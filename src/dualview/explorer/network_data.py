@@ -21,7 +21,7 @@ from dualview.explorer.explanations.network_records import (
     Plane,
 )
 from dualview.explorer.explanations.records import Layer
-from dualview.explorer.images import TINTS, areas, photographs, signed
+from dualview.explorer.images import SIDE, TINTS, areas, photographs, signed
 from dualview.explorer.paths import round_digits
 
 STEPS = 1000
@@ -41,7 +41,8 @@ def boxes(layers: Sequence[Layer]) -> list[dict[str, Any]]:
     """
     groups = [[i] for i in range(len(layers))]
     if len(groups) > MOST_BOXES:
-        groups = _stages(layers)
+        by_shape = itertools.groupby(range(len(layers)), key=lambda i: layers[i].shape)
+        groups = [list(stage) for _, stage in by_shape]
     while len(groups) > MOST_BOXES:
         sizes = [len(a) + len(b) for a, b in itertools.pairwise(groups)]
         at = sizes.index(min(sizes))
@@ -53,16 +54,6 @@ def boxes(layers: Sequence[Layer]) -> list[dict[str, Any]]:
         }
         for group in groups
     ]
-
-
-def _stages(layers: Sequence[Layer]) -> list[list[int]]:
-    groups: list[list[int]] = []
-    for i, layer in enumerate(layers):
-        if groups and layers[groups[-1][0]].shape == layer.shape:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
 
 
 def network_data(view: NetworkView | None) -> dict[str, Any] | None:
@@ -80,7 +71,7 @@ def network_data(view: NetworkView | None) -> dict[str, Any] | None:
         "map": None
         if view.places is None
         else {
-            "places": [[float(f"{v:.4g}") for v in place] for place in view.places.tolist()],
+            "places": [[round_digits(v, 4) for v in place] for place in view.places.tolist()],
             "spread": [round_digits(share) for share in view.spread],
         },
     }
@@ -106,13 +97,13 @@ def plane_data(plane: Plane) -> dict[str, Any]:
         "rows": list(plane.rows),
         "labels": list(plane.labels),
         "images": asdict(photographs(plane.images)),
-        "window": [float(f"{side:.4g}") for side in found.window],
+        "window": [round_digits(side, 4) for side in found.window],
         "areas": areas(found.decisions, shades, found.window),
         "tints": [[label, list(TINTS[i % len(TINTS)])] for i, label in enumerate(shown)],
         "lines": [
-            [float(f"{v:.4g}") for v in _ends(line, found.window)] for line in found.lines.tolist()
+            [round_digits(v, 4) for v in _ends(line, found.window)] for line in found.lines.tolist()
         ],
-        "points": [[float(f"{v:.4g}") for v in place] for place in found.examples.tolist()],
+        "points": [[round_digits(v, 4) for v in place] for place in found.examples.tolist()],
         "decided": found.predicted.tolist(),
         "cells": len(found.cells),
         "gates": plane.n_gates,
@@ -147,19 +138,18 @@ def _units(units: LayerUnits) -> dict[str, Any]:
         ],
         "opens": units.opens.tolist(),
         "closes": units.closes.tolist(),
-        "q": [[float(f"{v:.3g}") for v in row] for row in q.tolist()],
+        "q": [[round_digits(v, 3) for v in row] for row in q.tolist()],
         "before": [_pairs(row) for row in units.upstream],
         "behind": [_pairs(row) for row in units.downstream],
     }
 
 
 def _pairs(row: Sequence[tuple[int, float]]) -> list[list[float]]:
-    return [[channel, float(f"{part:.3g}")] for channel, part in row]
+    return [[channel, round_digits(part, 3)] for channel, part in row]
 
 
 def _reading(reading: FilterReading, factor: int) -> dict[str, Any]:
-    rows, columns = reading.patterns.shape[2:]
-    factor = max(factor, shrink_factor((rows, columns), 64))
+    factor = max(factor, shrink_factor(reading.patterns.shape[2:], SIDE))
     return {
         "largest": reading.largest,
         "percent": [round(100 * share) for share in reading.shares.tolist()],

@@ -29,12 +29,11 @@ from dualview.explorer.explanations.records import (
     MachineParts,
     OutputExplanation,
 )
-from dualview.explorer.images import Sprite, masks, photographs, signed
+from dualview.explorer.images import SIDE, masks, photographs, signed
 from dualview.explorer.network_data import boxes, network_data, plane_data, units_data
 from dualview.explorer.paths import group_stops, of_any_size, path_stops, round_digits
 from dualview.explorer.program_data import program_data
-from dualview.files.writing import refused_by_the_system, write_text
-from dualview.pages.page import environment
+from dualview.pages.page import environment, write_html
 from dualview.pages.style import css_variables
 
 if TYPE_CHECKING:
@@ -67,11 +66,7 @@ def write_explorer(found: Explanations, facts: PageFacts, path: Path) -> Path:
     Raises:
         MissingExtraError: jinja2 or Pillow is not installed.
     """
-    html = render_explorer(found, facts)
-    with refused_by_the_system(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, html)
-    return path
+    return write_html(render_explorer(found, facts), path)
 
 
 def render_explorer(found: Explanations, facts: PageFacts) -> str:
@@ -170,30 +165,24 @@ def _exact_filters(found: Explanations) -> tuple[str, ...]:
 def _exact_network(found: Explanations) -> tuple[str, ...]:
     if (view := found.network) is None:
         return ()
-    return (
+    sentences = [
         f"What units add to classes, and the confusions, are means and counts over "
         f"{view.n_examples:,} examples spread over the {found.split} split, in float32, rounded to "
         f"a thousandth of the layer’s largest. What units of successive layers add together is the "
         f"mean over up to {PAIRED} of them. The examples that open or close a unit are the extreme "
-        f"ones of this page.",
-        *(
-            (
-                "What a filter’s largest pixels explain is the squared correlation of q with their "
-                "own part of it; the largest are a tenth of all, by |weight| times the pixel’s "
-                "deviation.",
-            )
-            if any(view.readings)
-            else ()
-        ),
-        *(
-            (
-                "The map shows the two largest principal components of the neural path kernel of "
-                "the examples on this page; near are those whose pixels and gates are alike.",
-            )
-            if view.places is not None
-            else ()
-        ),
-    )
+        f"ones of this page."
+    ]
+    if any(view.readings):
+        sentences.append(
+            "What a filter’s largest pixels explain is the squared correlation of q with their own "
+            "part of it; the largest are a tenth of all, by |weight| times the pixel’s deviation."
+        )
+    if view.places is not None:
+        sentences.append(
+            "The map shows the two largest principal components of the neural path kernel of the "
+            "examples on this page; near are those whose pixels and gates are alike."
+        )
+    return tuple(sentences)
 
 
 def _exact_planes(found: Explanations) -> tuple[str, ...]:
@@ -229,8 +218,8 @@ def _exact_machine(machine: Machine | None, examples: int) -> tuple[str, ...]:
 
 def page_data(found: Explanations) -> dict[str, Any]:
     """Everything that the page's script reads."""
-    thumbs = {t.index for e in found.examples for o in e.outputs for t in _listed(o.machine)}
-    used = sorted(thumbs)
+    used = sorted({t.index for e in found.examples for o in e.outputs for t in _listed(o.machine)})
+    factor = _factor(found.filters)
     return {
         "split": found.split,
         "classes": list(found.class_names),
@@ -246,9 +235,9 @@ def page_data(found: Explanations) -> dict[str, Any]:
             }
             for layer, filters, rates, units in zip(
                 found.layers,
-                _filters(found.filters),
+                [None if f is None else _layer_filters(f, factor) for f in found.filters],
                 map(_rates, found.rates),
-                units_data(found.network, len(found.layers), max(1, _factor(found.filters))),
+                units_data(found.network, len(found.layers), factor),
                 strict=True,
             )
         ],
@@ -260,7 +249,7 @@ def page_data(found: Explanations) -> dict[str, Any]:
         "no_program": found.why_no_program,
         "planes": [plane_data(plane) for plane in found.planes],
         "no_planes": found.why_no_planes,
-        "images": _sprite(photographs(np.stack([e.image for e in found.examples]))),
+        "images": asdict(photographs(np.stack([e.image for e in found.examples]))),
         "machine": _machine(found.machine, used),
         "examples": [_example(example, used) for example in found.examples],
     }
@@ -268,10 +257,6 @@ def page_data(found: Explanations) -> dict[str, Any]:
 
 def _listed(parts: MachineParts | None) -> tuple[Any, ...]:
     return (*parts.strongest_for, *parts.strongest_against) if parts else ()
-
-
-def _sprite(sprite: Sprite) -> dict[str, Any]:
-    return asdict(sprite)
 
 
 def _example(example: ExampleExplanation, thumbs: Sequence[int]) -> dict[str, Any]:
@@ -297,7 +282,7 @@ def _output(
         "against": output.against,
         "total": output.total,
         "starts": {
-            "heat": _sprite(signed(heat.sum(0)[None, None])),
+            "heat": asdict(signed(heat.sum(0)[None, None])),
             "input": starts.from_input,
             "biases": starts.from_biases,
         },
@@ -326,7 +311,7 @@ def _gates(layers: Sequence[LayerGates]) -> dict[str, Any]:
         "on": _rounded(gates.on for gates in layers),
         "nearest": [_finite(gates.nearest) for gates in layers],
         "places": places,
-        "sheets": [_sprite(masks(np.stack(sheet))) for sheet in sheets.values()],
+        "sheets": [asdict(masks(np.stack(sheet))) for sheet in sheets.values()],
     }
 
 
@@ -371,7 +356,7 @@ def _groups(top: TopPathGroups | None, n_layers: int) -> dict[str, Any] | None:
         "list": [
             [round_digits(group.contribution), group_stops(group, n_layers)] for group in top.groups
         ],
-        "starts": _sprite(signed(np.stack([group.starts for group in top.groups])[:, None])),
+        "starts": asdict(signed(np.stack([group.starts for group in top.groups])[:, None])),
         "sum": round_digits(top.sum),
         "others": _finite(top.others_at_most),
         "proven": top.is_proven,
@@ -407,7 +392,7 @@ def _machine(machine: Machine | None, used: Sequence[int]) -> dict[str, Any] | N
         "agreement": round_digits(machine.agreement),
         "accuracy": round_digits(machine.accuracy),
         "network": round_digits(machine.network_accuracy),
-        "images": _sprite(photographs(machine.images[list(used)])) if used else None,
+        "images": asdict(photographs(machine.images[list(used)])) if used else None,
         "rows": [machine.rows[i] for i in used],
         "labels": [machine.labels[i] for i in used],
     }
@@ -430,14 +415,8 @@ def _machine_parts(parts: MachineParts | None, thumbs: Sequence[int]) -> dict[st
     }
 
 
-def _filters(filters: Sequence[LayerFilters | None]) -> list[dict[str, Any] | None]:
-    """Filters of all layers, drawn finely enough to stay within `FILTER_BYTES`."""
-    factor = _factor(filters)
-    return [None if f is None else _layer_filters(f, factor) for f in filters]
-
-
 def _factor(filters: Sequence[LayerFilters | None]) -> int:
-    """How many pixels become one in every filter, in both directions."""
+    """How many pixels become one in every filter, both ways, to stay within `FILTER_BYTES`."""
     factor = 1
     while sum(_pixels(f, factor) for f in filters if f is not None) > FILTER_BYTES:
         factor += 1
@@ -451,11 +430,11 @@ def _pixels(filters: LayerFilters, factor: int) -> int:
 
 def _layer_filters(filters: LayerFilters, factor: int) -> dict[str, Any]:
     rows, columns = filters.images.shape[2:]
-    factor = max(factor, shrink_factor((rows, columns), 64))
+    factor = max(factor, shrink_factor((rows, columns), SIDE))
     return {
         "kind": filters.kind,
         "channels": list(filters.channels),
-        "images": _sprite(signed(shrunk(filters.images, factor), shared=True)),
+        "images": asdict(signed(shrunk(filters.images, factor), shared=True)),
         "largest": [round_digits(v) for v in np.abs(filters.images).max(axis=(1, 2, 3)).tolist()],
         "offsets": _rounded(filters.offsets),
         "size": [rows, columns],

@@ -106,13 +106,13 @@ def _unit(node: PathNode) -> list[int]:
     return [node.channel, *node.position]
 
 
-def round_digits(value: float) -> float:
+def round_digits(value: float, digits: int = DIGITS) -> float:
     """A number as the page has it, where it need not be exact.
 
-    >>> round_digits(1 / 3)
-    0.333333
+    >>> round_digits(1 / 3), round_digits(1 / 3, 2)
+    (0.333333, 0.33)
     """
-    return float(f"{value:.{DIGITS}g}")
+    return float(f"{value:.{digits}g}")
 
 
 def of_any_size(value: float) -> float | str:

@@ -225,32 +225,24 @@ def page_facts(
     )
     if run is None:
         name, standfirst = kind_name(found.kind), f"Gates: {found.gate}."
-        before: tuple[tuple[str, str], ...] = (
-            ("Data", f"{data.description}; fingerprint {data_fingerprint(data)}"),
-        )
-        options: tuple[tuple[str, str], ...] = ()
+        facts = [("Data", f"{data.description}; fingerprint {data_fingerprint(data)}")]
     else:
         name, standfirst = kind_name(run.record.kind), _run_line(run)
         record, trained = run.record, run.record.provenance
         print_of_data = record.config.get("data_fingerprint", "–")
-        before = (
+        facts = [
             ("Run", str(run.folder)),
             ("Trained", f"{trained.finished}, dualview {trained.dualview}, {trained.device}"),
             ("Data", f"{record.data}; fingerprint {print_of_data}"),
-        )
-        options = (("Options of the run", json.dumps(record.config, sort_keys=True)),)
-    return PageFacts(
-        title=f"{name} on {found.data}: {what}, and why",
-        standfirst=standfirst,
-        facts=(
-            *before,
-            ("Examples", _examples_text(found)),
-            *options,
-            ("Page made", f"{made.finished}, dualview {made.dualview}, commit {made.code}"),
-            ("With", f"PyTorch {made.torch}, Python {made.python}, {made.machine}"),
-            *((("Command", command),) if command else ()),
-        ),
-    )
+        ]
+    facts.append(("Examples", _examples_text(found)))
+    if run is not None:
+        facts.append(("Options of the run", json.dumps(run.record.config, sort_keys=True)))
+    facts.append(("Page made", f"{made.finished}, dualview {made.dualview}, commit {made.code}"))
+    facts.append(("With", f"PyTorch {made.torch}, Python {made.python}, {made.machine}"))
+    if command:
+        facts.append(("Command", command))
+    return PageFacts(f"{name} on {found.data}: {what}, and why", standfirst, tuple(facts))
 
 
 def _run_line(run: FinishedRun) -> str:

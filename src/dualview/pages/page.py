@@ -172,7 +172,11 @@ def render(page: Page) -> str:
 
 def write_page(page: Page, path: Path) -> Path:
     """Write `page` to `path`, whose folder is made; the file appears whole or not at all."""
-    html = render(page)
+    return write_html(render(page), path)
+
+
+def write_html(html: str, path: Path) -> Path:
+    """The same of a page that is rendered already."""
     with refused_by_the_system(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, html)

@@ -116,20 +116,18 @@ def css_variables(scheme: str) -> str:
         >>> "--ink:#1b2029;" in css_variables("light")
         True
     """
-    dark = scheme == "dark"
-    page = {name: colours[dark] for name, colours in PAGE_COLOURS.items()}
-    kinds = {
-        f"kind-{kind}": style.dark if dark else style.light for kind, style in KIND_STYLES.items()
-    }
-    return "".join(f"--{name}:{colour};" for name, colour in {**page, **kinds}.items())
+    colours = _colours(dark=scheme == "dark")
+    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
+
+
+def _colours(*, dark: bool) -> dict[str, str]:
+    """Name of a CSS variable -> its colour."""
+    kinds = {f"kind-{kind}": (style.light, style.dark) for kind, style in KIND_STYLES.items()}
+    return {name: pair[dark] for name, pair in {**PAGE_COLOURS, **kinds}.items()}
 
 
 _COLOUR_VARIABLES: Mapping[str, str] = {
-    colour: f"var(--{name}, {colour})"
-    for name, colour in {
-        **LIGHT,
-        **{f"kind-{kind}": style.light for kind, style in KIND_STYLES.items()},
-    }.items()
+    colour: f"var(--{name}, {colour})" for name, colour in _colours(dark=False).items()
 }
 
 
@@ -141,8 +139,7 @@ def house_style() -> AbstractContextManager[None]:
     """
     with needs("train", "drawing figures"):
         from matplotlib import style
-    context: AbstractContextManager[None] = style.context(["default", dict(_RC)])
-    return context
+    return style.context(["default", dict(_RC)])
 
 
 def figure_svg(figure: Figure, name: str, label: str) -> str:

@@ -38,11 +38,10 @@ class ProgramBuilder:
 
     def __init__(self, example: OneExample) -> None:
         self.example = example
-        self.network = example.network
         self.steps: list[Step] = []
         self.step_of: dict[fx.Node, int] = {}
         self.values = recorded_values(example)
-        self._data = data_nodes(self.network.graph, self.values)
+        self._data = data_nodes(example.network.graph, self.values)
 
     def add(self, step: Step) -> int:
         """Append a step; its number."""
@@ -69,14 +68,9 @@ class ProgramBuilder:
         """Shape of a node's value, the axis of examples included."""
         return tuple(self.values[node].shape)
 
-    def module(self, node: fx.Node) -> Any:
-        """The module that a `call_module` node calls."""
-        return self.network.get_submodule(str(node.target))
-
     def label(self, node: fx.Node, kind: Any = "map", layer: str | None = None) -> Label:
         """What the step of `node` is called."""
-        name = str(node.target) if node.op == "call_module" else node.name
-        return Label(layer or name, kind, without_example(self.shape(node)))
+        return Label(layer or layer_name(node), kind, without_example(self.shape(node)))
 
     def fixed(self, argument: Any) -> Any:
         """An argument that does not depend on the input, as the value it had."""
@@ -120,6 +114,11 @@ class ProgramBuilder:
         return call(node).reshape(-1)
 
 
+def layer_name(node: fx.Node) -> str:
+    """What the layer of a node is called: in the user's model, if it has a name there."""
+    return str(node.target) if node.op == "call_module" else node.name
+
+
 def without_example(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without the axis of examples, of length 1, if there is one."""
     return shape[1:] if shape[:1] == (1,) else shape
@@ -138,13 +137,11 @@ class ExactRun(fx.Interpreter):
     def __init__(self, example: OneExample) -> None:
         super().__init__(example.network, garbage_collect_values=False)
         self.extra_traceback = False
-        self.values: dict[fx.Node, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, unless it only changes the type; called by torch.fx."""
-        same = key_at(n) == "same" and n.op != "call_module"
-        self.values[n] = self.env[n.all_input_nodes[0]] if same else super().run_node(n)
-        return self.values[n]
+        names_a_type = key_at(n) == "same" and n.op != "call_module"
+        return self.env[n.all_input_nodes[0]] if names_a_type else super().run_node(n)
 
 
 def recorded_values(example: OneExample) -> dict[fx.Node, Any]:
@@ -152,7 +149,7 @@ def recorded_values(example: OneExample) -> dict[fx.Node, Any]:
     run = ExactRun(example)
     with torch.no_grad():
         run.run(*example.arguments)
-    return run.values
+    return run.env
 
 
 def data_nodes(graph: fx.Graph, values: Mapping[fx.Node, Any]) -> dict[fx.Node, None]:

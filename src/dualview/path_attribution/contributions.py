@@ -20,9 +20,12 @@ from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import apply_gate
+from dualview.conversion.normal_form import normal_call
 from dualview.errors import PathKernelError
 from dualview.path_attribution.affine_run import affine_pass, unit
+from dualview.path_attribution.building import layer_name
 from dualview.path_attribution.example import checked_against, checked_output, one_example
+from dualview.path_attribution.paths import asked
 from dualview.path_attribution.softening import softened
 
 
@@ -66,13 +69,14 @@ class LayerContributions:
         k = require("k", k, whole(1), PathKernelError)
         flat = self.units.ravel()
         order = np.argsort(-np.abs(flat), kind="stable")[:k]
-        return [(_coordinates(i, self.units.shape), float(flat[i])) for i in order]
+        places = np.transpose(np.unravel_index(order, self.units.shape)).tolist()
+        return [(tuple(at), part) for at, part in zip(places, flat[order].tolist(), strict=True)]
 
     def __repr__(self) -> str:
         return (
-            f"LayerContributions({_asked(self)}: {self.total:.6g} = {self.through:.6g} by "
-            f"the units {self.units.shape} of layer {self.layer} + {self.skips:.6g} by skips + "
-            f"{self.biases:.6g} from biases)"
+            f"LayerContributions({asked(self.output, self.against)}: {self.total:.6g} = "
+            f"{self.through:.6g} by the units {self.units.shape} of layer {self.layer} + "
+            f"{self.skips:.6g} by skips + {self.biases:.6g} from biases)"
         )
 
 
@@ -108,20 +112,10 @@ class InputContributions:
 
     def __repr__(self) -> str:
         return (
-            f"InputContributions({_asked(self)}: {self.total:.6g} = {self.from_input:.6g} "
-            f"from the input {self.coordinates.shape} + {self.from_biases:.6g} from the biases of "
-            f"{len(self.biases)} layers)"
+            f"InputContributions({asked(self.output, self.against)}: {self.total:.6g} = "
+            f"{self.from_input:.6g} from the input {self.coordinates.shape} + "
+            f"{self.from_biases:.6g} from the biases of {len(self.biases)} layers)"
         )
-
-
-def _asked(parts: LayerContributions | InputContributions) -> str:
-    """What was taken apart, in words."""
-    other = "" if parts.against is None else f" - output {parts.against}"
-    return f"output {parts.output}{other}"
-
-
-def _coordinates(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(flat, shape))
 
 
 def layer_contributions(
@@ -164,10 +158,10 @@ def layer_contributions(
     number = _checked_layer(layer, net.n_gates)
     node = gate_nodes(example.network)[number]
     run = affine_pass(example, keep=[node, example.input_node])
-    asked = _Target.of(output, against, run.result)
+    target = _Target.of(output, against, run.result)
     value, units, skips, biases = run.kept[node], torch.zeros_like(run.kept[node]), 0.0, 0.0
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(asked.cotangent, barrier=[node]):
+        for at, gradient in run.pull_back(target.cotangent, barrier=[node]):
             if at is node:
                 units = value * gradient
             elif at is run.first:
@@ -175,14 +169,14 @@ def layer_contributions(
             else:
                 biases += run.added(at, gradient) or 0.0
     return LayerContributions(
-        output=asked.output,
+        output=target.output,
         layer=number,
         name=f"gate_{number + 1}",
         units=units[0].numpy(),
         skips=skips,
         biases=biases,
-        total=asked.value,
-        against=asked.against,
+        total=target.value,
+        against=target.against,
     )
 
 
@@ -233,20 +227,20 @@ def input_contributions(
     example = one_example(net, x, in_place=True, allowed=_within(memory))
     first = example.input_node
     run = affine_pass(example, keep=[first])
-    asked = _Target.of(output, against, run.result)
+    target = _Target.of(output, against, run.result)
     coordinates, found = torch.zeros_like(run.kept[first]), []
     with torch.inference_mode(False), torch.no_grad():
-        for at, gradient in run.pull_back(asked.cotangent):
+        for at, gradient in run.pull_back(target.cotangent):
             if at is first:
                 coordinates = run.kept[first] * gradient
             elif (part := run.added(at, gradient)) is not None:
-                found.append((str(at.target) if at.op == "call_module" else at.name, part))
+                found.append((layer_name(at), part))
     return InputContributions(
-        output=asked.output,
+        output=target.output,
         coordinates=coordinates[0].numpy(),
         biases=_by_name(reversed(found)),
-        total=asked.value,
-        against=asked.against,
+        total=target.value,
+        against=target.against,
     )
 
 
@@ -298,16 +292,12 @@ class _Target:
 
 
 def _checked_layer(layer: int, count: int) -> int:
-    number: int = require("layer", layer, whole(-count, count - 1), PathKernelError)
-    return number % count
+    return require("layer", layer, whole(-count, count - 1), PathKernelError) % count
 
 
 def gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:
     """Number of each gated layer -> the multiplication by its gates."""
-    found = {}
-    for node in network.graph.nodes:
-        if node.target is apply_gate:
-            gate = node.args[1]
-            assert isinstance(gate, fx.Node)
-            found[int(str(gate.target).rpartition("_")[2]) - 1] = node
-    return found
+    return {
+        int(str(normal_call(node)["gate"].target).rpartition("_")[2]) - 1: node
+        for node in network.graph.find_nodes(op="call_function", target=apply_gate)
+    }

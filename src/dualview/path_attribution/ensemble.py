@@ -30,7 +30,7 @@ from dualview.conversion.pooling import replay_switch
 from dualview.conversion.spellings import key_at
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 from dualview.errors import PathKernelError, TooManyPathsError
-from dualview.path_attribution.building import data_nodes, recorded_values, run_node
+from dualview.path_attribution.building import data_nodes, layer_name, recorded_values, run_node
 from dualview.path_attribution.example import (
     OneExample,
     checked_output,
@@ -172,26 +172,16 @@ def residual_blocks(graph: fx.Graph, values: Mapping[fx.Node, Any]) -> list[_Blo
     blocks = []
     for node in data:
         sources = [source for source in node.all_input_nodes if source in data]
-        deepest = max(sources, key=lambda source: depth[source], default=None)
-        depth[node] = (depth[deepest] if deepest else 0) + _is_weight_layer(node)
-        inherited = last_layer.get(deepest, "") if deepest else ""
-        last_layer[node] = _name(node) if _is_weight_layer(node) else inherited
-        if _is_addition(node) and len(sources) == 2 and depth[sources[0]] != depth[sources[1]]:
-            skip, branch = sorted(sources, key=lambda source: depth[source])
+        deepest = max(sources, key=depth.__getitem__, default=None)
+        has_weights = key_at(node) in ops.WEIGHT_KEYS
+        depth[node] = (depth[deepest] if deepest else 0) + has_weights
+        inherited = last_layer[deepest] if deepest else ""
+        last_layer[node] = layer_name(node) if has_weights else inherited
+        adds_two = key_at(node) in ops.ADDITIVE and len(sources) == 2
+        if adds_two and depth[sources[0]] != depth[sources[1]]:
+            skip, branch = sorted(sources, key=depth.__getitem__)
             blocks.append(_Block(node, branch, skip, last_layer[branch]))
     return blocks
-
-
-def _name(node: fx.Node) -> str:
-    return str(node.target) if node.op == "call_module" else node.name
-
-
-def _is_weight_layer(node: fx.Node) -> bool:
-    return key_at(node) in ops.WEIGHT_KEYS
-
-
-def _is_addition(node: fx.Node) -> bool:
-    return key_at(node) in ops.ADDITIVE
 
 
 class _PolynomialRun:
@@ -236,15 +226,12 @@ class _PolynomialRun:
             return of[node.args[0]]  # type: ignore[index]
         block = self.blocks.get(node)
         if block is None:
-            return self._affine(node, {source: of[source] for source in self._sources(node)})
+            return self._affine(node, {s: of[s] for s in node.all_input_nodes if s in self.data})
         zero = {block.branch: torch.zeros_like(of[block.branch][:1])}
         skip = self._affine(node, {block.skip: of[block.skip], **zero})
         zero = {block.skip: torch.zeros_like(of[block.skip][:1])}
         branch = self._affine(node, {block.branch: of[block.branch], **zero})
         return _sum(skip, branch, self.shift[node])
-
-    def _sources(self, node: fx.Node) -> list[fx.Node]:
-        return [source for source in node.all_input_nodes if source in self.data]
 
     def _affine(self, node: fx.Node, of: Mapping[fx.Node, Any]) -> Any:
         """The operation on every row; what it adds on its own belongs to row 0 alone."""

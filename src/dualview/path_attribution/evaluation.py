@@ -35,13 +35,11 @@ FEW_POSITIONS = 8
 """Up to here a layer's maxima are faster taken over a block of weights than weight by weight."""
 
 
-def totals(program: Program, view: View) -> list[np.ndarray]:
-    """For each step, the sum over all paths that end at each of its entries."""
-    return list(each_total(program, view))
-
-
 def each_total(program: Program, view: View) -> Iterator[np.ndarray]:
-    """`totals` one after another, each held here only as long as later ones read it."""
+    """For each step, the sum over all paths that end at each of its entries.
+
+    A sum is held here only as long as later ones read it.
+    """
     last_use, values = _last_uses(program), dict[int, np.ndarray]()
     for number, step in enumerate(program.steps):
         values[number] = _total(step, values, view)
@@ -115,10 +113,9 @@ def _seen(array: np.ndarray, view: View) -> np.ndarray:
     return np.abs(array) if view == "magnitude" else np.ones_like(array)
 
 
-Values = Mapping[int, np.ndarray] | list[np.ndarray]
-
-
-def _total(step: Step, values: Values, view: View, unit: float = 1.0) -> np.ndarray:
+def _total(
+    step: Step, values: Mapping[int, np.ndarray], view: View, unit: float = 1.0
+) -> np.ndarray:
     """The step's value from those of its sources, all of them times `unit`."""
     if isinstance(step, Input):
         return _seen(step.values, view)

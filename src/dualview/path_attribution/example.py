@@ -87,10 +87,11 @@ def one_example(
     refuse_batch_statistics(net.gating_network)
     refuse_batch_statistics(net.weights_network)
     check_network(net, PathKernelError)
+    require("x", x, example, PathKernelError)
     as_it_stands = in_place and _is_ready(net.weights_network)
     # Tensors made in the caller's inference mode could not take part in derivatives later.
     with torch.inference_mode(False), evaluation_mode(net), torch.no_grad():
-        batch = _as_batch(net, _checked(net, x))
+        batch = _as_batch(net, x.detach().clone().to(next(net.parameters(), x)))
         if allowed is not None:
             allowed(example_size(net, batch))
         given = net.gates_and_switches(batch, check=preactivation_check("x", PathKernelError))
@@ -118,12 +119,6 @@ def _copy(network: fx.GraphModule, *, exact: bool) -> fx.GraphModule:
         is_parameter = isinstance(tensor, nn.Parameter)
         memo[id(tensor)] = nn.Parameter(held, requires_grad=False) if is_parameter else held
     return copied(network, memo)
-
-
-def _checked(net: GatedNetwork, x: Tensor) -> Tensor:
-    """`x` in the network's type and on its device, if it is finite and floating-point."""
-    require("x", x, example, PathKernelError)
-    return x.detach().clone().to(next(net.parameters(), x))
 
 
 def _as_batch(net: GatedNetwork, x: Tensor) -> Tensor:
@@ -192,14 +187,12 @@ def checked_output(output: int, shape: Sequence[int], name: str = "output") -> i
 
     def check(value: Any) -> int:
         try:
-            found: int = whole(0, count - 1)(value)
+            return whole(0, count - 1)(value)
         except UnfitError as unfit:
             of = f"the network's output of one example has shape {tuple(shape[1:])}, counted flat"
             raise UnfitError(f"{unfit.expected} ({of})") from None
-        return found
 
-    entry: int = require(name, output, check, PathKernelError)
-    return entry
+    return require(name, output, check, PathKernelError)
 
 
 def checked_against(against: int, output: int, shape: Sequence[int]) -> int:

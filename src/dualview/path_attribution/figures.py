@@ -16,13 +16,13 @@ from dualview.arguments import instance_of, several, takes
 from dualview.errors import RunError
 from dualview.pages.axes import panel
 from dualview.pages.style import FONT_SIZE, KIND_STYLES, LIGHT, SMALL_FONT_SIZE, house_style
+from dualview.path_attribution.paths import Path, PathNode, TopPaths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from dualview.path_attribution.contributions import LayerContributions
-    from dualview.path_attribution.paths import Path, PathNode, TopPaths
 
 ADDS, TAKES = KIND_STYLES["dgn"].light, KIND_STYLES["dlgn"].light
 """Colours of positive and of negative contributions."""
@@ -43,21 +43,7 @@ LABELLED_ROWS = 14
 # ------------------------------------------------------------------------------------------- paths
 
 
-def _top_paths(value: Any) -> Any:
-    """A check as `dualview.arguments` has them. PyTorch is imported here."""
-    from dualview.path_attribution.paths import TopPaths
-
-    return instance_of(TopPaths, repair="dualview.top_paths(net, x, output)")(value)
-
-
-def _layer(value: Any) -> Any:
-    """Likewise."""
-    from dualview.path_attribution.contributions import LayerContributions
-
-    return instance_of(LayerContributions)(value)
-
-
-@takes(RunError, top=_top_paths)
+@takes(RunError, top=instance_of(TopPaths, repair="dualview.top_paths(net, x, output)"))
 def path_graph(top: TopPaths) -> Figure:
     """The strongest paths over the layers: a column for the input, each gated layer, the output.
 
@@ -221,6 +207,13 @@ def _number(value: float | int) -> str:
 
 
 # ------------------------------------------------------------------------------------------ layers
+
+
+def _layer(value: Any) -> Any:
+    """A check as `dualview.arguments` has them. PyTorch is imported here."""
+    from dualview.path_attribution.contributions import LayerContributions
+
+    return instance_of(LayerContributions)(value)
 
 
 @takes(RunError, layers=several(_layer, "what layer_contributions gives", empty=True))

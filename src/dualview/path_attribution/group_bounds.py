@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dualview.path_attribution.evaluation import picked
-from dualview.path_attribution.steps import Input, Part, Program, Step, Sum, Weighted
+from dualview.path_attribution.steps import Input, Part, Program, Step, Sum, Weighted, sources
 
 MIXED = 0
 """The label of a step's entries where channels mix."""
@@ -62,6 +62,8 @@ def group_bounds(program: Program) -> GroupBounds:
     found = GroupBounds([], [], [])
     stops: list[frozenset[int]] = []
     for number, step in enumerate(program.steps):
+        regions = [stops[source] for source in sources(step)]
+        before = frozenset[int]().union(*regions)
         if isinstance(step, Input):
             labels, value = channels_of(step), step.values
             bound = np.abs(value)
@@ -69,17 +71,11 @@ def group_bounds(program: Program) -> GroupBounds:
             labels, bound, value = channels_of(step), _weighted(step, found), None
         else:
             own = [_part(part, found) for part in step.parts]
-            regions = [stops[part.source] for part in step.parts]
-            meet = sum(map(len, regions)) > len(frozenset().union(*regions))
+            meet = sum(map(len, regions)) > len(before)
             labels, bound, value = _summed(step, own, meet)
         found.labels.append(labels)
         found.bounds.append(bound)
         found.values.append(value)
-        before = (
-            frozenset[int]()
-            if isinstance(step, Input | Weighted)
-            else frozenset().union(*(stops[part.source] for part in step.parts))
-        )
         stops.append(frozenset([number]) if is_stop(step) else before)
     return found
 
@@ -152,8 +148,7 @@ def row_labels(step: Weighted, labels: np.ndarray) -> np.ndarray:
     table = labels.reshape(step.groups, step.inputs, -1)
     if (table != table[..., :1]).any():
         return np.full(table.shape[:2], MIXED)
-    own: np.ndarray = table[..., 0]
-    return own
+    return table[..., 0]
 
 
 def _weighted(step: Weighted, found: GroupBounds) -> np.ndarray:
@@ -166,10 +161,8 @@ def _weighted(step: Weighted, found: GroupBounds) -> np.ndarray:
     bound = np.zeros((step.groups, outputs, positions))
     weight = step.weight.reshape(step.groups, outputs, step.inputs, -1)
     for group in range(step.groups):
-        if value is None:
-            _raise(bound[group], np.abs(weight[group]), source[group], step.index, rows[group])
-        else:
-            _raise(bound[group], weight[group], source[group], step.index, rows[group])
+        own = np.abs(weight[group]) if value is None else weight[group]
+        _raise(bound[group], own, source[group], step.index, rows[group])
     return bound.reshape(-1)
 
 

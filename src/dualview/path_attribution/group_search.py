@@ -24,7 +24,7 @@ from dualview.path_attribution.group_bounds import (
     is_stop,
     row_labels,
 )
-from dualview.path_attribution.steps import Input, Part, Program, Weighted
+from dualview.path_attribution.steps import Input, Part, Program, Weighted, gathered_by
 
 Stops = tuple[tuple[int, int], ...]
 """(step, channel) of each stop of a group, from the input on."""
@@ -113,8 +113,7 @@ class _Beam:
         if len(states) <= self.width:
             return states
         sizes = np.array([self.bounds.size(step, s.entries, s.factors) for s in states])
-        kept = self._largest(sizes)
-        return [states[i] for i in kept]
+        return [states[i] for i in self._largest(sizes)]
 
     def _largest(self, sizes: np.ndarray) -> np.ndarray:
         """Places of the largest sizes; the others are dropped."""
@@ -134,17 +133,10 @@ class _Beam:
         entries, factors = state.entries, state.factors
         if part.factor is not None:
             factors = factors * part.factor[entries]
-        if (gather := part.gather) is not None:
-            block, row = np.divmod(entries, len(gather.index))
-            size = len(self.bounds.labels[part.source]) // gather.blocks
-            read = gather.index[row]
-            given = factors[:, None] * (
-                1.0 if gather.coefficients is None else gather.coefficients[row]
-            )
-            valid = read >= 0
-            entries, factors = _collected(
-                (block[:, None] * size + read)[valid], np.broadcast_to(given, read.shape)[valid]
-            )
+        if part.gather is not None:
+            size = len(self.bounds.labels[part.source])
+            place, read, given = gathered_by(part.gather, entries, size)
+            entries, factors = _collected(read, factors[place] * given)
         self._split(part.source, _State(state.stops, entries, factors))
 
     def _split(self, source: int, state: _State) -> None:
@@ -200,9 +192,8 @@ class _Beam:
 
 def _by_label(labels: np.ndarray, sums: np.ndarray) -> Iterator[tuple[int, float]]:
     """Every label of a layer's channels, with the size of their sum."""
-    names, place = np.unique(labels, return_inverse=True)
-    sizes = np.abs(np.bincount(place, sums, minlength=len(names)))
-    return zip(names.tolist(), sizes.tolist(), strict=True)
+    names, totals = _collected(labels, sums)
+    return zip(names.tolist(), np.abs(totals).tolist(), strict=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +244,7 @@ def _read(step: Weighted, view: _View, rows: np.ndarray, count: int) -> _State:
 def _collected(entries: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Every entry once, with the sum of its factors."""
     names, place = np.unique(entries, return_inverse=True)
-    return names, np.bincount(place.reshape(-1), factors, minlength=len(names))
+    return names, np.bincount(place, factors, minlength=len(names))
 
 
 def _merged(states: list[_State]) -> _State:

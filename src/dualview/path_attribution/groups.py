@@ -13,7 +13,7 @@ from dualview.errors import PathKernelError
 from dualview.path_attribution.evaluation import each_total
 from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.group_search import FoundGroup, GroupSearch
-from dualview.path_attribution.paths import NodeKind
+from dualview.path_attribution.paths import NodeKind, asked
 from dualview.path_attribution.program import program_of
 from dualview.path_attribution.steps import Input, Program, Step, Weighted
 from dualview.path_attribution.strongest_paths import within
@@ -89,12 +89,11 @@ class TopPathGroups:
         return float(sum(group.contribution for group in self.groups))
 
     def __repr__(self) -> str:
-        other = "" if self.against is None else f" - output {self.against}"
         proven = "the strongest" if self.is_proven else "the strongest found"
         head = (
-            f"TopPathGroups(output {self.output}{other}: {self.total:.6g}; paths from the input "
-            f"add {self.from_input:.4g}, of which the {len(self.groups)} groups listed, {proven}, "
-            f"{self.sum:.4g}; no other exceeds {self.others_at_most:.3g})"
+            f"TopPathGroups({asked(self.output, self.against)}: {self.total:.6g}; paths from the "
+            f"input add {self.from_input:.4g}, of which the {len(self.groups)} groups listed, "
+            f"{proven}, {self.sum:.4g}; no other exceeds {self.others_at_most:.3g})"
         )
         return "\n".join([head, *(f"{i:4}  {group}" for i, group in enumerate(self.groups, 1))])
 

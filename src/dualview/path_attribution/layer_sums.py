@@ -8,6 +8,7 @@ an input of 0, where only biases speak, and one gradient an output tell of all l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -74,10 +75,8 @@ def difference_of(one: LayerContributions, other: LayerContributions) -> LayerCo
     >>> abs(lead.through + lead.biases - lead.total) < 1e-12, lead.against
     (True, 1)
     """
-    return LayerContributions(
-        output=one.output,
-        layer=one.layer,
-        name=one.name,
+    return replace(
+        one,
         units=one.units - other.units,
         skips=one.skips - other.skips,
         biases=one.biases - other.biases,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from dualview.conversion.examples import example, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.normal_form import normal_call
 from dualview.conversion.operations import BATCH_NORM_MODULES
-from dualview.conversion.pooling import MaxPool, max_pool_switch
+from dualview.conversion.pooling import switched_pools
 from dualview.conversion.weights_graph import MULTIPLIER
 from dualview.errors import PathKernelError
 from dualview.path_attribution.building import ProgramBuilder, Rule
@@ -27,7 +26,7 @@ from dualview.path_attribution.evaluation import output_total
 from dualview.path_attribution.example import OneExample, one_example
 from dualview.path_attribution.program import steps_of
 from dualview.path_attribution.step_rules import RULES, on_unit_images
-from dualview.path_attribution.steps import Gather, Input, Part, Program, Step, Sum, Weighted
+from dualview.path_attribution.steps import Gather, Input, Part, Step, Sum, Weighted
 
 
 @takes(PathKernelError, net=gated, x=example, q=number(above=0), biases=flag, log=flag)
@@ -71,7 +70,8 @@ def path_norm(
     opened = _opened(one_example(net, torch.zeros_like(x)))
     rules = {**RULES, "switch": _window_rule(net)}
     program, _ = steps_of(opened, rules)
-    total, exponent = output_total(_powered(program, q, biases), "contribution")
+    steps = tuple(_powered(step, q, biases) for step in program.steps)
+    total, exponent = output_total(replace(program, steps=steps), "contribution")
     size = float(total.sum())
     if size == 0:
         return -math.inf if log else 0.0
@@ -172,12 +172,11 @@ def _opened(fixed: OneExample) -> OneExample:
 
 def _window_rule(net: GatedNetwork) -> Rule:
     """A max pool adds up its window: a path may pass each of its entries."""
-    result = next(node for node in net.gating_network.graph.nodes if node.op == "output").args[0]
-    pools = [node for node in result[net.n_gates :] if node.target is max_pool_switch]
+    pools = switched_pools(net.gating_network.graph)
 
     def rule(node: fx.Node, builder: ProgramBuilder) -> int:
         call = normal_call(node)
-        pool = _pool_at(pools[int(str(call["switch"].target).rpartition("_")[2]) - 1])
+        pool = pools[str(call["switch"].target)]
         shape = builder.shape(call["input"])
         axes = shape[-pool.dims :]
         blocks = math.prod(shape) // math.prod(axes)
@@ -188,21 +187,8 @@ def _window_rule(net: GatedNetwork) -> Rule:
     return rule
 
 
-def _pool_at(node: fx.Node) -> MaxPool:
-    """The pool whose choice a node of the gating network tells."""
-    places = zip(("value", "dims", "adaptive"), node.args, strict=False)
-    given: dict[str, Any] = {**dict(places), **node.kwargs}
-    options = {n: v for n, v in given.items() if n not in ("value", "dims", "adaptive")}
-    return MaxPool(given["dims"], given["adaptive"], options)
-
-
-def _powered(program: Program, q: float, biases: bool) -> Program:
-    """Every number of the program to |.|^q; constants, where paths begin, left out if asked."""
-    steps = tuple(_powered_step(step, q, biases) for step in program.steps)
-    return replace(program, steps=steps)
-
-
-def _powered_step(step: Step, q: float, biases: bool) -> Step:
+def _powered(step: Step, q: float, biases: bool) -> Step:
+    """Every number of a step to |.|^q; constants, where paths begin, left out if asked."""
     if isinstance(step, Input):
         return replace(step, values=_power(step.values, q))
     if isinstance(step, Weighted):
@@ -221,6 +207,4 @@ def _powered_part(part: Part, q: float) -> Part:
 
 
 def _power(values: np.ndarray, q: float) -> np.ndarray:
-    """|values|^q, with 0 where there is nothing."""
-    powered: np.ndarray = np.abs(values) ** q
-    return powered
+    return np.abs(values) ** q

@@ -134,8 +134,7 @@ def whole_or_float(mantissa: float, exponent: int) -> float | WholeNumber:
     try:
         return math.ldexp(mantissa, exponent)
     except OverflowError:
-        digits, own = math.frexp(mantissa)
-        return WholeNumber(int(math.ldexp(digits, 53)) << (exponent + own - 53))
+        return WholeNumber(Fraction(mantissa) * 2**exponent)
 
 
 def product(factors: Iterable[float]) -> float | WholeNumber:
@@ -153,22 +152,25 @@ def product(factors: Iterable[float]) -> float | WholeNumber:
 
 def exact_sum(values: Iterable[float]) -> float | WholeNumber:
     """The exact sum, rounded once."""
-    total = sum(map(Fraction, values), Fraction())
-    try:
-        return float(total)
-    except OverflowError:
-        return WholeNumber(total)
+    return _rounded(sum(map(Fraction, values), Fraction()))
 
 
 def _share(part: float, whole: float) -> float:
     """Part / whole of numbers of any size; NaN where the whole is 0."""
-    if not whole:
-        return math.nan
-    share = Fraction(part) / Fraction(whole)
+    return _rounded(Fraction(part) / Fraction(whole)) if whole else math.nan
+
+
+def _rounded(value: Fraction) -> float | WholeNumber:
+    """A float, or the whole number that it is beyond a float's range."""
     try:
-        return float(share)
+        return float(value)
     except OverflowError:
-        return WholeNumber(share)
+        return WholeNumber(value)
+
+
+def asked(output: int, against: int | None) -> str:
+    """What was taken apart, in words: an output, or one less another."""
+    return f"output {output}" + ("" if against is None else f" - output {against}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -219,9 +221,8 @@ class TopPaths:
         ]
 
     def __repr__(self) -> str:
-        other = "" if self.against is None else f" - output {self.against}"
         head = (
-            f"TopPaths(output {self.output}{other}: {self.total:.6g}; {len(self.paths)} of "
+            f"TopPaths({asked(self.output, self.against)}: {self.total:.6g}; {len(self.paths)} of "
             f"{self.n_paths:.6g} paths, with {self.share_of_magnitude:.3g} of the sum of "
             f"|contributions|, add up to {self.sum:.4g})"
         )

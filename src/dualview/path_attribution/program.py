@@ -56,14 +56,14 @@ def steps_of(example: OneExample, rules: Mapping[str, Rule]) -> tuple[Program, P
 
 def _step(node: fx.Node, builder: ProgramBuilder, rules: Mapping[str, Rule]) -> int:
     if node.op == "placeholder":
-        return _input(node, builder)
+        return _input(builder)
     rule = rules.get(normal_call(node).key)
     if rule is None:
         refuse(node, "there is no rule for it")
     return rule(node, builder)
 
 
-def _input(node: fx.Node, builder: ProgramBuilder) -> int:
+def _input(builder: ProgramBuilder) -> int:
     x = builder.example.x
     values = np.ones(x.numel()) if builder.example.ones else x.reshape(-1).numpy().copy()
     return builder.add(Input(Label("input", "input", tuple(x.shape[1:])), values))

@@ -25,8 +25,9 @@ from dualview.arguments import number, takes, whole
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import check_network
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import HardGate, LeakyGate, ParametricGate
+from dualview.conversion.gates import HardGate, LeakyGate, ParametricGate, apply_gate
 from dualview.conversion.normal_form import UNCHANGED, normal_call
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
 
 _PASSED = (*UNCHANGED, "average pool", "adaptive average pool", "switch", "flatten", "mean")
@@ -117,39 +118,35 @@ class _Layer:
 def _columns(reader: nn.Module, channels: int) -> Tensor:
     """The weights that read each channel: (outputs, channels, positions), a view."""
     weight: Any = reader.weight
-    columns: Tensor = weight.view(weight.shape[0], channels, -1)
-    return columns
+    return weight.view(weight.shape[0], channels, -1)
 
 
 def _gated_layers(network: fx.GraphModule) -> Iterator[_Layer]:
     """Those whose units can be rescaled."""
-    modules = dict(network.named_modules())
-    uses = Counter(id(_module(node, modules)) for node in network.graph.nodes)
+    uses = Counter(id(_module(node)) for node in network.graph.nodes)
     held = Counter(id(p) for _, p in network.named_parameters(remove_duplicate=False))
-    for node in network.graph.nodes:
-        if node.op == "call_function" and normal_call(node).key == "gate":
-            made = _made_by(normal_call(node)["input"], modules)
-            readers = _read_by(node, modules)
-            if made is None or not readers:
-                continue
-            source, norm = made
-            all_modules = [m for m in (source, norm, *readers) if m is not None]
-            tensors = [p for m in all_modules for p in m.parameters(recurse=False)]
-            once = all(uses[id(m)] == 1 for m in all_modules)
-            if once and all(held[id(p)] == 1 for p in tensors):
-                yield _Layer(source, norm, readers, len(source.weight))
+    for node in network.graph.find_nodes(op="call_function", target=apply_gate):
+        made, readers = _made_by(normal_call(node)["input"]), _read_by(node)
+        if made is None or not readers:
+            continue
+        source, norm = made
+        all_modules = [m for m in (source, norm, *readers) if m is not None]
+        tensors = [p for m in all_modules for p in m.parameters(recurse=False)]
+        once = all(uses[id(m)] == 1 for m in all_modules)
+        if once and all(held[id(p)] == 1 for p in tensors):
+            yield _Layer(source, norm, readers, len(source.weight))
 
 
-def _module(node: fx.Node, modules: dict[str, nn.Module]) -> nn.Module | None:
-    return modules[str(node.target)] if node.op == "call_module" else None
+def _module(node: fx.Node) -> nn.Module | None:
+    return module_of(node) if node.op == "call_module" else None
 
 
-def _made_by(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[Any, Any] | None:
+def _made_by(node: fx.Node) -> tuple[Any, Any] | None:
     """The layer that makes a gated layer's values, and its batch norm, if none else reads them."""
     norm: Any = None
     while len(node.users) == 1:
-        module, key = _module(node, modules), normal_call(node).key
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        module, key = _module(node), normal_call(node).key
+        if isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
             return module, norm
         if key == "batch norm" and norm is None and getattr(module, "affine", False):
             norm = module
@@ -161,19 +158,17 @@ def _made_by(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[Any, Any] | 
     return None
 
 
-def _read_by(node: fx.Node, modules: dict[str, nn.Module]) -> tuple[nn.Module, ...]:
+def _read_by(node: fx.Node) -> tuple[nn.Module, ...]:
     """All layers that read a gated layer; none where something else does, too."""
     found: list[nn.Module] = []
     for user in node.users:
-        module = _module(user, modules)
+        module = _module(user)
         if isinstance(module, nn.Linear) or (
             isinstance(module, _CONVOLUTIONS) and module.groups == 1
         ):
             found.append(module)
         elif (
-            user.op != "output"
-            and normal_call(user).key in _PASSED
-            and (deeper := _read_by(user, modules))
+            user.op != "output" and normal_call(user).key in _PASSED and (deeper := _read_by(user))
         ):
             found += deeper
         else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dualview.path_attribution.steps import (
+    Gather,
     Input,
     Part,
     Program,
@@ -33,6 +34,10 @@ class _Map:
     written: np.ndarray
     read: np.ndarray
     factor: np.ndarray
+
+    def gather(self, size: int) -> Gather:
+        """As a sum of `size` entries reads the stop."""
+        return gather_of(self.read, self.written, self.factor, size)
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,8 @@ class _Joiner:
             s.spread or copies for s, (_, copies) in zip(sources, reads, strict=True)
         )
         if meet:
-            step = _as_one_map(step, self._map_of(step))
+            maps = sorted(self._map_of(step).items())
+            step = Sum(step.label, tuple(Part(stop, m.gather(step.label.size)) for stop, m in maps))
         number = self._append(step)
         stops = frozenset().union(*(source.stops for source in sources))
         self.regions[number] = _Region(stops, spread)
@@ -137,7 +143,7 @@ def _map_of_part(part: Part, size: int, source_size: int) -> _Map:
         written = read = np.arange(size)
         factor = np.ones(size)
     else:
-        written, read, factor = gathered_by(part.gather, source_size)
+        written, read, factor = gathered_by(part.gather, np.arange(size), source_size)
     return _Map(written, read, factor if part.factor is None else factor * part.factor[written])
 
 
@@ -160,11 +166,3 @@ def _summed(maps: list[_Map], size: int) -> _Map:
     )
     pairs, place = np.unique(written * size + read, return_inverse=True)
     return _Map(pairs // size, pairs % size, np.bincount(place, factor, minlength=len(pairs)))
-
-
-def _as_one_map(step: Sum, maps: dict[int, _Map]) -> Sum:
-    parts = tuple(
-        Part(stop, gather_of(m.read, m.written, m.factor, step.label.size))
-        for stop, m in sorted(maps.items())
-    )
-    return Sum(step.label, parts)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dualview.path_attribution.evaluation import log_magnitude
+from dualview.path_attribution.evaluation import best_prefixes, log_magnitude
 from dualview.path_attribution.steps import Gather, Input, Part, Program, Sum, Weighted
 
 CONSTANT = -1
@@ -64,18 +64,18 @@ class _Edges:
         kept = kept[np.lexsort((kept, -self.scores[kept]))]
         return _Edges(*(getattr(self, name)[kept] for name in self.__dataclass_fields__))
 
+    def edge(self, rank: int, step: int, at: int) -> Edge:
+        """One of them, of the entry `at` of a step."""
+        columns = (self.sources, self.entries, self.factors, self.learnt)
+        return Edge(step, at, *(column.item(rank) for column in columns))
+
 
 class BestPaths:
-    """Search over one program, for any output and number of paths.
+    """Search over the program of one example, for any output and number of paths."""
 
-    Args:
-        program: of one example.
-        prefixes: `best_prefixes(program)`.
-    """
-
-    def __init__(self, program: Program, prefixes: list[np.ndarray]) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.prefixes = prefixes
+        self.prefixes = best_prefixes(program)
 
     def find(self, entry: int, k: int) -> Iterator[list[Edge]]:
         """Paths to an entry of the output as edges from their source on, largest magnitude first.
@@ -105,7 +105,7 @@ class BestPaths:
             _, _, trail, suffix, step, at, rank = heapq.heappop(waiting)
             while not isinstance(self.program.steps[step], Input):
                 put_aside(trail, suffix, step, at, rank + 1)
-                edge = _edge(edges(step, at), rank, step, at)
+                edge = edges(step, at).edge(rank, step, at)
                 trail = Trail(edge, trail)
                 if edge.source == CONSTANT:
                     break
@@ -174,17 +174,6 @@ def _columns(
 
 def _constant(value: float, learnt: bool) -> tuple[np.ndarray, ...]:
     return _columns(CONSTANT, np.zeros(1, int), np.array([value]), learnt)
-
-
-def _edge(edges: _Edges, rank: int, step: int, at: int) -> Edge:
-    return Edge(
-        step,
-        at,
-        int(edges.sources[rank]),
-        int(edges.entries[rank]),
-        float(edges.factors[rank]),
-        bool(edges.learnt[rank]),
-    )
 
 
 def _walk(trail: Trail | None) -> Iterator[Edge]:

@@ -12,25 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import fx
 
 from dualview.conversion.normal_form import UNCHANGED, normal_call
 from dualview.path_attribution.building import ProgramBuilder, Rule, refuse
 from dualview.path_attribution.steps import Gather, Part, Sum, gather_of
 from dualview.path_attribution.weight_rules import convolution, dense
 
-
-def data_argument(node: fx.Node) -> Any:
-    """The tensor that the operation is applied to."""
-    return normal_call(node)["input"]
-
-
 # Gates, factors and constants
 
 
 def identity(node: fx.Node, builder: ProgramBuilder) -> int:
     """Nothing new: dropout in evaluation mode, changes of type, a row of ones for all examples."""
-    return builder.source(data_argument(node))
+    return builder.source(normal_call(node)["input"])
 
 
 def gate(node: fx.Node, builder: ProgramBuilder) -> int:
@@ -71,7 +65,7 @@ def quotient(node: fx.Node, builder: ProgramBuilder) -> int:
 def negation(node: fx.Node, builder: ProgramBuilder) -> int:
     """Multiplication by -1."""
     factor = builder.array(-1.0, builder.shape(node))
-    return _scaled(node, builder, data_argument(node), factor, None)
+    return _scaled(node, builder, normal_call(node)["input"], factor, None)
 
 
 def _scaled(
@@ -120,7 +114,8 @@ def addition(node: fx.Node, builder: ProgramBuilder) -> int:
 
 def batch_norm(node: fx.Node, builder: ProgramBuilder) -> int:
     """Batch norm in evaluation mode: a scale, and a shift where paths begin."""
-    data, module = data_argument(node), builder.module(node)
+    call = normal_call(node)
+    module: Any = call.module
     shape = builder.shape(node)
     scale = 1 / torch.sqrt(module.running_var + module.eps)
     if module.weight is not None:
@@ -130,7 +125,7 @@ def batch_norm(node: fx.Node, builder: ProgramBuilder) -> int:
         shift = shift + module.bias
     columns = (1, -1, *(1,) * (len(shape) - 2))
     factor, constant = (builder.array(part.reshape(columns), shape) for part in (scale, shift))
-    part = Part(builder.source(data), None, factor)
+    part = Part(builder.source(call["input"]), None, factor)
     return builder.add(Sum(builder.label(node), (part,), constant, module.bias is not None))
 
 
@@ -161,20 +156,11 @@ def move(node: fx.Node, builder: ProgramBuilder) -> int:
 
 def pool(node: fx.Node, builder: ProgramBuilder) -> int:
     """Average pooling and upsampling: a linear map over positions, the same for each channel."""
-    data = data_argument(node)
+    data = normal_call(node)["input"]
     shape = builder.shape(data)
-    if node.op == "call_module":
-        function = builder.module(node)
-    else:
-        target: Any = node.target
-        rest = builder.fixed(node.args[1:])
-        options = {k: builder.fixed(v) for k, v in node.kwargs.items() if k != "input"}
-
-        def function(images: Tensor) -> Tensor:
-            result: Tensor = target(images, *rest, **options)
-            return result
-
-    gather = on_unit_images(function, shape[2:], shape[0] * shape[1])
+    gather = on_unit_images(
+        lambda images: builder.run_on(node, {data: images}), shape[2:], shape[0] * shape[1]
+    )
     part = Part(builder.source(data), gather)
     return builder.add(Sum(builder.label(node), (part,)))
 

@@ -73,18 +73,16 @@ def gather_of(
     return Gather(blocks, index, coefficients)
 
 
-def gathered_by(gather: Gather, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(written, read, factor): what entry written[i] adds of a source of `size` entries."""
-    row, column = np.nonzero(gather.index >= 0)
-    read = gather.index[row, column]
+def gathered_by(
+    gather: Gather, entries: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(place, read, factor): what entries[place[i]] adds of a source of `size` entries."""
+    block, row = np.divmod(entries, len(gather.index))
+    place, column = np.nonzero(gather.index[row] >= 0)
+    row = row[place]
+    read = block[place] * (size // gather.blocks) + gather.index[row, column]
     factor = np.ones(len(row)) if gather.coefficients is None else gather.coefficients[row, column]
-    block = np.arange(gather.blocks)[:, None]
-    written = (block * len(gather.index) + row).reshape(-1)
-    return (
-        written,
-        (block * (size // gather.blocks) + read).reshape(-1),
-        np.tile(factor, len(block)),
-    )
+    return place, read, factor
 
 
 @dataclass(frozen=True, eq=False)

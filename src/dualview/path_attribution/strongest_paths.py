@@ -15,7 +15,7 @@ from dualview.arguments import byte_count, require, whole
 from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
-from dualview.path_attribution.evaluation import CELLS, best_prefixes, output_total
+from dualview.path_attribution.evaluation import CELLS, output_total
 from dualview.path_attribution.example import checked_against, checked_output, one_example
 from dualview.path_attribution.paths import (
     NodeKind,
@@ -128,7 +128,7 @@ class PathSearch:
         self.program = one_route_each(program)
         self._magnitudes = output_total(self.program, "magnitude")
         self._counts = output_total(self.program, "count")
-        self._best = BestPaths(self.program, best_prefixes(self.program))
+        self._best = BestPaths(self.program)
 
     def top(self, output: int, k: int = 20, *, against: int | None = None) -> TopPaths:
         """The k strongest paths to `output`; see `top_paths`."""

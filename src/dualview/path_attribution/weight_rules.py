@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.normal_form import linear_call, normal_call
 from dualview.conversion.source_lines import as_nodes
-from dualview.path_attribution.building import ProgramBuilder, refuse, without_example
+from dualview.path_attribution.building import ProgramBuilder, layer_name, refuse, without_example
 from dualview.path_attribution.steps import Gather, Label, Part, Sum, Weighted
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -54,7 +54,7 @@ def _dense(
     lead = np.delete(shape, axis).tolist()
     positions = int(np.prod(lead))
     source = builder.source(data)
-    name = builder.label(node, "weights").layer
+    name = layer_name(node)
     if positions > 1:  # (..., inputs, ...) -> (inputs, lead)
         moved = Label(name, "map", (inputs, *without_example(tuple(lead))))
         entries = np.moveaxis(np.arange(inputs * positions).reshape(shape), axis, 0)
@@ -71,13 +71,12 @@ def _dense(
     if positions > 1:
         entries = np.moveaxis(np.arange(outputs * positions).reshape(outputs, *lead), 0, axis)
         back = Part(result, Gather(1, entries.reshape(-1, 1)))
-        result = builder.add(Sum(builder.label(node, layer=name), (back,)))
+        result = builder.add(Sum(builder.label(node), (back,)))
     return result
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    array: np.ndarray = tensor.detach().double().numpy()
-    return array
+    return tensor.detach().double().numpy()
 
 
 def convolution(node: fx.Node, builder: ProgramBuilder) -> int:
@@ -93,12 +92,11 @@ def convolution(node: fx.Node, builder: ProgramBuilder) -> int:
     shape = builder.shape(data)
     if len(shape) != weight.dim():
         refuse(node, f"it reads a value of shape {shape} without an axis of examples")
-    groups, ahead = call["groups"], None
+    groups, ahead = call.pop("groups"), None  # the offsets are found with one channel
     if call.pop("padding_mode", "zeros") != "zeros":
         module: Any = found.module
         ahead = (list(module._reversed_padding_repeated_twice), module.padding_mode)
         call["padding"] = 0
-    del call["groups"]  # the offsets are found with one channel
     index = _offsets(shape[2:], weight.shape[2:], transposed, ahead, builder.fixed(call))
     step = Weighted(
         builder.label(node, "weights"),

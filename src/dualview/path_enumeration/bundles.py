@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from dualview.arguments import optional, shape, takes
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
 from dualview.path_enumeration.edges import GateUnit, Weight
 from dualview.path_enumeration.example_values import entry_column, evaluated_inputs, gate_column
@@ -107,7 +109,7 @@ def _inferred_shape(net: GatedNetwork) -> tuple[int, ...]:
     x = next(node for node in graph.nodes if node.target == "x")
     readers = [user for node in (x, *x.users) for user in node.users if user.op == "call_module"]
     for reader in readers:
-        module = net.weights_network.get_submodule(str(reader.target))
+        module = module_of(reader)
         if isinstance(module, nn.Linear):
             return (module.in_features,)
     raise PathKernelError(
@@ -195,40 +197,15 @@ def _feature_of(bundle: list[Path]) -> Counter[tuple[object, ...]]:
     return Counter((path.source, path.gates, path.coefficient) for path in bundle)
 
 
-@dataclass
-class _Columns:
-    """Columns (n,) of numbers by what they stand for; column 0 is the constant 1."""
-
-    inputs: Mapping[str, Tensor]
-    numbers: dict[object, int] = field(default_factory=dict)
-    columns: list[Tensor] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.columns.append(torch.ones(len(self.inputs["x"]), dtype=torch.float64))
-
-    def of_source(self, source: tuple[int, ...] | None) -> int:
-        if source is None:
-            return 0
-        return self._of(source, lambda: entry_column(self.inputs["x"], source))
-
-    def of_gate(self, gate: GateUnit) -> int:
-        return self._of(gate, lambda: gate_column(gate, self.inputs))
-
-    def _of(self, key: object, make: Callable[[], Tensor]) -> int:
-        if key not in self.numbers:
-            self.numbers[key] = len(self.columns)
-            self.columns.append(make().double())
-        return self.numbers[key]
-
-
 def features_of(bundles: Sequence[list[Path]], inputs: Mapping[str, Tensor]) -> Tensor:
     """Features (n, bundles) under the inputs, gates and switches of n examples."""
     every = [path for bundle in bundles for path in bundle]
-    columns = _Columns(inputs)
-    rows = [[columns.of_source(p.source), *map(columns.of_gate, p.gates)] for p in every]
-    longest = max(map(len, rows), default=0)
-    factors = torch.tensor([row + [0] * (longest - len(row)) for row in rows], dtype=torch.long)
-    table = torch.stack(columns.columns, dim=1)  # (n, columns)
+    met = [(path.source, *path.gates) for path in every]
+    number = {key: i for i, key in enumerate(dict.fromkeys([None, *itertools.chain(*met)]))}
+    longest = max(map(len, met), default=0)
+    rows = [[number[key] for key in keys] + [0] * (longest - len(keys)) for keys in met]
+    factors = torch.tensor(rows, dtype=torch.long)
+    table = torch.stack([_column(key, inputs) for key in number], dim=1)  # (n, columns)
     terms = torch.tensor([path.coefficient for path in every], dtype=torch.float64)
     terms = terms.repeat(len(table), 1)  # (n, paths)
     for step in range(longest):
@@ -236,3 +213,12 @@ def features_of(bundles: Sequence[list[Path]], inputs: Mapping[str, Tensor]) -> 
     bundle_of = [b for b, bundle in enumerate(bundles) for _ in bundle]
     features = torch.zeros(len(table), len(bundles), dtype=torch.float64)
     return features.index_add_(1, torch.tensor(bundle_of, dtype=torch.long), terms)
+
+
+def _column(key: GateUnit | tuple[int, ...] | None, inputs: Mapping[str, Tensor]) -> Tensor:
+    """What a gate, or an entry of the input, is for n examples; None: the constant 1."""
+    if key is None:
+        return torch.ones(len(inputs["x"]), dtype=torch.float64)
+    if isinstance(key, GateUnit):
+        return gate_column(key, inputs)
+    return entry_column(inputs["x"], key).double()

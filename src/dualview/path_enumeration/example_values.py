@@ -6,17 +6,18 @@ All in float64, on the CPU and in evaluation mode; the network stays as it is.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
-from dualview.conversion.finite import check_examples, check_network, preactivation_check
+from dualview.conversion.finite import check_network, preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
-from dualview.conversion.pooling import max_pool_switch
+from dualview.conversion.pooling import MaxPool, max_pool_switch, switched_pools
 from dualview.conversion.source_lines import describe
 from dualview.conversion.weights_graph import reads_multiplier
 from dualview.errors import ExampleInputError, PathKernelError, UnsupportedOperationError
@@ -40,15 +41,12 @@ def evaluated_inputs(
         Tensors of n examples; "x" is 1 everywhere if the weights network reads ones.
 
     Raises:
-        PathKernelError: unknown gates; parameters, examples or pre-activations that are not finite;
-            or examples that the network does not take.
+        PathKernelError: parameters or pre-activations that are not finite, or examples that the
+            network does not take.
         UnsupportedOperationError: the network has LayerNorm or attention.
     """
-    if gates not in ("model", "hard"):
-        raise PathKernelError(f"gates: expected 'model' or 'hard', got {gates!r}")
     _refuse_multipliers(net)
     check_network(net, PathKernelError)
-    check_examples("x", x, PathKernelError)
     own = net if _is_exact(net) else copy.deepcopy(net).cpu().double()
     x = x.detach().cpu().double()
     try:
@@ -93,8 +91,7 @@ def gate_column(gate: GateUnit, inputs: Mapping[str, Tensor]) -> Tensor:
 
 def entry_column(values: Tensor, coordinates: tuple[int, ...]) -> Tensor:
     """One entry of every example: (n, ...) -> (n,)."""
-    index: tuple[Any, ...] = (slice(None), *coordinates)
-    return values[index]
+    return values.movedim(0, -1)[coordinates]
 
 
 def switch_windows(net: GatedNetwork) -> dict[str, Callable[[Sequence[int]], Tensor]]:
@@ -103,18 +100,12 @@ def switch_windows(net: GatedNetwork) -> dict[str, Callable[[Sequence[int]], Ten
     It answers with booleans of shape (pooled positions, positions), both flat: a lone peak is
     chosen by every window that holds it.
     """
-    output = next(node for node in net.gating_network.graph.nodes if node.op == "output")
-    pools = output.args[0][net.n_gates :]
-    return {f"switch_{k}": _windows_of(pool) for k, pool in enumerate(pools, start=1)}
+    pools = switched_pools(net.gating_network.graph)
+    return {name: functools.partial(_windows, pool) for name, pool in pools.items()}
 
 
-def _windows_of(pool: fx.Node) -> Callable[[Sequence[int]], Tensor]:
-    assert pool.target is max_pool_switch
-
-    def windows(positions: Sequence[int]) -> Tensor:
-        count = math.prod(positions)
-        peaks = torch.eye(count, dtype=torch.float64).view(count, 1, *positions)
-        chosen = max_pool_switch(peaks, *pool.args[1:], **pool.kwargs)  # type: ignore[arg-type]
-        return (chosen.flatten(1) == torch.arange(count).unsqueeze(1)).T
-
-    return windows
+def _windows(pool: MaxPool, positions: Sequence[int]) -> Tensor:
+    count = math.prod(positions)
+    peaks = torch.eye(count, dtype=torch.float64).view(count, 1, *positions)
+    chosen = max_pool_switch(peaks, pool.dims, pool.adaptive, **pool.options)
+    return (chosen.flatten(1) == torch.arange(count).unsqueeze(1)).T

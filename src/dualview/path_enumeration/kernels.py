@@ -39,8 +39,7 @@ def checked_variances(value: Any) -> Variances:
     """One variance, or one for each parameter by its name; a check as `dualview.arguments` has."""
     variance = number(least=0)
     if not isinstance(value, Mapping):
-        found: float = variance(value)
-        return found
+        return variance(value)
     if not all(isinstance(name, str) for name in value):
         raise UnfitError("a finite number from 0 on, or one for each parameter by its name")
     return {name: variance(one) for name, one in value.items()}
@@ -107,8 +106,7 @@ def enumerated_npk(
     >>> bool(torch.allclose(enumerated_npk(net, x), (x @ x.T) * (gate @ gate.T)))
     True
     """
-    check_alike(x1, x2)
-    graph = graph_of(net, x1.shape[1:], batch_norm, biases)
+    graph = graph_of_pair(net, x1, x2, batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [math.prod(_variances_of(weights, variances)) for weights in bundles]
     return _weighted_gram(net, (x1, x2), gates, bundles.values(), factors)
@@ -141,24 +139,26 @@ def enumerated_expected_ntk(
 
     Source: arXiv 2110.03403, section 4; exact in expectation, not only in the limit of width.
     """
-    check_alike(x1, x2)
-    graph = graph_of(net, x1.shape[1:], batch_norm, biases)
+    graph = graph_of_pair(net, x1, x2, batch_norm, biases)
     bundles = _bundles_of_one_output(graph, output, limit)
     factors = [_sum_of_derivatives(_variances_of(weights, variances)) for weights in bundles]
     return _weighted_gram(net, (x1, x2), gates, bundles.values(), factors)
 
 
-def check_alike(x1: Tensor, x2: Tensor | None) -> None:
-    """Refuse second examples of another shape than the first.
+def graph_of_pair(
+    net: GatedNetwork, x1: Tensor, x2: Tensor | None, batch_norm: KernelBatchNorm, biases: bool
+) -> ScalarGraph:
+    """The weights network spelled out for examples on either side of a kernel.
 
     Raises:
-        PathKernelError: they are.
+        PathKernelError: those of x2 are of another shape than those of x1.
     """
     if x2 is not None and x2.shape[1:] != x1.shape[1:]:
         raise PathKernelError(
             f"x2: expected examples of shape {tuple(x1.shape[1:])}, as in x1, got "
             f"{tuple(x2.shape[1:])}"
         )
+    return graph_of(net, x1.shape[1:], batch_norm, biases)
 
 
 def _bundles_of_one_output(

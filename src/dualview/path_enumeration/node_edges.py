@@ -10,27 +10,28 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.pooling import replay_switch
-from dualview.conversion.source_lines import describe
+from dualview.conversion.source_lines import called, describe, module_of
 from dualview.conversion.weights_graph import one_row_of_ones
 from dualview.errors import UnsupportedOperationError
 from dualview.path_enumeration.edges import Edge, Entry, GateUnit, Weight, coordinates_of
-from dualview.path_enumeration.random_run import RandomRun, attribute, is_input
+from dualview.path_enumeration.random_run import RandomRun, is_input
 
 
 def edges_of_node(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
     """The terms of each entry of `node`, in flat order."""
-    if node.op == "call_function" and node.target is apply_gate:
+    if node.target is apply_gate:
         return _gate_edges(node, values)
-    if node.op == "call_function" and node.target is replay_switch:
+    if node.target is replay_switch:
         return _switch_edges(node, values)
-    if node.op == "call_function" and node.target is one_row_of_ones:
+    if node.target is one_row_of_ones:
         return _ones_edges(node, values)
     return _affine_edges(_Operation(node, values))
 
@@ -67,19 +68,16 @@ def _switch_edges(node: fx.Node, values: RandomRun) -> list[list[Edge]]:
     per_channel = math.prod(values.of[value.name].shape[-dims:])
     pooled = math.prod(shape[-dims:])
     window = values.windows[str(switch.target)](values.of[value.name].shape[-dims:])
-    terms = []
-    for position in range(math.prod(shape)):
-        channel = position // pooled
-        terms.append(
-            [
-                Edge(
-                    Entry(value.name, channel * per_channel + chosen),
-                    gate=GateUnit(str(switch.target), coordinates_of(position, shape[1:]), chosen),
-                )
-                for chosen in window[position % pooled].nonzero().flatten().tolist()
-            ]
-        )
-    return terms
+    return [
+        [
+            Edge(
+                Entry(value.name, position // pooled * per_channel + chosen),
+                gate=GateUnit(str(switch.target), coordinates_of(position, shape[1:]), chosen),
+            )
+            for chosen in window[position % pooled].nonzero().flatten().tolist()
+        ]
+        for position in range(math.prod(shape))
+    ]
 
 
 class _Operation:
@@ -98,14 +96,15 @@ class _Operation:
         self.sources: dict[fx.Node, Tensor] = {}
         self.weights: dict[str, Tensor] = {}
         self._find(node)
+        self.constant = self.run({}, {})
 
     def _find(self, node: fx.Node) -> None:
         """Collect the data nodes and the weights that `node` reads, through what is inlined."""
         if node.op == "call_module":
-            for parameter in self._submodule(node).parameters():
+            for parameter in module_of(node).parameters():
                 self._note_weight(parameter)
         if node.op == "get_attr":
-            self._note_weight(attribute(self._module, node))
+            self._note_weight(attrgetter(str(node.target))(self._module))
         for source in node.all_input_nodes:
             if source in self._data or is_input(source):
                 self.sources[source] = self._values.of[source.name]
@@ -116,9 +115,6 @@ class _Operation:
         name = self._values.names.get(id(parameter))
         if name is not None:
             self.weights[name] = parameter
-
-    def _submodule(self, node: fx.Node) -> nn.Module:
-        return self._module.get_submodule(str(node.target))
 
     def run(self, data: Mapping[fx.Node, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
         """The flat value of the node; data and weights that are not given are zero."""
@@ -148,28 +144,27 @@ class _Operation:
         if node in self.sources and node is not self.node:
             return data[node].clone() if node in data else torch.zeros_like(self.sources[node])
         if node.op == "get_attr":
-            return attribute(self._module, node)
+            return attrgetter(str(node.target))(self._module)
         if not isinstance(self._values.of[node.name], Tensor | tuple | list):
             return self._values.of[node.name]  # a size
-        args = fx.map_arg(node.args, lambda n: self._evaluate(n, data))
-        kwargs = fx.map_arg(node.kwargs, lambda n: self._evaluate(n, data))
-        if node.op == "call_module":
-            return self._submodule(node)(*args, **kwargs)
-        if node.op == "call_method":
-            return getattr(args[0], str(node.target))(*args[1:], **kwargs)
-        if node.op == "call_function":
-            return node.target(*args, **kwargs)
-        raise refusal(node, "it reads a gate other than by apply_gate")
+        if node.op == "placeholder":
+            raise refusal(node, "it reads a gate other than by apply_gate")
+        return called(
+            node, *fx.map_arg((node.args, node.kwargs), lambda n: self._evaluate(n, data))
+        )
 
 
 def _affine_edges(operation: _Operation) -> list[list[Edge]]:
     """The terms of an operation: constant, then each weight alone, each source, each product."""
-    constant = operation.run({}, {})
+    constant = operation.constant
     terms: list[list[Edge]] = [[] for _ in constant]
+
+    def alone(weights: Mapping[str, Tensor]) -> Tensor:
+        return _difference([operation.run({}, weights)], [constant])
+
     for (position,), value in _nonzero(constant):
         terms[position].append(Edge(None, value))
     for name in operation.weights:
-        alone = functools.partial(_alone, operation)
         for (position,), value, weight in _read_weights(operation, name, alone):
             terms[position].append(Edge(None, value, weight))
     for source in operation.sources:
@@ -186,15 +181,9 @@ def _affine_edges(operation: _Operation) -> list[list[Edge]]:
     return terms
 
 
-def _alone(operation: _Operation, weights: Mapping[str, Tensor]) -> Tensor:
-    """What the weights add without data."""
-    return _difference([operation.run({}, weights)], [operation.run({}, {})])
-
-
 def _check_sign(operation: _Operation, source: fx.Node) -> None:
     """Refuse an operation that does not carry the sign of random data over."""
-    data = _random(operation.sources[source])
-    base = operation.run({}, {})
+    data, base = _random(operation.sources[source]), operation.constant
     plus, minus = (_difference([operation.run({source: d}, {})], [base]) for d in (data, -data))
     if not torch.allclose(minus, -plus):
         raise refusal(operation.node, "it is not affine in its input")
@@ -204,7 +193,7 @@ def _meet(operation: _Operation, source: fx.Node, name: str) -> bool:
     """Whether entries of `source` are multiplied by weights of `name`: random ones leave a rest."""
     data = {source: _random(operation.sources[source])}
     weights = {name: _random(operation.weights[name])}
-    plus = [operation.run(data, weights), operation.run({}, {})]
+    plus = [operation.run(data, weights), operation.constant]
     return bool(_difference(plus, [operation.run(data, {}), operation.run({}, weights)]).any())
 
 
@@ -217,7 +206,7 @@ def _products(
     operation: _Operation, source: fx.Node, weightless: Tensor, weights: Mapping[str, Tensor]
 ) -> Tensor:
     """What each entry of `source` adds together with the weights, and with neither alone."""
-    plus = [operation.run_on_units(source, weights), operation.run({}, {})]
+    plus = [operation.run_on_units(source, weights), operation.constant]
     minus = [weightless, operation.run({}, weights)]
     return _difference(plus, minus)
 

@@ -59,9 +59,7 @@ def count_paths(net: GatedNetwork, x_shape: Sequence[int]) -> int:
     >>> count_paths(disentangle(model), (4,))  # 4 * 3 * 2, and 3 * 2 + 2 from the biases
     32
     """
-    graph = graph_of(net, x_shape)
-    counts = _counts(graph)
-    return sum(counts[entry] for entry in graph.outputs)
+    return _count(graph_of(net, x_shape))
 
 
 @takes(PathKernelError, net=gated, x_shape=shape(), limit=LIMIT)
@@ -101,21 +99,20 @@ def graph_of(
     return graph if biases else without_biases(graph)
 
 
-def _counts(graph: ScalarGraph) -> dict[Entry, int]:
-    """How many paths end at each entry: exact integers, from the input on."""
+def _count(graph: ScalarGraph) -> int:
+    """How many paths there are: an exact integer, counted entry by entry from the input on."""
     counts: dict[Entry, int] = {}
     for entry, edges in graph.edges.items():
         counts[entry] = sum(
             1 if edge.source is None else counts.get(edge.source, edge.source.node == "x")
             for edge in edges
         )
-    return counts
+    return sum(counts[entry] for entry in graph.outputs)
 
 
 def refuse_more_than(limit: int, graph: ScalarGraph) -> None:
     """Raise TooManyPathsError, with the exact count, if there are more paths than `limit`."""
-    counts = _counts(graph)
-    count = sum(counts[entry] for entry in graph.outputs)
+    count = _count(graph)
     if count > limit:
         raise TooManyPathsError(
             f"the weights network has {count} paths: expected at most {limit} (limit). Repair: "

@@ -106,14 +106,6 @@ def _is_tuple_of_tensors(value: Any) -> bool:
     return isinstance(value, tuple | list) and any(isinstance(v, Tensor) for v in value)
 
 
-def attribute(own: fx.GraphModule, node: fx.Node) -> Any:
-    """What a `get_attr` node reads."""
-    value: Any = own
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _batch_norms(own: fx.GraphModule) -> Iterator[_BatchNorm]:
     return (module for module in own.modules() if isinstance(module, _BatchNorm))
 

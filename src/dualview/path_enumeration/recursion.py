@@ -31,10 +31,9 @@ from dualview.path_enumeration.kernels import (
     KERNEL_ARGUMENTS,
     KernelBatchNorm,
     Variances,
-    check_alike,
+    graph_of_pair,
     variance_of,
 )
-from dualview.path_enumeration.paths import graph_of
 
 
 @takes(PathKernelError, **KERNEL_ARGUMENTS, output=whole(0))
@@ -65,8 +64,7 @@ def recursive_npk(
     >>> bool(torch.allclose(recursive_npk(net, x), enumerated_npk(net, x)))
     True
     """
-    check_alike(x1, x2)
-    graph = graph_of(net, x1.shape[1:], batch_norm, biases)
+    graph = graph_of_pair(net, x1, x2, batch_norm, biases)
     return _recursion(net, graph, (x1, x2), gates, variances, output)[0]
 
 
@@ -87,8 +85,7 @@ def recursive_expected_ntk(
     Arguments are those of `enumerated_expected_ntk`, and so is the result. Errors: see
     `recursive_npk`.
     """
-    check_alike(x1, x2)
-    graph = graph_of(net, x1.shape[1:], batch_norm, biases)
+    graph = graph_of_pair(net, x1, x2, batch_norm, biases)
     return _recursion(net, graph, (x1, x2), gates, variances, output)[1]
 
 

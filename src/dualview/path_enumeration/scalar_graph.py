@@ -16,7 +16,8 @@ from torch import Tensor, fx
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.pooling import replay_switch
 from dualview.errors import TooManyPathsError, UnsupportedOperationError
-from dualview.path_enumeration.edges import Edge, Entry, GateUnit, ScalarGraph
+from dualview.path_enumeration.edges import Edge, Entry, ScalarGraph
+from dualview.path_enumeration.example_values import gate_column
 from dualview.path_enumeration.node_edges import edges_of_node, refusal
 from dualview.path_enumeration.random_run import (
     BatchNormMode,
@@ -125,13 +126,13 @@ def _compare_with_network(graph: ScalarGraph, values: RandomRun) -> None:
     """Evaluate the edges on the random run's input, gates and weights, and compare every entry."""
     known = {Entry("x", i): float(v) for i, v in enumerate(values.of["x"].flatten())}
 
-    def random_weight(parameter: str, coordinates: tuple[int, ...]) -> float:
-        return float(values.random[parameter][coordinates])
-
     def term(edge: Edge) -> float:
         source = 1.0 if edge.source is None else known[edge.source]
-        weight = 1.0 if edge.weight is None else random_weight(*edge.weight)
-        return edge.coefficient * weight * source * _gate_value(edge.gate, values)
+        weight = 1.0
+        if edge.weight is not None:
+            weight = float(values.random[edge.weight.parameter][edge.weight.coordinates])
+        gate = 1.0 if edge.gate is None else float(gate_column(edge.gate, values.of))
+        return edge.coefficient * weight * source * gate
 
     for entry, terms in graph.edges.items():
         known[entry] = sum(term(edge) for edge in terms)
@@ -141,10 +142,3 @@ def _compare_with_network(graph: ScalarGraph, values: RandomRun) -> None:
         difference = (torch.tensor(listed, dtype=torch.float64) - computed).abs().max()
         if not difference <= 1e-9 * (1 + computed.abs().max()):
             raise refusal(node, "it is not a sum of products of one weight and one entry")
-
-
-def _gate_value(gate: GateUnit | None, values: RandomRun) -> float:
-    if gate is None:
-        return 1.0
-    value = float(values.of[gate.site][0][gate.coordinates])
-    return value if gate.chosen is None else float(value == gate.chosen)

@@ -8,7 +8,7 @@ float64; it is trained in the type of X.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -113,8 +113,8 @@ class TableEstimator(Readable, BaseEstimator):
     classes_: np.ndarray
     feature_names_in_: np.ndarray
     _single: bool = True
-    _fitted: dict[str, Any]
-    """The options that `net_` was trained with."""
+    _wanted_targets: ClassVar[dict[str, bool]] = {}
+    """Options of scikit-learn's check of targets."""
 
     def __init__(
         self,
@@ -174,14 +174,7 @@ class TableEstimator(Readable, BaseEstimator):
         """
         options = self._checked_options()
         first = not (options["warm_start"] and hasattr(self, "net_"))
-        self._check_shape(options, first)
-        rows, targets, weights = self._checked_data(X, y, sample_weight, first, not first)
-        if first:
-            self._begin(options, rows, targets, weights)
-        held = options["early_stopping"]
-        held = len(rows) >= MANY_ROWS if held == "auto" else held
-        self._train(options, rows, targets, weights, hold=held)
-        return self
+        return self._learn(options, X, y, sample_weight, first, known=not first)
 
     @takes(TableError, path=path_value)
     def save(self, path: str | Path) -> None:
@@ -247,14 +240,25 @@ class TableEstimator(Readable, BaseEstimator):
         made.n_iter_ = len(saved.losses)
         return made
 
-    def _learn_once(self, X: Any, y: Any, sample_weight: Any, first: bool) -> Self:
-        """One pass over the rows; what was learnt before is gone on from."""
-        options = self._checked_options()
+    def _learn(
+        self,
+        options: dict[str, Any],
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        first: bool,
+        *,
+        known: bool,
+        once: bool = False,
+    ) -> Self:
+        """Learn from rows, beginning anew at `first`; `once`: one pass, with no row held back."""
         self._check_shape(options, first)
-        rows, targets, weights = self._checked_data(X, y, sample_weight, first, known=True)
+        rows, targets, weights = self._checked_data(X, y, sample_weight, first, known)
         if first:
             self._begin(options, rows, targets, weights)
-        self._train(options, rows, targets, weights, hold=False, steadily=True)
+        held = options["early_stopping"]
+        held = len(rows) >= MANY_ROWS if held == "auto" else held
+        self._train(options, rows, targets, weights, hold=held and not once, steadily=once)
         return self
 
     def _checked_options(self) -> dict[str, Any]:
@@ -288,16 +292,12 @@ class TableEstimator(Readable, BaseEstimator):
                 dtype=(np.float64, np.float32),
                 reset=first,
                 ensure_min_samples=2 if first else 1,
-                **self._wanted_targets(),
+                **self._wanted_targets,
             )
         weights = _checked_weights(sample_weight, len(rows))
         targets = self._as_targets(y, first, known)
         chosen = weights > 0
         return rows[chosen], targets[chosen], weights[chosen]
-
-    def _wanted_targets(self) -> dict[str, Any]:
-        """How scikit-learn checks targets; of classifier and regressor each its own."""
-        raise NotImplementedError
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         """Targets as the loss takes them; of classifier and regressor each its own."""
@@ -319,8 +319,8 @@ class TableEstimator(Readable, BaseEstimator):
         """An untrained network, and the scales that it will carry."""
         self._fitted = options
         self.seed_ = random_seed(self.random_state, TableError)
-        means, deviations = standardise(rows.astype(np.float64), weights, "X")
-        self._scales = Scales(means, deviations, *self._target_scales(targets, weights))
+        columns = standardise(rows.astype(np.float64), weights, "X")
+        self._scales = Scales(*columns, *self._target_scales(targets, weights))
         self.net_ = fresh_network(self._shape(), self.seed_)
         self.n_iter_ = 0
         self.loss_curve_: list[float] = []
@@ -424,9 +424,6 @@ class TableEstimator(Readable, BaseEstimator):
 
     def _expect_fitted(self) -> None:
         expect_fitted(self, NotYetFittedError)
-
-    def _options_fitted(self) -> dict[str, Any]:
-        return self._fitted
 
 
 def _checked_weights(value: Any, count: int) -> np.ndarray:

@@ -6,7 +6,7 @@ Axes: rows on axis 0, columns on axis 1, classes or targets on the last.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -105,7 +105,8 @@ class DLGNClassifier(ClassifierMixin, TableEstimator):
                 f"classes: expected those of the first call, {said(self.classes_.tolist())}, got "
                 f"{said(classes)}"
             )
-        return self._learn_once(X, y, sample_weight, first)
+        options = self._checked_options()
+        return self._learn(options, X, y, sample_weight, first, known=True, once=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """The class with the highest score, of each row (n,)."""
@@ -124,9 +125,6 @@ class DLGNClassifier(ClassifierMixin, TableEstimator):
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithm of `predict_proba` (n, classes)."""
         return torch.from_numpy(self._outputs(X)).log_softmax(1).numpy()
-
-    def _wanted_targets(self) -> dict[str, Any]:
-        return {}
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         with refused_data("y", TableError, TableTypeError):
@@ -195,6 +193,8 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
     True
     """
 
+    _wanted_targets: ClassVar[dict[str, bool]] = {"multi_output": True, "y_numeric": True}
+
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn's own checks ask: several targets are taken."""
         tags = super().__sklearn_tags__()
@@ -215,15 +215,13 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
         Raises:
             TableError: as `fit`.
         """
-        return self._learn_once(X, y, sample_weight, not hasattr(self, "net_"))
+        options, first = self._checked_options(), not hasattr(self, "net_")
+        return self._learn(options, X, y, sample_weight, first, known=True, once=True)
 
     def predict(self, X: Any) -> np.ndarray:
         """Of each row (n,); (n, outputs) where y had two axes."""
         found = self._outputs(X)
         return found[:, 0] if self._single else found
-
-    def _wanted_targets(self) -> dict[str, Any]:
-        return {"multi_output": True, "y_numeric": True}
 
     def _as_targets(self, y: np.ndarray, first: bool, known: bool) -> np.ndarray:
         targets = np.array(y, dtype=np.float64)
@@ -241,5 +239,4 @@ class DLGNRegressor(RegressorMixin, TableEstimator):
     def _target_scales(
         self, targets: np.ndarray, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        means, deviations = standardise(targets, weights, "y")
-        return means, deviations
+        return standardise(targets, weights, "y")

@@ -10,12 +10,14 @@ import numpy as np
 
 from dualview.pages.style import FONT_SIZE, LIGHT, house_style
 from dualview.primal.figures.partition import TINTS
-from dualview.tabular.growing import Leaf, NamedTree, Node, Split
+from dualview.tabular.growing import Leaf, Node, Split
 from dualview.tabular.wording import conclusion, condition
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from dualview.tabular.tree import ObliqueTree
 
 LEAF_WIDTH, LEVEL_HEIGHT = 1.65, 1.25
 """Inches between leaves, and between levels."""
@@ -37,7 +39,7 @@ class Placed:
     above: Placed | None = None
 
 
-def tree_figure(tree: NamedTree, most: int) -> Figure:
+def tree_figure(tree: ObliqueTree, most: int) -> Figure:
     """The tree: rows go right where a condition holds.
 
     Args:
@@ -69,7 +71,7 @@ def _placed(node: Node, left: float, depth: int) -> tuple[Placed, int]:
     return Placed(node, (below.x + above.x) / 2, y, below, above), first + second
 
 
-def _draw(axes: Axes, tree: NamedTree, placed: Placed, most: int) -> None:
+def _draw(axes: Axes, tree: ObliqueTree, placed: Placed, most: int) -> None:
     for side, answer in ((placed.below, "no"), (placed.above, "yes")):
         if side is None:
             continue
@@ -107,7 +109,7 @@ def _draw(axes: Axes, tree: NamedTree, placed: Placed, most: int) -> None:
     )
 
 
-def _colour(tree: NamedTree, node: Node) -> Any:
+def _colour(tree: ObliqueTree, node: Node) -> Any:
     """Of a leaf that of its class, the paler the more rows of other classes it has."""
     if isinstance(node, Split) or tree.classes is None:
         return LIGHT["page"]
@@ -119,19 +121,18 @@ def _colour(tree: NamedTree, node: Node) -> Any:
     return tuple(1 - (1 - tint) * (0.25 + 0.75 * max(0.0, float(purity))))
 
 
-def _lines(tree: NamedTree, node: Node, most: int) -> list[str]:
+def _lines(tree: ObliqueTree, node: Node, most: int) -> list[str]:
     """Of a box."""
+    rows = f"{node.rows} rows"
     if isinstance(node, Split):
-        text, rows = condition(tree, node, True, most), f"{node.rows} rows"
+        text = condition(tree, node, True, most)
+    elif tree.classes is None:
+        text = conclusion(tree, node, most)
+    elif node.slopes is None:
+        text = str(tree.classes[node.value.argmax()])
+        rows = f"{100 * node.value.max():.3g} % of {rows}"
     else:
-        rows = f"{node.rows} rows"
-        if node.slopes is None or tree.classes is None:
-            text = conclusion(tree, node, most)
-            text = text.partition(" (")[0] if tree.classes is not None else text
-            share = float(node.value.max()) if tree.classes is not None else 1.0
-            rows = f"{100 * share:.3g} % of {rows}" if tree.classes is not None else rows
-        else:
-            text = f"linear, mostly {tree.classes[int(node.value.argmax())]}"
+        text = f"linear, mostly {tree.classes[node.value.argmax()]}"
     return [*_wrapped(text), rows]
 
 

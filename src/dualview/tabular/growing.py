@@ -40,8 +40,7 @@ class Leaf:
         """Of rows (n, columns): (n, outputs)."""
         if self.slopes is None or self.offset is None:
             return np.broadcast_to(self.value, (len(x), len(self.value)))
-        found: np.ndarray = x @ self.slopes.T + self.offset
-        return found
+        return x @ self.slopes.T + self.offset
 
     def shares(self, x: np.ndarray) -> np.ndarray:
         """Probabilities of classes, of rows (n, columns): of linear scores the softmax."""
@@ -78,37 +77,6 @@ class Split:
 
 
 Node = Leaf | Split
-
-
-@dataclass(frozen=True, eq=False)
-class NamedTree:
-    """A tree, and the names by which it is told and drawn.
-
-    Attributes:
-        root: a `Split` with its two sides, or a `Leaf`.
-        columns: their names.
-        classes: (k,) of a classifier; None: it predicts numbers.
-        deviations: (columns,) of the training rows, by which columns of unlike units compare.
-    """
-
-    root: Node
-    columns: tuple[str, ...]
-    classes: np.ndarray | None
-    deviations: np.ndarray
-
-    @property
-    def depth(self) -> int:
-        """Splits on the longest way from the root to a leaf."""
-        return _depth(self.root)
-
-    @property
-    def n_leaves(self) -> int:
-        """How many leaves there are."""
-        return count_leaves(self.root)
-
-
-def _depth(node: Node) -> int:
-    return 0 if isinstance(node, Leaf) else 1 + max(_depth(node.below), _depth(node.above))
 
 
 @dataclass(frozen=True)
@@ -294,6 +262,11 @@ def ends(node: Node, x: np.ndarray) -> Iterator[tuple[Leaf, np.ndarray]]:
         yield from walk(at.above, rows[over])
 
     yield from walk(node, np.arange(len(x)))
+
+
+def depth_of(node: Node) -> int:
+    """Splits on the longest way from a node to a leaf."""
+    return 0 if isinstance(node, Leaf) else 1 + max(depth_of(node.below), depth_of(node.above))
 
 
 def count_leaves(node: Node) -> int:

@@ -124,16 +124,11 @@ def finished(learning: GatedNetwork, scales: Scales, gates: str, beta: float) ->
     net.gate_functions = nn.ModuleList(
         SoftGate(beta) if gates == "soft" else HardGate() for _ in range(net.n_gates)
     )
-    put_scales(net, scales)
-    return net.eval().requires_grad_(True)
-
-
-def put_scales(net: GatedNetwork, scales: Scales) -> None:
-    """Let the network standardise its columns; the numbers stay float64, as they are."""
     transform = blank_transform(net, scales.column_means.shape)
     transform.mean.copy_(torch.from_numpy(scales.column_means))
     transform.std.copy_(torch.from_numpy(scales.column_deviations))
     net.input_transform = transform
+    return net.eval().requires_grad_(True)
 
 
 class StraightThroughGate(Gate):
@@ -158,7 +153,9 @@ class StraightThroughGate(Gate):
         return (q > 0).to(q.dtype) + (soft - soft.detach())
 
 
-def standardise(values: np.ndarray, weights: np.ndarray, what: str) -> tuple[np.ndarray, ...]:
+def standardise(
+    values: np.ndarray, weights: np.ndarray, what: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Weighted means and deviations of columns (n, columns); the deviation of a constant is 1.
 
     Raises:

@@ -6,7 +6,7 @@ Axes: rows on axis 0, columns on the last. NumPy, float64, in units of the data.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -47,14 +47,11 @@ class Readable:
 
     net_: GatedNetwork
     n_features_in_: int
-
-    def take_rows(self, X: Any) -> torch.Tensor:
-        """Rows as the network takes them, (n, columns), float64.
-
-        Raises:
-            TableError: it is not fitted, or X has other columns.
-        """
-        raise NotImplementedError
+    _fitted: dict[str, Any]
+    """The options that `net_` was trained with."""
+    _expect_fitted: Callable[[], None]
+    take_rows: Callable[[Any], torch.Tensor]
+    """Refusing before `fit`, and rows as the network takes them: methods of the estimators."""
 
     def column_names(self, columns: Sequence[str] | None = None) -> tuple[str, ...]:
         """Names of the columns: those given, else those of X in `fit`, else x0, x1, ...
@@ -170,7 +167,7 @@ class Readable:
         corners = np.stack([low, low, low])
         corners[1, axes[0]] += 2 * reach
         corners[2, axes[1]] += 2 * reach
-        soft = self._options_fitted()["gates"] == "soft"
+        soft = self._fitted["gates"] == "soft"
         found = partition_slice(
             self.net_.without_input_transform(),
             *(torch.from_numpy(corner) for corner in corners),
@@ -229,14 +226,6 @@ class Readable:
         root = network_tree(self.net_, x, planes, growth, classes=classes is not None)
         return ObliqueTree(root, names, classes, planes.deviations, self)
 
-    def _expect_fitted(self) -> None:
-        """Refuse before `fit`; the estimators say how."""
-        raise NotImplementedError
-
-    def _options_fitted(self) -> dict[str, Any]:
-        """Options as `fit` took them; of the estimators."""
-        raise NotImplementedError
-
     def _is_binary(self) -> bool:
         return len(getattr(self, "classes_", ())) == 2
 
@@ -264,17 +253,13 @@ def _in_units(found: PartitionSlice, start: np.ndarray, scales: np.ndarray) -> P
         scales: deviations of the two columns.
     """
     normals = found.lines[:, :2] / scales
-    left, right, bottom, top = found.window
+    sides = np.reshape(found.window, (2, 2)) * scales[:, None] + start[:, None]
+    left, right, bottom, top = sides.ravel().tolist()
     return replace(
         found,
         lines=np.column_stack([normals, found.lines[:, 2] - normals @ start]),
         cells=tuple(cell * scales + start for cell in found.cells),
         decisions=tuple(part * scales + start for part in found.decisions),
         examples=found.examples * scales + start,
-        window=(
-            float(left * scales[0] + start[0]),
-            float(right * scales[0] + start[0]),
-            float(bottom * scales[1] + start[1]),
-            float(top * scales[1] + start[1]),
-        ),
+        window=(left, right, bottom, top),
     )

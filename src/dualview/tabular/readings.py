@@ -210,5 +210,4 @@ def _slopes(outputs: Tensor, at: Tensor) -> list[Tensor]:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    found: np.ndarray = tensor.detach().double().numpy()
-    return found
+    return tensor.detach().double().numpy()

@@ -72,8 +72,7 @@ class Refining:
 
     def over(self, node: Split, rows: np.ndarray) -> np.ndarray:
         """Which rows go above (n,)."""
-        found: np.ndarray = self.candidates.values[rows, node.gate] > self._cut(node)
-        return found
+        return self.candidates.values[rows, node.gate] > self._cut(node)
 
     def _cut(self, node: Split) -> float:
         """The value at which its hyperplane is cut."""

@@ -6,7 +6,6 @@ Axes: rows on axis 0, classes or targets on the last. NumPy, float64.
 # ruff: noqa: N803  scikit-learn's interface names the data X
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from dualview.arguments import array, class_labels, optional, require, said, whole
 from dualview.errors import TableError
-from dualview.tabular.growing import Leaf, NamedTree, Node, ends
+from dualview.tabular.growing import Node, count_leaves, depth_of, ends
 from dualview.tabular.wording import MOST_WORDS, rules_of, text_of_tree
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ MOST_DRAWN = 64
 
 
 @dataclass(frozen=True, eq=False)
-class ObliqueTree(NamedTree):
+class ObliqueTree:
     """A tree read off a network's gates, by `to_tree`.
 
     Attributes:
@@ -33,12 +32,24 @@ class ObliqueTree(NamedTree):
         columns: their names.
         classes: (k,) of a classifier; None: it predicts numbers.
         deviations: (columns,) of the training rows, by which columns of unlike units compare.
-        depth: splits on the longest way from the root to a leaf.
-        n_leaves: how many leaves there are.
         estimator: whose tree it is; its `predict` is what `fidelity` compares with.
     """
 
+    root: Node
+    columns: tuple[str, ...]
+    classes: np.ndarray | None
+    deviations: np.ndarray
     estimator: Any
+
+    @property
+    def depth(self) -> int:
+        """Splits on the longest way from the root to a leaf."""
+        return depth_of(self.root)
+
+    @property
+    def n_leaves(self) -> int:
+        """How many leaves there are."""
+        return count_leaves(self.root)
 
     def __repr__(self) -> str:
         return f"ObliqueTree(depth {self.depth}, {self.n_leaves} leaves)"
@@ -53,8 +64,7 @@ class ObliqueTree(NamedTree):
     def classes_of(self, outputs: np.ndarray) -> np.ndarray:
         """The class that says most, of outputs (n, k)."""
         assert self.classes is not None
-        chosen: np.ndarray = self.classes[outputs.argmax(1)]
-        return chosen
+        return self.classes[outputs.argmax(1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probability of each class (n, k).
@@ -145,20 +155,11 @@ class ObliqueTree(NamedTree):
 
     def _outputs(self, X: Any) -> np.ndarray:
         x = self.estimator.take_rows(X).numpy()
-        first = next(_leaves(self.root))
-        found = np.empty((len(x), len(first.value)))
+        found = np.empty((len(x), len(self.root.value)))
         for leaf, rows in ends(self.root, x):
             of_leaf = leaf.says if self.classes is None else leaf.shares
             found[rows] = of_leaf(x[rows])
         return found
-
-
-def _leaves(node: Node) -> Iterator[Leaf]:
-    if isinstance(node, Leaf):
-        yield node
-    else:
-        yield from _leaves(node.below)
-        yield from _leaves(node.above)
 
 
 def _agreement(wanted: np.ndarray, got: np.ndarray, classes: bool) -> float:

@@ -129,15 +129,13 @@ def _main_components(values: np.ndarray) -> np.ndarray:
     from sklearn.utils.extmath import randomized_svd
 
     left, sizes, _ = randomized_svd(values, COMPONENTS, n_iter=3, random_state=0)
-    found: np.ndarray = left * sizes
-    return found
+    return left * sizes
 
 
 def _of_variance_one(values: np.ndarray) -> np.ndarray:
     values = values - values.mean(0)
     size = float(np.sqrt((values**2).sum(1).mean()))
-    found: np.ndarray = values / (size or 1.0)
-    return found
+    return values / (size or 1.0)
 
 
 def _leaf_of(known: _Known, deviations: np.ndarray, constant: bool) -> Callable[[np.ndarray], Leaf]:
@@ -161,7 +159,6 @@ def _cost_of(known: _Known) -> Callable[[Leaf, np.ndarray], np.ndarray]:
         said = leaf.says(known.rows[rows])
         if known.classes:
             return (said.argmax(1) != wanted[rows]).astype(float)
-        found: np.ndarray = (((said - known.outputs[rows]) / spreads) ** 2).sum(1)
-        return found
+        return (((said - known.outputs[rows]) / spreads) ** 2).sum(1)
 
     return cost

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dualview.tabular.growing import Leaf, NamedTree, Node, Split
+from dualview.tabular.growing import Leaf, Node, Split
+
+if TYPE_CHECKING:
+    from dualview.tabular.tree import ObliqueTree
 
 MOST_WORDS = 4
 """Columns that a hyperplane in words names, where nobody asks for more."""
@@ -61,13 +65,13 @@ def inequality(
     return f"{left} {sign} {threshold / scale:.4g}"
 
 
-def condition(tree: NamedTree, split: Split, above: bool, most: int | None) -> str:
+def condition(tree: ObliqueTree, split: Split, above: bool, most: int | None) -> str:
     """One side of a split, in words."""
     sign = ">" if above else "<="
     return inequality(tree.columns, split.normal, split.threshold, tree.deviations, most, sign)
 
 
-def conclusion(tree: NamedTree, leaf: Leaf, most: int | None) -> str:
+def conclusion(tree: ObliqueTree, leaf: Leaf, most: int | None) -> str:
     """What a leaf says, in words."""
     if leaf.slopes is None or leaf.offset is None:
         if tree.classes is None:
@@ -86,7 +90,7 @@ def conclusion(tree: NamedTree, leaf: Leaf, most: int | None) -> str:
     return f"the largest of {'; '.join(scores)}"
 
 
-def rules_of(tree: NamedTree, most: int | None) -> list[str]:
+def rules_of(tree: ObliqueTree, most: int | None) -> list[str]:
     """A sentence for each leaf, from below to above."""
     found = []
     for conditions, leaf in _ways(tree, tree.root, (), most):
@@ -95,7 +99,7 @@ def rules_of(tree: NamedTree, most: int | None) -> list[str]:
     return found
 
 
-def text_of_tree(tree: NamedTree, most: int | None) -> str:
+def text_of_tree(tree: ObliqueTree, most: int | None) -> str:
     """Splits and leaves, indented as scikit-learn's `export_text` does it."""
 
     def lines(node: Node, indent: str) -> Iterator[str]:
@@ -111,7 +115,7 @@ def text_of_tree(tree: NamedTree, most: int | None) -> str:
 
 
 def _ways(
-    tree: NamedTree, node: Node, conditions: tuple[str, ...], most: int | None
+    tree: ObliqueTree, node: Node, conditions: tuple[str, ...], most: int | None
 ) -> Iterator[tuple[tuple[str, ...], Leaf]]:
     if isinstance(node, Leaf):
         yield conditions, node
@@ -121,6 +125,6 @@ def _ways(
         yield from _ways(tree, side, (*conditions, more), most)
 
 
-def _line(tree: NamedTree, slopes: np.ndarray, offset: float, most: int | None) -> str:
+def _line(tree: ObliqueTree, slopes: np.ndarray, offset: float, most: int | None) -> str:
     sign = "-" if offset < 0 else "+"
     return f"{weighed(tree.columns, slopes, tree.deviations, most)} {sign} {abs(offset):.4g}"

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from dualview.tabular.comparing.comparison import TableComparison, compare_table
+from dualview.tabular.comparing.comparison import compare_table
+from dualview.tabular.comparing.findings import TableComparison
 from dualview.tabular.comparing.settings import TableSettings
 
 SETTINGS = TableSettings(others=("linear",), folds=2, width=4, depth=3, max_depth=2)

@@ -12,7 +12,8 @@ from dualview.experiments.jobs import Job, measured_record
 from dualview.experiments.real_tables import keel
 from dualview.experiments.records import RunRecord
 from dualview.experiments.seeds import seed_numbers
-from dualview.tabular.comparing.comparison import TableComparison, compare_table
+from dualview.tabular.comparing.comparison import compare_table
+from dualview.tabular.comparing.findings import TableComparison
 from dualview.tabular.comparing.settings import OTHERS, TableSettings
 from dualview.training import TrainSettings, Watcher, cpu_threads
 from dualview.training.threads import use_threads

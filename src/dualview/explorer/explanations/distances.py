@@ -45,7 +45,7 @@ def distances(q: np.ndarray, norms: np.ndarray) -> np.ndarray:
         return np.where(q == 0, q, q / norms)
 
 
-def nearest(q: np.ndarray, norms: np.ndarray) -> float | None:
-    """The smallest |distance| of a layer's gates; None where no gate depends on the input."""
-    smallest = float(np.abs(distances(q, norms)).min())
+def nearest(found: np.ndarray) -> float | None:
+    """The smallest of a layer's |distances|; None where no gate depends on the input."""
+    smallest = float(np.abs(found).min())
     return smallest if np.isfinite(smallest) else None

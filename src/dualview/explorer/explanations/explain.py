@@ -29,7 +29,6 @@ from dualview.explorer.explanations.gates import gate_text, gate_values, layer_v
 from dualview.explorer.explanations.inputs import inputs
 from dualview.explorer.explanations.network_records import NetworkView
 from dualview.explorer.explanations.network_view import (
-    UnitFacts,
     confusion_of,
     layer_units,
     map_of,
@@ -103,26 +102,54 @@ def explain(
     >>> [abs(p.through + p.skips + p.biases - why.total) < 1e-12 for p in why.layers]
     [True, True, True, True, True]
     """
-    watcher = watcher or Unseen()
     part: Split = getattr(data, split)
     _check_rows(rows, len(part), split)
     x = inputs(net, data, part, rows)  # (n, c, h, w) float32, as in training
     exact = copy.deepcopy(net).cpu().double().eval()
     _check_outputs(exact, x[:1].double())
-    first, seen = _examined(net, exact, data, split, rows, x, watcher)
-    first = _with_planes(first, exact, data, x, planes, watcher)
-    is_dense = all(layer.is_dense for layer in first.layers)
+    asked = _Asked(net, exact, data, split, tuple(rows), x, watcher or Unseen())
+    found, seen = _examined(asked)
+    found = _with_planes(found, asked, planes)
+    is_dense = all(layer.is_dense for layer in found.layers)
     plan = training.machine_plan(is_dense, n_train, machine_gates, len(data.train))
-    rated = _rated(first, seen, net, data, watcher)
+    found = _rated(found, seen, asked)
     if seen.sums is not None:
-        rated = _viewed(rated, seen, seen.sums, exact, data, x, plan.gates, watcher)
-    machine, found, why_no_machine = training.fit(net, data, x, plan, watcher.note)
-    examples = rated.examples
+        found = _viewed(found, seen, seen.sums, asked, plan.gates)
+    machine, parts, why_no_machine = training.fit(net, data, x, plan, asked.watcher.note)
+    examples = found.examples
     if machine is not None:
-        pairs = zip(examples, found, strict=True)
+        pairs = zip(examples, parts, strict=True)
         examples = tuple(_joined(example, one, data.n_classes) for example, one in pairs)
-    notes = tuple(filter(None, (*rated.notes, why_no_machine)))
-    return replace(rated, examples=examples, machine=_compared(machine, examples), notes=notes)
+    notes = tuple(filter(None, (*found.notes, why_no_machine)))
+    return replace(found, examples=examples, machine=_compared(machine, examples), notes=notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is explained, and who hears of it.
+
+    Attributes:
+        net: as it was given.
+        exact: the same in float64 on the CPU.
+        data: where the examples are from.
+        split: its name.
+        rows: of the examples.
+        x: the examples (n, c, h, w) as `net` is called on them.
+        watcher: told how it goes.
+    """
+
+    net: GatedNetwork
+    exact: GatedNetwork
+    data: Dataset
+    split: str
+    rows: tuple[int, ...]
+    x: Tensor
+    watcher: Progress
+
+    @property
+    def part(self) -> Split:
+        """The split itself."""
+        return getattr(self.data, self.split)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,27 +170,19 @@ class _Seen:
 
 
 def _viewed(
-    found: Explanations,
-    seen: _Seen,
-    sums: ClassSums,
-    exact: GatedNetwork,
-    data: Dataset,
-    x: Tensor,
-    gates: Gates,
-    watcher: Progress,
+    found: Explanations, seen: _Seen, sums: ClassSums, asked: _Asked, gates: Gates
 ) -> Explanations:
     """The explanations with what the network does over many examples."""
-    part: Split = getattr(data, found.split)
-    watcher.note("units, classes and a map of the examples")
-    facts = [UnitFacts(*one) for one in zip(seen.channels, sums.parts, seen.peaks, strict=True)]
-    places, spread, why_no_map = map_of(copy.deepcopy(exact).float(), x, gates)
+    exact, data, part = asked.exact, asked.data, asked.part
+    asked.watcher.note("units, classes and a map of the examples")
+    places, spread, why_no_map = map_of(copy.deepcopy(exact).float(), asked.x, gates)
     view = NetworkView(
         n_examples=len(sums.rows),
         confusion=confusion_of(sums, data.n_classes),
         classes=sums.classes,
         counts=tuple(int((sums.labels == label).sum()) for label in sums.classes),
         logits=sums.logits,
-        layers=layer_units(exact, data, part, facts),
+        layers=layer_units(exact, data, part, seen.channels, sums, seen.peaks),
         readings=readings_of(exact, data, part, found.filters, seen.interiors),
         places=places,
         spread=spread,
@@ -171,84 +190,65 @@ def _viewed(
     return replace(found, network=view, notes=(*found.notes, why_no_map))
 
 
-def _with_planes(
-    first: Explanations,
-    exact: GatedNetwork,
-    data: Dataset,
-    x: Tensor,
-    most: int,
-    watcher: Progress,
-) -> Explanations:
+def _with_planes(found: Explanations, asked: _Asked, most: int) -> Explanations:
     """The explanations with planes through some of the examples and training images."""
-    n_gates = sum(math.prod(layer.shape) for layer in first.layers)
     if not most:
-        return replace(first, why_no_planes="none was asked for")
-    planes, why = planes_of(exact, data, x, first.examples, n_gates, most, watcher)
-    return replace(first, planes=planes, why_no_planes=why)
+        return replace(found, why_no_planes="none was asked for")
+    n_gates = sum(math.prod(layer.shape) for layer in found.layers)
+    planes, why = planes_of(
+        asked.exact, asked.data, asked.x, found.examples, n_gates, most, asked.watcher
+    )
+    return replace(found, planes=planes, why_no_planes=why)
 
 
-def _rated(
-    first: Explanations, seen: _Seen, net: GatedNetwork, data: Dataset, watcher: Progress
-) -> Explanations:
+def _rated(found: Explanations, seen: _Seen, asked: _Asked) -> Explanations:
     """The explanations with how often the gates of the channels they show are on."""
-    watcher.note(f"how often gates are on, by class, of the {first.split} split")
-    rates = rates_of(net, data, getattr(data, first.split))
+    net, data = asked.net, asked.data
+    asked.watcher.note(f"how often gates are on, by class, of the {asked.split} split")
+    rates = rates_of(net, data, asked.part)
     shown = tuple(
         channel_rates(rates, source, channels, data.n_classes)
         for channels, source in zip(seen.channels, net.gate_order, strict=True)
     )
-    return replace(first, rates=shown, n_rates=int(rates.counts.sum()))
+    return replace(found, rates=shown, n_rates=int(rates.counts.sum()))
 
 
-def _examined(
-    net: GatedNetwork,
-    exact: GatedNetwork,
-    data: Dataset,
-    split: str,
-    rows: Sequence[int],
-    x: Tensor,
-    watcher: Progress,
-) -> tuple[Explanations, _Seen]:
-    """Layers, filters and examples, without what is counted over the split.
-
-    `exact` is the network in float64 on the CPU.
-    """
-    part: Split = getattr(data, split)
-    layers = layers_of(exact, x[:1].double())
+def _examined(asked: _Asked) -> tuple[Explanations, _Seen]:
+    """Layers, filters and examples, without what is counted over the split."""
+    net, exact, data, part = asked.net, asked.exact, asked.data, asked.part
+    over = asked.watcher.over
+    layers = layers_of(exact, asked.x[:1].double())
     found, why_none = filters_by_layer(exact, data.input_shape)
     interiors = [interior_of(one) for one in found] or [()] * len(layers)
-    norms, why_no_distances = norms_by_layer(watcher.over(found, "norms of filters"))
+    norms, why_no_distances = norms_by_layer(over(found, "norms of filters"))
     explainer = _Explainer(
         exact,
         without_biases(exact),
-        budget_of(layers, len(rows)),
+        budget_of(layers, len(asked.rows)),
         interiors,
         norms or [None] * len(layers),
     )
     examples = [
         explainer.explain(row, image.double(), part)
-        for row, image in watcher.over(list(zip(rows, x.split(1), strict=True)), "predictions")
+        for row, image in over(list(zip(asked.rows, asked.x.split(1), strict=True)), "predictions")
     ]
-    seen = _seen(net, data, part, examples, explainer, watcher)
+    seen = _seen(asked, examples, explainer)
     filters: list[LayerFilters | None] = [
         layer_filters(one, seen.channels[layer])
-        for layer, one in enumerate(watcher.over(found, "filters shown"))
+        for layer, one in enumerate(over(found, "filters shown"))
     ]
     program, why_no_program = program_of(net, data, examples)
     explanations = Explanations(
         kind=net.kind + ("-ones" if net.weights_input == "ones" else ""),
         gate=gate_text(net),
         data=data.description,
-        split=split,
+        split=asked.split,
         n_split=len(part),
         class_names=data.class_names,
         input_shape=data.input_shape,
         layers=layers,
         filters=tuple(filters or [None] * len(layers)),
         examples=tuple(examples),
-        machine=None,
-        rates=(),
-        n_rates=0,
         notes=(why_none, why_no_distances, explainer.why_no_paths),
         program=program,
         why_no_program=why_no_program,
@@ -257,21 +257,14 @@ def _examined(
     return explanations, seen
 
 
-def _seen(
-    net: GatedNetwork,
-    data: Dataset,
-    part: Split,
-    examples: Sequence[ExampleExplanation],
-    explainer: _Explainer,
-    watcher: Progress,
-) -> _Seen:
+def _seen(asked: _Asked, examples: Sequence[ExampleExplanation], explainer: _Explainer) -> _Seen:
     """The channels to show, and of many examples what they add to classes."""
     n_layers = len(explainer.interiors)
     shown = [channels_shown(examples, layer) for layer in range(n_layers)]
     sums = None
     if len(examples) > 1:
-        watcher.note("what units add to each class")
-        sums = sums_of(net, data, part, examples)
+        asked.watcher.note("what units add to each class")
+        sums = sums_of(asked.net, asked.data, asked.part, examples)
         shown = [
             with_speakers(own, parts, n_layers)
             for own, parts in zip(shown, sums.parts, strict=True)
@@ -341,23 +334,21 @@ class _Explainer:
                 total=start.total,
                 starts=start,
                 layers=parts,
-                from_input=found.from_input if found else None,
-                from_anywhere=found.from_anywhere if found else None,
-                groups=found.groups if found else None,
+                from_input=found.from_input,
+                from_anywhere=found.from_anywhere,
+                groups=found.groups,
             )
             for start, parts, found in zip(starts, layers, paths, strict=True)
         ]
         image = part.images[row].numpy()
         return ExampleExplanation(row, label, image, logits, gates, tuple(explained), np.empty(0))
 
-    def _paths(
-        self, x: Tensor, starts: Sequence[InputContributions]
-    ) -> Sequence[OutputPaths | None]:
+    def _paths(self, x: Tensor, starts: Sequence[InputContributions]) -> Sequence[OutputPaths]:
         try:
             return strongest_paths(self.net, self.bare, x, starts, self.budget)
         except UnsupportedOperationError as error:
             self.why_no_paths = f"There are no paths: {error}."
-            return [None] * len(starts)
+            return [OutputPaths()] * len(starts)
 
 
 def outputs_to_explain(logits: np.ndarray, label: int) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -55,24 +54,17 @@ def layer_filters(found: PrimalFilters, channels: Sequence[int]) -> LayerFilters
     filters of the gates in the middle of the map.
     """
     chosen = list(channels)
+    offsets = np.moveaxis(found.offsets.numpy()[chosen], 0, -1)  # (positions..., n)
     if found.can_compose:
         kernels = found.channel_kernels[chosen].numpy()
         inside = tuple(axis.start for axis in found.interior)
-        offsets = _offsets(found, inside)[chosen]
-        return _record("kernel", channels, kernels, offsets, geometry=_geometry(found))
+        return _record("kernel", channels, kernels, offsets[inside], geometry=_geometry(found))
     if len(found.gate_shape) == 1:
         images = found.filters(channels=chosen).numpy()
-        return _record("input", channels, images, found.offsets.numpy()[chosen])
+        return _record("input", channels, images, offsets)
     place = tuple(size // 2 for size in found.gate_shape[1:])
     images = found.filters(channels=chosen, positions=[place])[:, 0].numpy()
-    return _record("place", channels, images, _offsets(found, place)[chosen], place)
-
-
-def _offsets(found: PrimalFilters, place: tuple[int, ...]) -> np.ndarray:
-    """Offsets of all channels' gates at one position."""
-    where: Any = (slice(None), *place)
-    offsets: np.ndarray = found.offsets.numpy()[where]
-    return offsets
+    return _record("place", channels, images, offsets[place], place)
 
 
 def _record(

@@ -128,10 +128,9 @@ def layer_views(
     for layer, found in enumerate(zip(*by_output, strict=True)):
         shown = strongest_channels(found, budget.channels)
         gate, q = values.gates[layer], values.preactivations[layer]
-        norm = norms[layer]
-        near = None if norm is None else nearest(q, norm)
+        far = None if (norm := norms[layer]) is None else distances(q, norm)
+        near = None if far is None else nearest(far)
         gates.append(replace(_layer_gates(gate, q, shown, budget.side), nearest=near))
-        far = None if norm is None else distances(q, norm)
         for one, mine in zip(found, parts, strict=True):
             mine.append(_layer_parts(one, shown, gate, q, far, interiors[layer]))
     return tuple(gates), [tuple(mine) for mine in parts]
@@ -164,17 +163,17 @@ def _layer_parts(
     channels = []
     for channel in shown:
         units = found.units[channel]
-        place = np.unravel_index(int(np.abs(units).argmax()), units.shape)
-        position = tuple(int(i) for i in place)
+        place = tuple(map(int, np.unravel_index(int(np.abs(units).argmax()), units.shape)))
+        at = (channel, *place)
         channels.append(
             ChannelPart(
                 channel=channel,
                 part=float(units.sum()),
-                place=position,
-                gate=float(gate[(channel, *position)]),
-                preactivation=float(q[(channel, *position)]),
-                is_interior=all(p in axis for p, axis in zip(position, interior, strict=False)),
-                distance=None if far is None else float(far[(channel, *position)]),
+                place=place,
+                gate=float(gate[at]),
+                preactivation=float(q[at]),
+                is_interior=all(p in axis for p, axis in zip(place, interior, strict=False)),
+                distance=None if far is None else float(far[at]),
             )
         )
     parts = found.units.ravel()

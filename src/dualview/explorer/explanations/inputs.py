@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dualview.datasets import Dataset, Split
 from dualview.errors import DataError
-from dualview.training.feeding import batches_for
+from dualview.training.feeding import batches_for, inputs_of
 
 PREDICTED_TOGETHER = 200
 """Examples at a time, where all of a split are predicted."""
@@ -22,9 +22,7 @@ def inputs(net: nn.Module, data: Dataset, part: Split, rows: Sequence[int]) -> T
 
     As they are if it carries an input transform, else standardised as for training.
     """
-    chosen = part.at(list(rows))
-    images, _ = next(iter(batches_for(net, data, chosen, len(rows))))
-    return images
+    return inputs_of(net, data, part.at(list(rows)))
 
 
 def wrong_rows(net: nn.Module, data: Dataset, part: Split, count: int) -> list[int]:
@@ -34,13 +32,10 @@ def wrong_rows(net: nn.Module, data: Dataset, part: Split, count: int) -> list[i
         DataError: there is none.
     """
     own = copy.deepcopy(net).cpu().float().eval()
-    found: list[int] = []
     with torch.no_grad():
-        for start in range(0, len(part), PREDICTED_TOGETHER):
-            rows = list(range(start, min(start + PREDICTED_TOGETHER, len(part))))
-            predicted = own(inputs(own, data, part, rows)).argmax(1)
-            mistaken = (predicted != part.labels[rows]).nonzero().flatten()
-            found += [rows[place] for place in mistaken.tolist()]
+        batches = batches_for(own, data, part, PREDICTED_TOGETHER)
+        wrong = torch.cat([own(images).argmax(1) != labels for images, labels in batches])
+    found: list[int] = wrong.nonzero().flatten().tolist()
     if not found:
         raise DataError(
             f"wrong: expected an example that the network takes for another class, got none among "
@@ -55,7 +50,5 @@ def spread_rows(count: int, available: int) -> list[int]:
     >>> spread_rows(3, 10), spread_rows(5, 4)
     ([0, 4, 9], [0, 1, 2, 3])
     """
-    rows: list[int] = (
-        np.linspace(0, available - 1, min(count, available)).round().astype(int).tolist()
-    )
-    return rows
+    places = np.linspace(0, available - 1, min(count, available)).round().astype(int)
+    return places.tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
@@ -74,48 +73,39 @@ def with_speakers(shown: Sequence[int], parts: np.ndarray, n_layers: int) -> tup
     return tuple(dict.fromkeys((*shown, *speakers)))[:most]
 
 
-@dataclass(frozen=True, eq=False)
-class UnitFacts:
-    """What `layer_units` takes of one layer: its channels, their sums, and q on the page."""
-
-    channels: tuple[int, ...]
-    parts: np.ndarray
-    peaks: np.ndarray
-
-
 def layer_units(
-    net: GatedNetwork, data: Dataset, part: Split, facts: Sequence[UnitFacts]
+    net: GatedNetwork,
+    data: Dataset,
+    part: Split,
+    shown: Sequence[tuple[int, ...]],
+    sums: ClassSums,
+    peaks: Sequence[np.ndarray],
 ) -> tuple[LayerUnits, ...]:
-    """The units of every layer; `facts.peaks` is (examples of the page, all channels)."""
-    pairs = pair_parts(private_copy(net), data, part, [one.channels for one in facts])
+    """The channels shown of every layer; `peaks` are (examples of the page, all channels)."""
+    pairs = pair_parts(private_copy(net), data, part, shown)
     found = []
-    for layer, one in enumerate(facts):
-        chosen = list(one.channels)
-        peaks = one.peaks[:, chosen].T  # (n, examples)
-        order = np.argsort(-peaks, axis=1, kind="stable")
-        behind = pairs[layer + 1] if layer + 1 < len(pairs) else None
-        names = facts[layer + 1].channels if behind is not None else ()
+    for layer, (channels, parts, q) in enumerate(zip(shown, sums.parts, peaks, strict=True)):
+        chosen = list(channels)
+        of_page = q[:, chosen].T  # (n, examples)
+        order = np.argsort(-of_page, axis=1, kind="stable")
+        before, behind = [*pairs, None][layer : layer + 2]
+        nothing = ((),) * len(chosen)
         found.append(
             LayerUnits(
-                channels=one.channels,
-                parts=one.parts[chosen],
+                channels=channels,
+                parts=parts[chosen],
                 opens=order[:, :EXTREMES],
                 closes=order[:, ::-1][:, :EXTREMES],
-                peaks=peaks,
-                upstream=tuple(
-                    _strongest(row, range(row.size)) for row in _rows(pairs[layer], chosen)
-                ),
-                downstream=tuple(
-                    _strongest(behind[:, channel] if behind is not None else np.empty(0), names)
-                    for channel in chosen
-                ),
+                peaks=of_page,
+                upstream=nothing
+                if before is None
+                else tuple(_strongest(row, range(row.size)) for row in before),
+                downstream=nothing
+                if behind is None
+                else tuple(_strongest(behind[:, c], shown[layer + 1]) for c in chosen),
             )
         )
     return tuple(found)
-
-
-def _rows(pairs: np.ndarray | None, chosen: Sequence[int]) -> Sequence[np.ndarray]:
-    return [np.empty(0)] * len(chosen) if pairs is None else list(pairs)
 
 
 def _strongest(parts: np.ndarray, names: Sequence[int]) -> tuple[tuple[int, float], ...]:
@@ -162,14 +152,8 @@ def map_of(
     try:
         seconds = training.seconds_for(net, x[:1], x, gates)
         if seconds > MAP_SECONDS:
-            return (
-                None,
-                (0.0, 0.0),
-                (
-                    f"There is no map of the examples: their path kernel should take about "
-                    f"{seconds / 60:.0f} minutes here."
-                ),
-            )
+            minutes = f"their path kernel should take about {seconds / 60:.0f} minutes here"
+            return None, (0.0, 0.0), f"There is no map of the examples: {minutes}."
         kernel = npk(net, x, gates=gates).double().numpy()
     except PathKernelError as error:
         return None, (0.0, 0.0), f"There is no map of the examples: {error}."

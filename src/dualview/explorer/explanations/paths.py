@@ -51,16 +51,9 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
     with torch.no_grad():
         for value in _shifts(weights):
             value.zero_()
-    bare = GatedNetwork(
-        net.gating_network,
-        weights,
-        list(net.gate_functions),
-        net.kind,
-        net.weights_input,
-        net.gate_order,
-        input_transform=net.input_transform,
-    )
-    return bare.train(net.training)
+    bare = copy.copy(net)
+    bare._modules = {**net._modules, "weights_network": weights}
+    return bare
 
 
 def _shifts(weights: nn.Module) -> list[Tensor]:
@@ -79,11 +72,13 @@ class OutputPaths:
             bias that could be left out, so that they cannot be told apart.
         from_anywhere: of all.
         groups: of those from the input, by channels; None where they are beyond float64.
+
+    All are None where paths cannot be followed.
     """
 
-    from_input: TopPaths | None
-    from_anywhere: TopPaths
-    groups: TopPathGroups | None
+    from_input: TopPaths | None = None
+    from_anywhere: TopPaths | None = None
+    groups: TopPathGroups | None = None
 
 
 def strongest_paths(

@@ -97,8 +97,7 @@ def _plane(place: int, rows: list[int], data: Dataset, cut: PartitionSlice, n_ga
 def _least_sure(examples: Sequence[ExampleExplanation]) -> list[int]:
     """Places of examples, those with the smallest lead of the largest logit first."""
     leads = [float(np.diff(np.sort(example.logits)[-2:]).sum()) for example in examples]
-    order: list[int] = np.argsort(leads, kind="stable").tolist()
-    return order
+    return np.argsort(leads, kind="stable").tolist()
 
 
 def _nearest(x: Tensor, images: Tensor, allowed: Tensor) -> int | None:

@@ -56,7 +56,8 @@ def program_of(
         gating, numbers = _steps(net.gating_network, {}, shapes)
         weights, _ = _steps(net.weights_network, layer, shapes)
         gates = tuple(_gate(gate) for gate in net.gate_functions)
-        values = _outputs(net.gating_network)
+        (output,) = net.gating_network.graph.find_nodes(op="output")
+        values: Any = output.args[0]
         found = Program(
             *_standardisation(net, data),
             gating,
@@ -75,23 +76,11 @@ def program_of(
 Shapes = dict[fx.Node, tuple[int, ...]]
 
 
-class _ShapeRecorder(fx.Interpreter):
-    def __init__(self, network: fx.GraphModule) -> None:
-        super().__init__(network)
-        self.shapes: Shapes = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        value = super().run_node(n)
-        if isinstance(value, Tensor):
-            self.shapes[n] = tuple(value.shape[1:])
-        return value
-
-
 def _shapes(network: fx.GraphModule, *given: Tensor) -> Shapes:
     """The shape of every value of one example, without the axis of examples."""
-    recorder = _ShapeRecorder(network)
-    recorder.run(*given)
-    return recorder.shapes
+    run = fx.Interpreter(network, garbage_collect_values=False)
+    run.run(*given)
+    return {n: tuple(v.shape[1:]) for n, v in run.env.items() if isinstance(v, Tensor)}
 
 
 def _standardisation(
@@ -112,11 +101,6 @@ def _gate(gate: nn.Module) -> tuple[float, float]:
     raise _NoStepError(f"gates {type(gate).__name__}")
 
 
-def _outputs(network: fx.GraphModule) -> Sequence[fx.Node]:
-    result = next(node for node in network.graph.nodes if node.op == "output").args[0]
-    return [node for node in result if isinstance(node, fx.Node)] if result else []
-
-
 def _steps(
     network: fx.GraphModule, layer: Mapping[str, int], shapes: Shapes
 ) -> tuple[tuple[ProgramStep, ...], dict[fx.Node, int]]:
@@ -134,10 +118,8 @@ def _steps(
             if call.key == "add":
                 steps.append(_addition(call, number, shapes))
             else:
-                step = _move(call, number[source], shapes) or _step(
-                    node, call, number[source], layer
-                )
-                steps.append(step)
+                step = _move(call, number[source], shapes)
+                steps.append(step or _step(node, call, number[source], layer))
             number[node] = len(steps) - 1
     return tuple(steps), number
 

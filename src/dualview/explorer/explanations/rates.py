@@ -9,9 +9,10 @@ import numpy as np
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.datasets import Dataset, Split
-from dualview.explorer.explanations.inputs import inputs, spread_rows
+from dualview.explorer.explanations.inputs import spread_rows
 from dualview.explorer.explanations.records import ChannelRates
 from dualview.primal.rates import GateRates, gate_rates
+from dualview.training.feeding import batches_for
 
 MOST_EXAMPLES = 1000
 """Counted on, at most: of ten classes, a hundred each."""
@@ -23,8 +24,7 @@ def rates_of(net: GatedNetwork, data: Dataset, part: Split) -> GateRates:
     """How often each gate is on, counted in float32 on examples spread over a split."""
     rows = spread_rows(MOST_EXAMPLES, len(part))
     own = copy.deepcopy(net).cpu().float().eval()
-    batches = (rows[start : start + BATCH] for start in range(0, len(rows), BATCH))
-    return gate_rates(own, ((inputs(own, data, part, some), part.labels[some]) for some in batches))
+    return gate_rates(own, batches_for(own, data, part.at(rows), BATCH))
 
 
 def channel_rates(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,7 +98,12 @@ def fit(
     except PathKernelError as error:
         return None, (), f"There is no kernel machine: {error}."
     if seconds > MOST_SECONDS and not plan.asked:
-        return None, (), _too_slow(len(rows), seconds)
+        return (
+            None,
+            (),
+            f"There is no kernel machine: on {len(rows):,} training examples it should take about "
+            f"{seconds / 60:.0f} minutes here. Option --train makes it all the same, of any size.",
+        )
     note(f"kernel machine of {len(rows):,} training examples, about {max(1, round(seconds))} s")
     from dualview.path_kernel.attribution import kernel_attributions  # scikit-learn takes a moment
     from dualview.path_kernel.machines import NPKClassifier
@@ -107,13 +112,6 @@ def fit(
     images = data.train.images[rows].numpy()
     facts = (tuple(rows), tuple(labels.tolist()), images, plan.gates, float(machine.ridge_))
     return Machine(*facts), kernel_attributions(machine, x), ""
-
-
-def _too_slow(n_train: int, seconds: float) -> str:
-    return (
-        f"There is no kernel machine: on {n_train:,} training examples it should take about "
-        f"{seconds / 60:.0f} minutes here. Option --train makes it all the same, of any size."
-    )
 
 
 def seconds_for(net: GatedNetwork, x: Tensor, train: Tensor, gates: Gates) -> float:
@@ -143,35 +141,24 @@ def machine_parts(
     columns = {int(one): column for column, one in enumerate(found.classes.tolist())}
     if label not in columns or (against is not None and against not in columns):
         return None
-    weights = np.zeros(len(columns))
+    weights = np.zeros((len(columns), 1))
     weights[columns[label]] = 1.0
     if against is not None:
         weights[columns[against]] = -1.0
-    from dualview.path_kernel.attribution import TrainingExample
-
-    parts, coefficients = found.parts @ weights, found.coefficients @ weights
-
-    def strongest(sign: float) -> tuple[TrainingExample, ...]:
-        order = np.argsort(-sign * parts, kind="stable")[:LISTED]
-        return tuple(
-            TrainingExample(
-                index=int(j),
-                label=found.labels[j].item(),
-                part=float(parts[j]),
-                kernel=float(found.kernel[j]),
-                coefficient=float(coefficients[j]),
-            )
-            for j in order
-            if sign * parts[j] > 0
-        )
-
+    asked = replace(  # of a machine of one score
+        found,
+        scores=found.scores @ weights,
+        offset=found.offset @ weights,
+        parts=found.parts @ weights,
+        coefficients=found.coefficients @ weights,
+    )
     return MachineParts(
-        score=float(found.scores @ weights),
-        offset=float(found.offset @ weights),
-        speak_for=float(parts[parts > 0].sum()),
-        speak_against=float(parts[parts < 0].sum()),
-        strongest_for=strongest(1.0),
-        strongest_against=strongest(-1.0),
+        score=asked.scores.item(),
+        offset=asked.offset.item(),
+        speak_for=float(asked.parts[asked.parts > 0].sum()),
+        speak_against=float(asked.parts[asked.parts < 0].sum()),
+        strongest_for=tuple(asked.top_for(k=LISTED)),
+        strongest_against=tuple(asked.top_against(k=LISTED)),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,11 @@ from torch import Tensor, fx
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.datasets import Dataset, Split
-from dualview.explorer.explanations.inputs import inputs, spread_rows
+from dualview.explorer.explanations.inputs import spread_rows
 from dualview.explorer.explanations.network_records import PAIRED
 from dualview.explorer.explanations.rates import MOST_EXAMPLES
 from dualview.path_attribution.contributions import gate_nodes
+from dualview.training.feeding import batches_for
 
 ENOUGH_SECONDS = 30.0
 """Spent on sums over examples: fewer are taken where each takes long, but `FEWEST`."""
@@ -101,11 +102,11 @@ def class_sums(net: GatedNetwork, data: Dataset, part: Split, classes: Sequence[
     sums: list[Any] = []
     logits = np.zeros((len(classes), len(classes)))
     counts, predicted = np.zeros(len(classes)), []
-    for x, labels in _batches(net, data, part, rows):
+    for x, labels in batches_for(net, data, part.at(rows), TOGETHER):
         found, mine = _batch_sums(net, x, classes)  # per layer (b, k, channels)
         predicted.append(mine.argmax(1))
         sums = sums or [np.zeros((one.shape[2], len(classes), len(classes))) for one in found]
-        for place, label in enumerate(labels):
+        for place, label in enumerate(labels.tolist()):
             if label in column:
                 i = column[label]
                 counts[i] += 1
@@ -127,18 +128,10 @@ def _how_many(net: GatedNetwork, data: Dataset, part: Split, classes: Sequence[i
     """So many that the sums take about `ENOUGH_SECONDS`."""
     rows = spread_rows(TOGETHER, len(part))
     start = time.perf_counter()
-    for x, _ in _batches(net, data, part, rows):
+    for x, _ in batches_for(net, data, part.at(rows), TOGETHER):
         _batch_sums(net, x, classes)
     each = (time.perf_counter() - start) / len(rows)
     return int(min(MOST_EXAMPLES, max(FEWEST, ENOUGH_SECONDS / max(each, 1e-9))))
-
-
-def _batches(
-    net: GatedNetwork, data: Dataset, part: Split, rows: Sequence[int]
-) -> Iterator[tuple[Tensor, list[int]]]:
-    for start in range(0, len(rows), TOGETHER):
-        some = rows[start : start + TOGETHER]
-        yield inputs(net, data, part, some), part.labels[list(some)].tolist()
 
 
 def _batch_sums(
@@ -159,7 +152,7 @@ def _batch_sums(
 def _by_channel(value: Tensor, gradient: Tensor | None) -> Tensor:
     """Activation * gradient (b, channels), summed over positions."""
     parts = torch.zeros_like(value) if gradient is None else value * gradient
-    return parts.detach().double().flatten(2).sum(2) if parts.dim() > 2 else parts.detach().double()
+    return parts.detach().double().reshape(*parts.shape[:2], -1).sum(2)
 
 
 def pair_parts(
@@ -185,12 +178,13 @@ def pair_parts(
     rows = spread_rows(PAIRED, len(part))
     start = time.perf_counter()
     sums: list[np.ndarray | None] = [None] * len(channels)
-    for number, (x, labels) in enumerate(_batches(net, data, part, rows)):
+    batches = batches_for(net, data, part.at(rows), TOGETHER)
+    for number, (x, labels) in enumerate(batches):
         if number and time.perf_counter() - start > ENOUGH_SECONDS:
             rows = rows[: number * TOGETHER]
             break
         kept, logits = gated_activations(net, x)
-        chosen = logits[torch.arange(len(x)), torch.tensor(labels)].sum()
+        chosen = logits[torch.arange(len(x)), labels].sum()
         gradients = torch.autograd.grad(chosen, kept, retain_graph=True, allow_unused=True)
         for layer in range(1, len(kept)):
             late = time.perf_counter() - start > ENOUGH_SECONDS

@@ -25,7 +25,6 @@ from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_attribution.faithfulness import methods as methods_module
 from dualview.path_attribution.faithfulness.measures import (
     area,
     called,
@@ -39,6 +38,7 @@ from dualview.path_attribution.faithfulness.methods import (
     NAMES,
     Decision,
     Method,
+    deep_lift,
     method_of,
 )
 from dualview.progress import Progress, Unseen
@@ -153,7 +153,7 @@ def evaluate_explanations(
     """
     draw = torch.Generator().manual_seed(seed)
     chosen = _methods(net, methods, model, soften)
-    fractions = tuple(float(f) for f in np.linspace(0, 1, steps + 1))
+    fractions = tuple(np.linspace(0, 1, steps + 1).tolist())
     with evaluation_mode(net), torch.inference_mode(False):
         inner = net.without_input_transform()
         with torch.no_grad():
@@ -187,7 +187,7 @@ def _methods(
                 f"model: expected None for a network of kind {net.kind!r}, whose decisions are not "
                 f"the model's. Repair: leave it out, or disentangle(model, 'dnn')"
             )
-        found[DEEP_LIFT] = methods_module.deep_lift(model.eval())
+        found[DEEP_LIFT] = deep_lift(model.eval())
     return found
 
 

@@ -118,16 +118,19 @@ class _Margin(nn.Module):
         return (logits[:, self.entries[0]] - logits[:, self.entries[1]])[:, None]
 
 
-PATHS = "paths"
-SOFTENED = "softened-paths"
-GRADIENT_TIMES_INPUT = "gradient-input"
-INTEGRATED_GRADIENTS = "integrated-gradients"
-DEEP_LIFT = "deeplift"
-RANDOM = "random"
+SOFTENED, DEEP_LIFT = "softened-paths", "deeplift"
 
-CAPTUMS = (GRADIENT_TIMES_INPUT, INTEGRATED_GRADIENTS, DEEP_LIFT)
-
-NAMES = (PATHS, SOFTENED, GRADIENT_TIMES_INPUT, INTEGRATED_GRADIENTS, RANDOM)
+_OF_CAPTUM: Mapping[str, Method] = {
+    "gradient-input": _gradient_times_input,
+    "integrated-gradients": _integrated_gradients,
+}
+_METHODS: Mapping[str, Method] = {
+    "paths": _paths,
+    SOFTENED: _paths,
+    **_OF_CAPTUM,
+    "random": _random,
+}
+NAMES = tuple(_METHODS)
 """Those that need no more than the network."""
 
 
@@ -137,14 +140,7 @@ def method_of(name: str, soften: float) -> Method:
     Raises:
         MissingExtraError: it is Captum's, which is not installed.
     """
-    if name in CAPTUMS:
+    if name in _OF_CAPTUM:
         with needs("evaluate", f"explanations by {name}"):
             import_module("captum.attr")  # told of now, and not after the first example
-    methods: Mapping[str, Method] = {
-        PATHS: _paths,
-        SOFTENED: partial(_paths, soften=soften),
-        GRADIENT_TIMES_INPUT: _gradient_times_input,
-        INTEGRATED_GRADIENTS: _integrated_gradients,
-        RANDOM: _random,
-    }
-    return methods[name]
+    return partial(_paths, soften=soften) if name == SOFTENED else _METHODS[name]

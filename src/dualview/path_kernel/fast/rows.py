@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx
+from torch import Tensor
 
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.pooling import MaxPool, max_pool_switch
+from dualview.conversion.pooling import switched_pools
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.fast.packing import packed
@@ -163,22 +163,9 @@ def row_plan(
     Raises:
         NotApplicableError: the torch rules must run; says why.
     """
-    graph = net.weights_network.graph
+    graph, pools = net.weights_network.graph, switched_pools(net.gating_network.graph)
     shape = tuple(net.transformed(x[:1]).shape[1:])
-    return read_rows(graph, shape, setting, max_pools(net), hard, boost)
-
-
-def max_pools(net: GatedNetwork) -> dict[str, MaxPool]:
-    """The max pool of each switch, by the name of its placeholder in the weights network."""
-    (output,) = net.gating_network.graph.find_nodes(op="output")
-    given = [n for n in net.weights_network.graph.nodes if n.op == "placeholder"][1:]
-    pools = {}
-    made: Any = output.args[0]
-    for node, place in zip(made, given, strict=False):
-        if isinstance(node, fx.Node) and node.target is max_pool_switch:
-            dims, adaptive = node.args[1:3]
-            pools[place.name] = MaxPool(dims, adaptive, dict(node.kwargs))  # type: ignore[arg-type]
-    return pools
+    return read_rows(graph, shape, setting, pools, hard, boost)
 
 
 def pack_rows(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,49 +19,12 @@ from dualview.errors import TableError
 from dualview.progress import Progress, Unseen
 from dualview.tabular.comparing.baselines import column_sources, column_titles
 from dualview.tabular.comparing.columns import TargetTable, read_table
-from dualview.tabular.comparing.findings import Explained, TableFindings
+from dualview.tabular.comparing.findings import Explained, TableComparison
 from dualview.tabular.comparing.folds import prepared_rows, try_all
 from dualview.tabular.comparing.settings import TableSettings
 
 MOST_ROWS_READ = 2_000
 """Rows held out whose contributions are averaged."""
-
-
-@dataclass(frozen=True, eq=False)
-class TableComparison(TableFindings):
-    """What was found on a table.
-
-    Attributes:
-        table: rows and target, as they were read.
-        settings: what was asked for.
-        scores: of the DLGN, its tree, and the others: accuracy, or R^2.
-        fidelity: how far the tree says what the network says, on the rows held out.
-        pipeline: scikit-learn's, which prepares columns; its last step is the fitted DLGN.
-        tree: read off the DLGN.
-        rows_learnt: how many it learnt from.
-        rows_held_out: how many it is tried on.
-        importance: (column, mean |what it adds to a score|), the largest first.
-        explained: single predictions.
-    """
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{one.name} {one.held_out:.3f}" for one in self.scores)
-        return f"TableComparison({self.table.target_name}: {shown})"
-
-    @takes(TableError, path=file_path)
-    def write_page(self, path: str | Path) -> Path:
-        """Write the page, one HTML file that needs no network.
-
-        Args:
-            path: of the file; its folder is made.
-
-        Raises:
-            RunError: it cannot be written there.
-        """
-        from dualview.pages.page import write_page
-        from dualview.tabular.comparing.report import page_of
-
-        return write_page(page_of(self), Path(path))
 
 
 def _data(value: Any) -> Any:
@@ -157,12 +118,10 @@ class _Readings:
 
     def explained(self) -> tuple[Explained, ...]:
         """Some predictions that are worth a look, each row once."""
-        found, taken = [], set()
+        reasons: dict[int, str] = {}
         for why, row in self._chosen():
-            if row not in taken:
-                taken.add(row)
-                found.append(self._explain(why, row))
-        return tuple(found)
+            reasons.setdefault(row, why)
+        return tuple(self._explain(why, row) for row, why in reasons.items())
 
     def _chosen(self) -> list[tuple[str, int]]:
         """Why and which: the predictions that the page explains."""
@@ -174,26 +133,21 @@ class _Readings:
                 ("the smallest prediction", int(self.predicted.argmin())),
                 ("the largest error", int(errors.argmax())),
             ]
-        margins = self._margins()
-        right = true == self.predicted
-        found = []
-        for label in self.model.classes_[:2]:
-            of_class = np.flatnonzero(right & (true == label))
-            if len(of_class):
-                found.append((f"the surest {label}", int(of_class[margins[of_class].argmax()])))
-        wrong = np.flatnonzero(~right)
-        if len(wrong):
-            found.append(("the surest mistake", int(wrong[margins[wrong].argmax()])))
-        found.append(("the least sure", int(margins.argmin())))
-        return found
+        margins, right = self._margins(), true == self.predicted
+        labels = self.model.classes_[:2]
+        among = [(f"the surest {label}", right & (true == label)) for label in labels]
+        among.append(("the surest mistake", ~right))
+        found = [
+            (why, int(np.where(rows, margins, -1.0).argmax())) for why, rows in among if rows.any()
+        ]
+        return [*found, ("the least sure", int(margins.argmin()))]
 
     def _margins(self) -> np.ndarray:
         """How far the best score is above the next."""
         if self.totals.shape[1] == 1:
             return np.abs(self.totals[:, 0])
         ordered = np.sort(self.totals, axis=1)
-        margins: np.ndarray = ordered[:, -1] - ordered[:, -2]
-        return margins
+        return ordered[:, -1] - ordered[:, -2]
 
     def _explain(self, why: str, row: int) -> Explained:
         output, sign, of = self._output(row)

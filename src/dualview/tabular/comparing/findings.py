@@ -43,8 +43,21 @@ class Explained:
 
 
 @dataclass(frozen=True, eq=False)
-class TableFindings:
-    """What was found on a table, from which pages are made; `TableComparison` tells of each."""
+class TableComparison:
+    """What was found on a table.
+
+    Attributes:
+        table: rows and target, as they were read.
+        settings: what was asked for.
+        scores: of the DLGN, its tree, and the others: accuracy, or R^2.
+        fidelity: how far the tree says what the network says, on the rows held out.
+        pipeline: scikit-learn's, which prepares columns; its last step is the fitted DLGN.
+        tree: read off the DLGN.
+        rows_learnt: how many it learnt from.
+        rows_held_out: how many it is tried on.
+        importance: (column, mean |what it adds to a score|), the largest first.
+        explained: single predictions.
+    """
 
     table: TargetTable
     settings: TableSettings
@@ -56,6 +69,25 @@ class TableFindings:
     rows_held_out: int
     importance: tuple[tuple[str, float], ...]
     explained: tuple[Explained, ...]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{one.name} {one.held_out:.3f}" for one in self.scores)
+        return f"TableComparison({self.table.target_name}: {shown})"
+
+    @takes(TableError, path=file_path)
+    def write_page(self, path: str | Path) -> Path:
+        """Write the page, one HTML file that needs no network.
+
+        Args:
+            path: of the file; its folder is made.
+
+        Raises:
+            RunError: it cannot be written there.
+        """
+        from dualview.pages.page import write_page
+        from dualview.tabular.comparing.report import page_of
+
+        return write_page(page_of(self), Path(path))
 
     @takes(TableError, path=file_path)
     def write_numbers(self, path: str | Path) -> Path:

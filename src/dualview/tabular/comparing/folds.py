@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -76,32 +76,28 @@ def try_all(table: TargetTable, settings: TableSettings, progress: Progress) -> 
     models = [DLGN, *others]
     found: dict[str, list[float]] = {name: [] for name in (*models, TREE)}
     seconds: dict[str, float] = {}
-    kept: Mapping[str, Pipeline] = {}
-    tree: ObliqueTree | None = None
     total = len(parts) * len(models)
     with progress.counting(total, "comparing", unit="fit") as advance:
         for learnt, asked in parts:
-            kept = {}
             for name in models:
                 started = time.perf_counter()
-                kept[name] = fitted(name, table, settings, learnt)
+                pipeline = fitted(name, table, settings, learnt)
                 seconds[name] = time.perf_counter() - started
-                found[name].append(scored(kept[name], table, asked))
+                found[name].append(scored(pipeline, table, asked))
                 if name == DLGN:
-                    tree, took = _tree_of(kept[name], table, settings, learnt)
-                    seconds[TREE] = took
-                    x = prepared_rows(kept[name], table, asked)
+                    own = pipeline
+                    tree, seconds[TREE] = _tree_of(own, table, settings, learnt)
+                    x = prepared_rows(own, table, asked)
                     found[TREE].append(tree.score(x, table.target[asked]))
                 advance(1)
-    assert tree is not None
     order = [DLGN, TREE, *others]
     return Tried(
         scores=tuple(
             ModelScores(name, tuple(found[name][:-1]), found[name][-1], seconds[name])
             for name in order
         ),
-        fidelity=tree.fidelity(prepared_rows(kept[DLGN], table, test)),
-        pipeline=kept[DLGN],
+        fidelity=tree.fidelity(x),  # the last part's, which was held out
+        pipeline=own,
         tree=tree,
         train=np.sort(train),
         test=np.sort(test),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,19 +82,20 @@ def _of_csv(path: Path) -> RawColumns:
     lines: list[int] = []
     rows: list[list[str]] = []
     names: list[str] | None = None
-    for cells in _records(reader, path):
-        if not cells:
-            continue  # an empty line
-        if names is None:
-            names = _checked_names(cells, str(path))
-        elif len(cells) != len(names):
-            raise TableError(
-                f"{path}, line {reader.line_num}: expected {len(names)} cells, as the first line "
-                f"has them, got {len(cells)}"
-            )
-        else:
-            rows.append(cells)
-            lines.append(reader.line_num)
+    try:
+        for cells in filter(None, reader):  # lines that are not empty
+            if names is None:
+                names = _checked_names(cells, str(path))
+            elif len(cells) != len(names):
+                raise TableError(
+                    f"{path}, line {reader.line_num}: expected {len(names)} cells, as the first "
+                    f"line has them, got {len(cells)}"
+                )
+            else:
+                rows.append(cells)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise TableError(f"{path}, line {reader.line_num}: expected CSV, got: {error}") from None
     if names is None or not rows:
         raise TableError(f"{path}: expected a line of names and rows under it, got no rows")
     columns = zip(names, zip(*rows, strict=True), strict=True)
@@ -123,18 +124,6 @@ def _text_of(path: Path) -> str:
             f"{path}: expected text in UTF-8, got byte {error.object[error.start]:#04x} at "
             f"{error.start}. Repair: write it as UTF-8"
         ) from error
-
-
-def _records(reader: Any, path: Path) -> Iterator[list[str]]:
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise TableError(
-                f"{path}, line {reader.line_num}: expected CSV, got: {error}"
-            ) from None
 
 
 def _checked_names(names: list[str], where: str) -> list[str]:
@@ -222,7 +211,7 @@ def _from_arrow(chunk: Any, kind: Any, where: str) -> np.ndarray:
             raise TableError(
                 f"{where}: expected at most {MOST_LETTERS} letters in a cell, got {longest}"
             )
-        return np.array([*chunk.to_pylist(), None], dtype=object)[:-1]
+        return _texts(chunk.to_pylist())
     if types.is_boolean(kind):
         return _texts([None if v is None else str(v).lower() for v in chunk.to_pylist()])
     if types.is_decimal(kind):  # Arrow's own cast is a last digit off

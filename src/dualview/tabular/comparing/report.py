@@ -30,7 +30,7 @@ from dualview.tabular.figures import tree_figure
 from dualview.tabular.wording import MOST_WORDS
 
 if TYPE_CHECKING:
-    from dualview.tabular.comparing.findings import Explained, TableFindings
+    from dualview.tabular.comparing.findings import Explained, TableComparison
     from dualview.tabular.comparing.folds import ModelScores
 
 FEW_LEAVES = 3
@@ -40,7 +40,7 @@ MOST_LEAVES = 16
 """Of a tree that is drawn; a wider one cannot be read on a page."""
 
 
-def page_of(found: TableFindings) -> Page:
+def page_of(found: TableComparison) -> Page:
     """What was found, as a page."""
     return Page(
         title=f"A DLGN on a table: {found.table.target_name}",
@@ -80,11 +80,11 @@ def spread_text(folds: tuple[float, ...], measure: str) -> str:
     return f"{mean:.3f} ± {deviation:.3f}"
 
 
-def _name(found: TableFindings) -> str:
+def _name(found: TableComparison) -> str:
     return found.table.where.replace("\\", "/").rpartition("/")[2]
 
 
-def _headline(found: TableFindings) -> str:
+def _headline(found: TableComparison) -> str:
     own, _, *others = found.scores
     best = max(others, key=lambda one: one.held_out)
     return (
@@ -99,7 +99,7 @@ def _article(one: ModelScores) -> str:
     return name if name == "gradient boosting" else f"{'an' if name[0] == 'M' else 'a'} {name}"
 
 
-def _tree_headline(found: TableFindings) -> str:
+def _tree_headline(found: TableComparison) -> str:
     leaves = found.tree.n_leaves
     alike = (
         f"decides as it does on {100 * found.fidelity:.1f} % of them"
@@ -109,7 +109,7 @@ def _tree_headline(found: TableFindings) -> str:
     return f"A tree of {leaves} {'leaf' if leaves == 1 else 'leaves'}, read off its gates, {alike}."
 
 
-def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
+def _scores(found: TableComparison) -> tuple[PageBlock, ...]:
     rows = tuple(
         Row(
             (
@@ -127,7 +127,7 @@ def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
         ("Estimator", f"{found.settings.folds} folds", "Rows held out", "Training"),
         rows,
         notes=(
-            f"{found.measure[0].upper()}{found.measure[1:]}; of the folds mean ± sample standard "
+            f"{found.measure.capitalize()}; of the folds mean ± sample standard "
             f"deviation. Folds share rows to learn from, so that this is no error of the mean. "
             f"All were tried on the same folds and see the same columns; the others are "
             f"scikit-learn’s, with its own settings.",
@@ -141,9 +141,9 @@ def _scores(found: TableFindings) -> tuple[PageBlock, ...]:
     return (table, Figures((panel,)))
 
 
-def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
+def _tree(found: TableComparison) -> tuple[PageBlock, ...]:
     tree = found.tree
-    score = next(one for one in found.scores if one.name == "its tree")
+    own, of_tree, *_ = (score_text(one.held_out, found.measure) for one in found.scores)
     facts = Facts(
         (
             ("Leaves", f"{tree.n_leaves}, {_depth(tree.depth)}"),
@@ -155,7 +155,10 @@ def _tree(found: TableFindings) -> tuple[PageBlock, ...]:
                     else f"R² {found.fidelity:.3f} on the rows held out"
                 ),
             ),
-            (f"{found.measure[0].upper()}{found.measure[1:]}", _beside(found, score)),
+            (
+                found.measure.capitalize(),
+                f"{of_tree} on the rows held out; the network’s is {own}",
+            ),
         )
     )
     prose = Prose(
@@ -179,15 +182,7 @@ def _depth(depth: int) -> str:
     return "behind one condition" if depth == 1 else f"behind at most {depth} conditions"
 
 
-def _beside(found: TableFindings, tree: ModelScores) -> str:
-    own = found.scores[0]
-    return (
-        f"{score_text(tree.held_out, found.measure)} on the rows held out; the network’s is "
-        f"{score_text(own.held_out, found.measure)}"
-    )
-
-
-def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
+def _importance(found: TableComparison) -> tuple[PageBlock, ...]:
     svg = figure_svg(importance_figure(found.importance), "columns", "The columns that matter")
     caption = (
         "Mean size of what each column adds to a score, over rows held out. What a column adds is "
@@ -200,7 +195,7 @@ def _importance(found: TableFindings) -> tuple[PageBlock, ...]:
     return (Figures((Panel(svg, caption),)), fold)
 
 
-def _explained(found: TableFindings) -> tuple[PageBlock, ...]:
+def _explained(found: TableComparison) -> tuple[PageBlock, ...]:
     panels = tuple(
         Panel(
             figure_svg(explained_figure(one), f"row{number}", f"Prediction of {one.place}"),
@@ -224,7 +219,7 @@ def _caption(one: Explained) -> str:
     )
 
 
-def _how(found: TableFindings) -> tuple[PageBlock, ...]:
+def _how(found: TableComparison) -> tuple[PageBlock, ...]:
     table, settings = found.table, found.settings
     drawn = len(table.target) < table.rows_found
     facts = [
