@@ -150,6 +150,17 @@ def test_nor_is_a_large_one(seed):
         dv.disentangle(model, "dgn")
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(4, 1), nn.Conv1d(4, 1, 1), nn.PReLU()])
+def test_nor_is_one_with_a_layer_of_one_number(layer):
+    """A bias of one number, as networks of one output have it, has no range to be in."""
+    last = layer if isinstance(layer, nn.Conv1d) else nn.Sequential(layer, nn.Flatten())
+    model = nn.Sequential(nn.Conv1d(3, 4, 2), nn.ReLU(), last)
+    layer.reset_parameters()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dv.disentangle(model, "dlgn", example_input=torch.randn(1, 3, 5))
+
+
 @pytest.mark.parametrize("weights", ["copied", "fresh"])
 def test_no_choice_for_a_dnn(weights):
     with pytest.raises(ConversionError, match=r"weights: expected none for kind='dnn'"):
