@@ -11,6 +11,7 @@ biases is exact. What is drawn is written down here by hand for every network.
 - Constants (gamma, LayerScale, learnable scalars, slopes of PReLU) are neither drawn nor trained;
   `requires_grad` plays no part.
 - The kernel machines pass the options on.
+- A network whose output has no axis of logits, (n,), is one of one logit.
 """
 
 import itertools
@@ -290,3 +291,41 @@ def test_machines_pass_the_options_on(machine):
     np.testing.assert_allclose(
         fitted.decision_function(x), expected[:, 1] - expected[:, 0], rtol=1e-9, atol=1e-12
     )
+
+
+class Scalar(nn.Module):
+    """One number an example, with an axis for it or without."""
+
+    def __init__(self, *, axis):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last, self.axis = nn.Linear(3, 4), nn.Linear(4, 1), axis
+
+    def forward(self, x):
+        out = self.last(torch.relu(self.first(x)))
+        return out if self.axis else out.squeeze(-1)
+
+
+OF_ONE_LOGIT = {
+    "npk": dv.npk,
+    "expected_ntk": dv.expected_ntk,
+    "empirical_ntk": dv.empirical_ntk,
+    "sum of logits": partial(dv.empirical_ntk, output="sum", biases=True),
+    "ntk_spread": lambda net, x: dv.ntk_spread(net, x, draws=3).mean,
+    "npk_features": lambda net, x: npk_features(net, x, 5, per_draw=1),
+    "full NTK": lambda net, x: torch.tensor(dv.sum_of_logits_error(net, x).relative),
+    "paths": lambda net, x: torch.tensor(dv.top_paths(net, x[:1], 0, 3).magnitude),
+    "contributions": lambda net, x: torch.from_numpy(
+        dv.input_contributions(net, x[:1], 0).coordinates
+    ),
+}
+
+
+@pytest.mark.parametrize("view", OF_ONE_LOGIT.values(), ids=OF_ONE_LOGIT)
+def test_an_output_without_an_axis(view):
+    x = torch.randn(3, 3, dtype=torch.float64)
+    bare, whole = (
+        dv.disentangle(Scalar(axis=axis).double(), "dnn", example_input=x) for axis in (False, True)
+    )
+    assert bare(x).shape == (3,)
+    torch.testing.assert_close(view(bare, x), view(whole, x), rtol=1e-12, atol=0)

@@ -168,7 +168,7 @@ def _columns(
                 f"the network's output: expected one tensor, got {type(out).__name__}. Repair: "
                 f"wrap the model in a module that returns one of them"
             )
-        yield out.flatten(1)
+        yield out.reshape(len(out), -1)
         have, draw = have + out[0].numel(), draw + 1
 
 

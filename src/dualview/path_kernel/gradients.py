@@ -85,7 +85,8 @@ def gradients(
 
     def of_one(by: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         row = [value.unsqueeze(0) for value in inputs]
-        return logit(functional_call(network, {**parameters, **by}, tuple(row))[0])
+        logits = functional_call(network, {**parameters, **by}, tuple(row))[0]
+        return logit(logits.reshape(-1))  # an output (n,) is of one logit
 
     inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
     folded = next((tuple(v.shape) for v in inputs if len(v) != len(examples.x)), None)
@@ -130,9 +131,11 @@ def check_output(net: GatedNetwork, x: Tensor, output: Output = "sum") -> int:
     """
     with torch.no_grad():
         shape = net(x[:1]).shape
+    if len(shape) == 1:
+        shape = (*shape, 1)
     if len(shape) != 2 or (output != "sum" and not 0 <= output < shape[1]):
         raise PathKernelError(
-            f"output: expected a logit of a network whose output is (n, logits), got {output} and "
-            f"an output of shape {tuple(shape)}"
+            f"output: expected a logit of a network whose output is (n,) or (n, logits), got "
+            f"{output} and an output of shape {tuple(shape)}"
         )
     return int(shape[1])
