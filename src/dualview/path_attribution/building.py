@@ -6,6 +6,7 @@ the input, is known. Rules (`step_rules`) then turn one node after the other int
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -100,18 +101,22 @@ class ProgramBuilder:
         return list(found)
 
     def run_on(self, node: fx.Node, stand_ins: Mapping[fx.Node, Tensor]) -> Tensor:
-        """The node's value with other tensors in place of the data that it reads, flat."""
+        """The node's value with other tensors in place of the data that it reads, flat.
 
-        def value(argument: fx.Node) -> Any:
-            if argument in stand_ins:
-                return stand_ins[argument].clone()
-            inlined = argument in self._data and not self.is_tensor(argument)
-            return call(argument) if inlined else self.values[argument]
+        What is recursive here are methods: closures that call each other would keep the stand-ins
+        until garbage is collected.
+        """
+        return self._called_on(stand_ins, node).reshape(-1)
 
-        def call(source: fx.Node) -> Any:
-            return run_node(source, *fx.map_arg((source.args, source.kwargs), value))
+    def _called_on(self, stand_ins: Mapping[fx.Node, Tensor], node: fx.Node) -> Any:
+        value = functools.partial(self._value_on, stand_ins)
+        return run_node(node, *fx.map_arg((node.args, node.kwargs), value))
 
-        return call(node).reshape(-1)
+    def _value_on(self, stand_ins: Mapping[fx.Node, Tensor], argument: fx.Node) -> Any:
+        if argument in stand_ins:
+            return stand_ins[argument].clone()
+        inlined = argument in self._data and not self.is_tensor(argument)
+        return self._called_on(stand_ins, argument) if inlined else self.values[argument]
 
 
 def layer_name(node: fx.Node) -> str:
