@@ -188,6 +188,7 @@ def switched_pools(gating: fx.Graph) -> dict[str, MaxPool]:
     pools = []
     for node in values:
         if isinstance(node, fx.Node) and node.target is max_pool_switch:
-            _, dims, adaptive = node.args
-            pools.append(MaxPool(dims, adaptive, dict(node.kwargs)))  # type: ignore[arg-type]
+            arguments: Any = node.args  # as `gating_graph` writes them
+            _, dims, adaptive = arguments
+            pools.append(MaxPool(dims, adaptive, dict(node.kwargs)))
     return {f"switch_{k}": pool for k, pool in enumerate(pools, start=1)}
