@@ -214,10 +214,11 @@ ALL = LAYERS | {"norm", "shared norm", *SUMS}.union(*TABLES.values())
 
 
 @st.composite
-def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
+def tiny_graphs(draw: Callable, *, biases: bool = False, wanted: str = "") -> TinyGraph:
     """A graph in evaluation mode, float64, with an activation and at most `MOST_WEIGHTS` weights.
 
-    With `biases` those of its layers and batch norms are counted among the weights.
+    With `biases` those of its layers and batch norms are counted among the weights. What is wanted
+    stands for all of its table, so that a graph with it is soon found.
     """
     torch.default_generator.manual_seed(draw(st.integers(0, 2**16)))
     channels = draw(st.sampled_from([2, 2, 4]))
@@ -230,7 +231,7 @@ def tiny_graphs(draw: Callable, *, biases: bool = False) -> TinyGraph:
     graph_matrix: list[bool] = []
 
     def named(table: dict) -> Any:
-        name = draw(st.sampled_from(sorted(table)))
+        name = wanted if wanted in table else draw(st.sampled_from(sorted(table)))
         made_of.add(name)
         return table[name]
 
