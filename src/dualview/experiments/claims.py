@@ -94,9 +94,9 @@ def verdict_table(rows: Iterable[tuple[str, ...]]) -> Table:
         (
             "A verdict follows from the records by a rule. “Reproduced” and “contradicted”: with "
             "the paper’s sizes and settings. “At small size”: with smaller networks, fewer epochs "
-            "or other data, as the setting says. “Not tested at size”: no run, or one on data that "
-            "cannot tell. The row is of the data nearest to the paper’s; other data stand below it "
-            "where they disagree.",
+            "or other data, as the setting says. “Not tested at size”: no run, or one that cannot "
+            "tell, by its data or by a difference too small. The row is of the data nearest to the "
+            "paper’s; other data stand below it where they disagree.",
         ),
         texts=COLUMNS,
     )

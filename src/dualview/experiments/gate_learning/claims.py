@@ -14,6 +14,9 @@ from dualview.experiments.summary import percent
 ROOM = 0.05
 """Data on which fresh weights err less than this on random gates does not ask for learnt ones."""
 
+LEAST = 0.01
+"""Less is within what another seed changes, and tells nothing."""
+
 
 def _rises(records: Sequence[RunRecord]) -> Finding | None:
     """Accuracy on the gates of the last stage against that on random ones, in each setting."""
@@ -29,8 +32,9 @@ def _rises(records: Sequence[RunRecord]) -> Finding | None:
         f"{percent(first, None)} % on random gates, {percent(last, None)} % after stage {stage}"
         for first, last, stage in ends
     )
-    tells = [(first, last) for first, last, _ in ends if first < 1 - ROOM]
-    holds = all(last > first for first, last in tells) if tells else None
+    gains = [last - first for first, last, _ in ends if first < 1 - ROOM]
+    tells = [gain for gain in gains if abs(gain) > LEAST]
+    holds = all(gain > 0 for gain in tells) if tells else None
     return Finding(each, holds, setting_of([run for run in records if run.kind == WEIGHTS]))
 
 
