@@ -271,6 +271,24 @@ def whole(lowest: float = 0, highest: float = LARGEST_COUNT) -> Check:
     return lambda value: _whole_of(value, lowest, highest)
 
 
+def gated_layer(count: int, *, from_end: bool = False) -> Check:
+    """Which of a network's gated layers; with `from_end` -1 is the last one.
+
+    >>> require("layer", 0, gated_layer(0), DualviewError)
+    Traceback (most recent call last):
+    ...
+    dualview.errors.DualviewError: layer: expected a gated layer, of which the network has none, \
+got 0
+    """
+    if not count:
+        return _no_gated_layer
+    return whole(-count if from_end else 0, count - 1)
+
+
+def _no_gated_layer(value: Any) -> Any:
+    raise UnfitError("a gated layer, of which the network has none")
+
+
 def number(
     *,
     above: float = -math.inf,

@@ -33,7 +33,7 @@ class UnsupportedOperationError(ConversionError):
 
 
 class NoActivationError(ConversionError):
-    """The network has no activation, so there is no gate to take apart."""
+    """The network has no activation and no multiplier, so there is nothing to take apart."""
 
 
 class GateOrderError(ConversionError):

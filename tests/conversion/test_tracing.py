@@ -174,19 +174,6 @@ def test_no_activation_is_refused():
             trace(model)
 
 
-def test_what_only_multiplies_is_said():
-    class Gated(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.g, self.out = nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 2)
-
-        def forward(self, x):
-            return self.out(torch.relu(self.g(x)) * self.a(x))
-
-    with pytest.raises(NoActivationError, match=r"only what multiplies it, the first at mul"):
-        trace(Gated())
-
-
 def test_not_a_module():
     with pytest.raises(TracingError, match=r"expected a torch\.nn\.Module, got function"):
         trace(F.relu)

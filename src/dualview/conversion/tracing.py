@@ -117,7 +117,7 @@ def trace(
     Raises:
         TracingError: the forward cannot be traced.
         UnsupportedOperationError: an operation cannot be taken apart.
-        NoActivationError: there is no activation.
+        NoActivationError: there is no activation, and nothing that multiplies the signal.
         ExampleInputError: the model cannot take `example_input`.
 
     >>> traced = trace(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
@@ -188,7 +188,7 @@ def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> T
     """What the graph multiplies by, in order.
 
     Raises:
-        NoActivationError: there is no activation.
+        NoActivationError: there is no activation, and nothing that multiplies the signal.
     """
     kinds = value_kinds(module.graph)
     on_path = signal_path(module.graph, kinds)
@@ -196,8 +196,12 @@ def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> T
     signal = [n for n in module.graph.nodes if n in on_path and kinds[n] == "data"]
     activations = tuple(n for n in signal if is_activation(n))
     multipliers = multipliers_on(signal, kinds)
-    if not activations:
-        raise NoActivationError(_no_gate(name, multipliers))
+    if not activations and not multipliers:
+        raise NoActivationError(
+            f"{name}: expected at least one ReLU or other activation that the output depends on, "
+            f"got none, so there is no gate. Repair: pass the network with its activations inside "
+            f"forward (an activation that no output needs is dropped)"
+        )
     max_pools = tuple(n for n in signal if is_max_pool(n))
     for node in max_pools:
         max_pool_of(node)
@@ -207,22 +211,6 @@ def _read(name: str, module: fx.GraphModule, squash: fx.GraphModule | None) -> T
         node.type = None  # torch.load cannot read annotations that are text (PEP 563)
     module.recompile()
     return TracedNetwork(module, activations, max_pools, multipliers, on_path, {}, squash)
-
-
-def _no_gate(name: str, multipliers: Sequence[fx.Node]) -> str:
-    """Why a network without activations on its signal path is refused, in words."""
-    if multipliers:
-        return (
-            f"{name}: expected at least one ReLU or other activation of the signal, got only what "
-            f"multiplies it, the first at {describe(multipliers[0])}: one of the factors is a "
-            f"multiplier and no gate of a layer. Repair: pass a network with an activation between "
-            f"two of its layers, too"
-        )
-    return (
-        f"{name}: expected at least one ReLU or other activation that the output depends on, got "
-        f"none, so there is no gate. Repair: pass the network with its activations inside forward "
-        f"(an activation that no output needs is dropped)"
-    )
 
 
 def _recorded(own: nn.Module, example: Example | None, mode: Mode | None) -> fx.GraphModule:

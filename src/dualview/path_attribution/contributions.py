@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from dualview.arguments import byte_count, number, optional, require, whole
+from dualview.arguments import byte_count, gated_layer, number, optional, require, whole
 from dualview.conversion.example_size import ExampleSize, refuse_beyond
 from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
@@ -292,7 +292,7 @@ class _Target:
 
 
 def _checked_layer(layer: int, count: int) -> int:
-    return require("layer", layer, whole(-count, count - 1), PathKernelError) % count
+    return require("layer", layer, gated_layer(count, from_end=True), PathKernelError) % count
 
 
 def gate_nodes(network: fx.GraphModule) -> dict[int, fx.Node]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import require, whole
+from dualview.arguments import gated_layer, require
 from dualview.conversion.affine_pass import AffinePass
 from dualview.conversion.copying import copied
 from dualview.conversion.examples import gated
@@ -46,7 +46,7 @@ def layer_network(net: GatedNetwork, layer: int) -> fx.GraphModule:
             mode, or parameters that are not finite.
     """
     _check_kind(net)
-    layer = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
+    layer = require("layer", layer, gated_layer(net.n_gates), PrimalFilterError)
     if not net.affine_layers[layer]:
         raise PrimalFilterError(
             f"layer {layer}: a multiplier that depends on the example (attention, "

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import byte_count, offering, optional, require, takes, whole
+from dualview.arguments import byte_count, gated_layer, offering, optional, require, takes
 from dualview.arguments import shape as shape_of
 from dualview.conversion.examples import batch, check_takes, example, gated
 from dualview.conversion.finite import check_network, check_preactivations
@@ -514,7 +514,7 @@ def _local_distances(
     check_network(net, PrimalFilterError)
     require("x", x, batch, PrimalFilterError)
     check_takes(net, "x", x, PrimalFilterError)
-    index = require("layer", layer, whole(0, net.n_gates - 1), PrimalFilterError)
+    index = require("layer", layer, gated_layer(net.n_gates), PrimalFilterError)
     with evaluation_mode(net), torch.no_grad():
         shape = tuple(net.preactivations(x[:1])[index].shape[1:])
     chosen, places = chosen_gates(channels, positions, shape, index)

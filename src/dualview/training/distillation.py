@@ -58,7 +58,7 @@ class Distilled:
     @property
     def recovered(self) -> float:
         """Accuracy of `network` divided by the teacher's."""
-        hard = type(self.network.gate_functions[0]).__name__ == "HardGate"
+        hard = all(type(gate).__name__ == "HardGate" for gate in self.network.gate_functions)
         own = self.hard_accuracy if hard else self.soft_accuracy
         return own / self.teacher_accuracy if self.teacher_accuracy else 0.0
 
@@ -206,9 +206,9 @@ def _described(net: GatedNetwork) -> GatedNetwork:
     from dualview.conversion.gates import Gate
     from dualview.conversion.recipe import describe_gate
 
-    gate = net.gate_functions[0]
-    if net.recipe is not None and isinstance(gate, Gate):
-        net.recipe = replace(net.recipe, gate=describe_gate(gate))
+    for gate in net.gate_functions[:1]:
+        if net.recipe is not None and isinstance(gate, Gate):
+            net.recipe = replace(net.recipe, gate=describe_gate(gate))
     return net
 
 

@@ -24,6 +24,8 @@ def filters_by_layer(
 
     With a permuted gate order they are those of the gating layer that supplies the gates.
     """
+    if not net.n_gates:
+        return [], "There are no filters and no layers to show: no layer of the network has gates."
     if net.kind not in ("dlgn", "dlgn-sf"):
         return [], (
             f"There are no filters: the gating network of a {net.kind.upper()} is not linear, so "

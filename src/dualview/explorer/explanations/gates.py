@@ -48,6 +48,8 @@ def gate_text(net: GatedNetwork) -> str:
     >>> gate_text(dv.disentangle(model, "dlgn")), gate_text(dv.disentangle(model, "dnn"))
     ('sigmoid(4 q)', '1 where q > 0')
     """
+    if not net.n_gates:
+        return "none, its activations only multiply the signal"
     return ", ".join(dict.fromkeys(_gate_text(gate) for gate in net.gate_functions))
 
 

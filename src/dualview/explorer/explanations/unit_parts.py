@@ -140,7 +140,7 @@ def _batch_sums(
     """Of each layer (b, classes, channels), and the logits (b, all classes)."""
     kept, logits = gated_activations(net, x)
     found: list[list[np.ndarray]] = [[] for _ in kept]
-    for label in classes:
+    for label in classes if kept else ():
         gradients = torch.autograd.grad(
             logits[:, label].sum(), kept, retain_graph=True, allow_unused=True
         )
@@ -175,6 +175,8 @@ def pair_parts(
         For each layer (channels asked, all channels of the layer before); None for the first
         layer, and for those that were not begun since the time was over.
     """
+    if not channels:
+        return []
     rows = spread_rows(PAIRED, len(part))
     start = time.perf_counter()
     sums: list[np.ndarray | None] = [None] * len(channels)

@@ -147,7 +147,8 @@ def default_block(job: Job) -> int:
 def rough_seconds(job: Job) -> float:
     """What one pair takes on one core, from the positions of the gated layers.
 
-    A layer of p positions holds p^2 pairs of them, whatever its channels.
+    A layer of p positions holds p^2 pairs of them, whatever its channels; a network whose
+    activations only multiply the signal is taken for one position.
     """
     plan = job.plan()
     if isinstance(plan, RowPlan):
@@ -156,7 +157,7 @@ def rough_seconds(job: Job) -> float:
     with torch.no_grad():
         gates = job.net.gates(job.x[:1])
     pairs = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
-    return pairs * (FAST_SECONDS if fast else RULES_SECONDS)
+    return max(pairs, 1) * (FAST_SECONDS if fast else RULES_SECONDS)
 
 
 def measured_seconds(job: Job) -> float:
