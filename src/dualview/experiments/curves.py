@@ -25,6 +25,7 @@ from dualview.experiments.summary import (
 )
 from dualview.pages.axes import (
     fixed_ticks,
+    kind_line,
     label_ends,
     name_rows,
     panel,
@@ -222,19 +223,9 @@ def draw_courses(
     if not shared:
         return None
     mean = [fmean(course[epoch] for course in courses) for epoch in shared]
-    axes.plot(
-        shared,
-        mean,
-        color=style.light,
-        lw=1.9,
-        ls=(0, (4, 1.6)) if style.ones else "-",
-        marker=style.marker,
-        markevery=[len(shared) - 1],
-        ms=4.8,
-        mfc=LIGHT["page"] if style.ones else style.light,
-        label=kind_name(kind),
-        zorder=3,
-    )
+    dashes = (0, (4, 1.6)) if style.ones else "-"
+    line = kind_line(axes, kind, shared, mean, hollow=style.ones, lw=1.9, ls=dashes, zorder=3)
+    line.set(markevery=[len(shared) - 1], ms=4.8, label=kind_name(kind))
     return shared[-1], mean[-1]
 
 
@@ -251,17 +242,10 @@ def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[fl
     """One row of the recovered-accuracy figure, `place` rows from the top."""
     style = kind_style(row.kind)
     row_mean(axes, place + 0.2, row.recovered_mean, row.recovered_sd, style.light)
-    axes.plot(
-        [100 * value for value in values],
-        [place - 0.1 * (row.recovered_sd is not None)] * len(values),
-        ls="none",
-        color=style.light,
-        marker=style.marker,
-        ms=5.2,
-        mfc=LIGHT["page"] if style.ones else style.light,
-        label=kind_name(row.kind),
-        zorder=3,
-    )
+    heights = [place - 0.1 * (row.recovered_sd is not None)] * len(values)
+    shown = [100 * value for value in values]
+    marks = kind_line(axes, row.kind, shown, heights, hollow=style.ones, ls="none", zorder=3)
+    marks.set(ms=5.2, label=kind_name(row.kind))
     row_result(axes, place, row.recovered)
 
 
