@@ -128,7 +128,7 @@ def _perform(
     )
     if found.result.status == "finished":
         found.network.cpu().save_pretrained(where / LEFT_NETWORK)
-    return record("distil", config, settings.kind, 0, found.result, found.accuracies)
+    return record(config, settings.kind, 0, found.result, found.accuracies)
 
 
 def _trained(settings: Distilling, data: Dataset) -> nn.Module:

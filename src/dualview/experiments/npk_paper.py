@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from dualview.architectures import build
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import load_parameters
 from dualview.datasets import Split
-from dualview.errors import ArchitectureError, RunError, SavedNetworkError
+from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.experiment import data_config
 from dualview.experiments.naming import setting_title
+from dualview.experiments.networks import listed
 from dualview.experiments.seeds import Seeds
-from dualview.training import SettingsError, TrainSettings
+from dualview.training import TrainSettings
 
 if TYPE_CHECKING:
     from dualview.datasets import Dataset
@@ -59,16 +59,7 @@ class RegimeSetting:
         Raises:
             SettingsError: it cannot be built so.
         """
-        try:
-            return build(
-                self.arch,
-                num_classes=self.data.n_classes,
-                input_shape=self.data.input_shape,
-                width=self.width,
-                batch_norm=False,
-            )
-        except ArchitectureError as error:
-            raise SettingsError(str(error)) from error
+        return listed(self.arch, self.data.n_classes, self.data.input_shape, self.width, False)
 
     def config(self) -> dict[str, Any]:
         """What the configs of all its runs say."""

@@ -186,4 +186,4 @@ def _train(
         "points": len(labels),
         **{name: [entry[name] for entry in taken] for name in ("epoch", *MEASURE_NAMES)},
     }
-    return record(NAME, config, config["kind"], training.seed, result, measurements)
+    return record(config, config["kind"], training.seed, result, measurements)

@@ -104,7 +104,7 @@ def _perform(
     watcher: Watcher,
 ) -> RunRecord:
     """Let a DLGN learn from the teacher; without a trained one there is nothing to learn from."""
-    made = partial(record, NAME, config, config["kind"], config["seed"])
+    made = partial(record, config, config["kind"], config["seed"])
     if not trained.exists():
         message = f"{trained.parent.name} left no network to learn from"
         return made(TrainingResult("diverged", message, (), 0, ""))

@@ -149,9 +149,7 @@ class _Stack:
             self._train(where, watcher)
         result = self.results[where]
         measurements = {"seeds_in_one_pass": self.size}
-        return record(
-            job.config["experiment"], job.config, job.kind, job.seed, result, measurements
-        )
+        return record(job.config, job.kind, job.seed, result, measurements)
 
     def _train(self, where: Path, watcher: Watcher) -> None:
         """Train them all, each in a folder beside `where`."""

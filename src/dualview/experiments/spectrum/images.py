@@ -148,7 +148,7 @@ def _train(
     }
     if initial is not None and result.status == "finished":
         measurements |= {"spectra_initial": initial, "spectra": _spectra(net, data)}
-    return record("spectrum", config, config["kind"], training.seed, result, measurements)
+    return record(config, config["kind"], training.seed, result, measurements)
 
 
 def _spectra(net: nn.Module, data: Dataset) -> list[list[float]] | None:
