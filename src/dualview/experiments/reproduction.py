@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,13 +144,8 @@ def data_of(
 def _planned(
     experiment: Experiment, request: Request, data: Dataset | None, out: Path
 ) -> list[Job]:
+    """The jobs; records are told apart by the experiment in their config: it must be this one."""
     jobs = experiment.plan(request, data, out)
-    _check_named(experiment, jobs)
-    return jobs
-
-
-def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:
-    """Records are told apart by the experiment in their config, so that must be this one."""
     for job in jobs:
         named = job.config.get("experiment")
         if named != experiment.name:
@@ -159,6 +153,7 @@ def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:
                 f"{experiment.name}: expected jobs whose config says experiment="
                 f"{experiment.name!r}, got {named!r} of {job.folder.name}"
             )
+    return jobs
 
 
 def _note(experiment: Experiment, request: Request, data: Dataset | None, out: Path) -> None:

@@ -77,6 +77,11 @@ class SummaryRow:
         """Number of finished runs."""
         return len(self.seeds)
 
+    @property
+    def runs(self) -> str:
+        """Finished runs and diverged ones, as tables show them."""
+        return runs_cell(self.n, self.n_diverged)
+
 
 def summarise(records: Iterable[RunRecord]) -> list[SummaryRow]:
     """One row for each (experiment, data, architecture, width, kind), in the order of appearance.
@@ -229,8 +234,8 @@ def network_cells(row: SummaryRow) -> tuple[str, ...]:
         f"{architecture_name(row.architecture)}, {kind_name(row.kind)}",
         percent(row.accuracy_mean, row.accuracy_sd),
         row.recovered,
-        "–" if row.parameters is None else f"{row.parameters:,}",
-        str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
+        f"{row.parameters:,}",
+        row.runs,
     )
 
 
@@ -241,7 +246,6 @@ def format_summary(rows: Sequence[SummaryRow]) -> str:
 
 
 def _cells(row: SummaryRow) -> tuple[str, ...]:
-    runs = str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else "")
     seconds = "–" if row.seconds_mean is None else f"{row.seconds_mean:.1f}"
     return (
         kind_name(row.kind),
@@ -249,8 +253,17 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
         row.recovered,
         f"{row.parameters:,}",
         seconds,
-        runs,
+        row.runs,
     )
+
+
+def runs_cell(finished: int, diverged: int) -> str:
+    """How many runs finished, and how many did not.
+
+    >>> runs_cell(3, 0), runs_cell(2, 1)
+    ('3', '2 (1 diverged)')
+    """
+    return f"{finished}" + (f" ({diverged} diverged)" if diverged else "")
 
 
 def percent(mean: float | None, sd: float | None) -> str:

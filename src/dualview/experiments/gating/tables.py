@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dualview.experiments.gating.changes import BASE, CHANGES
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import in_order, mean_percent, mean_sd, points
+from dualview.experiments.summary import in_order, mean_percent, mean_sd, points, runs_cell
 from dualview.experiments.tables import Table
 
 _NOTE = (
@@ -74,7 +74,6 @@ def _row(
 ) -> tuple[str, ...]:
     first, found = runs[0], validation(runs)
     train = [run.curve[-1].train_accuracy for run in runs if run.seed in found]
-    diverged = sum(run.status == "diverged" for run in runs)
     return (
         f"{architecture_name(arch)}, {title_of(name)}",
         mean_percent(list(found.values())),
@@ -83,5 +82,5 @@ def _row(
         f"{first.parameters:,}",
         str(first.epochs),
         f"{first.n_train:,}",
-        str(len(found)) + (f" ({diverged} diverged)" if diverged else ""),
+        runs_cell(len(found), sum(run.status == "diverged" for run in runs)),
     )

@@ -23,6 +23,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.networks import BETA, EPS, regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
 from dualview.experiments.seeds import seed_numbers
+from dualview.experiments.selection import is_done
 from dualview.training import MODEL, TrainingResult, Watcher, is_main_process
 from dualview.training.stacked.run import train_stacked
 
@@ -118,7 +119,7 @@ def _parameters(setting: RegimeSetting, regime: str) -> int:
 
 def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
     """The same jobs, trained together by the first that is not done."""
-    unfinished = [job for job in jobs if not (job.folder / run_folders.RECORD).exists()]
+    unfinished = [job for job in jobs if not is_done(job)]
     stack = _Stack(setting, regime, jobs, out)
     together = []
     for job in jobs:
@@ -172,7 +173,7 @@ class _Stack:
     def _is_due(self, job: Job) -> bool:
         trained = self.trained(job)
         ready = trained is None or trained.exists()
-        return ready and not (job.folder / run_folders.RECORD).exists()
+        return ready and not is_done(job)
 
     def trained(self, job: Job) -> Path | None:
         """The model of the ReLU network whose gates the job needs, if it needs any."""
