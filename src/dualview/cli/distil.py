@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
@@ -16,13 +16,11 @@ from dualview.cli.options import (
     switch,
     train_settings,
 )
+from dualview.experiments.records import RunRecord
 from dualview.files.foreign_text import file_name
 from dualview.files.user_code import own_name
 from dualview.training import is_main_process
 from dualview.training.distil_settings import DistilSettings
-
-if TYPE_CHECKING:
-    from dualview.experiments.records import RunRecord
 
 NAME = "distil"
 HELP = "train a DLGN to do what a trained network of your own does, and keep it to be read"

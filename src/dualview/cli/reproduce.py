@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualview.cli.comparison import told_of_some
 from dualview.cli.interruption import told_if_interrupted
@@ -19,15 +19,12 @@ from dualview.cli.options import (
     sharing_settings,
 )
 from dualview.cli.outlook import outlook_text
-from dualview.experiments.experiment import Machine, Request
+from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS, find
 from dualview.experiments.selection import ALL, Sharing
 from dualview.progress import Terminal
 from dualview.training import is_main_process
-
-if TYPE_CHECKING:
-    from dualview.experiments.experiment import Experiment
-    from dualview.experiments.records import RunRecord
 
 NAME = "reproduce"
 USAGE = "dualview reproduce NAME [OPTION ...]"

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from dualview.architectures.own import make, own_model
 from dualview.arguments import UnfitError, file_path, optional, require, takes, whole
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, load_parameters
 from dualview.conversion.sharing.loading import config_in, load_described
+from dualview.datasets import Dataset
 from dualview.datasets.fingerprint import data_fingerprint
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.classifiers import STRUCTURE
@@ -26,10 +28,6 @@ from dualview.experiments.settings import ENLARGED, KINDS, ComparisonSettings, D
 from dualview.files.user_code import is_place
 from dualview.files.writing import read_json
 from dualview.training import choose
-
-if TYPE_CHECKING:
-    from dualview.conversion.gated_network import GatedNetwork
-    from dualview.datasets import Dataset
 
 NETWORK = ("arch", "width", "batch_norm", "kind", "beta", "max_pool", "seed")
 """Options in a run's config that say which network it is."""

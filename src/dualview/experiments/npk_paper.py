@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,13 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import load_parameters
-from dualview.datasets import Split
+from dualview.datasets import Dataset, Split
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.experiment import data_config
 from dualview.experiments.naming import setting_title
 from dualview.experiments.networks import listed
 from dualview.experiments.seeds import Seeds
 from dualview.training import TrainSettings
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 Draw = Callable[[], nn.Module]
 """Draws the architecture's parameters from PyTorch's random state."""

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dualview.datasets import Dataset
 from dualview.experiments.data import enlarged
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.settings import ENLARGED, ComparisonSettings
 from dualview.files.user_code import is_place
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 
 @dataclass(frozen=True)

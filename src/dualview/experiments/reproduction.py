@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
+from dualview.datasets import Dataset
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
 from dualview.experiments.jobs import Job, JobsProgress
@@ -23,9 +24,6 @@ from dualview.training import (
     is_main_process,
     require_lightning,
 )
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 
 def _dataset(value: Any) -> Any:

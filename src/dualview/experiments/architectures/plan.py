@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dualview.architectures import WITHOUT_DLGN
+from dualview.datasets import Dataset
 from dualview.experiments.architectures.tables import COMPARED_KINDS, OF_ALL, WIDE
 from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
@@ -22,9 +22,6 @@ from dualview.experiments.networks import (
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.summary import kind_name
 from dualview.training import SettingsError
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "architectures"
 

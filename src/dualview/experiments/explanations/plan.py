@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.explanations.trial import EXAMPLES, tried
 from dualview.experiments.jobs import Job
 from dualview.experiments.recipes import Setting, asked_or_usual, setting
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "explanations"
 KINDS = ("dnn", "dgn", "dlgn")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "gate-learning"
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.pruning.removal import removed
 from dualview.experiments.pruning.tables import COMPARED
 from dualview.experiments.recipes import Setting, asked_or_usual, setting
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "pruning"
 

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS, REGIMES
 from dualview.experiments.regimes.jobs import regime_jobs
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "regimes"
 

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.experiment import Request, data_config
 from dualview.experiments.jobs import Job, cost, record, training_config
 from dualview.experiments.networks import count_parameters
@@ -31,9 +32,6 @@ from dualview.experiments.spectrum.networks import circular_c4gap
 from dualview.experiments.spectrum.scores import BAND_NAMES
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, train
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 ARCHITECTURE = "c4gap-circular"
 
