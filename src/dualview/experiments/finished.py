@@ -69,10 +69,7 @@ class TrainedNetwork:
 
 def _data(value: Any) -> Any:
     """A check as `dualview.arguments` has them: data, or where it is."""
-    from dualview.datasets import Dataset
-
-    kinds = (Dataset, DataSettings)
-    if isinstance(value, kinds) or (isinstance(value, str) and value):
+    if isinstance(value, Dataset | DataSettings) or (isinstance(value, str) and value):
         return value
     raise UnfitError("a Dataset, DataSettings, or a name or path as text")
 

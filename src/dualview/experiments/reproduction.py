@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
 from dualview.datasets import Dataset
@@ -25,14 +24,6 @@ from dualview.training import (
     require_lightning,
 )
 
-
-def _dataset(value: Any) -> Any:
-    """A check as `dualview.arguments` has them: a data set. PyTorch is imported here."""
-    from dualview.datasets import Dataset
-
-    return instance_of(Dataset)(value)
-
-
 DONE = "experiment.json"
 """Experiment, data and preset of a folder whose runs, all or those named by `only`, are done."""
 
@@ -42,7 +33,7 @@ DONE = "experiment.json"
     experiment=instance_of(Experiment),
     request=instance_of(Request),
     out=file_path,
-    data=optional(_dataset),
+    data=optional(instance_of(Dataset)),
     overwrite=flag,
     progress=optional(offering("over", "skipped", "watcher", "done")),
     sharing=instance_of(Sharing),
@@ -99,7 +90,7 @@ def reproduce(
     experiment=instance_of(Experiment),
     request=instance_of(Request),
     out=file_path,
-    data=optional(_dataset),
+    data=optional(instance_of(Dataset)),
 )
 def plan_experiment(
     experiment: Experiment, request: Request, out: Path, *, data: Dataset | None = None
