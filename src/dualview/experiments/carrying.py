@@ -13,6 +13,7 @@ import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -145,36 +146,33 @@ def _see_workers(client: Any, scheduler: str) -> None:
             )
 
 
+@dataclass
 class _Carrying:
     """The jobs of one call while they are done elsewhere."""
 
-    def __init__(
-        self,
-        client: Any,
-        left: Sequence[Sequence[Job]],
-        out: Path,
-        blob: bytes,
-        records: dict[str, RunRecord],
-        progress: JobsProgress,
-    ) -> None:
-        self.client = client
-        self.units = left
-        self.out = out
-        self.blob = blob
-        self.records = records
-        self.progress = progress
-        self.jobs = {job.name: job for unit in left for job in unit}
-        self.watchers: dict[str, Watcher] = {}
+    client: Any
+    units: Sequence[Sequence[Job]]
+    out: Path
+    blob: bytes
+    records: dict[str, RunRecord]
+    progress: JobsProgress
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.jobs = {job.name: job for unit in self.units for job in unit}
 
     def done(self) -> None:
         """Until all jobs are done."""
         until_done(
             self._one_pass,
-            lambda: [k for k, unit in enumerate(self.units) if not self._is_done(unit)],
+            self._left,
             RunError,
             kept=f"{self.out}: {{}}; finished epochs are kept",
             smaller="look at the workers' logs, give them more memory",
         )
+
+    def _left(self) -> list[int]:
+        return [k for k, unit in enumerate(self.units) if not self._is_done(unit)]
 
     def _is_done(self, unit: Sequence[Job]) -> bool:
         return all(job.name in self.records for job in unit)
@@ -183,7 +181,7 @@ class _Carrying:
         """Hand each unit that is not done to a worker that is free, until all have ended."""
         token = uuid4().hex
         happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        waiting = [k for k, unit in enumerate(self.units) if not self._is_done(unit)]
+        waiting = self._left()
 
         def hear(told: Mapping[str, Any]) -> None:  # called in a thread of dask's
             happened.put(partial(self._pass_on, told))

@@ -8,7 +8,7 @@ single runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -133,16 +133,16 @@ def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path
     return together
 
 
+@dataclass
 class _Stack:
     """The seeds of one regime, which are trained when the first of them is asked for."""
 
-    def __init__(self, setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> None:
-        self.setting = setting
-        self.regime = regime
-        self.jobs = jobs
-        self.out = out
-        self.results: dict[Path, TrainingResult] = {}
-        self.size = 0
+    setting: RegimeSetting
+    regime: str
+    jobs: Sequence[Job]
+    out: Path
+    results: dict[Path, TrainingResult] = field(default_factory=dict)
+    size: int = 0
 
     def perform(self, job: Job, where: Path, watcher: Watcher) -> RunRecord:
         """The job's record; trains all unfinished jobs if that was not done yet."""
