@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dualview.datasets import Dataset
-from dualview.experiments.experiment import Request, is_small
+from dualview.experiments.experiment import Request, preset_of
 from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
@@ -81,7 +81,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 
     arch = choose("arch", request.arch or "gconv", NPK_ARCHITECTURES)
     paper = request.preset == "paper"
-    recipe = PAPER_PRESET if paper else SMALL_PRESET if is_small(data) else LARGE_PRESET
+    recipe = preset_of(request, data, PAPER_PRESET, SMALL_PRESET, LARGE_PRESET)
     seen = unnormalised(all_for_training(data) if paper else data)
     n_train = len(seen.train)
 
