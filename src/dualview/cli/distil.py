@@ -10,6 +10,7 @@ from dualview.cli.options import (
     add_data_options,
     add_fields,
     add_machine_options,
+    add_out,
     add_training_options,
     data_settings,
     gathered,
@@ -67,12 +68,7 @@ def add_options(parser: Any) -> None:
     add_training_options(parser)
     add_machine_options(parser)
     group = parser.add_argument_group("run")
-    group.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        help="where the run goes (default: runs/DATA-MODEL-distilled)",
-    )
+    add_out(group, "where the run goes (default: runs/DATA-MODEL-distilled)")
     group.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
 
 
