@@ -27,6 +27,7 @@ from dualview.pages.axes import (
     fixed_ticks,
     kind_line,
     label_ends,
+    name_above,
     name_rows,
     panel,
     panel_heading,
@@ -259,19 +260,8 @@ def _reference_lines(axes: Axes) -> None:
     room = (100 - claim) / (right - left) * 72 * axes.bbox.width / axes.figure.dpi
     needed = 13 * FONT_SIZE  # points, for the claim's label to stand between the lines
     raised = 5 if room > needed else 18
-    for x, text, height in (
-        (100.0, "100 %: the DNN", 5),
-        (claim, f"{claim:g} %: claimed on CIFAR", raised),
-    ):
-        axes.annotate(
-            text,
-            xy=(x, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, height),
-            textcoords="offset points",
-            color=LIGHT["muted"],
-            annotation_clip=False,
-        )
+    name_above(axes, 100.0, "100 %: the DNN", 5, color=LIGHT["muted"])
+    name_above(axes, claim, f"{claim:g} %: claimed on CIFAR", raised, color=LIGHT["muted"])
 
 
 def _curve(record: RunRecord, metric: str) -> dict[int, float]:

@@ -75,15 +75,28 @@ def tiles(
     return figure, found
 
 
-def panel_heading(axes: Axes, text: str) -> None:
-    """The quantity on the y axis, written level above the panel where it is easy to read."""
+def panel_heading(axes: Axes, text: str, left: float = 40) -> None:
+    """The quantity on the y axis, written level above the panel, `left` points out of it."""
     axes.annotate(
         text,
         xy=(0, 1),
         xycoords="axes fraction",
-        xytext=(-40, 10),
+        xytext=(-left, 10),
         textcoords="offset points",
         annotation_clip=False,
+    )
+
+
+def name_above(axes: Axes, x: float, text: str, height: float, **look: Any) -> None:
+    """What stands at `x`, named so many points above the panel; `look` as matplotlib has it."""
+    axes.annotate(
+        text,
+        xy=(x, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, height),
+        textcoords="offset points",
+        annotation_clip=False,
+        **look,
     )
 
 

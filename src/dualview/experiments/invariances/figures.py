@@ -19,7 +19,7 @@ from dualview.experiments.invariances.tables import (
 )
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name, mean_sd
-from dualview.pages.axes import kind_line, panel, panel_heading
+from dualview.pages.axes import kind_line, name_above, panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -92,16 +92,7 @@ def _vertical(axes: Axes, name: str, value: float) -> None:
     own = name != "DNN"
     colour = kind_style("dlgn" if own else "dnn").light
     axes.axvline(value, color=colour, lw=1.0, ls="-" if own else (0, (3, 2)), zorder=1)
-    axes.annotate(
-        name,
-        xy=(value, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 16 if own else 5),
-        textcoords="offset points",
-        ha="center",
-        color=colour,
-        annotation_clip=False,
-    )
+    name_above(axes, value, name, 16 if own else 5, ha="center", color=colour)
 
 
 def dropped_blocks(records: Sequence[RunRecord]) -> Figure:

@@ -21,6 +21,7 @@ from dualview.pages.axes import (
     kind_line,
     name_rows,
     panel,
+    panel_heading,
     published_marks,
     row_mean,
     row_result,
@@ -89,14 +90,7 @@ def accuracies(records: Sequence[RunRecord]) -> Figure:
             _draw(axes, place, regime, records, scores[regime])
         name_rows(axes, [REGIME_NAMES[regime] for regime in regimes])
         axes.set_xlabel("test accuracy, %", color=LIGHT["muted"])
-        axes.annotate(
-            heading(records[0]),
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 10),
-            textcoords="offset points",
-            annotation_clip=False,
-        )
+        panel_heading(axes, heading(records[0]), left=0)
     return figure
 
 
