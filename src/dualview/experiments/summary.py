@@ -89,15 +89,12 @@ def summarise(records: Iterable[RunRecord]) -> list[SummaryRow]:
     Raises:
         RunError: two records tell of the same kind and seed, so that means would count it twice.
     """
-    groups: dict[tuple[str, str, str, int | None], dict[str, list[RunRecord]]] = {}
-    for record in records:
-        setting = (record.experiment, record.data, record.architecture, record.width)
-        groups.setdefault(setting, {}).setdefault(record.kind, []).append(record)
-    return [
-        _row(runs, kinds.get(REFERENCE_KIND, []))
-        for kinds in groups.values()
-        for runs in kinds.values()
-    ]
+    found = []
+    settings = grouped(records, lambda r: (r.experiment, r.data, r.architecture, r.width))
+    for of_one in settings.values():
+        kinds = grouped(of_one, lambda r: r.kind)
+        found += [_row(runs, kinds.get(REFERENCE_KIND, [])) for runs in kinds.values()]
+    return found
 
 
 def _row(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> SummaryRow:
