@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -136,9 +137,6 @@ def _job(
     seed, shape = training.seed, pair.input_shape
     build = partial(build_network, kind, seed, shape, width=settings.width, beta=settings.beta)
 
-    def perform(folder: Path, watcher: Watcher) -> RunRecord:
-        return _train(settings, build(), training, pair, config, folder, watcher)
-
     return Job(
         kind,
         seed,
@@ -146,14 +144,14 @@ def _job(
         config,
         cost(kind),
         f"{kind_name(kind)}, seed {seed}",
-        perform,
+        partial(_train, settings, build, training, pair, config),
         count_parameters(build()),
     )
 
 
 def _train(
     settings: AlignmentPreset,
-    net: nn.Module,
+    build: Callable[[], nn.Module],
     training: TrainSettings,
     pair: Dataset,
     config: dict[str, Any],
@@ -164,7 +162,7 @@ def _train(
     assert training.epochs is not None
     images, labels = first_of_each(pair.train, settings.points)
     measure = alignment_measure(images, labels, every=settings.every, epochs=training.epochs)
-    result = train(net, pair, training, folder, watcher=watcher, measure=measure)
+    result = train(build(), pair, training, folder, watcher=watcher, measure=measure)
     taken = result.measurements
     measurements = {
         "points": len(labels),

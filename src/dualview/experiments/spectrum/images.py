@@ -7,7 +7,7 @@ power at the radii 0, 1, ... (cycles an image), before training ("spectra_initia
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,16 +100,13 @@ def image_jobs(
 
 
 def _job(
-    build: partial[nn.Module],
+    build: Callable[[], nn.Module],
     data: Dataset,
     training: TrainSettings,
     config: dict[str, Any],
     out: Path,
 ) -> Job:
     kind, seed, band = config["kind"], training.seed, config["band"]
-
-    def perform(folder: Path, watcher: Watcher) -> RunRecord:
-        return _train(build(), data, training, config, folder, watcher)
 
     assert training.epochs is not None
     positions = data.input_shape[1] * data.input_shape[2]
@@ -121,13 +118,13 @@ def _job(
         config,
         cost(kind) * training.epochs * len(data.train) * multiplications,
         f"{BAND_NAMES[band]}, {kind_name(kind)}, seed {seed}",
-        perform,
+        partial(_train, build, data, training, config),
         count_parameters(build()),
     )
 
 
 def _train(
-    net: nn.Module,
+    build: Callable[[], nn.Module],
     data: Dataset,
     training: TrainSettings,
     config: dict[str, Any],
@@ -135,7 +132,7 @@ def _train(
     watcher: Watcher,
 ) -> RunRecord:
     """Filter, train and measure. Filtered images are made here, since they are large."""
-    band, radius = config["band"], config["radius"]
+    band, radius, net = config["band"], config["radius"], build()
     initial = _spectra(net, data)
     filtered = in_band(data, band, radius)
     result = train(net, filtered, training, folder, watcher=watcher)
