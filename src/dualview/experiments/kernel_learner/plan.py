@@ -36,19 +36,15 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 
     kinds = chosen_kinds(request, tuple(ON_GATES))
     cut = first_examples(data, EXAMPLES_AT_MOST)
-    return [
-        job
-        for arch in asked_or_usual(request, is_small(data))
-        for job in _jobs(setting(NAME, arch, request, cut), kinds, out)
-    ]
-
-
-def _jobs(one: Setting, kinds: tuple[str, ...], out: Path) -> list[Job]:
-    variants = {kind: _variant(one, kind) for kind in kinds}
-    return [
-        replace(job, perform=partial(measured, job, variants[job.kind].build, one.data))
-        for job in setting_jobs(one, list(variants.values()), out)
-    ]
+    jobs: list[Job] = []
+    for arch in asked_or_usual(request, is_small(data)):
+        one = setting(NAME, arch, request, cut)
+        variants = {kind: _variant(one, kind) for kind in kinds}
+        jobs += [
+            replace(job, perform=partial(measured, job, variants[job.kind].build, one.data))
+            for job in setting_jobs(one, list(variants.values()), out)
+        ]
+    return jobs
 
 
 def _variant(one: Setting, kind: str) -> Variant:
