@@ -105,11 +105,7 @@ def processes_for(left: Sequence[Sequence[Job]], workers: int | None) -> int:
 
 
 def _pickled(left: Sequence[Sequence[Job]]) -> bytes:
-    """The jobs as they travel, all in one: what they share is sent once.
-
-    Raises:
-        SettingsError: a part of them cannot travel.
-    """
+    """The jobs as they travel, all in one: what they share is sent once."""
     import cloudpickle
 
     for module in own_modules():  # files that workers cannot import by name travel themselves
@@ -127,9 +123,7 @@ def _pickled(left: Sequence[Sequence[Job]]) -> bytes:
 def _see_workers(client: Any, scheduler: str) -> None:
     """See that there are workers, and that each does one job at a time.
 
-    Raises:
-        RunError: none comes.
-        SettingsError: one has several threads, which would share what PyTorch keeps for a process.
+    Several threads of one would share what PyTorch keeps for a process.
     """
     try:
         client.wait_for_workers(1, timeout=WAIT_SECONDS)

@@ -227,11 +227,7 @@ def _plain(folder: Path, data: Dataset, model: nn.Module | None) -> GatedNetwork
 def _own_maker(
     folder: Path, settings: ComparisonSettings, data: Dataset, model: Own | None
 ) -> Maker | None:
-    """What makes the run's architecture where that is the user's own; None for one of ours.
-
-    Raises:
-        RunError: no model is given where one is needed, or one where none is.
-    """
+    """What makes the run's architecture where that is the user's own; None for one of ours."""
     if not is_place(settings.arch):
         if model is None:
             return None

@@ -124,9 +124,6 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
     """See that the parameters fit into memory, by those of the network without numbers.
 
     A system may grant memory that it does not have, and kill the process that uses it.
-
-    Raises:
-        SettingsError: they do not.
     """
     if settings.width is None or is_place(settings.arch):
         return
