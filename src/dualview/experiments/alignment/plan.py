@@ -136,7 +136,6 @@ def _job(
 ) -> Job:
     seed, shape = training.seed, pair.input_shape
     build = partial(build_network, kind, seed, shape, width=settings.width, beta=settings.beta)
-
     return Job(
         kind,
         seed,

@@ -107,7 +107,6 @@ def _job(
     out: Path,
 ) -> Job:
     kind, seed, band = config["kind"], training.seed, config["band"]
-
     assert training.epochs is not None
     positions = data.input_shape[1] * data.input_shape[2]
     multiplications = positions * 9 * 3 * config["width"] ** 2
