@@ -1,6 +1,6 @@
 """Figures of `dualview theory`: how errors fall with width and with the number of features.
 
-Made from records, like those of `plots`: no tensors, one panel a figure.
+Made from records, like those of `curves`: no tensors, one panel a figure.
 """
 
 from __future__ import annotations
