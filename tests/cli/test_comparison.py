@@ -16,7 +16,7 @@ DATA = tiny_data()
 
 
 def test_said_and_written(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dualview.experiments.comparison.load_data", lambda settings: DATA)
+    monkeypatch.setattr("dualview.experiments.comparison.load_settings", lambda settings: DATA)
     status = run_comparison(small(), tmp_path, overwrite=False, again="dualview compare")
     out = capsys.readouterr().out
     assert status == 0
@@ -26,7 +26,7 @@ def test_said_and_written(tmp_path, capsys, monkeypatch):
 
 
 def test_no_run_finished(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("dualview.experiments.comparison.load_data", lambda settings: DATA)
+    monkeypatch.setattr("dualview.experiments.comparison.load_settings", lambda settings: DATA)
     settings = small(kinds=("dnn",), training={"optimizer": "sgd", "learning_rate": 1e20})
     assert run_comparison(settings, tmp_path, overwrite=False, again="") == 1
     assert "diverged: dnn, seed 0" in capsys.readouterr().out

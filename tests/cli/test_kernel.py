@@ -21,7 +21,8 @@ from safetensors.torch import load_model
 import dualview as dv
 from dualview.cli import main
 from dualview.cli.kernel import examples
-from dualview.experiments.comparison import compare, load_data
+from dualview.experiments.comparison import compare
+from dualview.experiments.data import load_settings
 from dualview.experiments.networks import as_gated, build_network, example_input
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import TrainSettings
@@ -58,7 +59,7 @@ def read(out):
 
 def first(n, split="train", settings=TRAINED):
     """Written out: pixels to [0, 1], less the mean, by the deviation of each channel."""
-    data = load_data(settings)
+    data = load_settings(settings.data)
     images = getattr(data, split).images[:n]
     if images.dtype == torch.uint8:
         images = images / 255
@@ -67,7 +68,7 @@ def first(n, split="train", settings=TRAINED):
 
 
 def fresh(settings, kind, seed):
-    data = load_data(settings)
+    data = load_settings(settings.data)
     return as_gated(build_network(settings, kind, seed, data), data)
 
 
@@ -102,7 +103,7 @@ def test_convolutional_network_and_split(out):
 def test_trained_network(out, runs, kind):
     folder = runs / f"{kind}-seed0"
     assert kernel(out, "--run", folder) == 0
-    data = load_data(TRAINED)
+    data = load_settings(TRAINED.data)
     net = build_network(TRAINED, kind, 0, data)
     fresh = {name: value.clone() for name, value in net.state_dict().items()}
     load_model(net, folder / "model.safetensors")
@@ -219,7 +220,7 @@ def test_without_the_extra(out, capsys, monkeypatch):
 
 
 def test_examples_are_the_first_in_order():
-    data = load_data(TRAINED)
+    data = load_settings(TRAINED.data)
     assert torch.equal(examples(data, "train", 9)[:4], examples(data, "train", 4))
 
 

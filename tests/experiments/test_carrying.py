@@ -25,7 +25,7 @@ import pytest
 
 from dualview.errors import RunError
 from dualview.experiments import carried, carrying
-from dualview.experiments.comparison import compare, comparison_jobs
+from dualview.experiments.comparison import compare, plan_comparison
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.jobs import Job, Silent
 from dualview.experiments.records import load_records
@@ -213,7 +213,7 @@ def test_errors_come_back_and_the_rest_stops(tmp_path, by, monkeypatch):
         raise RunError("of this job alone")
 
     endless = small(kinds=("dnn",), training={"epochs": 100_000})
-    jobs = [*comparison_jobs(endless, tmp_path, DATA), _job(tmp_path, "other", breaks)]
+    jobs = [*plan_comparison(endless, tmp_path, data=DATA), _job(tmp_path, "other", breaks)]
     with pytest.raises(RunError, match=r"^of this job alone$"):
         run_jobs(jobs, tmp_path, sharing=by)
     kept = _epochs_kept(tmp_path / "dnn-seed0")

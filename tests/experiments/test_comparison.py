@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from dualview.errors import RunError
-from dualview.experiments.comparison import RESULTS, compare, comparison_jobs, plan_comparison
+from dualview.experiments.comparison import RESULTS, compare, plan_comparison
 from dualview.experiments.jobs import Silent
 from dualview.experiments.networks import build_network
 from dualview.experiments.records import load_record, load_records
@@ -54,7 +54,7 @@ def test_each_run_leaves_its_folder(tmp_path):
     results = json.loads((tmp_path / RESULTS).read_text())
     assert [row["kind"] for row in results["summary"]] == list(settings.kinds)
     assert results["runs"] == [f"{kind}-seed{seed}" for kind, seed in runs]
-    for run, record in zip(comparison_jobs(settings, tmp_path, DATA), records, strict=True):
+    for run, record in zip(plan_comparison(settings, tmp_path, data=DATA), records, strict=True):
         assert run.parameters == record.parameters
 
 

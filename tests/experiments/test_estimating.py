@@ -16,7 +16,7 @@ import pytest
 
 from dualview.errors import RunError
 from dualview.experiments import estimating as room
-from dualview.experiments.comparison import compare, comparison_jobs
+from dualview.experiments.comparison import compare, plan_comparison
 from dualview.experiments.estimating import in_words, outlook, outlook_table, total_seconds
 from dualview.experiments.finishing import held
 from dualview.experiments.jobs import Job
@@ -158,13 +158,13 @@ def test_what_a_job_refuses_is_told(tmp_path):
 def test_a_real_comparison(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "TRIAL_SECONDS", 0.05)
     settings = small(kinds=("dnn",), training={"epochs": 40})
-    (one,) = outlook(comparison_jobs(settings, tmp_path, DATA))
+    (one,) = outlook(plan_comparison(settings, tmp_path, data=DATA))
     assert not list(tmp_path.iterdir())
     began = time.monotonic()
     compare(settings, tmp_path, data=DATA)
     assert one.basis == "steps"
     assert 0.1 < one.seconds / (time.monotonic() - began) < 10
-    assert outlook(comparison_jobs(settings, tmp_path, DATA))[0].state == "finished"
+    assert outlook(plan_comparison(settings, tmp_path, data=DATA))[0].state == "finished"
 
 
 def test_seeds_in_one_pass_are_tried_elsewhere(tmp_path):

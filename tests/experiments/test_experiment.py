@@ -3,7 +3,7 @@
 1. A request refuses values that cannot be meant, the nearest choice named.
 2. What was asked for takes the place of the preset's training, and nothing else changes.
 3. Chosen kinds keep the experiment's order; an unknown one is refused with the nearest.
-4. The digits are small; MNIST and CIFAR-10 are not.
+4. The digits are small; MNIST and CIFAR-10 are not; the cpu preset goes by that, the paper's not.
 5. The config of the data tells changed data apart and holds its sizes.
 """
 
@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from dualview.datasets import Dataset, Split, load
-from dualview.experiments.experiment import Machine, Request, chosen_kinds, data_config, is_small
+from dualview.experiments.experiment import (
+    Machine,
+    Request,
+    chosen_kinds,
+    data_config,
+    is_small,
+    preset_of,
+)
 from dualview.training import SettingsError, TrainSettings
 from tests.training.tiny import tiny_data
 
@@ -69,10 +76,15 @@ def test_large_data(shape, small):
     few = Split(images[:1], torch.zeros(1, dtype=torch.long))
     data = Dataset(train, few, few, ("a",), mean=numbers, std=numbers, description="zeros")
     assert is_small(data) is small
+    assert preset_of(Request(), data, "paper", "small", "large") == "large"
+    assert preset_of(Request(preset="paper"), data, "paper", "small", "large") == "paper"
 
 
 def test_digits_are_small():
-    assert is_small(load("digits"))
+    digits = load("digits")
+    assert is_small(digits)
+    assert preset_of(Request(), digits, "paper", "small", "large") == "small"
+    assert preset_of(Request(preset="paper"), digits, "paper", "small", "large") == "paper"
 
 
 def test_config_of_the_data():

@@ -31,7 +31,7 @@ CONFIG = {
 def test_record_of_a_result():
     curve = run_record(epochs=2).curve
     result = TrainingResult("finished", "", curve, 123, "cpu (1 thread)")
-    made = record("trial", CONFIG, "dgn", 3, result, {"a": 1})
+    made = record(CONFIG, "dgn", 3, result, {"a": 1})
     assert (made.experiment, made.kind, made.seed, made.parameters) == ("trial", "dgn", 3, 123)
     assert (made.data, made.architecture, made.width) == ("stripes", "tiny", None)
     assert (made.n_train, made.n_validation, made.n_test, made.epochs) == (40, 12, 12, 2)

@@ -4,6 +4,8 @@
 2. Names of lines stand at their right ends, in their colours, and do not overlap; a lead goes to
    the end of its line.
 3. A panel has the size and the margins it was asked for, in inches; its heading stands above it.
+4. A line of a kind of network has its colour and markers, which are hollow where that is asked for.
+5. A name stands above the panel at its place on the axis.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualview.pages.axes import label_ends, panel, panel_heading, spread
+from dualview.pages.axes import kind_line, label_ends, name_above, panel, panel_heading, spread
+from dualview.pages.style import KIND_STYLES, LIGHT
 
 
 @given(
@@ -61,6 +64,30 @@ def test_panel(width, height):
     assert box.y0 * height == pytest.approx(0.4)
     assert (1 - box.y1) * height == pytest.approx(0.3)
     assert figure.axes == [axes]
+
+
+@pytest.mark.parametrize("kind", KIND_STYLES)
+@pytest.mark.parametrize("hollow", [False, True])
+def test_line_of_a_kind(kind, hollow):
+    _, axes = panel(4.0, 3.0, left=0.6, right=0.2, bottom=0.4, top=0.5)
+    line = kind_line(axes, kind, [0, 1], [2, 3], hollow=hollow, ls="none", ms=5)
+    style = KIND_STYLES[kind]
+    assert axes.lines[0] is line
+    assert (line.get_color(), line.get_marker()) == (style.light, style.marker)
+    assert line.get_markerfacecolor() == (LIGHT["page"] if hollow else style.light)
+    assert (line.get_linestyle(), line.get_markersize()) == ("None", 5)
+
+
+def test_name_above():
+    figure, axes = panel(4.0, 3.0, left=0.6, right=0.2, bottom=0.4, top=0.5)
+    axes.set_xlim(0, 4)
+    name_above(axes, 1.0, "here", 5, ha="center", color="#111111")
+    (text,) = axes.texts
+    figure.canvas.draw()
+    box, panel_box = text.get_window_extent(), axes.bbox
+    assert (text.get_text(), text.get_color()) == ("here", "#111111")
+    assert (box.x0 + box.x1) / 2 == pytest.approx(panel_box.x0 + panel_box.width / 4, abs=1)
+    assert panel_box.y1 < box.y0 < panel_box.y1 + 10 * figure.dpi / 72
 
 
 def test_heading():

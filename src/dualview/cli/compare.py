@@ -12,6 +12,7 @@ from dualview.cli.options import (
     add_fields,
     add_machine_options,
     add_network_options,
+    add_out,
     add_sharing_options,
     add_training_options,
     check_named_here,
@@ -74,12 +75,7 @@ def add_options(parser: Any) -> None:
     group = parser.add_argument_group("runs")
     add_fields(group, ComparisonSettings, "seeds")
     add_sharing_options(group)
-    group.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        help="where the runs and the report go (default: runs/DATA-ARCH-WIDTH)",
-    )
+    add_out(group, "where the runs and the report go (default: runs/DATA-ARCH-WIDTH)")
     group.add_argument(
         "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
     )

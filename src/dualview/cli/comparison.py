@@ -5,15 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dualview.cli.interruption import told_if_interrupted
+from dualview.experiments.records import RunRecord
 from dualview.experiments.selection import ALL, Sharing
 from dualview.experiments.settings import ComparisonSettings
 from dualview.training import is_main_process
-
-if TYPE_CHECKING:
-    from dualview.experiments.records import RunRecord
 
 REPORT = "report.html"
 REPORT_TITLE = "DNN, DGN and DLGN compared"

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import (
     add_data_options,
     add_fields,
     add_machine_options,
+    add_out,
     add_training_options,
     data_settings,
     gathered,
     switch,
     train_settings,
 )
+from dualview.experiments.records import RunRecord
 from dualview.files.foreign_text import file_name
 from dualview.files.user_code import own_name
 from dualview.training import is_main_process
 from dualview.training.distil_settings import DistilSettings
-
-if TYPE_CHECKING:
-    from dualview.experiments.records import RunRecord
 
 NAME = "distil"
 HELP = "train a DLGN to do what a trained network of your own does, and keep it to be read"
@@ -69,12 +68,7 @@ def add_options(parser: Any) -> None:
     add_training_options(parser)
     add_machine_options(parser)
     group = parser.add_argument_group("run")
-    group.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        help="where the run goes (default: runs/DATA-MODEL-distilled)",
-    )
+    add_out(group, "where the run goes (default: runs/DATA-MODEL-distilled)")
     group.add_argument("--overwrite", action="store_true", help="delete an earlier run in --out")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from dualview.cli.explaining import SPLITS, add_network_options
 from dualview.cli.interruption import told_if_interrupted
-from dualview.cli.options import data_settings
+from dualview.cli.options import add_out, data_settings
 from dualview.progress import Terminal
 from dualview.training import SettingsError, at_least
 
@@ -55,11 +55,8 @@ def add_options(parser: Any) -> None:
         help="steepness of softened gates, sigmoid(BETA * pre-activation)",
     )
     group.add_argument("--seed", metavar="N", type=int, default=0, help="of all that is drawn")
-    group.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        help="where page, numbers and figure go (default: evaluation in the folder of the run)",
+    add_out(
+        group, "where page, numbers and figure go (default: evaluation in the folder of the run)"
     )
 
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dualview.arguments import LARGEST_SEED
+from dualview.arguments import require, seed_number
 from dualview.cli.interruption import told_if_interrupted
 from dualview.cli.options import add_data_options, add_fields, data_settings
 from dualview.experiments.settings import KINDS, ComparisonSettings
 from dualview.files.user_code import is_place
-from dualview.training import SettingsError, at_least, at_most
+from dualview.training import SettingsError, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -231,8 +231,7 @@ def _network(options: Any) -> tuple[GatedNetwork, Dataset]:
         return run.net, run.data
     network = {**NETWORK, **given}
     kind, seed = network.pop("kind"), network.pop("seed")
-    at_least("seed", seed, 0)
-    at_most("seed", seed, LARGEST_SEED)
+    require("seed", seed, seed_number, SettingsError)
     settings = ComparisonSettings(data=data_settings(options), kinds=(kind,), **network)
     data = load_settings(settings.data)
     return as_gated(build_network(settings, kind, seed, data), data), data

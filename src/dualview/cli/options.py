@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from dualview.architectures import NAMES
@@ -158,6 +159,23 @@ def gathered(kind: type[Settings], options: Any, **given: Any) -> Settings:
     named = (field.name for field in fields(kind) if field.name not in given)  # type: ignore[arg-type]
     own = {name: getattr(options, name) for name in named if hasattr(options, name)}
     return kind(**own, **given)
+
+
+def add_out(group: Any, said: str) -> None:
+    """The folder of what a command writes; none is a name made of the other options."""
+    group.add_argument("--out", metavar="FOLDER", type=str | None, help=said)
+
+
+def page_beside_numbers(out: str, example: str) -> Path:
+    """The path of a page that has a .json file of its numbers beside it.
+
+    Raises:
+        SettingsError: it is a folder, or ends in .json.
+    """
+    path = Path(out)
+    if path.is_dir() or path.suffix == ".json":
+        raise SettingsError(f"--out: expected a file such as {example}, got {out}")
+    return path
 
 
 def check_named_here(arch: str | None, command: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dualview.cli.comparison import told_of_some
 from dualview.cli.interruption import told_if_interrupted
@@ -13,21 +13,19 @@ from dualview.cli.options import (
     add_data_options,
     add_fields,
     add_machine_options,
+    add_out,
     add_sharing_options,
     data_settings,
     gathered,
     sharing_settings,
 )
 from dualview.cli.outlook import outlook_text
-from dualview.experiments.experiment import Machine, Request
+from dualview.experiments.experiment import Experiment, Machine, Request
+from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS, find
 from dualview.experiments.selection import ALL, Sharing
 from dualview.progress import Terminal
 from dualview.training import is_main_process
-
-if TYPE_CHECKING:
-    from dualview.experiments.experiment import Experiment
-    from dualview.experiments.records import RunRecord
 
 NAME = "reproduce"
 USAGE = "dualview reproduce NAME [OPTION ...]"
@@ -84,12 +82,10 @@ def add_options(parser: Any) -> None:
     add_data_options(parser, {"source": "the experiment's"})
     add_machine_options(parser, {"precision": "the preset's"})
     group = parser.add_argument_group("runs")
-    group.add_argument(
-        "--out",
-        metavar="FOLDER",
-        type=str | None,
-        help="where runs, tables, figures and the page go (default: runs/NAME-DATA, with -paper "
-        "behind it for that preset)",
+    add_out(
+        group,
+        "where runs, tables, figures and the page go (default: runs/NAME-DATA, with -paper behind "
+        "it for that preset)",
     )
     group.add_argument(
         "--overwrite", action="store_true", help="delete earlier runs of the same names in --out"
@@ -191,6 +187,8 @@ def run_experiment(
         return 0
     if sharing.only is not None:
         return told_of_some(records, again)
+    from dualview.experiments.experiment_report import write_outputs  # figures take a moment
+
     print(result_text(experiment, records))
     report = write_outputs(experiment, records, out)
     print(
@@ -214,10 +212,3 @@ def result_text(experiment: Experiment, records: Sequence[RunRecord]) -> str:
         if record.status == "diverged"
     ]
     return "\n\n".join([*parts, *(["\n".join(diverged)] if diverged else [])])
-
-
-def write_outputs(experiment: Experiment, records: Sequence[RunRecord], out: Path) -> Path:
-    """Write tables, figures and page; imported here, since figures take a moment to load."""
-    from dualview.experiments.experiment_report import write_outputs as write
-
-    return write(experiment, records, out)

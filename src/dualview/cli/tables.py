@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dualview.cli.interruption import told_if_interrupted
-from dualview.cli.options import add_fields, gathered
+from dualview.cli.options import add_fields, gathered, page_beside_numbers
 from dualview.errors import TableError
 from dualview.progress import Terminal
 from dualview.tabular.comparing.settings import TASKS, TableSettings
@@ -72,9 +71,7 @@ def add_options(parser: Any) -> None:
 
 def run(options: Any, again: str) -> int:
     """Read, compare, print, and write page and numbers."""
-    page = Path(options.out)
-    if page.is_dir() or page.suffix == ".json":
-        raise SettingsError(f"--out: expected a file such as table.html, got {options.out}")
+    page = page_beside_numbers(options.out, "table.html")
     try:
         settings = gathered(
             TableSettings,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from dualview.arguments import LARGEST_SEED
 from dualview.cli.interruption import told_if_interrupted
+from dualview.cli.options import page_beside_numbers
 from dualview.progress import Terminal
-from dualview.training import SettingsError, at_least, at_most
 
 NAME = "theory"
 HELP = "try every statement of the theory on numbers, and write a page about it, in a minute or two"
@@ -43,9 +41,9 @@ def run(options: Any, again: str) -> int:
     from dualview.experiments.theory.run import run_theory, save_theory
     from dualview.experiments.theory.statement import Settings, StatementRecord
 
-    page = _page_path(options.out)
-    at_least("seed", options.seed, 0)
-    at_most("seed", options.seed, LARGEST_SEED)
+    page = page_beside_numbers(options.out, "theory.html")
+    page.parent.mkdir(parents=True, exist_ok=True)  # before a minute's work depends on it
+    settings = Settings(options.seed, options.quick)
     section, terminal = "", Terminal()
 
     def show(record: StatementRecord) -> None:
@@ -57,7 +55,6 @@ def run(options: Any, again: str) -> int:
         print(text.line(record), flush=True)
 
     print(text.header(), flush=True)
-    settings = Settings(options.seed, options.quick)
     with told_if_interrupted("no page was written"):
         record = run_theory(settings, started=terminal.status, done=show)
         from dualview.experiments.theory.report import write_theory_report  # figures take a moment
@@ -68,16 +65,3 @@ def run(options: Any, again: str) -> int:
         save_theory(record, numbers)
     print(f"\nPage:    {page}\nNumbers: {numbers}")
     return 1 if record.failed else 0
-
-
-def _page_path(out: str) -> Path:
-    """The page's path, in a folder that exists, before a minute's work depends on it.
-
-    Raises:
-        SettingsError: it is a folder, or ends in .json.
-    """
-    path = Path(out)
-    if path.is_dir() or path.suffix == ".json":
-        raise SettingsError(f"--out: expected a file such as theory.html, got {out}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

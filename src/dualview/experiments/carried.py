@@ -62,11 +62,7 @@ def do_unit(number: int, blob: bytes, travelling: Travelling) -> list[RunRecord]
 
 
 def _see_worker() -> None:
-    """See that this process does one job at a time; it may have come later than the call.
-
-    Raises:
-        RunError: it does not.
-    """
+    """See that this process does one job at a time; it may have come later than the call."""
     from distributed import get_worker
 
     worker = get_worker()
@@ -78,11 +74,7 @@ def _see_worker() -> None:
 
 
 def _see_folder(out: Path) -> None:
-    """See that the folder is the one that the call is for: it is held there.
-
-    Raises:
-        RunError: it is not.
-    """
+    """See that the folder is the one that the call is for: it is held there."""
     if not (out / LOCK).exists():
         raise RunError(
             f"{out}: a worker finds no such folder of runs. Repair: let every worker see it under "

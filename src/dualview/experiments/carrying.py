@@ -13,6 +13,7 @@ import queue
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,11 +105,7 @@ def processes_for(left: Sequence[Sequence[Job]], workers: int | None) -> int:
 
 
 def _pickled(left: Sequence[Sequence[Job]]) -> bytes:
-    """The jobs as they travel, all in one: what they share is sent once.
-
-    Raises:
-        SettingsError: a part of them cannot travel.
-    """
+    """The jobs as they travel, all in one: what they share is sent once."""
     import cloudpickle
 
     for module in own_modules():  # files that workers cannot import by name travel themselves
@@ -126,9 +123,7 @@ def _pickled(left: Sequence[Sequence[Job]]) -> bytes:
 def _see_workers(client: Any, scheduler: str) -> None:
     """See that there are workers, and that each does one job at a time.
 
-    Raises:
-        RunError: none comes.
-        SettingsError: one has several threads, which would share what PyTorch keeps for a process.
+    Several threads of one would share what PyTorch keeps for a process.
     """
     try:
         client.wait_for_workers(1, timeout=WAIT_SECONDS)
@@ -145,36 +140,33 @@ def _see_workers(client: Any, scheduler: str) -> None:
             )
 
 
+@dataclass
 class _Carrying:
     """The jobs of one call while they are done elsewhere."""
 
-    def __init__(
-        self,
-        client: Any,
-        left: Sequence[Sequence[Job]],
-        out: Path,
-        blob: bytes,
-        records: dict[str, RunRecord],
-        progress: JobsProgress,
-    ) -> None:
-        self.client = client
-        self.units = left
-        self.out = out
-        self.blob = blob
-        self.records = records
-        self.progress = progress
-        self.jobs = {job.name: job for unit in left for job in unit}
-        self.watchers: dict[str, Watcher] = {}
+    client: Any
+    units: Sequence[Sequence[Job]]
+    out: Path
+    blob: bytes
+    records: dict[str, RunRecord]
+    progress: JobsProgress
+    watchers: dict[str, Watcher] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.jobs = {job.name: job for unit in self.units for job in unit}
 
     def done(self) -> None:
         """Until all jobs are done."""
         until_done(
             self._one_pass,
-            lambda: [k for k, unit in enumerate(self.units) if not self._is_done(unit)],
+            self._left,
             RunError,
             kept=f"{self.out}: {{}}; finished epochs are kept",
             smaller="look at the workers' logs, give them more memory",
         )
+
+    def _left(self) -> list[int]:
+        return [k for k, unit in enumerate(self.units) if not self._is_done(unit)]
 
     def _is_done(self, unit: Sequence[Job]) -> bool:
         return all(job.name in self.records for job in unit)
@@ -183,7 +175,7 @@ class _Carrying:
         """Hand each unit that is not done to a worker that is free, until all have ended."""
         token = uuid4().hex
         happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        waiting = [k for k, unit in enumerate(self.units) if not self._is_done(unit)]
+        waiting = self._left()
 
         def hear(told: Mapping[str, Any]) -> None:  # called in a thread of dask's
             happened.put(partial(self._pass_on, told))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dualview.arguments import calling, require_fields, text_value
-from dualview.experiments.naming import architecture_name
+from dualview.experiments.naming import architecture_name, counted, epoch_span
 from dualview.experiments.records import RunRecord
 from dualview.experiments.tables import Table
 from dualview.training import SettingsError
@@ -136,10 +136,6 @@ def setting_of(records: Sequence[RunRecord]) -> str:
         + (f" of width {record.width}" if record.width else "")
         for record in records
     )
-    epochs = sorted({record.epochs for record in records})
     seeds = len({record.seed for record in records})
-    span = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
-    return (
-        f"{', '.join(sizes)}; {span} {'epoch' if epochs == [1] else 'epochs'}; "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}"
-    )
+    span = epoch_span(record.epochs for record in records)
+    return f"{', '.join(sizes)}; {span}; {counted(seeds, 'seed')}"

@@ -117,18 +117,9 @@ def plan_comparison(
     """
     require_lightning()
     check_machine(settings.training)
-    return comparison_jobs(settings, Path(out), load_data(settings) if data is None else data)
-
-
-def load_data(settings: ComparisonSettings) -> Dataset:
-    """The data that the settings name."""
-    return load_settings(settings.data)
-
-
-def comparison_jobs(settings: ComparisonSettings, out: Path, data: Dataset) -> list[Job]:
-    """All runs, seed by seed; what cannot be built is refused here."""
+    data = load_settings(settings.data) if data is None else data
     variants = [of_kind(settings, kind, data) for kind in settings.kinds]
-    return classifier_jobs(settings, variants, out, data)
+    return classifier_jobs(settings, variants, Path(out), data)
 
 
 def _write_results(records: Sequence[RunRecord], jobs: Sequence[Job], out: Path) -> None:

@@ -25,7 +25,9 @@ from dualview.experiments.summary import (
 )
 from dualview.pages.axes import (
     fixed_ticks,
+    kind_line,
     label_ends,
+    name_above,
     name_rows,
     panel,
     panel_heading,
@@ -222,19 +224,9 @@ def draw_courses(
     if not shared:
         return None
     mean = [fmean(course[epoch] for course in courses) for epoch in shared]
-    axes.plot(
-        shared,
-        mean,
-        color=style.light,
-        lw=1.9,
-        ls=(0, (4, 1.6)) if style.ones else "-",
-        marker=style.marker,
-        markevery=[len(shared) - 1],
-        ms=4.8,
-        mfc=LIGHT["page"] if style.ones else style.light,
-        label=kind_name(kind),
-        zorder=3,
-    )
+    dashes = (0, (4, 1.6)) if style.ones else "-"
+    line = kind_line(axes, kind, shared, mean, hollow=style.ones, lw=1.9, ls=dashes, zorder=3)
+    line.set(markevery=[len(shared) - 1], ms=4.8, label=kind_name(kind))
     return shared[-1], mean[-1]
 
 
@@ -251,17 +243,10 @@ def _draw_recovered(axes: Axes, place: int, row: SummaryRow, values: Sequence[fl
     """One row of the recovered-accuracy figure, `place` rows from the top."""
     style = kind_style(row.kind)
     row_mean(axes, place + 0.2, row.recovered_mean, row.recovered_sd, style.light)
-    axes.plot(
-        [100 * value for value in values],
-        [place - 0.1 * (row.recovered_sd is not None)] * len(values),
-        ls="none",
-        color=style.light,
-        marker=style.marker,
-        ms=5.2,
-        mfc=LIGHT["page"] if style.ones else style.light,
-        label=kind_name(row.kind),
-        zorder=3,
-    )
+    heights = [place - 0.1 * (row.recovered_sd is not None)] * len(values)
+    shown = [100 * value for value in values]
+    marks = kind_line(axes, row.kind, shown, heights, hollow=style.ones, ls="none", zorder=3)
+    marks.set(ms=5.2, label=kind_name(row.kind))
     row_result(axes, place, row.recovered)
 
 
@@ -275,19 +260,8 @@ def _reference_lines(axes: Axes) -> None:
     room = (100 - claim) / (right - left) * 72 * axes.bbox.width / axes.figure.dpi
     needed = 13 * FONT_SIZE  # points, for the claim's label to stand between the lines
     raised = 5 if room > needed else 18
-    for x, text, height in (
-        (100.0, "100 %: the DNN", 5),
-        (claim, f"{claim:g} %: claimed on CIFAR", raised),
-    ):
-        axes.annotate(
-            text,
-            xy=(x, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, height),
-            textcoords="offset points",
-            color=LIGHT["muted"],
-            annotation_clip=False,
-        )
+    name_above(axes, 100.0, "100 %: the DNN", 5, color=LIGHT["muted"])
+    name_above(axes, claim, f"{claim:g} %: claimed on CIFAR", raised, color=LIGHT["muted"])
 
 
 def _curve(record: RunRecord, metric: str) -> dict[int, float]:

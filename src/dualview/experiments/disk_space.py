@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from dualview.errors import RunError
-from dualview.experiments.run_folders import RECORD
+from dualview.experiments.jobs import Job
+from dualview.experiments.selection import is_done
 from dualview.files.writing import is_full
 
 MODEL_BYTES = 4
@@ -21,28 +21,16 @@ OTHER_BYTES = 1 << 20
 """Of a run's other files."""
 
 
-class Stored(Protocol):
-    """What will lie on the disk of a job."""
-
-    @property
-    def folder(self) -> Path:
-        """Where."""
-
-    @property
-    def parameters(self) -> int:
-        """Numbers that it trains."""
-
-
-def needed(jobs: Sequence[Stored]) -> int:
+def needed(jobs: Sequence[Job]) -> int:
     """Bytes that the unfinished jobs will want at most; 0 if all are done."""
-    open_jobs = [job for job in jobs if not (job.folder / RECORD).exists()]
+    open_jobs = [job for job in jobs if not is_done(job)]
     if not open_jobs:
         return 0
     kept = sum(MODEL_BYTES * job.parameters + OTHER_BYTES for job in open_jobs)
     return kept + 2 * CHECKPOINT_BYTES * max(job.parameters for job in open_jobs)
 
 
-def check(jobs: Sequence[Stored], out: Path) -> None:
+def check(jobs: Sequence[Job], out: Path) -> None:
     """See that the disk has room for the models and checkpoints of the unfinished jobs.
 
     Raises:

@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import nn
 
 from dualview.conversion.parameters import load_parameters
+from dualview.datasets import Dataset
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.experiment import data_config
 from dualview.experiments.finished import own_maker
@@ -21,11 +24,6 @@ from dualview.files.user_code import own_name
 from dualview.training import TrainSettings, Watcher, on_this_machine
 from dualview.training.distil_settings import DistilSettings
 from dualview.training.distillation import DistilKind, distil
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 FIRST_BETA = 4.0
 
@@ -128,7 +126,7 @@ def _perform(
     )
     if found.result.status == "finished":
         found.network.cpu().save_pretrained(where / LEFT_NETWORK)
-    return record("distil", config, settings.kind, 0, found.result, found.accuracies)
+    return record(config, settings.kind, 0, found.result, found.accuracies)
 
 
 def _trained(settings: Distilling, data: Dataset) -> nn.Module:

@@ -23,6 +23,7 @@ from typing import Any
 
 from dualview.arguments import instance_of, number, offering, optional, several, takes
 from dualview.experiments.jobs import Job
+from dualview.experiments.naming import counted
 from dualview.experiments.records import load_record
 from dualview.experiments.run_folders import RECORD
 from dualview.experiments.selection import is_done
@@ -96,7 +97,8 @@ def outlook(
     """
     left = [job for job in jobs if not is_done(job) and job.cost > 0]
     measured = _measured(left, budget, progress or Unseen())
-    rates = [(_family(job), seconds / job.cost) for job, seconds in _known(left, measured)]
+    known = [job for job in left if _sort(job) in measured]
+    rates = [(_family(job), measured[_sort(job)] / job.cost) for job in known]
     return [_expected(job, measured, _rate(job, rates)) for job in jobs]
 
 
@@ -149,7 +151,7 @@ HOURS = (
 
 def _summary(expected: Sequence[ExpectedJob]) -> str:
     left = [job for job in expected if job.seconds != 0]
-    count = f"{len(expected)} job{'s' if len(expected) != 1 else ''}, {len(left)} left to do"
+    count = f"{counted(len(expected), 'job')}, {len(left)} left to do"
     seconds = total_seconds(expected)
     if not left:
         return f"{count}."
@@ -196,7 +198,7 @@ def _rate(job: Job, rates: Sequence[tuple[Any, float]]) -> float | None:
 
 
 def _expected(job: Job, measured: Mapping[str, float], rate: float | None) -> ExpectedJob:
-    seconds, basis, state = _whole_time(job, measured, rate)
+    (seconds, basis), state = _whole_time(job, measured, rate), ""
     if is_done(job):
         state = load_record(job.folder / RECORD).status
         seconds, basis = 0.0, ""
@@ -211,12 +213,13 @@ def _expected(job: Job, measured: Mapping[str, float], rate: float | None) -> Ex
 
 def _whole_time(
     job: Job, measured: Mapping[str, float], rate: float | None
-) -> tuple[float | None, str, str]:
+) -> tuple[float | None, str]:
+    """Seconds of the whole run, and their basis."""
     if job.cost == 0:  # another one works for it
-        return 0.0, "", ""
+        return 0.0, ""
     if _sort(job) in measured:
-        return measured[_sort(job)], BY_STEPS, ""
-    return (None, "", "") if rate is None else (rate * job.cost, BY_COST, "")
+        return measured[_sort(job)], BY_STEPS
+    return (None, "") if rate is None else (rate * job.cost, BY_COST)
 
 
 def _epochs_done(folder: Path) -> int:
@@ -239,10 +242,6 @@ def _sort(job: Job) -> str:
 def _family(job: Job) -> Any:
     """Jobs whose costs can be compared best."""
     return job.config.get("arch")
-
-
-def _known(jobs: Iterable[Job], measured: Mapping[str, float]) -> Iterable[tuple[Job, float]]:
-    return ((job, measured[_sort(job)]) for job in jobs if _sort(job) in measured)
 
 
 def _measured(jobs: Iterable[Job], budget: float, progress: Progress) -> dict[str, float]:

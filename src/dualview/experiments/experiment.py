@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dualview.arguments import (
     calling,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dualview.datasets import Dataset
 
 PRESETS = ("cpu", "paper")
+Preset = TypeVar("Preset")
 
 SMALL_NUMBERS = 10_000_000
 """Numbers in the train images from which on data is not small: the digits have 80,000, MNIST has
@@ -237,6 +238,15 @@ def chosen_kinds(request: Request, kinds: Sequence[str]) -> tuple[str, ...]:
     for kind in request.kinds or ():
         choose("kinds", kind, kinds)
     return tuple(kind for kind in kinds if request.kinds is None or kind in request.kinds)
+
+
+def preset_of(
+    request: Request, data: Dataset, paper: Preset, small: Preset, large: Preset
+) -> Preset:
+    """What the preset asked for has: the paper's, or that of the cpu on data of this size."""
+    if request.preset == "paper":
+        return paper
+    return small if is_small(data) else large
 
 
 def is_small(data: Dataset) -> bool:

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from dualview.architectures.own import make, own_model
 from dualview.arguments import UnfitError, file_path, optional, require, takes, whole
+from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL, load_parameters
 from dualview.conversion.sharing.loading import config_in, load_described
+from dualview.datasets import Dataset
 from dualview.datasets.fingerprint import data_fingerprint
 from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.classifiers import STRUCTURE
@@ -26,10 +28,6 @@ from dualview.experiments.settings import ENLARGED, KINDS, ComparisonSettings, D
 from dualview.files.user_code import is_place
 from dualview.files.writing import read_json
 from dualview.training import choose
-
-if TYPE_CHECKING:
-    from dualview.conversion.gated_network import GatedNetwork
-    from dualview.datasets import Dataset
 
 NETWORK = ("arch", "width", "batch_norm", "kind", "beta", "max_pool", "seed")
 """Options in a run's config that say which network it is."""
@@ -71,10 +69,7 @@ class TrainedNetwork:
 
 def _data(value: Any) -> Any:
     """A check as `dualview.arguments` has them: data, or where it is."""
-    from dualview.datasets import Dataset
-
-    kinds = (Dataset, DataSettings)
-    if isinstance(value, kinds) or (isinstance(value, str) and value):
+    if isinstance(value, Dataset | DataSettings) or (isinstance(value, str) and value):
         return value
     raise UnfitError("a Dataset, DataSettings, or a name or path as text")
 
@@ -232,11 +227,7 @@ def _plain(folder: Path, data: Dataset, model: nn.Module | None) -> GatedNetwork
 def _own_maker(
     folder: Path, settings: ComparisonSettings, data: Dataset, model: Own | None
 ) -> Maker | None:
-    """What makes the run's architecture where that is the user's own; None for one of ours.
-
-    Raises:
-        RunError: no model is given where one is needed, or one where none is.
-    """
+    """What makes the run's architecture where that is the user's own; None for one of ours."""
     if not is_place(settings.arch):
         if model is None:
             return None

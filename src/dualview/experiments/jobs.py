@@ -12,13 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dualview.experiments.records import RunRecord, provenance
-from dualview.training import (
-    TrainingResult,
-    TrainSettings,
-    Unwatched,
-    Watcher,
-    train,
-)
+from dualview.training import TrainingResult, TrainSettings, Unwatched, Watcher, train
 from dualview.training.run import device_name
 
 if TYPE_CHECKING:
@@ -137,13 +131,12 @@ def training_job(
         result = train(net, data, training, where, watcher=watcher, validate=validate)
         finished = result.status == "finished"
         measurements = measure(net) if measure and finished else None
-        return record(config["experiment"], config, kind, seed, result, measurements)
+        return record(config, kind, seed, result, measurements)
 
     return Job(kind, seed, folder, config, cost, title, perform, parameters)
 
 
 def record(
-    experiment: str,
     config: dict[str, Any],
     kind: str,
     seed: int,
@@ -153,15 +146,15 @@ def record(
     """The record of a training run that has just ended.
 
     Args:
-        experiment: its name.
-        config: all options; holds data, arch, width, n_train, n_validation, n_test and epochs.
+        config: all options; holds experiment, data, arch, width, n_train, n_validation, n_test and
+            epochs.
         kind: of network.
         seed: of the run.
         result: of `train`.
         measurements: what was measured beside the curve.
     """
     return RunRecord(
-        experiment=experiment,
+        experiment=config["experiment"],
         data=config["data"],
         architecture=config["arch"],
         width=config["width"],
@@ -200,7 +193,7 @@ def needing(job: Job, trained: Path | None, message: str) -> Job:
         if trained.exists():
             return inner(where, watcher)
         result = TrainingResult("diverged", message.format(earlier), (), job.parameters, "")
-        return record(job.config["experiment"], job.config, job.kind, job.seed, result)
+        return record(job.config, job.kind, job.seed, result)
 
     return replace(job, perform=perform, needs=(earlier,))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from dualview.files.user_code import own_name
 
@@ -38,6 +38,25 @@ def architecture_place(arch: str) -> tuple[int, str]:
     """
     known = list(ARCHITECTURE_NAMES)
     return (known.index(arch) if arch in known else len(known)), arch
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "run"), counted(2000, "seed")
+    ('1 run', '2,000 seeds')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def epoch_span(epochs: Iterable[int]) -> str:
+    """For how long some runs were trained.
+
+    >>> epoch_span([20, 20]), epoch_span([20, 5])
+    ('20 epochs', '5 to 20 epochs')
+    """
+    least, *more = sorted(set(epochs))
+    return f"{least} to {more[-1]} epochs" if more else counted(least, "epoch")
 
 
 def setting_title(arch: str, optimizer: str, joint: str = ", ") -> str:

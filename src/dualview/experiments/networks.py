@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +20,7 @@ from dualview.architectures.own import options_of, own_factory, own_model
 from dualview.architectures.whitened import WHITENING_IMAGES, has_whitened_patches, whiten
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.conversion.gates import SoftGate
+from dualview.conversion.gates import Gate, SoftGate
 from dualview.conversion.sharing.rebuilding import network_outline
 from dualview.conversion.structure import outline
 from dualview.conversion.tracing import trace
@@ -57,36 +58,33 @@ def build_network(
     """
     if maker is None:
         _check_size(settings, data)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = _model(settings, data) if maker is None else maker()
-        _whiten(model, data)
-        if kind == "dnn":
-            return model
-        base, weights_input = split_kind(kind)
-        # Of what the user's own factory makes it is not known whether it is trained.
-        fresh = None if maker is None and is_place(settings.arch) else "fresh"
-        options: dict[str, Any] = {
-            "weights": settings.weights or fresh,
-            "weights_input": weights_input,
-            "max_pool": settings.max_pool,
-        }
-        return disentangle(
-            model.eval(),
-            cast(Any, base),
-            gate=SoftGate(settings.beta),
-            example_input=example_input(data),
-            seed=seed,
-            gate_order=gate_order,
-            input_transform=transform_of(data),
-            **options,
-        ).train()
+
+    def model() -> nn.Module:
+        made = _model(settings, data) if maker is None else maker()
+        _whiten(made, data)
+        return made
+
+    base, weights_input = split_kind(kind)
+    # Of what the user's own factory makes it is not known whether it is trained.
+    fresh = None if maker is None and is_place(settings.arch) else "fresh"
+    return drawn_apart(
+        model,
+        base,
+        seed,
+        SoftGate(settings.beta),
+        example_input(data),
+        weights=settings.weights or fresh,
+        weights_input=weights_input,
+        max_pool=settings.max_pool,
+        gate_order=gate_order,
+        input_transform=transform_of(data),
+    )
 
 
 def drawn_apart(
-    model: Maker, kind: str, seed: int, beta: float, example: Tensor, **options: Any
+    model: Maker, kind: str, seed: int, gate: Gate, example: Tensor | None, **options: Any
 ) -> nn.Module:
-    """A model of another make as the network of a kind, drawn by its seed, in training mode.
+    """A model as the network of a kind, drawn by its seed; gated ones are in training mode.
 
     With one seed, the gating network of a DGN or DLGN starts from the parameters of the "dnn", and
     its weights network is drawn anew. `options` are as `disentangle` takes them.
@@ -95,16 +93,9 @@ def drawn_apart(
         torch.manual_seed(seed)
         plain = model()
         if kind == "dnn":
-            return plain.train()
-        return disentangle(
-            plain.eval(),
-            cast(Any, kind),
-            gate=SoftGate(beta),
-            weights="fresh",
-            example_input=example,
-            seed=seed,
-            **options,
-        ).train()
+            return plain
+        given = {"weights": "fresh", "example_input": example, "seed": seed, **options}
+        return disentangle(plain.eval(), cast(Any, kind), gate=gate, **given).train()
 
 
 def as_gated(net: nn.Module, data: Dataset) -> GatedNetwork:
@@ -133,9 +124,6 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
     """See that the parameters fit into memory, by those of the network without numbers.
 
     A system may grant memory that it does not have, and kill the process that uses it.
-
-    Raises:
-        SettingsError: they do not.
     """
     if settings.width is None or is_place(settings.arch):
         return
@@ -154,7 +142,7 @@ def _check_size(settings: ComparisonSettings, data: Dataset) -> None:
 def _model(settings: ComparisonSettings, data: Dataset) -> nn.Module:
     if is_place(settings.arch):
         return _own_model(settings, data)
-    return _listed(*_made_of(settings, data))
+    return listed(*_made_of(settings, data))
 
 
 @contextmanager
@@ -167,11 +155,16 @@ def _settings_error() -> Iterator[None]:
 
 
 def _made_of(settings: ComparisonSettings, data: Dataset) -> tuple[Any, ...]:
-    """What decides an architecture of ours, as `_listed` and `_size` take it."""
+    """What decides an architecture of ours, as `listed` and `_size` take it."""
     return settings.arch, data.n_classes, data.input_shape, settings.width, settings.batch_norm
 
 
-def _listed(arch: str, *made_of: Any) -> nn.Module:
+def listed(arch: str, *made_of: Any) -> nn.Module:
+    """An architecture of ours, of so many classes, input shape, width, and batch norm or not.
+
+    Raises:
+        SettingsError: it cannot be built so.
+    """
     names = ("num_classes", "input_shape", "width", "batch_norm")
     with _settings_error():
         return build(arch, **dict(zip(names, made_of, strict=True)))
@@ -181,7 +174,7 @@ def _listed(arch: str, *made_of: Any) -> nn.Module:
 def _size(*made_of: Any) -> tuple[int, int]:
     """Trained parameters of an architecture of ours, and bytes of all of them; nothing is drawn."""
     with torch.device("meta"):
-        net = _listed(*made_of)
+        net = listed(*made_of)
     return count_parameters(net), sum(p.numel() * p.element_size() for p in net.parameters())
 
 
@@ -274,14 +267,8 @@ def width_of_size(settings: ComparisonSettings, data: Dataset, parameters: int) 
                 f"arch: expected more parameters with more width, got {least:,} from "
                 f"{settings.arch} with the widths 1 and {high}. Repair: leave out the kind dnn-wide"
             )
-    low = max(1, high // 2)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if size(middle) < parameters:
-            low = middle
-        else:
-            high = middle
-    return min((low, high), key=lambda width: abs(size(width) - parameters))
+    high = bisect_left(range(high), parameters, lo=max(1, high // 2), key=size)
+    return min((max(1, high - 1), high), key=lambda width: abs(size(width) - parameters))
 
 
 def count_parameters(net: nn.Module) -> int:

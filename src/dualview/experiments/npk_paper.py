@@ -8,26 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dualview.architectures import build
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import HardGate
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import load_parameters
-from dualview.datasets import Split
-from dualview.errors import ArchitectureError, RunError, SavedNetworkError
+from dualview.datasets import Dataset, Split
+from dualview.errors import RunError, SavedNetworkError
 from dualview.experiments.experiment import data_config
 from dualview.experiments.naming import setting_title
+from dualview.experiments.networks import listed
 from dualview.experiments.seeds import Seeds
-from dualview.training import SettingsError, TrainSettings
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
+from dualview.training import TrainSettings
 
 Draw = Callable[[], nn.Module]
 """Draws the architecture's parameters from PyTorch's random state."""
@@ -59,16 +56,7 @@ class RegimeSetting:
         Raises:
             SettingsError: it cannot be built so.
         """
-        try:
-            return build(
-                self.arch,
-                num_classes=self.data.n_classes,
-                input_shape=self.data.input_shape,
-                width=self.width,
-                batch_norm=False,
-            )
-        except ArchitectureError as error:
-            raise SettingsError(str(error)) from error
+        return listed(self.arch, self.data.n_classes, self.data.input_shape, self.width, False)
 
     def config(self) -> dict[str, Any]:
         """What the configs of all its runs say."""

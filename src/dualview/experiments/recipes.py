@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dualview.datasets import Dataset
 from dualview.experiments.data import enlarged
-from dualview.experiments.experiment import Request, is_small
+from dualview.experiments.experiment import Request, preset_of
 from dualview.experiments.settings import ENLARGED, ComparisonSettings
 from dualview.files.user_code import is_place
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -163,13 +161,7 @@ def setting(
     Raises:
         SettingsError: the architecture has no recipe in this preset, on data of this size.
     """
-    table = (
-        PAPER_RECIPES
-        if request.preset == "paper"
-        else SMALL_RECIPES
-        if is_small(data)
-        else LARGE_RECIPES
-    )
+    table = preset_of(request, data, PAPER_RECIPES, SMALL_RECIPES, LARGE_RECIPES)
     recipe = _own(table) if is_place(arch) else table[choose("arch", arch, table)]
     training = request.applied(replace(recipe.training, epochs=epochs or recipe.training.epochs))
     if recipe.augmented and data.input_shape[0] == 3:

@@ -22,6 +22,7 @@ from dualview.experiments.curves import (
     recovered_accuracy,
     recovered_by_seed,
 )
+from dualview.experiments.naming import counted, epoch_span
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import (
     REFERENCE_KIND,
@@ -144,14 +145,14 @@ def headline(records: Sequence[RunRecord]) -> str:
         if row and row.recovered_mean is not None:
             return (
                 f"{kind_name(kind)} reaches {_unbroken(row.recovered_mean, row.recovered_sd)} of "
-                f"the DNN’s accuracy on {data} ({_count(row.n_pairs, 'seed')})"
+                f"the DNN’s accuracy on {data} ({counted(row.n_pairs, 'seed')})"
             )
     for kind in (*HEADLINE_KINDS, REFERENCE_KIND):
         row = rows.get(kind)
         if row and row.accuracy_mean is not None:
             return (
                 f"{kind_name(kind)} reaches {_unbroken(row.accuracy_mean, row.accuracy_sd)} test "
-                f"accuracy on {data} ({_count(row.n, 'seed')})"
+                f"accuracy on {data} ({counted(row.n, 'seed')})"
             )
     return f"Every run on {data} diverged, so there is no result"
 
@@ -165,14 +166,13 @@ def standfirst(records: Sequence[RunRecord]) -> str:
     """What was trained, and how much of it finished."""
     settings = list(dict.fromkeys(setting_name(record) for record in records))
     kinds = len({record.kind for record in records})
-    epochs = sorted({record.epochs for record in records})
-    span = _count(epochs[0], "epoch") if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
+    span = epoch_span(record.epochs for record in records)
     diverged = sum(record.status != "finished" for record in records)
     outcome = f"{diverged} diverged" if diverged else "all finished"
-    what = settings[0] if len(settings) == 1 else _count(len(settings), "setting")
+    what = settings[0] if len(settings) == 1 else counted(len(settings), "setting")
     return (
-        f"{what[:1].upper()}{what[1:]}. {_count(kinds, 'kind')} of network, "
-        f"{_count(len(records), 'run')} of {span}: {outcome}."
+        f"{what[:1].upper()}{what[1:]}. {counted(kinds, 'kind')} of network, "
+        f"{counted(len(records), 'run')} of {span}: {outcome}."
     )
 
 
@@ -209,7 +209,6 @@ def result_section(records: Sequence[RunRecord]) -> Section:
 
 
 def _summary_row(row: SummaryRow) -> Row:
-    runs = str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else "")
     return Row(
         cells=(
             kind_name(row.kind),
@@ -218,7 +217,7 @@ def _summary_row(row: SummaryRow) -> Row:
             percent(row.max_accuracy_mean, None),
             f"{row.parameters:,}",
             _number(row.seconds_mean),
-            runs,
+            row.runs,
         ),
         kind=row.kind,
     )
@@ -279,7 +278,7 @@ def _notices(rows: Sequence[SummaryRow], records: Sequence[RunRecord]) -> tuple[
 
 
 def _divergence(run: RunRecord) -> str:
-    after = _count(len(run.curve), "complete epoch")
+    after = counted(len(run.curve), "complete epoch")
     reason = run.message or "no reason given"
     return f"{kind_name(run.kind)}, seed {run.seed}, after {after}: {reason}"
 
@@ -427,7 +426,7 @@ def runs_section(records: Sequence[RunRecord], several: bool = False) -> Section
         )
         for run in records
     )
-    return Section("Runs", (Fold(f"All {_count(len(rows), 'run')}", Table(columns, rows)),))
+    return Section("Runs", (Fold(f"All {counted(len(rows), 'run')}", Table(columns, rows)),))
 
 
 def provenance_section(records: Sequence[RunRecord]) -> Section:
@@ -460,7 +459,7 @@ def _options(records: Sequence[RunRecord]) -> tuple[PageBlock, ...]:
     facts = tuple(
         (name, _distinct(_value(record.config.get(name)) for record in records)) for name in names
     )
-    return (Fold(f"All {_count(len(facts), 'option')}", Facts(facts)),)
+    return (Fold(f"All {counted(len(facts), 'option')}", Facts(facts)),)
 
 
 def _examples(record: RunRecord) -> str:
@@ -488,7 +487,3 @@ def _number(seconds: float | None) -> str:
     if seconds is None:
         return percent(None, None)
     return f"{seconds:,.1f}" if seconds < 100 else f"{seconds:,.0f}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from dualview.arguments import file_path, flag, instance_of, offering, optional, takes
+from dualview.datasets import Dataset
 from dualview.experiments.data import load_settings
 from dualview.experiments.experiment import Experiment, Request, check_options
 from dualview.experiments.jobs import Job, JobsProgress
@@ -25,17 +24,6 @@ from dualview.training import (
     require_lightning,
 )
 
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
-
-
-def _dataset(value: Any) -> Any:
-    """A check as `dualview.arguments` has them: a data set. PyTorch is imported here."""
-    from dualview.datasets import Dataset
-
-    return instance_of(Dataset)(value)
-
-
 DONE = "experiment.json"
 """Experiment, data and preset of a folder whose runs, all or those named by `only`, are done."""
 
@@ -45,7 +33,7 @@ DONE = "experiment.json"
     experiment=instance_of(Experiment),
     request=instance_of(Request),
     out=file_path,
-    data=optional(_dataset),
+    data=optional(instance_of(Dataset)),
     overwrite=flag,
     progress=optional(offering("over", "skipped", "watcher", "done")),
     sharing=instance_of(Sharing),
@@ -102,7 +90,7 @@ def reproduce(
     experiment=instance_of(Experiment),
     request=instance_of(Request),
     out=file_path,
-    data=optional(_dataset),
+    data=optional(instance_of(Dataset)),
 )
 def plan_experiment(
     experiment: Experiment, request: Request, out: Path, *, data: Dataset | None = None
@@ -145,13 +133,8 @@ def data_of(
 def _planned(
     experiment: Experiment, request: Request, data: Dataset | None, out: Path
 ) -> list[Job]:
+    """The jobs; records are told apart by the experiment in their config: it must be this one."""
     jobs = experiment.plan(request, data, out)
-    _check_named(experiment, jobs)
-    return jobs
-
-
-def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:
-    """Records are told apart by the experiment in their config, so that must be this one."""
     for job in jobs:
         named = job.config.get("experiment")
         if named != experiment.name:
@@ -159,6 +142,7 @@ def _check_named(experiment: Experiment, jobs: Sequence[Job]) -> None:
                 f"{experiment.name}: expected jobs whose config says experiment="
                 f"{experiment.name!r}, got {named!r} of {job.folder.name}"
             )
+    return jobs
 
 
 def _note(experiment: Experiment, request: Request, data: Dataset | None, out: Path) -> None:

@@ -17,6 +17,7 @@ from dualview.experiments.claims import COLUMNS, Part, verdict_rows, verdict_tab
 from dualview.experiments.collected import Collected, read_collected, slug
 from dualview.experiments.experiment import Experiment, plan_in
 from dualview.experiments.experiment_report import caption, figures_of, write_figures
+from dualview.experiments.naming import counted
 from dualview.experiments.records import RunRecord
 from dualview.experiments.registry import EXPERIMENTS
 from dualview.experiments.summary import summary_table
@@ -232,8 +233,8 @@ def _data_text(experiment: Experiment, part: Part) -> list[str]:
     ]
     shown = [line for group in (*tables[:1], *figures[:1]) for line in group]
     more = [line for group in (*tables[1:], *figures[1:]) for line in group]
-    counted = f"{_count(len(tables[1:]), 'table')} and {_count(len(figures[1:]), 'figure')} more"
-    return [*shown, *(_folded(counted, more) if more else []), provenance_line(part.records)]
+    summary = f"{_count(len(tables[1:]), 'table')} and {_count(len(figures[1:]), 'figure')} more"
+    return [*shown, *(_folded(summary, more) if more else []), provenance_line(part.records)]
 
 
 def _figure_text(experiment: Experiment, part: Part, name: str) -> list[str]:
@@ -243,7 +244,7 @@ def _figure_text(experiment: Experiment, part: Part, name: str) -> list[str]:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+    return counted(number, what) if number else f"no {what}s"
 
 
 def _data_name(folder: str, records: Sequence[RunRecord]) -> str:
@@ -263,11 +264,9 @@ def provenance_line(records: Sequence[RunRecord]) -> str:
     finished = sorted(origin.finished for origin in origins)
     seeds = len({record.seed for record in records})
     diverged = sum(record.status != "finished" for record in records)
-    runs = f"{len(records)} run{'s' if len(records) > 1 else ''}" + (
-        f" ({diverged} diverged)" if diverged else ""
-    )
+    lost = f" ({diverged} diverged)" if diverged else ""
     facts = (
-        f"{runs}, {seeds} {'seed' if seeds == 1 else 'seeds'}",
+        f"{counted(len(records), 'run')}{lost}, {counted(seeds, 'seed')}",
         f"epochs: {_distinct(str(record.epochs) for record in records)}",
         f"examples: {_distinct(_examples(record) for record in records)}",
         f"device: {_distinct(origin.device for origin in origins)}",

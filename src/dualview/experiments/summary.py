@@ -77,6 +77,11 @@ class SummaryRow:
         """Number of finished runs."""
         return len(self.seeds)
 
+    @property
+    def runs(self) -> str:
+        """Finished runs and diverged ones, as tables show them."""
+        return runs_cell(self.n, self.n_diverged)
+
 
 def summarise(records: Iterable[RunRecord]) -> list[SummaryRow]:
     """One row for each (experiment, data, architecture, width, kind), in the order of appearance.
@@ -84,15 +89,12 @@ def summarise(records: Iterable[RunRecord]) -> list[SummaryRow]:
     Raises:
         RunError: two records tell of the same kind and seed, so that means would count it twice.
     """
-    groups: dict[tuple[str, str, str, int | None], dict[str, list[RunRecord]]] = {}
-    for record in records:
-        setting = (record.experiment, record.data, record.architecture, record.width)
-        groups.setdefault(setting, {}).setdefault(record.kind, []).append(record)
-    return [
-        _row(runs, kinds.get(REFERENCE_KIND, []))
-        for kinds in groups.values()
-        for runs in kinds.values()
-    ]
+    found = []
+    settings = grouped(records, lambda r: (r.experiment, r.data, r.architecture, r.width))
+    for of_one in settings.values():
+        kinds = grouped(of_one, lambda r: r.kind)
+        found += [_row(runs, kinds.get(REFERENCE_KIND, [])) for runs in kinds.values()]
+    return found
 
 
 def _row(runs: Sequence[RunRecord], reference: Sequence[RunRecord]) -> SummaryRow:
@@ -229,8 +231,8 @@ def network_cells(row: SummaryRow) -> tuple[str, ...]:
         f"{architecture_name(row.architecture)}, {kind_name(row.kind)}",
         percent(row.accuracy_mean, row.accuracy_sd),
         row.recovered,
-        "–" if row.parameters is None else f"{row.parameters:,}",
-        str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
+        f"{row.parameters:,}",
+        row.runs,
     )
 
 
@@ -241,7 +243,6 @@ def format_summary(rows: Sequence[SummaryRow]) -> str:
 
 
 def _cells(row: SummaryRow) -> tuple[str, ...]:
-    runs = str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else "")
     seconds = "–" if row.seconds_mean is None else f"{row.seconds_mean:.1f}"
     return (
         kind_name(row.kind),
@@ -249,8 +250,17 @@ def _cells(row: SummaryRow) -> tuple[str, ...]:
         row.recovered,
         f"{row.parameters:,}",
         seconds,
-        runs,
+        row.runs,
     )
+
+
+def runs_cell(finished: int, diverged: int) -> str:
+    """How many runs finished, and how many did not.
+
+    >>> runs_cell(3, 0), runs_cell(2, 1)
+    ('3', '2 (1 diverged)')
+    """
+    return f"{finished}" + (f" ({diverged} diverged)" if diverged else "")
 
 
 def percent(mean: float | None, sd: float | None) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from dualview.pages.style import FONT_SIZE, LIGHT
+from dualview.pages.style import FONT_SIZE, LIGHT, kind_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import Locator
 
 
@@ -74,15 +75,28 @@ def tiles(
     return figure, found
 
 
-def panel_heading(axes: Axes, text: str) -> None:
-    """The quantity on the y axis, written level above the panel where it is easy to read."""
+def panel_heading(axes: Axes, text: str, left: float = 40) -> None:
+    """The quantity on the y axis, written level above the panel, `left` points out of it."""
     axes.annotate(
         text,
         xy=(0, 1),
         xycoords="axes fraction",
-        xytext=(-40, 10),
+        xytext=(-left, 10),
         textcoords="offset points",
         annotation_clip=False,
+    )
+
+
+def name_above(axes: Axes, x: float, text: str, height: float, **look: Any) -> None:
+    """What stands at `x`, named so many points above the panel; `look` as matplotlib has it."""
+    axes.annotate(
+        text,
+        xy=(x, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, height),
+        textcoords="offset points",
+        annotation_clip=False,
+        **look,
     )
 
 
@@ -111,6 +125,25 @@ def row_mean(axes: Axes, place: float, mean: float | None, sd: float | None, col
     if mean is not None and sd is not None:
         axes.plot([100 * (mean - sd), 100 * (mean + sd)], [place] * 2, color=colour, lw=1.6)
         axes.plot([100 * mean], [place], color=colour, marker="|", ms=9, mew=1.9)
+
+
+def kind_line(
+    axes: Axes,
+    kind: str,
+    x: Sequence[float],
+    y: Sequence[float],
+    *,
+    hollow: bool = False,
+    **line: Any,
+) -> Line2D:
+    """A line in the colour and with the markers of a kind of network; `line` as matplotlib has it.
+
+    With ls="none" there are markers alone.
+    """
+    style = kind_style(kind)
+    fill = LIGHT["page"] if hollow else style.light
+    (drawn,) = axes.plot(x, y, color=style.light, marker=style.marker, mfc=fill, **line)
+    return drawn
 
 
 def published_marks(axes: Axes, x: Sequence[float], y: Sequence[float], label: str) -> None:

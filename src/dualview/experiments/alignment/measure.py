@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from dualview.architectures import Shape, fc
 from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.conversion.gates import SoftGate
 from dualview.experiments.alignment.label_alignment import label_alignment
 from dualview.experiments.networks import drawn_apart
 from dualview.path_kernel.kernel import npk
@@ -33,9 +35,7 @@ def build_network(
     With one seed, the gating network of a DGN or DLGN has the DNN's weights (but for the last
     layer, which it lacks).
     """
-
-    def draw(network: nn.Module) -> None:
-        draw_signs(network, width)
+    draw = partial(draw_signs, width=width)
 
     def model() -> nn.Module:
         plain = fc(1, input_shape, width, depth=DEPTH, bias=False)
@@ -43,7 +43,7 @@ def build_network(
         return plain
 
     example = torch.zeros(1, *input_shape)
-    return drawn_apart(model, kind, seed, beta, example, initialise=draw)
+    return drawn_apart(model, kind, seed, SoftGate(beta), example, initialise=draw)
 
 
 def draw_signs(network: nn.Module, width: int) -> None:

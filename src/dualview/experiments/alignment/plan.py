@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from dualview.datasets import Dataset
+from dualview.experiments.alignment.class_pair import class_pair, first_of_each
+from dualview.experiments.alignment.measure import alignment_measure, build_network
 from dualview.experiments.alignment.tables import COMPARED_KINDS, MEASURE_NAMES
-from dualview.experiments.experiment import (
-    Request,
-    chosen_kinds,
-    data_config,
-    is_small,
-)
+from dualview.experiments.experiment import Request, chosen_kinds, data_config, preset_of
 from dualview.experiments.jobs import Job, cost, record, training_config
+from dualview.experiments.networks import count_parameters
 from dualview.experiments.records import RunRecord
 from dualview.experiments.seeds import Seeds, seed_numbers
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, train
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "alignment"
 
@@ -74,13 +73,7 @@ SMALL_PRESET = replace(
 
 def preset(request: Request, data: Dataset) -> AlignmentPreset:
     """The preset's settings with what was asked for in their place."""
-    chosen = (
-        PAPER_PRESET
-        if request.preset == "paper"
-        else SMALL_PRESET
-        if is_small(data)
-        else CPU_PRESET
-    )
+    chosen = preset_of(request, data, PAPER_PRESET, SMALL_PRESET, CPU_PRESET)
     return replace(
         chosen,
         kinds=chosen_kinds(request, COMPARED_KINDS) if request.kinds else chosen.kinds,
@@ -105,8 +98,6 @@ def plan_preset(settings: AlignmentPreset, request: Request, data: Dataset, out:
     Raises:
         DataError: the classes are not in the data, or too small.
     """
-    from dualview.experiments.alignment.class_pair import class_pair, first_of_each
-
     pair = class_pair(data, settings.classes)
     first_of_each(pair.train, settings.points)
     of_data = data_config(pair)
@@ -143,15 +134,8 @@ def _job(
     config: dict[str, Any],
     out: Path,
 ) -> Job:
-    from dualview.experiments.alignment.measure import build_network
-    from dualview.experiments.networks import count_parameters
-
     seed, shape = training.seed, pair.input_shape
     build = partial(build_network, kind, seed, shape, width=settings.width, beta=settings.beta)
-
-    def perform(folder: Path, watcher: Watcher) -> RunRecord:
-        return _train(settings, build(), training, pair, config, folder, watcher)
-
     return Job(
         kind,
         seed,
@@ -159,14 +143,14 @@ def _job(
         config,
         cost(kind),
         f"{kind_name(kind)}, seed {seed}",
-        perform,
+        partial(_train, settings, build, training, pair, config),
         count_parameters(build()),
     )
 
 
 def _train(
     settings: AlignmentPreset,
-    net: Any,
+    build: Callable[[], nn.Module],
     training: TrainSettings,
     pair: Dataset,
     config: dict[str, Any],
@@ -174,16 +158,13 @@ def _train(
     watcher: Watcher,
 ) -> RunRecord:
     """Train and measure; both go on from the folder's checkpoint."""
-    from dualview.experiments.alignment.class_pair import first_of_each
-    from dualview.experiments.alignment.measure import alignment_measure
-
     assert training.epochs is not None
     images, labels = first_of_each(pair.train, settings.points)
     measure = alignment_measure(images, labels, every=settings.every, epochs=training.epochs)
-    result = train(net, pair, training, folder, watcher=watcher, measure=measure)
+    result = train(build(), pair, training, folder, watcher=watcher, measure=measure)
     taken = result.measurements
     measurements = {
         "points": len(labels),
         **{name: [entry[name] for entry in taken] for name in ("epoch", *MEASURE_NAMES)},
     }
-    return record(NAME, config, config["kind"], training.seed, result, measurements)
+    return record(config, config["kind"], training.seed, result, measurements)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dualview.architectures import WITHOUT_DLGN
+from dualview.datasets import Dataset
 from dualview.experiments.architectures.tables import COMPARED_KINDS, OF_ALL, WIDE
 from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
-from dualview.experiments.experiment import Request, chosen_kinds, is_small
+from dualview.experiments.experiment import Request, chosen_kinds, preset_of
 from dualview.experiments.jobs import Job
 from dualview.experiments.networks import (
     build_network,
@@ -22,9 +22,6 @@ from dualview.experiments.networks import (
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.summary import kind_name
 from dualview.training import SettingsError
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "architectures"
 
@@ -49,9 +46,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:
     if request.arch is not None:
         return (request.arch,)
-    if request.preset == "paper":
-        return IN_PAPER
-    return ON_SMALL if is_small(data) else ON_LARGE
+    return preset_of(request, data, IN_PAPER, ON_SMALL, ON_LARGE)
 
 
 def _kinds(request: Request, one: Setting) -> tuple[str, ...]:

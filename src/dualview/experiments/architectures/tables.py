@@ -48,7 +48,7 @@ def _accuracy_table(groups: Sequence[tuple[str, list[RunRecord]]]) -> Table:
             f"> {100 * DLGN_RECOVERY.at_least:g}" if row.kind in CLAIMED else "–",
             mean_percent(of_wide(runs, row.kind)),
             percent(row.max_accuracy_mean, None),
-            str(row.n) + (f" ({row.n_diverged} diverged)" if row.n_diverged else ""),
+            row.runs,
         )
         for arch, runs in groups
         for row in summarise(runs)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,6 @@ from torch import Tensor
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.path_kernel.attribution import kernel_attributions
 from dualview.path_kernel.machines import NPKClassifier
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 AT_ONCE = 64
 """Examples whose gradients are held at once."""

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.datasets import Split
+from dualview.datasets import Dataset, Split
 from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.data import first_examples
 from dualview.experiments.datamodels.attributions import Case, attributions, margins
@@ -23,11 +24,6 @@ from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.records import load_record
 from dualview.experiments.run_folders import RECORD
 from dualview.training.feeding import inputs_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 NAME = "datamodels"
 KIND = "dlgn"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dualview.experiments.distillation.tables import ROUTES, TEACHER
 from dualview.experiments.naming import architecture_name, architecture_place
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import legend_below, panel, panel_heading
+from dualview.pages.axes import kind_line, legend_below, panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -46,17 +46,10 @@ def _routes(records: Sequence[RunRecord]) -> Figure:
             runs = [record for record in records if record.kind == route]
             if not runs:
                 continue
-            style = kind_style(_STYLE[route])
+            kind = _STYLE[route]
             epochs, means = zip(*_curve(runs), strict=True)
-            axes.plot(
-                epochs,
-                means,
-                color=style.light,
-                marker=style.marker,
-                ms=4.2,
-                mfc=LIGHT["page"] if style.ones else style.light,
-                label=label,
-            )
+            hollow = kind_style(kind).ones
+            kind_line(axes, kind, epochs, means, hollow=hollow, ms=4.2, label=label)
         teachers = [r.test_accuracy for r in records if r.kind == TEACHER and r.test_accuracy]
         if teachers:
             axes.axhline(

@@ -6,8 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.distillation.tables import ROUTES, TEACHER
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
@@ -20,12 +24,6 @@ from dualview.training import MODEL, TrainingResult, TrainSettings, Watcher
 from dualview.training.accuracy import accuracy
 from dualview.training.distil_settings import DistilSettings
 from dualview.training.distillation import distil, with_hard_gates
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.conversion.gated_network import GatedNetwork
-    from dualview.datasets import Dataset
 
 NAME = "distillation"
 
@@ -104,7 +102,7 @@ def _perform(
     watcher: Watcher,
 ) -> RunRecord:
     """Let a DLGN learn from the teacher; without a trained one there is nothing to learn from."""
-    made = partial(record, NAME, config, config["kind"], config["seed"])
+    made = partial(record, config, config["kind"], config["seed"])
     if not trained.exists():
         message = f"{trained.parent.name} left no network to learn from"
         return made(TrainingResult("diverged", message, (), 0, ""))

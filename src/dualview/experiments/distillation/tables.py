@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import grouped, in_order, kind_name, mean_percent, mean_sd, points
+from dualview.experiments.summary import (
+    grouped,
+    in_order,
+    kind_name,
+    mean_percent,
+    mean_sd,
+    points,
+    runs_cell,
+)
 from dualview.experiments.tables import Table
 
 TEACHER = "dnn"
@@ -70,7 +78,7 @@ def _row(
         mean_percent(list(hard.values())),
         points(*mean_sd(changes)),
         mean_percent(recovered),
-        str(len(finished)) + (f" ({len(runs) - len(finished)} diverged)" * (finished != runs)),
+        runs_cell(len(finished), len(runs) - len(finished)),
     )
 
 

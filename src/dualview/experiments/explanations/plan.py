@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.explanations.trial import EXAMPLES, tried
 from dualview.experiments.jobs import Job
-from dualview.experiments.recipes import Setting, asked_or_usual, setting
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
+from dualview.experiments.recipes import asked_or_usual, setting
 
 NAME = "explanations"
 KINDS = ("dnn", "dgn", "dlgn")
@@ -26,20 +23,12 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """FC and C4GAP on small data, C4GAP alone on large; one seed."""
     kinds = chosen_kinds(request, KINDS) if request.kinds else UNASKED
     asked = replace(request, seeds=request.seeds or 1)
-    return [
-        job
-        for arch in asked_or_usual(request, is_small(data))
-        for job in _jobs(setting(NAME, arch, asked, data), kinds, out)
-    ]
-
-
-def _jobs(one: Setting, kinds: tuple[str, ...], out: Path) -> list[Job]:
-    variants = [
-        replace(
-            of_kind(one.comparison, kind, one.data),
-            measure=partial(tried, data=one.data, examples=EXAMPLES),
-            options={"examples": EXAMPLES},
-        )
-        for kind in kinds
-    ]
-    return setting_jobs(one, variants, out)
+    options = {"examples": EXAMPLES}
+    jobs: list[Job] = []
+    for arch in asked_or_usual(request, is_small(data)):
+        one = setting(NAME, arch, asked, data)
+        measure = partial(tried, data=one.data, examples=EXAMPLES)
+        plain = (of_kind(one.comparison, kind, one.data) for kind in kinds)
+        tested = [replace(variant, measure=measure, options=options) for variant in plain]
+        jobs += setting_jobs(one, tested, out)
+    return jobs

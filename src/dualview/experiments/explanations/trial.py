@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
-from dualview.datasets import Split
+from dualview.datasets import Dataset, Split
 from dualview.experiments.networks import as_gated
 from dualview.path_attribution.faithfulness.evaluation import (
     MEASURES,
@@ -19,9 +19,6 @@ from dualview.path_attribution.faithfulness.evaluation import (
 )
 from dualview.progress import Progress
 from dualview.training.feeding import inputs_of
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 EXAMPLES = 200
 """Enough to tell most methods apart."""

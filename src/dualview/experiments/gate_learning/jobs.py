@@ -12,12 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset, Split
 from dualview.experiments.gate_learning.tables import GATES, WEIGHTS
 from dualview.experiments.jobs import Job, needing, training_config, training_job
 from dualview.experiments.networks import example_input
@@ -27,9 +28,6 @@ from dualview.experiments.run_folders import STAGE_END
 from dualview.experiments.seeds import seed_numbers
 from dualview.files.writing import write_atomically
 from dualview.training import CHECKPOINT, MODEL, TrainSettings, Watcher
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset, Split
 
 FROZEN_COST = 1.35
 """Of a step of a weights network, in steps of the ReLU network."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dualview.experiments.experiment import Request, is_small
+from dualview.datasets import Dataset
+from dualview.experiments.experiment import Request, preset_of
 from dualview.experiments.gate_learning.jobs import Kernel, Stages, stage_jobs
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "gate-learning"
 
@@ -84,7 +81,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 
     arch = choose("arch", request.arch or "gconv", NPK_ARCHITECTURES)
     paper = request.preset == "paper"
-    recipe = PAPER_PRESET if paper else SMALL_PRESET if is_small(data) else LARGE_PRESET
+    recipe = preset_of(request, data, PAPER_PRESET, SMALL_PRESET, LARGE_PRESET)
     seen = unnormalised(all_for_training(data) if paper else data)
     n_train = len(seen.train)
 

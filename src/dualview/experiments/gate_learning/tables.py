@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dualview.experiments.naming import architecture_name
+from dualview.experiments.naming import architecture_name, counted
 from dualview.experiments.published import CNTK, GATE_LEARNING, NPK_PAPER
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import grouped, mean_percent
@@ -150,7 +150,7 @@ def _notes(records: Sequence[RunRecord]) -> tuple[str, ...]:
     weights = [record for record in records if record.kind == WEIGHTS]
     seeds = len({record.seed for record in records})
     first = weights[0] if weights else records[0]
-    sizes = f"{first.n_train:,} train examples, {seeds} seed{'s' if seeds > 1 else ''}"
+    sizes = f"{first.n_train:,} train examples, {counted(seeds, 'seed')}"
     measured = [record.measurements for record in weights if record.measurements]
     kernel = (
         f"Kernel regression learns on {measured[0]['kernel_n_train']:,} of them and is tested on "

@@ -10,7 +10,7 @@ from dualview.experiments.gating.changes import BASE, CHANGES
 from dualview.experiments.gating.tables import by_architecture, title_of, validation
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel
+from dualview.pages.axes import kind_line, panel
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -38,23 +38,14 @@ def _changes(arch: str, by_change: Mapping[str, Sequence[RunRecord]]) -> Figure:
         height = 1.0 + _ROW * len(by_change)
         figure, axes = panel(6.6, height, left=3.0, right=0.25, bottom=0.55, top=0.36)
         for place, (name, runs) in enumerate(by_change.items()):
-            style = kind_style(CHANGES[name].kind)
+            kind = CHANGES[name].kind
             shown = [100 * value for value in validation(runs).values()]
-            axes.plot(
-                shown, [place] * len(shown), ls="none", color=style.light, marker=style.marker, ms=5
-            )
+            kind_line(axes, kind, shown, [place] * len(shown), ls="none", ms=5)
             learnt = 100 * fmean(run.curve[-1].train_accuracy for run in runs)
-            axes.plot(
-                [learnt],
-                [place],
-                ls="none",
-                color=style.light,
-                marker=style.marker,
-                ms=5,
-                mfc=LIGHT["page"],
-            )
+            kind_line(axes, kind, [learnt], [place], hollow=True, ls="none", ms=5)
             if name == BASE:
-                axes.axvline(fmean(shown), color=style.light, lw=0.8, ls="--", zorder=0)
+                colour = kind_style(kind).light
+                axes.axvline(fmean(shown), color=colour, lw=0.8, ls="--", zorder=0)
         axes.set_yticks(range(len(by_change)), [title_of(name) for name in by_change])
         axes.set_ylim(len(by_change) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from dualview.conversion.pooling import max_pool_of_module
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import Variant, setting_jobs
 from dualview.experiments.data import first_examples
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
@@ -18,9 +18,6 @@ from dualview.experiments.jobs import Job, cost
 from dualview.experiments.networks import build_network
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.settings import ComparisonSettings
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "gating"
 ARCHITECTURE, IN_PAPER = "c6white", "vgg16"

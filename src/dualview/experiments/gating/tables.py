@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dualview.experiments.gating.changes import BASE, CHANGES
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import in_order, mean_percent, mean_sd, points
+from dualview.experiments.summary import grouped, in_order, mean_percent, mean_sd, points, runs_cell
 from dualview.experiments.tables import Table
 
 _NOTE = (
@@ -41,10 +41,8 @@ def tables(records: Sequence[RunRecord]) -> list[Table]:
 
 def by_architecture(records: Sequence[RunRecord]) -> Mapping[str, Mapping[str, list[RunRecord]]]:
     """Architecture -> change -> its runs, in the order of the experiment."""
-    found: dict[str, dict[str, list[RunRecord]]] = {}
-    for record in in_order(records, CHANGES):
-        found.setdefault(record.architecture, {}).setdefault(record.kind, []).append(record)
-    return found
+    by_arch = grouped(in_order(records, CHANGES), lambda r: r.architecture)
+    return {arch: grouped(runs, lambda r: r.kind) for arch, runs in by_arch.items()}
 
 
 def validation(runs: Sequence[RunRecord]) -> dict[int, float]:
@@ -74,7 +72,6 @@ def _row(
 ) -> tuple[str, ...]:
     first, found = runs[0], validation(runs)
     train = [run.curve[-1].train_accuracy for run in runs if run.seed in found]
-    diverged = sum(run.status == "diverged" for run in runs)
     return (
         f"{architecture_name(arch)}, {title_of(name)}",
         mean_percent(list(found.values())),
@@ -83,5 +80,5 @@ def _row(
         f"{first.parameters:,}",
         str(first.epochs),
         f"{first.n_train:,}",
-        str(len(found)) + (f" ({diverged} diverged)" if diverged else ""),
+        runs_cell(len(found), sum(run.status == "diverged" for run in runs)),
     )

@@ -19,7 +19,7 @@ from dualview.experiments.invariances.tables import (
 )
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import kind_name, mean_sd
-from dualview.pages.axes import panel, panel_heading
+from dualview.pages.axes import kind_line, name_above, panel, panel_heading
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -64,22 +64,16 @@ def gate_orders(orders: Orders, reference: float | None = None) -> Figure:
         orders: order -> runs of the DLGN trained with it.
         reference: accuracy of the DNN with the same seeds, drawn as a line.
     """
-    style = kind_style("dlgn")
     accuracies = order_accuracies(orders)
     ordered = sorted(accuracies, key=lambda order: fmean(accuracies[order]))
     with house_style():
         height = 1.1 + 0.19 * len(ordered)
         figure, axes = panel(5.2, height, left=1.0, right=0.3, bottom=0.54, top=0.46)
         for place, order in enumerate(ordered):
-            built = order == AS_BUILT
-            axes.plot(
-                [100 * value for value in accuracies[order]],
-                [place] * len(accuracies[order]),
-                ls="none",
-                marker=style.marker,
-                ms=7.0 if built else 5.0,
-                color=style.light,
-                mfc=style.light if built else LIGHT["page"],
+            built, shown = order == AS_BUILT, [100 * value for value in accuracies[order]]
+            size = 7.0 if built else 5.0
+            kind_line(
+                axes, "dlgn", shown, [place] * len(shown), hollow=not built, ls="none", ms=size
             )
         if reference is not None:
             _vertical(axes, "DNN", 100 * reference)
@@ -98,16 +92,7 @@ def _vertical(axes: Axes, name: str, value: float) -> None:
     own = name != "DNN"
     colour = kind_style("dlgn" if own else "dnn").light
     axes.axvline(value, color=colour, lw=1.0, ls="-" if own else (0, (3, 2)), zorder=1)
-    axes.annotate(
-        name,
-        xy=(value, 1),
-        xycoords=("data", "axes fraction"),
-        xytext=(0, 16 if own else 5),
-        textcoords="offset points",
-        ha="center",
-        color=colour,
-        annotation_clip=False,
-    )
+    name_above(axes, value, name, 16 if own else 5, ha="center", color=colour)
 
 
 def dropped_blocks(records: Sequence[RunRecord]) -> Figure:
@@ -135,19 +120,10 @@ def dropped_blocks(records: Sequence[RunRecord]) -> Figure:
 
 
 def _draw_place(axes: Axes, kind: str, place: str, values: Sequence[float]) -> None:
-    style = kind_style(kind)
     dashed = kind != "dnn" and place == "both"
     label = kind_name(kind)
     if kind != "dnn":
         label += ", weights network" if place == "weights" else ", both networks"
-    axes.plot(
-        range(len(values)),
-        [100 * value for value in values],
-        color=style.light,
-        marker=style.marker,
-        ms=4.8,
-        lw=1.5,
-        ls=(0, (4, 1.6)) if dashed else "-",
-        mfc=LIGHT["page"] if dashed else style.light,
-        label=label,
-    )
+    shown = [100 * value for value in values]
+    line = kind_line(axes, kind, range(len(values)), shown, hollow=dashed, ms=4.8, lw=1.5)
+    line.set(ls=(0, (4, 1.6)) if dashed else "-", label=label)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.invariances.dropped_blocks import blocks, without
@@ -27,9 +28,6 @@ from dualview.experiments.networks import build_network, measuring_device
 from dualview.experiments.recipes import Setting, setting
 from dualview.experiments.seeds import seed_numbers
 from dualview.training.accuracy import accuracy
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "invariances"
 FEW_ORDERS = 3

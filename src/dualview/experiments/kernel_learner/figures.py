@@ -9,8 +9,8 @@ from dualview.experiments.kernel_learner.tables import DRAWN, LEARNT, runs_by_ga
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import grouped
-from dualview.pages.axes import legend_below, panel, panel_heading
-from dualview.pages.style import house_style, kind_style
+from dualview.pages.axes import kind_line, legend_below, panel, panel_heading
+from dualview.pages.style import house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,20 +43,13 @@ def _learners(arch: str, groups: Sequence[Sequence[RunRecord]]) -> Figure:
     with house_style():
         figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
         for number, (name, (label, kind)) in enumerate(_LEARNERS.items()):
-            style = kind_style(kind)
             points = [
                 (_PLACES[run.kind] + _STEP * (number - 1), 100 * run.measurements[name])
                 for runs in groups
                 for run in runs
             ]
-            axes.plot(
-                *zip(*points, strict=True),
-                ls="none",
-                color=style.light,
-                marker=style.marker,
-                ms=5,
-                label=label,
-            )
+            x, y = zip(*points, strict=True)
+            kind_line(axes, kind, x, y, ls="none", ms=5, label=label)
         axes.set_xlim(-0.5, 1.5)
         axes.set_xticks(list(_PLACES.values()), ["learnt gates", "drawn gates"])
         axes.grid(axis="x", visible=False)

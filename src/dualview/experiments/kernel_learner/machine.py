@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import load_trained
 from dualview.experiments.records import RunRecord
@@ -20,9 +20,6 @@ from dualview.training import MODEL, Watcher
 from dualview.training.accuracy import accuracy
 from dualview.training.distillation import with_hard_gates
 from dualview.training.feeding import inputs_of
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 TRAIN_GRAM, OTHER_GRAM = "train.zarr", "other.zarr"
 SPLITS = ("train", "validation", "test")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import Variant, of_kind, setting_jobs
 from dualview.experiments.data import first_examples
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
@@ -17,11 +19,6 @@ from dualview.experiments.kernel_learner.tables import LEARNT, ON_GATES
 from dualview.experiments.networks import build_network
 from dualview.experiments.npk_paper import FrozenGates
 from dualview.experiments.recipes import Setting, asked_or_usual, setting
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 NAME = "kernel-learner"
 EXAMPLES_AT_MOST = {"train": 2000, "validation": 250, "test": 1000}
@@ -39,19 +36,15 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
 
     kinds = chosen_kinds(request, tuple(ON_GATES))
     cut = first_examples(data, EXAMPLES_AT_MOST)
-    return [
-        job
-        for arch in asked_or_usual(request, is_small(data))
-        for job in _jobs(setting(NAME, arch, request, cut), kinds, out)
-    ]
-
-
-def _jobs(one: Setting, kinds: tuple[str, ...], out: Path) -> list[Job]:
-    variants = {kind: _variant(one, kind) for kind in kinds}
-    return [
-        replace(job, perform=partial(measured, job, variants[job.kind].build, one.data))
-        for job in setting_jobs(one, list(variants.values()), out)
-    ]
+    jobs: list[Job] = []
+    for arch in asked_or_usual(request, is_small(data)):
+        one = setting(NAME, arch, request, cut)
+        variants = {kind: _variant(one, kind) for kind in kinds}
+        jobs += [
+            replace(job, perform=partial(measured, job, variants[job.kind].build, one.data))
+            for job in setting_jobs(one, list(variants.values()), out)
+        ]
+    return jobs
 
 
 def _variant(one: Setting, kind: str) -> Variant:

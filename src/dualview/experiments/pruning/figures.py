@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.pruning.tables import ORDERS, network_name, thinned_out
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import legend_below, panel, panel_heading
-from dualview.pages.style import KIND_STYLES, LIGHT, house_style
+from dualview.pages.axes import kind_line, legend_below, panel, panel_heading
+from dualview.pages.style import LIGHT, house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,18 +37,11 @@ def _curves(runs: Sequence[RunRecord]) -> Figure:
     with house_style():
         figure, axes = panel(5.2, 3.9, left=0.62, right=0.25, bottom=1.05, top=0.46)
         for order, name in ORDERS.items():
-            style = KIND_STYLES[_DRAWN[order]]
             means = [
                 100 * fmean(run.measurements[order][i] for run in runs) for i in range(len(shares))
             ]
-            axes.plot(
-                [100 * share for share in shares],
-                means,
-                color=style.light,
-                marker=style.marker,
-                ms=4.2,
-                label=name,
-            )
+            removed = [100 * share for share in shares]
+            kind_line(axes, _DRAWN[order], removed, means, ms=4.2, label=name)
         axes.set_xlabel("weights removed, %", color=LIGHT["muted"])
         axes.set_ylim(0, 102)
         panel_heading(axes, f"Test accuracy, %: {network_name(runs[0])}")

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.pruning.removal import removed
 from dualview.experiments.pruning.tables import COMPARED
-from dualview.experiments.recipes import Setting, asked_or_usual, setting
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
+from dualview.experiments.recipes import asked_or_usual, setting
 
 NAME = "pruning"
 
@@ -23,14 +20,10 @@ NAME = "pruning"
 def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
     """FC and C4GAP on small data, C4GAP alone on large."""
     kinds = chosen_kinds(request, COMPARED)
-    return [
-        job
-        for arch in asked_or_usual(request, is_small(data))
-        for job in _jobs(setting(NAME, arch, request, data), kinds, out)
-    ]
-
-
-def _jobs(one: Setting, kinds: tuple[str, ...], out: Path) -> list[Job]:
-    measure = partial(removed, data=one.data)
-    plain = (of_kind(one.comparison, kind, one.data) for kind in kinds)
-    return setting_jobs(one, [replace(variant, measure=measure) for variant in plain], out)
+    jobs: list[Job] = []
+    for arch in asked_or_usual(request, is_small(data)):
+        one = setting(NAME, arch, request, data)
+        measure = partial(removed, data=one.data)
+        plain = (of_kind(one.comparison, kind, one.data) for kind in kinds)
+        jobs += setting_jobs(one, [replace(variant, measure=measure) for variant in plain], out)
+    return jobs

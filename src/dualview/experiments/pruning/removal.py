@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.networks import as_gated
 from dualview.path_attribution.path_norm import path_magnitudes, path_norm
 from dualview.path_attribution.rescaling import rescaled
 from dualview.training.accuracy import accuracy
 from dualview.training.feeding import inputs_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 SHARES = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 """Of the weights that are removed."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.real_tables.tables import TREE, done, score
 from dualview.experiments.records import RunRecord
-from dualview.pages.axes import panel, panel_heading
-from dualview.pages.style import KIND_STYLES, LIGHT, house_style
+from dualview.pages.axes import kind_line, panel, panel_heading
+from dualview.pages.style import LIGHT, house_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,8 +37,7 @@ def _spans(runs: Sequence[RunRecord]) -> Figure:
             span = [min(scores), max(scores)]
             axes.plot(span, [row, row], color=LIGHT["muted"], lw=3, solid_capstyle="round")
             for name, kind in ((TREE, "dlgn-sf"), (own, "dlgn")):
-                style = KIND_STYLES[kind]
-                axes.plot(100 * score(run, name), row, style.marker, color=style.light, ms=5.5)
+                kind_line(axes, kind, [100 * score(run, name)], [row], ls="none", ms=5.5)
         axes.set_yticks(range(len(order)), [run.data for run in order])
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel("accuracy, %", color=LIGHT["muted"])

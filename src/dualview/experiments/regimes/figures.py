@@ -17,7 +17,15 @@ from dualview.experiments.regimes.tables import (
     published_for,
 )
 from dualview.experiments.summary import percent
-from dualview.pages.axes import name_rows, panel, published_marks, row_mean, row_result
+from dualview.pages.axes import (
+    kind_line,
+    name_rows,
+    panel,
+    panel_heading,
+    published_marks,
+    row_mean,
+    row_result,
+)
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -82,14 +90,7 @@ def accuracies(records: Sequence[RunRecord]) -> Figure:
             _draw(axes, place, regime, records, scores[regime])
         name_rows(axes, [REGIME_NAMES[regime] for regime in regimes])
         axes.set_xlabel("test accuracy, %", color=LIGHT["muted"])
-        axes.annotate(
-            heading(records[0]),
-            xy=(0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 10),
-            textcoords="offset points",
-            annotation_clip=False,
-        )
+        panel_heading(axes, heading(records[0]), left=0)
     return figure
 
 
@@ -106,18 +107,11 @@ def _draw(
     axes: Axes, place: int, regime: str, records: Sequence[RunRecord], values: Sequence[float]
 ) -> None:
     """One row, `place` rows from the top."""
-    style, row = kind_style(COLOURS_OF[regime]), by_regime(records)[regime]
-    row_mean(axes, place + 0.22, row.accuracy_mean, row.accuracy_sd, style.light)
-    axes.plot(
-        values,
-        [place - 0.05] * len(values),
-        ls="none",
-        color=style.light,
-        marker=style.marker,
-        ms=5.2,
-        label=REGIME_NAMES[regime],
-        zorder=3,
-    )
+    kind, row = COLOURS_OF[regime], by_regime(records)[regime]
+    row_mean(axes, place + 0.22, row.accuracy_mean, row.accuracy_sd, kind_style(kind).light)
+    heights = [place - 0.05] * len(values)
+    marks = kind_line(axes, kind, values, heights, ls="none", ms=5.2, zorder=3)
+    marks.set_label(REGIME_NAMES[regime])
     published = published_for(records[0]).get(regime)
     if published is not None:
         published_marks(axes, [published.percent], [place - 0.32], "published")

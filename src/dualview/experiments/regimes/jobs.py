@@ -8,7 +8,7 @@ single runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from dualview.experiments.records import RunRecord
 from dualview.experiments.regimes.networks import BETA, EPS, regime_network
 from dualview.experiments.regimes.tables import REGIME_NAMES
 from dualview.experiments.seeds import seed_numbers
+from dualview.experiments.selection import is_done
 from dualview.training import MODEL, TrainingResult, Watcher, is_main_process
 from dualview.training.stacked.run import train_stacked
 
@@ -118,7 +119,7 @@ def _parameters(setting: RegimeSetting, regime: str) -> int:
 
 def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> list[Job]:
     """The same jobs, trained together by the first that is not done."""
-    unfinished = [job for job in jobs if not (job.folder / run_folders.RECORD).exists()]
+    unfinished = [job for job in jobs if not is_done(job)]
     stack = _Stack(setting, regime, jobs, out)
     together = []
     for job in jobs:
@@ -132,16 +133,16 @@ def _stacked(setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path
     return together
 
 
+@dataclass
 class _Stack:
     """The seeds of one regime, which are trained when the first of them is asked for."""
 
-    def __init__(self, setting: RegimeSetting, regime: str, jobs: Sequence[Job], out: Path) -> None:
-        self.setting = setting
-        self.regime = regime
-        self.jobs = jobs
-        self.out = out
-        self.results: dict[Path, TrainingResult] = {}
-        self.size = 0
+    setting: RegimeSetting
+    regime: str
+    jobs: Sequence[Job]
+    out: Path
+    results: dict[Path, TrainingResult] = field(default_factory=dict)
+    size: int = 0
 
     def perform(self, job: Job, where: Path, watcher: Watcher) -> RunRecord:
         """The job's record; trains all unfinished jobs if that was not done yet."""
@@ -149,9 +150,7 @@ class _Stack:
             self._train(where, watcher)
         result = self.results[where]
         measurements = {"seeds_in_one_pass": self.size}
-        return record(
-            job.config["experiment"], job.config, job.kind, job.seed, result, measurements
-        )
+        return record(job.config, job.kind, job.seed, result, measurements)
 
     def _train(self, where: Path, watcher: Watcher) -> None:
         """Train them all, each in a folder beside `where`."""
@@ -174,7 +173,7 @@ class _Stack:
     def _is_due(self, job: Job) -> bool:
         trained = self.trained(job)
         ready = trained is None or trained.exists()
-        return ready and not (job.folder / run_folders.RECORD).exists()
+        return ready and not is_done(job)
 
     def trained(self, job: Job) -> Path | None:
         """The model of the ReLU network whose gates the job needs, if it needs any."""

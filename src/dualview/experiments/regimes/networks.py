@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from dualview.conversion.disentangling import disentangle
 from dualview.conversion.gates import SoftGate
+from dualview.experiments.networks import drawn_apart
 from dualview.experiments.npk_paper import Draw, drawn, frozen_gates, load_trained
 from dualview.experiments.regimes.tables import REGIME_NAMES
 from dualview.training import choose
@@ -46,22 +46,14 @@ def regime_network(
         ConversionError: the architecture cannot be taken apart.
     """
     choose("kinds", regime, REGIME_NAMES)
+    if regime == "dlnpf":
+        return drawn_apart(draw, "dgn", seed, SoftGate(BETA, EPS), example_input)
     model = drawn(draw, seed)
     if regime == "relu":
         return model
     if regime == "flnpf":
         assert trained is not None
         load_trained(model, trained)
-    if regime == "dlnpf":
-        gate = SoftGate(BETA, EPS)
-        return disentangle(
-            model.eval(),
-            "dgn",
-            gate=gate,
-            weights="fresh",
-            example_input=example_input,
-            seed=seed,
-        ).train()
     net = frozen_gates(model, seed, example_input)
     if regime == "frnpf-di":
         net.weights_network.load_state_dict(model.state_dict())

@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from dualview.experiments.experiment import Request, chosen_kinds, is_small
+from dualview.datasets import Dataset
+from dualview.experiments.experiment import Request, chosen_kinds, is_small, preset_of
 from dualview.experiments.jobs import Job
 from dualview.experiments.npk_paper import RegimeSetting, all_for_training, unnormalised
 from dualview.experiments.published import NPK_ARCHITECTURES, NPK_OPTIMIZERS, REGIMES
 from dualview.experiments.regimes.jobs import regime_jobs
 from dualview.training import TrainSettings, choose
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "regimes"
 
@@ -88,7 +85,7 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
         SettingsError: an unknown architecture, optimiser or regime, or one that does not fit.
     """
     regimes = chosen_kinds(request, REGIMES)
-    recipes = recipes_for(request, data)
+    recipes = preset_of(request, data, PAPER_PRESET, SMALL_PRESET, LARGE_PRESET)
     paper = request.preset == "paper"
     seen = unnormalised(all_for_training(data) if paper else data)
     jobs: list[Job] = []
@@ -107,13 +104,6 @@ def plan(request: Request, data: Dataset, out: Path) -> list[Job]:
             )
             jobs += regime_jobs(setting, regimes, out)
     return jobs
-
-
-def recipes_for(request: Request, data: Dataset) -> Mapping[str, RegimePreset]:
-    """The recipes of the preset; those of the cpu preset depend on the data's size."""
-    if request.preset == "paper":
-        return PAPER_PRESET
-    return SMALL_PRESET if is_small(data) else LARGE_PRESET
 
 
 def _architectures(request: Request, data: Dataset) -> tuple[str, ...]:

@@ -141,7 +141,7 @@ def _gain_table(groups: Sequence[Sequence[RunRecord]]) -> Table:
     rows: list[tuple[str, ...]] = []
     for records in groups:
         rows.append((heading(records[0]), *(_gain(records, *pair) for pair in GAINS)))
-        numbers = REGIME_ACCURACY.get((records[0].architecture, records[0].config["optimizer"]), {})
+        numbers = published_for(records[0])
         if numbers:
             differences = (numbers[more].percent - numbers[less].percent for more, less in GAINS)
             where = REGIME_DATA[records[0].architecture]

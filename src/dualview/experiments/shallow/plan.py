@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import of_kind, setting_jobs
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.recipes import asked_or_usual, setting
 from dualview.experiments.shallow.tables import COMPARED_KINDS
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 NAME = "shallow"
 

@@ -16,7 +16,14 @@ from dualview.experiments.spectrum.scores import (
     of_images,
 )
 from dualview.experiments.summary import kind_name
-from dualview.pages.axes import fixed_ticks, label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import (
+    fixed_ticks,
+    kind_line,
+    label_ends,
+    panel,
+    panel_heading,
+    plain_log_ticks,
+)
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -91,29 +98,12 @@ def by_frequency(runs: Sequence[RunRecord]) -> Figure:
 def _draw_kind(
     axes: Axes, kind: str, frequencies: Sequence[int], runs: Sequence[RunRecord]
 ) -> None:
-    style = kind_style(kind)
     finals = [_final(run) for run in runs]
     if len(finals) > 1:
         for final in finals:
-            axes.plot(
-                frequencies,
-                final,
-                ls="none",
-                color=style.light,
-                marker=style.marker,
-                ms=3.4,
-                alpha=0.5,
-            )
-    axes.plot(
-        frequencies,
-        [fmean(values) for values in zip(*finals, strict=True)],
-        color=style.light,
-        lw=1.7,
-        marker=style.marker,
-        ms=4.8,
-        label=kind_name(kind),
-        zorder=3,
-    )
+            kind_line(axes, kind, frequencies, final, ls="none", ms=3.4, alpha=0.5)
+    means = [fmean(values) for values in zip(*finals, strict=True)]
+    kind_line(axes, kind, frequencies, means, lw=1.7, ms=4.8, label=kind_name(kind), zorder=3)
 
 
 def _final(run: RunRecord) -> list[float]:
@@ -176,18 +166,11 @@ def by_band(runs: Sequence[RunRecord]) -> Figure:
 def _draw_scores(axes: Axes, kind: str, x: float, scores: Sequence[float], *, named: bool) -> None:
     if not scores:
         return
-    style = kind_style(kind)
-    axes.plot([x - 0.08, x + 0.08], [fmean(scores)] * 2, color=style.light, lw=1.9)
-    axes.plot(
-        [x] * len(scores),
-        scores,
-        ls="none",
-        color=style.light,
-        marker=style.marker,
-        ms=4.8,
-        label=kind_name(kind) if named else None,
-        zorder=3,
-    )
+    bar = [x - 0.08, x + 0.08]
+    axes.plot(bar, [fmean(scores)] * 2, color=kind_style(kind).light, lw=1.9)
+    marks = kind_line(axes, kind, [x] * len(scores), scores, ls="none", ms=4.8, zorder=3)
+    if named:
+        marks.set_label(kind_name(kind))
 
 
 def filter_spectra_figure(runs: Sequence[RunRecord]) -> Figure:

@@ -7,15 +7,16 @@ power at the radii 0, 1, ... (cycles an image), before training ("spectra_initia
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.experiments.experiment import Request, data_config
 from dualview.experiments.jobs import Job, cost, record, training_config
 from dualview.experiments.networks import count_parameters
@@ -31,9 +32,6 @@ from dualview.experiments.spectrum.networks import circular_c4gap
 from dualview.experiments.spectrum.scores import BAND_NAMES
 from dualview.experiments.summary import kind_name
 from dualview.training import TrainSettings, Watcher, train
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 ARCHITECTURE = "c4gap-circular"
 
@@ -102,17 +100,13 @@ def image_jobs(
 
 
 def _job(
-    build: partial[nn.Module],
+    build: Callable[[], nn.Module],
     data: Dataset,
     training: TrainSettings,
     config: dict[str, Any],
     out: Path,
 ) -> Job:
     kind, seed, band = config["kind"], training.seed, config["band"]
-
-    def perform(folder: Path, watcher: Watcher) -> RunRecord:
-        return _train(build(), data, training, config, folder, watcher)
-
     assert training.epochs is not None
     positions = data.input_shape[1] * data.input_shape[2]
     multiplications = positions * 9 * 3 * config["width"] ** 2
@@ -123,13 +117,13 @@ def _job(
         config,
         cost(kind) * training.epochs * len(data.train) * multiplications,
         f"{BAND_NAMES[band]}, {kind_name(kind)}, seed {seed}",
-        perform,
+        partial(_train, build, data, training, config),
         count_parameters(build()),
     )
 
 
 def _train(
-    net: nn.Module,
+    build: Callable[[], nn.Module],
     data: Dataset,
     training: TrainSettings,
     config: dict[str, Any],
@@ -137,7 +131,7 @@ def _train(
     watcher: Watcher,
 ) -> RunRecord:
     """Filter, train and measure. Filtered images are made here, since they are large."""
-    band, radius = config["band"], config["radius"]
+    band, radius, net = config["band"], config["radius"], build()
     initial = _spectra(net, data)
     filtered = in_band(data, band, radius)
     result = train(net, filtered, training, folder, watcher=watcher)
@@ -148,7 +142,7 @@ def _train(
     }
     if initial is not None and result.status == "finished":
         measurements |= {"spectra_initial": initial, "spectra": _spectra(net, data)}
-    return record("spectrum", config, config["kind"], training.seed, result, measurements)
+    return record(config, config["kind"], training.seed, result, measurements)
 
 
 def _spectra(net: nn.Module, data: Dataset) -> list[list[float]] | None:

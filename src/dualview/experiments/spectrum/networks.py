@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dualview.architectures import Sequential, Shape
+from dualview.conversion.gates import SoftGate
 from dualview.experiments.networks import drawn_apart
 
 
@@ -31,7 +32,7 @@ def function_network(
             layers += [nn.Linear(inputs, outputs), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], 1))
 
-    return drawn_apart(model, kind, seed, beta, torch.zeros(1, dimension))
+    return drawn_apart(model, kind, seed, SoftGate(beta), torch.zeros(1, dimension))
 
 
 def circular_c4gap(
@@ -54,4 +55,4 @@ def circular_c4gap(
         pooling = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
         return Sequential([*layers, *pooling, nn.Linear(width, num_classes)])
 
-    return drawn_apart(model, kind, seed, beta, torch.zeros(1, *input_shape))
+    return drawn_apart(model, kind, seed, SoftGate(beta), torch.zeros(1, *input_shape))

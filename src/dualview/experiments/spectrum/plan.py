@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dualview.datasets import Dataset
 from dualview.experiments.experiment import Request, chosen_kinds, is_small
 from dualview.experiments.jobs import Job
 from dualview.experiments.seeds import seed_numbers
 from dualview.experiments.spectrum import functions as spectrum_functions
 from dualview.experiments.spectrum import images as spectrum_images
 from dualview.experiments.spectrum.scores import COMPARED_KINDS
-
-if TYPE_CHECKING:
-    from dualview.datasets import Dataset
 
 ON_IMAGES = ("dnn", "dlgn")
 """What is trained on images unless kinds are asked for; functions take all."""

@@ -26,10 +26,7 @@ def overlaps(gates: Sequence[Tensor]) -> list[Tensor]:
 
 def fully_connected_npk(x: Tensor, gates: Sequence[Tensor]) -> Tensor:
     """<x, x'> prod_l <G_l(x), G_l(x')>: theory 4.1; arXiv 2006.10529, section 3."""
-    kernel = input_products(x)
-    for overlap in overlaps(gates):
-        kernel = kernel * overlap
-    return kernel
+    return math.prod(overlaps(gates), start=input_products(x))
 
 
 def fully_connected_ntk(npk: Tensor, depth: int, variance: float) -> Tensor:
@@ -120,14 +117,11 @@ def ensemble(blocks: Sequence[Tensor]) -> list[tuple[int, Tensor]]:
         For each subset J of the b blocks that are bypassed: its size and its network's NPK.
     """
     first, *bypassed, last = blocks
-    members = []
-    for size in range(len(bypassed) + 1):
-        for chosen in itertools.combinations(bypassed, size):
-            kernel = first * last
-            for block in chosen:
-                kernel = kernel * block
-            members.append((size, kernel))
-    return members
+    return [
+        (size, math.prod(chosen, start=first * last))
+        for size in range(len(bypassed) + 1)
+        for chosen in itertools.combinations(bypassed, size)
+    ]
 
 
 def residual_ntk(members: Sequence[tuple[int, Tensor]], depth: int, variance: float) -> Tensor:

@@ -8,7 +8,14 @@ import torch
 
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.experiments.theory import closed_forms
-from dualview.experiments.theory.models import chain, convolutions, normal, scales, taken_apart
+from dualview.experiments.theory.models import (
+    chain,
+    convolutions,
+    normal,
+    scales,
+    taken_apart,
+    unequal_variances,
+)
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import (
     DIFFERENT,
@@ -113,8 +120,7 @@ def ntk_library(settings: Settings) -> Sides:
 def ntk_of_unequal_layers(settings: Settings) -> Sides:
     """The library's expected NTK against all signs, every layer of another variance."""
     net, x = _tiny(1), normal(4, 2)
-    names = [name for name, _ in net.weights_network.named_parameters()]
-    variances = dict(zip(names, (0.3, 0.5, 0.7), strict=True))
+    variances = unequal_variances(net)
     found = sign_averages(net, x, variances)
     pair = Pair(expected_ntk(net, x, c=scales(net, variances)), found.tangents[0, 0])
     return Sides((pair,), found.patterns, "sign patterns")

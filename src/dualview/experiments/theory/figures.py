@@ -1,6 +1,6 @@
 """Figures of `dualview theory`: how errors fall with width and with the number of features.
 
-Made from records, like those of `plots`: no tensors, one panel a figure.
+Made from records, like those of `curves`: no tensors, one panel a figure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING
 
 from dualview.errors import RunError
 from dualview.experiments.theory.measurement import CurveRecord
-from dualview.pages.axes import fixed_ticks, label_ends, panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import (
+    fixed_ticks,
+    kind_line,
+    label_ends,
+    panel,
+    panel_heading,
+    plain_log_ticks,
+)
 from dualview.pages.style import LIGHT, house_style, kind_style
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def error_curves(curves: Sequence[CurveRecord], axis: str) -> Figure:
 
 
 def _draw(axes: Axes, curve: CurveRecord, beside: float) -> None:
-    style = kind_style(curve.kind)
+    colour = kind_style(curve.kind).light
     sizes = [point.size for point in curve.points]
     errors = [100 * point.error_rms for point in curve.points]
     level = fmean(
@@ -81,14 +88,5 @@ def _draw(axes: Axes, curve: CurveRecord, beside: float) -> None:
     axes.plot(sizes, guide, color=LIGHT["muted"], lw=1.0, ls=":", label="_guide")
     for point in curve.points:
         ends = [100 * point.error_low, 100 * point.error_high]
-        axes.plot([point.size * beside] * 2, ends, color=style.light, lw=0.9, alpha=0.45)
-    axes.plot(
-        sizes,
-        errors,
-        color=style.light,
-        lw=1.6,
-        marker=style.marker,
-        ms=4.8,
-        label=curve.label,
-        zorder=3,
-    )
+        axes.plot([point.size * beside] * 2, ends, color=colour, lw=0.9, alpha=0.45)
+    kind_line(axes, curve.kind, sizes, errors, lw=1.6, ms=4.8, label=curve.label, zorder=3)

@@ -13,7 +13,7 @@ from dualview.experiments.theory.figures import error_curves
 from dualview.experiments.theory.measurement import CurveRecord
 from dualview.experiments.theory.run import SECTIONS, TheoryRecord
 from dualview.experiments.theory.statement import EXACT, MOST_STANDARD_ERRORS, StatementRecord
-from dualview.experiments.theory.text import bound, number, share, short_verdict
+from dualview.experiments.theory.text import bound, contradiction, number, share, short_verdict
 from dualview.pages.page import (
     DefinedTerm,
     DefinedTerms,
@@ -119,7 +119,7 @@ def reading_section(record: TheoryRecord) -> Section:
     """What the columns mean, and what does not hold."""
     blocks: list[PageBlock] = []
     if record.failed:
-        items = tuple(_failure(failed) for failed in record.failed)
+        items = tuple(f"{failed.title}: {contradiction(failed)}." for failed in record.failed)
         blocks.append(Notice("The numbers contradict:", items))
     blocks.append(Prose(_HOW_TO_READ))
     return Section("How to read this page", tuple(blocks))
@@ -140,14 +140,6 @@ _HOW_TO_READ = (
     "mean over independent weights of variance σ², with gates fixed. G: gates, x: the data, d: "
     "weight layers.",
 )
-
-
-def _failure(record: StatementRecord) -> str:
-    where = f" ({record.details})" if record.details else ""
-    return (
-        f"{record.title}: {record.left_is} gives {number(record.left)}, {record.right_is} gives "
-        f"{number(record.right)}{where}."
-    )
 
 
 def _words(statements: Sequence[StatementRecord]) -> Fold:

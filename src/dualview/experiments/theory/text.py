@@ -91,12 +91,17 @@ def summary(record: TheoryRecord) -> str:
     found = f"{count - len(record.failed)} of {count} statements hold"
     lines += ["", f"{found} (seed {record.seed}, {record.seconds:.0f} s)"]
     for failed in record.failed:
-        lines.append(
-            f"does not hold: {failed.title} [{failed.name}]: {failed.left_is} gives "
-            f"{number(failed.left)}, {failed.right_is} gives {number(failed.right)}"
-            + (f" ({failed.details})" if failed.details else "")
-        )
+        lines.append(f"does not hold: {failed.title} [{failed.name}]: {contradiction(failed)}")
     return "\n".join(lines)
+
+
+def contradiction(record: StatementRecord) -> str:
+    """What either side gives, of a statement that does not hold."""
+    where = f" ({record.details})" if record.details else ""
+    return (
+        f"{record.left_is} gives {number(record.left)}, {record.right_is} gives "
+        f"{number(record.right)}{where}"
+    )
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from dualview.experiments.theory.models import (
     normal,
     scales,
     taken_apart,
+    unequal_variances,
 )
 from dualview.experiments.theory.sign_average import sign_averages
 from dualview.experiments.theory.statement import Pair, Settings, Sides, Statement
@@ -25,8 +26,7 @@ def over_signs(settings: Settings) -> Sides:
         ("circular convolutions, GAP", convolutions((1, 2, 1), (1,), dims=1), (1, 4)),
     ):
         net, x = taken_apart(model, "dlgn"), normal(3, *shape)
-        names = [name for name, _ in net.weights_network.named_parameters()]
-        variances = dict(zip(names, (0.3, 0.5, 0.7), strict=True))
+        variances = unequal_variances(net)
         found = sign_averages(net, x, variances)
         expected = (found.tangent_squares - found.tangents**2)[0, 0]
         got = ntk_variance(net, x, c=scales(net, variances), kurtosis=1.0)

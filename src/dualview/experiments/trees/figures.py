@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dualview.experiments.records import RunRecord
 from dualview.experiments.trees.tables import ESTIMATORS, by_columns, level_mean
-from dualview.pages.axes import legend_below, panel, panel_heading
-from dualview.pages.style import KIND_STYLES, LIGHT, house_style
+from dualview.pages.axes import kind_line, legend_below, panel, panel_heading
+from dualview.pages.style import LIGHT, house_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,17 +75,9 @@ def _drawn(
     """Angles by (kind, what is told of them); dashed with hollow markers where that is `hollow`."""
     figure, axes = panel(4.6, 3.6, left=0.62, right=0.25, bottom=1.0, top=0.46)
     for (kind, told), angles in lines.items():
-        style = KIND_STYLES[kind]
-        axes.plot(
-            x,
-            angles,
-            color=style.light,
-            marker=style.marker,
-            mfc="none" if told == hollow else style.light,
-            ls="--" if told == hollow else "-",
-            ms=5,
-            label=f"{ESTIMATORS[kind]}, {told}",
-        )
+        line = kind_line(axes, kind, x, angles, ms=5, label=f"{ESTIMATORS[kind]}, {told}")
+        if told == hollow:
+            line.set(mfc="none", ls="--")
     axes.set_ylim(0, 90)
     panel_heading(axes, f"Angle to the nearest gate, degrees: {columns} columns")
     legend_below(axes, columns=2)

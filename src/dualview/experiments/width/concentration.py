@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from torch import nn
 
 from dualview.conversion.gated_network import GatedNetwork
+from dualview.datasets import Dataset
 from dualview.errors import PathKernelError
 from dualview.path_kernel.concentration import needed_width
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ntk_draws import ntk_spread
 from dualview.training.feeding import inputs_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 MOST_MEASURED = 16
 """Of the test split, the first."""

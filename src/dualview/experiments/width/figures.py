@@ -10,7 +10,7 @@ from dualview.experiments.naming import architecture_name
 from dualview.experiments.records import RunRecord
 from dualview.experiments.summary import grouped, mean_sd
 from dualview.experiments.width.tables import by_width, mean_spreads
-from dualview.pages.axes import panel, panel_heading, plain_log_ticks
+from dualview.pages.axes import fixed_ticks, panel, panel_heading, plain_log_ticks
 from dualview.pages.style import KIND_STYLES, LIGHT, house_style
 
 if TYPE_CHECKING:
@@ -87,10 +87,7 @@ def _widths(groups: Sequence[list[RunRecord]]) -> list[int]:
 
 
 def _finish(axes: Axes, heading: str, groups: Sequence[list[RunRecord]]) -> None:
-    from matplotlib.ticker import NullLocator
-
     axes.set_xscale("log", base=2)
-    axes.set_xticks(_widths(groups), [str(width) for width in _widths(groups)])
-    axes.xaxis.set_minor_locator(NullLocator())
+    fixed_ticks(axes.xaxis, _widths(groups))
     axes.set_xlabel("width", color=LIGHT["muted"])
     panel_heading(axes, heading)

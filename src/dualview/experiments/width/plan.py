@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from torch import nn
+
+from dualview.datasets import Dataset
 from dualview.experiments.classifiers import Variant, setting_jobs
 from dualview.experiments.experiment import Request, is_small
 from dualview.experiments.jobs import Job
@@ -16,11 +18,6 @@ from dualview.experiments.recipes import asked_or_usual, setting
 from dualview.experiments.settings import ComparisonSettings
 from dualview.experiments.width.concentration import concentration
 from dualview.training.feeding import transform_of
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from dualview.datasets import Dataset
 
 NAME = "width"
 NARROWEST = {"fc": 16, "c4gap": 4}
