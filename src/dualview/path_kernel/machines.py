@@ -380,6 +380,11 @@ class NPKFeatureClassifier(_PathKernelClassifier):
             )
 
 
+def kernel_rows(machine: NPKClassifier, rows: np.ndarray) -> np.ndarray:
+    """The kernel (m, n), float64, of examples (m, ...) with those that a machine was fitted to."""
+    return machine._kernel(machine._tensor(rows), machine._tensor(machine.X_fit_))
+
+
 def _candidates(ridge: Any) -> tuple[float, ...]:
     """The ridges to compare: one, or several."""
     if isinstance(ridge, str):
