@@ -26,7 +26,6 @@ _CONVOLUTIONS: dict[str, type[nn.Module]] = {
     "conv2d": nn.Conv2d,
     "conv3d": nn.Conv3d,
 }
-_DROPOUTS: dict[str, type[nn.Module]] = {"dropout": nn.Dropout}
 
 
 class Layers:

@@ -30,8 +30,6 @@ from dualview.conversion.spellings import KEY_OF, functions_of, methods_of
 _INTEGERS = frozenset(
     ["ndim", "dim", "ndimension", "numel", "nelement", "get_device", "element_size", "itemsize"]
 )
-_TEXTS = frozenset({"device", "dtype", "layout"})
-"""Attributes that are compared as text now and then, such as `str(x.device)`."""
 _CLASS_OF_ATTRIBUTE: dict[str, type] = {
     "shape": torch.Size,
     "device": torch.device,

@@ -26,6 +26,7 @@ from dualview.conversion.normal_form import UNCHANGED, Call, normal_call
 from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import describe
 from dualview.conversion.verification import is_batch_size, value_kinds
+from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.masks import ChannelPad, Mask, Stride
 from dualview.path_kernel.fast.offset_program import (
     OUTPUT,
@@ -35,8 +36,8 @@ from dualview.path_kernel.fast.offset_program import (
     Stage,
     Step,
     Window,
-    applies,
 )
+from dualview.path_kernel.fast.offset_program import plan as offset_plan
 from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, on_gpu
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.setting import Setting
@@ -131,14 +132,6 @@ def read_network(
 def are_hard(net: GatedNetwork, gates: str) -> bool:
     """Whether the gates asked for are 0 or 1."""
     return gates == "hard" or all(isinstance(gate, HardGate) for gate in net.gate_functions)
-
-
-def fast_plan(
-    net: GatedNetwork, x: Tensor, setting: Setting, gates: str
-) -> FastPlan | RowPlan | None:
-    """The plan of `read_network`, or None."""
-    plan = read_network(net, x, setting, gates)
-    return None if isinstance(plan, Slow) else plan
 
 
 def _offsets(net: GatedNetwork, x: Tensor, setting: Setting, hard: bool) -> FastPlan | None:
@@ -475,9 +468,10 @@ class _Reader:
                 bool(plan.circular),
                 self.diagonal,
             )
-            applicable = applies(program)
-            if not applicable:
-                raise NotApplicableError(applicable.reason)
+            try:
+                offset_plan(program, pairs=64)
+            except PathKernelError as error:
+                raise NotApplicableError(str(error)) from error
         steps = [step.scale for stage in plan.stages for step in stage.steps]
         scales = [*steps, *(layer.scale for layer in plan.dense)]
         inputs = self.shape[0] if program else math.prod(self.shape)
