@@ -143,11 +143,9 @@ def _chosen(
         act(factor.unsqueeze(1), side).squeeze(1) if factor is not None else None
         for side, factor in enumerate((term.left, term.right))
     )
-    view = (*term.view, name)
+    made = replace(term, left=left, right=right, view=(*term.view, name), layout=new)
     if term.kernel is None:
-        return before.after(
-            SideStep(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
-        )
+        return before.after(SideStep(act), made)
     n1, n2, c = len(pair.left), len(pair.right), old.channels
     sides = (new.arranged(side) for side in (pair.left, pair.right))
     first, second = (side.reshape(len(side), c, -1) for side in sides)
@@ -163,9 +161,7 @@ def _chosen(
     at = first[:, None, :, :, None], second[None, :, :, None, :]
     chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *at]
     kernel = chosen.reshape(-1, n1, n2, c, *new.positions, *new.positions)
-    return before.after(
-        SideStep(act), kernel=kernel, left=left, right=right, layout=new, view=view, pending=()
-    )
+    return before.after(SideStep(act), made, kernel=kernel)
 
 
 def _image_layout(old: Layout, shape: tuple[int, ...]) -> Layout:
@@ -180,9 +176,7 @@ def _image_layout(old: Layout, shape: tuple[int, ...]) -> Layout:
 
 
 def _of_certain(term: Term, act: Callable[[Tensor, int], Tensor], new: Layout) -> Term:
-    assert term.left is not None
-    assert term.right is not None
-    sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate((term.left, term.right))]
+    sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate(term.factors)]
     channels = torch.zeros(new.channels, dtype=torch.long)
     return replace(term, left=sides[0], right=sides[1], layout=new, channels=channels)
 
