@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 from torch.nn import grad as transposed
 from torch.utils import _pytree as pytree
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.operations import BATCH_NORM_MODULES
 from dualview.conversion.source_lines import module_of
-from dualview.conversion.spellings import key_at
+from dualview.conversion.spellings import functional, key_at
 
 AffineCall = Callable[[fx.Node, Any, Any], Any]
 """Calls what a node calls, with arguments and options."""
@@ -32,12 +31,6 @@ _CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Conv1d: transposed.conv1d_input,
     nn.Conv2d: transposed.conv2d_input,
     nn.Conv3d: transposed.conv3d_input,
-}
-
-_POINTWISE: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
 }
 
 
@@ -269,7 +262,9 @@ def _through_convolution(module: Any, size: torch.Size, cotangent: Tensor) -> Te
     weight = module.weight.detach()
     alone = module.weight[0, 0].numel() == 1 and not any(module.padding)
     if alone and module.groups == 1 and set(module.stride) == {1}:
-        return _POINTWISE[type(module)](cotangent, weight.transpose(0, 1))
+        pointwise = functional("convolution", weight.dim() - 2)
+        found: Tensor = pointwise(cotangent, weight.transpose(0, 1))
+        return found
     options = (module.stride, module.padding, module.dilation, module.groups)
     return _CONVOLUTIONS[type(module)]((len(cotangent), *size), weight, cotangent, *options)
 

@@ -475,6 +475,15 @@ def key_at(node: fx.Node) -> str:
     return KEY_OF.get(node.target, "")
 
 
+def functional(key: str, dims: int) -> Callable[..., Any]:
+    """The function of `torch.nn.functional` that does an operation over so many position axes.
+
+    >>> functional("convolution", 2) is F.conv2d
+    True
+    """
+    return OPERATIONS[key].functions[dims - 1]
+
+
 def functions_of(keys: Collection[str]) -> frozenset[Any]:
     """All functions of some operations.
 

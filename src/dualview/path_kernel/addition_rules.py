@@ -101,6 +101,30 @@ def constant_value(
     return like.with_terms([one_term(spread, spread)])
 
 
+def shifted(
+    node: fx.Node, value: Value, bias: Tensor | None, shape: tuple[int, ...], setting: Setting
+) -> Value:
+    """The value plus the operation's bias in this shape: a parameter, or a constant that is added.
+
+    Behind a weight layer, and for a parameter everywhere, it is left out unless biases count.
+    """
+    if bias is None:
+        return value
+    source = normal_call(node)["bias"]
+    added: Value | None = None
+    if not (isinstance(source, fx.Node) and reads_parameter(source)):
+        random = not is_of_the_input(value)
+        bias = bias.detach().reshape(shape)
+        added = constant_value(node, value, bias, None, setting, random=random)
+    elif setting.biases:
+        entries = entries_of(source)
+        if entries is None:
+            refuse(node, "its bias is made of a parameter by more than a change of shape")
+        index = entries[0].reshape(shape)
+        added = value.with_terms([entries_term(node, value, index, entries[1], setting)])
+    return value if added is None else sum_of(node, value, added)
+
+
 def bias_moments(setting: Setting) -> tuple[float, ...]:
     """A bias's part in the NPK, its variance, and in the NTK, where that is carried."""
     assert setting.bias_variance is not None

@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call
+from dualview.conversion.spellings import functional
 from dualview.path_kernel.axis_rules import map_axes, ordered, reshaped
 from dualview.path_kernel.factor_rules import axes_of, times
 from dualview.path_kernel.layout import Layout
@@ -26,23 +27,12 @@ from dualview.path_kernel.spread import (
 )
 from dualview.path_kernel.terms import SideStep, Term, Value, settled, whole_kernel, with_groups
 
-_AVERAGE: dict[int, Callable[..., Tensor]] = {
-    1: F.avg_pool1d,
-    2: F.avg_pool2d,
-    3: F.avg_pool3d,
-}
-_ADAPTIVE: dict[int, Callable[..., Tensor]] = {
-    1: F.adaptive_avg_pool1d,
-    2: F.adaptive_avg_pool2d,
-    3: F.adaptive_avg_pool3d,
-}
-
 
 def pooling(node: fx.Node, call: Call, setting: Setting) -> Value:
     """Average pooling over the last axes."""
     value, dims = call["input"], call["dims"]
     options = {name: v for name, v in call.arguments.items() if name not in ("input", "dims")}
-    function = (_AVERAGE if call.key == "average pool" else _ADAPTIVE)[dims]
+    function = functional(call.key, dims)
     if dims == 1:
         options.pop("divisor_override", None)
     if call.key == "adaptive average pool":
