@@ -21,7 +21,7 @@ from torch.utils import _pytree as pytree
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.operations import BATCH_NORM_MODULES
-from dualview.conversion.source_lines import module_of
+from dualview.conversion.source_lines import called, module_of
 from dualview.conversion.spellings import functional, key_at
 
 AffineCall = Callable[[fx.Node, Any, Any], Any]
@@ -41,7 +41,7 @@ class AffinePass:
         network: nodes on the way from `first` on are affine in it.
         arguments: of the network.
         first: the node whose value is taken for the variable.
-        call: calls what a node calls; default: as torch.fx does.
+        call: calls what a node calls.
         module: gives what a node of `call_module` calls; default: the network's own.
         keep: nodes whose values are kept.
         start: in place of the value of `first`.
@@ -58,7 +58,7 @@ class AffinePass:
         arguments: tuple[Any, ...],
         first: fx.Node,
         *,
-        call: AffineCall | None = None,
+        call: AffineCall = called,
         module: Callable[[fx.Node], Any] = module_of,
         keep: Collection[fx.Node] = (),
         start: Tensor | None = None,
@@ -68,7 +68,7 @@ class AffinePass:
         self.data: dict[fx.Node, Any] = {}
         self.kept: dict[fx.Node, Any] = {}
         self._constants: dict[fx.Node, Any] = {}
-        self._call = call or _Plain(network)
+        self._call = call
         self._module = module
         self._start = start
         self.result: Any = self._forward(arguments, frozenset(keep))
@@ -228,16 +228,6 @@ class AffinePass:
     def _device(self) -> torch.device:
         tensors = (leaf for leaf in pytree.tree_leaves(self.result) if isinstance(leaf, Tensor))
         return next(tensors).device
-
-
-class _Plain:
-    """Calls nodes as torch.fx does."""
-
-    def __init__(self, network: fx.GraphModule) -> None:
-        self._interpreter = fx.Interpreter(network)
-
-    def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        return getattr(self._interpreter, node.op)(node.target, args, kwargs)
 
 
 def last_readers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:

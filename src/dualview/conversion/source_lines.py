@@ -6,6 +6,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -45,8 +46,15 @@ def module_of(node: fx.Node) -> nn.Module:
     return found
 
 
+def attribute_of(node: fx.Node) -> Any:
+    """The parameter, buffer or constant that a `get_attr` node reads."""
+    return attrgetter(str(node.target))(node.graph.owning_module)
+
+
 def called(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What a call of a function, a method or a module makes of other arguments than its own."""
+    if node.op == "get_attr":
+        return attribute_of(node)
     if node.op == "call_module":
         return module_of(node)(*args, **kwargs)
     if node.op == "call_method":

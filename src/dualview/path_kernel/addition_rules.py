@@ -8,7 +8,6 @@ a path that starts at the constant. A parameter that is added is a bias wherever
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
-from dualview.conversion.source_lines import called
+from dualview.conversion.source_lines import attribute_of, called
 from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import is_batch_size
 from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
@@ -139,14 +138,10 @@ def origin_of(parameter: Tensor) -> tuple[str, int]:
 # Parameters that the graph adds
 
 
-def _attribute(node: fx.Node) -> Any:
-    return operator.attrgetter(str(node.target))(node.graph.owning_module)
-
-
 def reads_parameter(node: fx.Node) -> bool:
     """Whether a node's value is made of a parameter."""
     if node.op == "get_attr":
-        return isinstance(_attribute(node), nn.Parameter)
+        return isinstance(attribute_of(node), nn.Parameter)
     return any(reads_parameter(source) for source in node.all_input_nodes)
 
 
@@ -156,7 +151,7 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
     Found by moving numbers in place of the entries.
     """
     if node.op == "get_attr":
-        parameter = _attribute(node)
+        parameter = attribute_of(node)
         if not isinstance(parameter, nn.Parameter):
             return None
         return torch.arange(parameter.numel()).reshape(parameter.shape), origin_of(parameter)

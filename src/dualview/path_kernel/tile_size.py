@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +98,7 @@ def _fits_amply(network: fx.GraphModule, one: Side, size: int, memory: float) ->
         return False
     run = _Sizes(network)
     try:
-        run.run(*(_like_weights(network, t) for t in (one.x, *one.gates, *one.switches)))
+        run.run(*(_like_weights(network, tensor) for tensor in one.inputs))
     except (NotImplementedError, RuntimeError):  # of this type or device, say
         return False
     return fits(run.values, run.entries)
@@ -156,14 +157,10 @@ def cost_of(
     """
     left, right = (_many(side, size) for side in (one, other))
     meter, counter = MemoryMeter(), FlopCounterMode(display=False)
-    held = sum(_bytes(t) for s in (left, right) for t in (s.x, *s.gates, *s.switches))
+    held = sum(_bytes(tensor) for side in (left, right) for tensor in side.inputs)
     try:
-        if timed:
-            with counter, meter:
-                propagate(network, left, right, setting)
-        else:
-            with meter:
-                propagate(network, left, right, setting)
+        with counter if timed else nullcontext(), meter:
+            propagate(network, left, right, setting)
     except DualviewError:
         raise
     except (NotImplementedError, RuntimeError):  # a rule that reads numbers

@@ -9,6 +9,7 @@ parameters takes its place, so that every weight layer is one, whoever wrote it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -229,10 +230,7 @@ class Layers:
 
     def _tensor(self, path: str | None) -> Any:
         assert path is not None
-        value: Any = self._own
-        for name in path.split("."):
-            value = getattr(value, name)
-        return value
+        return attrgetter(path)(self._own)
 
 
 _DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

@@ -156,8 +156,6 @@ class _Reader:
 
     def take(self, node: fx.Node, env: dict[fx.Node, Any]) -> Any:
         """The value of one node."""
-        if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(node.graph.owning_module)
         args: Any = fx.map_arg(node.args, lambda n: env[n])
         kwargs: Any = fx.map_arg(node.kwargs, lambda n: env[n])
         if "input" in kwargs:
