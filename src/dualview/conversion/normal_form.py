@@ -94,7 +94,9 @@ _WRITTEN_KEY_OF: dict[Any, str] = {
     for spelling in (*operation.functions, *operation.modules)
 }
 
-KEYS = frozenset(OPERATIONS) | frozenset(_WRITTEN)
+_EVERY = OPERATIONS | _WRITTEN
+
+KEYS = frozenset(_EVERY)
 """Every key of a call that is known."""
 
 _NAMES = ARGUMENT_NAMES | dict.fromkeys(("row", "factor", "query", "weights", "value"), "input")
@@ -109,10 +111,6 @@ _IN_A_ROW = {
     "flip": "dims",
 }
 """Methods that take a list as several arguments too -> its name."""
-
-
-def _operation(key: str) -> Operation:
-    return OPERATIONS[key] if key in OPERATIONS else _WRITTEN[key]
 
 
 def key_of(target: Any) -> str:
@@ -130,7 +128,7 @@ def spellings_of(key: str) -> tuple[Any, ...]:
     >>> spellings_of("neg")[1:]
     (<built-in method neg of type object at ...>, <built-in method negative of ...>, 'neg', ...)
     """
-    operation = _operation(key)
+    operation = _EVERY[key]
     return (*operation.functions, *operation.methods, *operation.modules)
 
 
@@ -152,7 +150,7 @@ def normal_call(node: fx.Node) -> Call:
         module = module_of(node)
         given = (*node.args, *node.kwargs.values())
         extra = {"output_size": given[1]} if len(given) > 1 else {}
-        options = {**_operation(key).options(module), **_dims(type(module)), **extra}
+        options = {**_EVERY[key].options(module), **_dims(type(module)), **extra}
         return Call(key, {"input": given[0], **options}, module)
     if node.target is getattr and node.args[1] in TURNED_ATTRIBUTES:
         axes = {"dim0": -2, "dim1": -1} if key == "transpose" else {}
@@ -192,7 +190,7 @@ def _dims(target: Any) -> Parameters:
 
 
 def _bound(key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = _operation(key).parameters
+    parameters = _EVERY[key].parameters
     row = _IN_A_ROW.get(key)
     whole = len(args) == 2 and isinstance(args[1], tuple | list | fx.Node)  # a node: a whole shape
     if row is not None and len(args) > 1 and not whole:

@@ -128,12 +128,9 @@ def _compare(found: tuple[str, ...], config: SavedConfig) -> None:
         f"expected the network that was saved, made of "
         f"{repr(config.recipe.model)[:80]}; it differs first in operation {first + 1}: "
         f"expected {expected}, got {got}. Repair: pass the model that it was "
-        f"made of, with the same options; it was saved with {_text(config.versions)}"
+        f"made of, with the same options; it was saved with "
+        + ", ".join(f"{name} {version}" for name, version in config.versions.items())
     )
-
-
-def _text(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _example(model: nn.Module, recipe: Recipe) -> Any:
