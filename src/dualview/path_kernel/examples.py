@@ -39,7 +39,7 @@ def check_examples(
             the batch; unknown gates; or examples that are not floating-point, none, not finite, not
             alike, or that the network does not take.
     """
-    check_network(net)
+    require("net", net, gated, PathKernelError)
     check_computable(net)
     require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
     (first, x1), *rest = examples.items()
@@ -96,15 +96,6 @@ def check_computable(net: GatedNetwork) -> None:
     """
     finite.check_network(net, PathKernelError, statistics=False)
     finite.check_network(net.gating_network, PathKernelError)
-
-
-def check_network(net: GatedNetwork) -> None:
-    """Refuse what was not taken apart.
-
-    Raises:
-        PathKernelError: no gated network.
-    """
-    require("net", net, gated, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:

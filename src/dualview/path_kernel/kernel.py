@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
+from dualview.arguments import byte_count, flag, number, require, said, takes
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
@@ -36,14 +36,12 @@ from dualview.path_kernel.fast.reader import LARGE, Slow, are_hard, read_network
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.parameters import fan_ins, uses
 from dualview.path_kernel.propagate import Side, propagate
-from dualview.path_kernel.scale import Reader, within_middle
+from dualview.path_kernel.scale import DOUBTFUL, Reader, within_middle
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.tile_size import tile_size
 
-BATCH_NORM = one_of("identity", "scale")
 
-
-@takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
+@takes(PathKernelError, normalise=flag, biases=flag, memory=byte_count)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -313,10 +311,6 @@ def _fill_by_rows(request: _Request, plan: RowPlan, symmetric: bool, out: Tensor
     except (ExampleInputError, *REFUSALS):
         check_fits(request.net, "x1", request.x1)  # says better what does not fit, if anything
         raise
-
-
-DOUBTFUL = 1e-28
-"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
 
 
 def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor) -> None:
