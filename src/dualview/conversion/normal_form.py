@@ -20,11 +20,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.input_transform import InputTransform
-from dualview.conversion.multipliers import (
-    query_of_examples,
-    replay_layer_norm,
-    softmax_weights,
-)
+from dualview.conversion.multipliers import query_of_examples, replay_layer_norm, softmax_weights
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.products import as_multiplier
 from dualview.conversion.source_lines import module_of, operation_name
@@ -37,6 +33,7 @@ from dualview.conversion.spellings import (
     Operation,
     Parameters,
     key_at,
+    signature,
 )
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 
@@ -64,24 +61,15 @@ class Call:
 
 
 _WRITTEN: dict[str, Operation] = {
-    "marked": Operation({"input": REQUIRED}, (as_multiplier, query_of_examples, softmax_weights)),
-    "ones": Operation({"input": REQUIRED}, (one_row_of_ones,)),
-    "spread": Operation({"input": REQUIRED, "examples": REQUIRED}, (spread_over_batch,)),
-    "gate": Operation({"input": REQUIRED, "gate": REQUIRED}, (apply_gate,)),
-    "switch": Operation(
-        {"input": REQUIRED, "switch": REQUIRED, "dims": REQUIRED}, (replay_switch,)
-    ),
+    "marked": Operation(signature("input"), (as_multiplier, query_of_examples, softmax_weights)),
+    "ones": Operation(signature("input"), (one_row_of_ones,)),
+    "spread": Operation(signature("input", "examples"), (spread_over_batch,)),
+    "gate": Operation(signature("input", "gate"), (apply_gate,)),
+    "switch": Operation(signature("input", "switch", "dims"), (replay_switch,)),
     "replayed layer norm": Operation(
-        {
-            "input": REQUIRED,
-            "scale": REQUIRED,
-            "normalised": REQUIRED,
-            "weight": None,
-            "bias": None,
-        },
-        (replay_layer_norm,),
+        signature("input", "scale", "normalised", weight=None, bias=None), (replay_layer_norm,)
     ),
-    "input transform": Operation({"input": REQUIRED}, (), (), (InputTransform,)),
+    "input transform": Operation(signature("input"), (), (), (InputTransform,)),
 }
 """What conversion itself writes into a graph."""
 
@@ -262,12 +250,7 @@ def _einsum(
     if sum(data) != 1 or not result:
         return None
     (one, two), (data_name, matrix_name) = (
-        (operands, names)
-        if data[0]
-        else (
-            tuple(operands)[::-1],
-            names[::-1],
-        )
+        (operands, names) if data[0] else (tuple(operands)[::-1], names[::-1])
     )
     if len(matrix_name) != 2 or "*" in matrix_name or len(set(data_name)) < len(data_name):
         return None
