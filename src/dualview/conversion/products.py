@@ -39,18 +39,8 @@ SCALING, MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 5, 4, 3, 2, 1, 0
 
 _WEIGHING = frozenset(
     [
-        "sigmoid",
-        "expit",
-        "hardsigmoid",
-        "softmax",
-        "softmin",
-        "rsqrt",
-        "reciprocal",
-        "norm",
-        "vector_norm",
-        "linalg_vector_norm",
-        "var",
-        "std",
+        *("sigmoid", "expit", "hardsigmoid", "softmax", "softmin", "rsqrt", "reciprocal"),
+        *("norm", "vector_norm", "linalg_vector_norm", "var", "std"),
     ]
 )
 _BOUNDED = frozenset(["tanh", "hardtanh", "softsign", "clamp", "clip", "erf"])

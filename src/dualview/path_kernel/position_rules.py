@@ -98,10 +98,11 @@ def max_pool_switch(node: fx.Node, call: Call, setting: Setting) -> Value:
 
     first = len(value.shape) - dims
     if all(_is_image(term, dims) for term in value.terms):
-        return value.with_terms(
-            [_chosen(term, pair, shape, pick, ("switch", node)) for term in value.terms], shape
-        )
-    return by_example(value, shape, range(first, len(value.shape)), pick, ("switch", node))
+        terms = [_chosen(term, pair, shape, pick, ("switch", node)) for term in value.terms]
+    else:
+        axes, name = range(first, len(value.shape)), ("switch", node)
+        terms = [_by_example(term, shape, axes, pick, name) for term in value.terms]
+    return value.with_terms(terms, shape)
 
 
 def _is_image(term: Term, dims: int) -> bool:
@@ -187,23 +188,9 @@ def attention(node: fx.Node, call: Call, setting: Setting) -> Value:
     one = weigh(value.like.new_zeros(1, 1, *value.shape), 0) if rank >= 2 else None
     if one is None or one.dim() != rank + 2:
         refuse(node, "it is no product of attention weights and values of as many axes")
-    return by_example(value, tuple(one.shape[2:]), [axis], weigh, ("weighed", node))
-
-
-def by_example(
-    value: Value,
-    shape: Sequence[int],
-    axes: Sequence[int],
-    function: Callable[[Tensor, int], Tensor],
-    name: Any,
-) -> Value:
-    """A linear map of each example's own, (n, k, *shape) -> (n, k, *new shape).
-
-    It reads entries along `axes` alone; what it does may differ with all the others.
-    """
-    return value.with_terms(
-        [_by_example(t, shape, axes, function, name) for t in value.terms], shape
-    )
+    shape = one.shape[2:]
+    terms = [_by_example(t, shape, [axis], weigh, ("weighed", node)) for t in value.terms]
+    return value.with_terms(terms, shape)
 
 
 def _by_example(
@@ -213,7 +200,10 @@ def _by_example(
     function: Callable[[Tensor, int], Tensor],
     name: Any,
 ) -> Term:
-    """A term after a linear map of positions that differs from example to example."""
+    """A term after a linear map of each example's own, (n, k, *old shape) -> (n, k, *shape).
+
+    It reads entries along `axes` alone; what it does may differ with all the others.
+    """
     term = ordered(spread_channels(term, [a for k in axes for a in term.layout.channel_atoms(k)]))
     old = term.layout
     if any(shape[k] != old.shape[k] for k in old.channel_axes):  # it repeats channels

@@ -7,7 +7,6 @@ takes longer than a small kernel itself, so one that fits many times over is tol
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualview.conversion.memory_meter import MemoryMeter
-from dualview.conversion.shape_run import on_meta
 from dualview.errors import DualviewError, PathKernelError
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.setting import Setting
@@ -182,13 +180,9 @@ def _rough(side: Side) -> float:
 
 def _many(side: Side, size: int) -> Side:
     def spread(tensor: Tensor) -> Tensor:
-        like = on_meta(tensor)
-        return torch.empty(size, *like.shape[1:], dtype=like.dtype, device="meta")
+        return torch.empty(size, *tensor.shape[1:], dtype=tensor.dtype, device="meta")
 
-    def all_of(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [spread(t) for t in tensors]
-
-    return Side(spread(side.x), all_of(side.gates), all_of(side.switches))
+    return Side(spread(side.x), [*map(spread, side.gates)], [*map(spread, side.switches)])
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -122,19 +122,8 @@ class _Reader:
 
     def __post_init__(self) -> None:
         structural = (
-            "average pool",
-            "adaptive average pool",
-            "interpolate",
-            "pad",
-            "mean",
-            "sum",
-            "getitem",
-            "chunk",
-            "split",
-            "narrow",
-            "roll",
-            "flip",
-            "channel shuffle",
+            *("average pool", "adaptive average pool", "interpolate", "pad", "mean", "sum"),
+            *("getitem", "chunk", "split", "narrow", "roll", "flip", "channel shuffle"),
         )
         self.steps = {
             "linear": self.dense,
@@ -356,14 +345,9 @@ class _Reader:
             kernel = pool.options["kernel_size"]
             stride = pool.options.get("stride") or kernel
             others = (pool.options.get(name, n) for name, n in (("dilation", 1), ("padding", 0)))
-            windows = pool_windows(
-                value.size,
-                pooled,
-                *(
-                    _both(o, d, pool.dims)
-                    for o, d in zip((kernel, stride, *others), (1, 1, 1, 0), strict=True)
-                ),
-            )
+            options = zip((kernel, stride, *others), (1, 1, 1, 0), strict=True)
+            each = (_both(option, default, pool.dims) for option, default in options)
+            windows = pool_windows(value.size, pooled, *each)
         return chosen(value, windows, switch.number)
 
     def structural(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
