@@ -15,10 +15,7 @@ from torch import fx
 from dualview.conversion.activations import is_activation
 from dualview.conversion.pooling import is_max_pool
 from dualview.conversion.signal_path import is_embedding, multiplies
-from dualview.conversion.verification import (
-    is_known_affine,
-    value_kinds,
-)
+from dualview.conversion.verification import is_known_affine, value_kinds
 
 
 def affine_layers(gating: fx.GraphModule, n_gates: int) -> tuple[bool, ...]:

@@ -35,24 +35,11 @@ from dualview.arguments import (
 )
 from dualview.conversion.affinity import affine_layers
 from dualview.conversion.gates import HardGate
-from dualview.conversion.input_transform import (
-    InputTransform,
-    blank_transform,
-)
-from dualview.conversion.promises import (
-    Kind,
-    WeightsInput,
-    no_permutation,
-    shapes_differ,
-)
+from dualview.conversion.input_transform import InputTransform, blank_transform
+from dualview.conversion.promises import Kind, WeightsInput, no_permutation, shapes_differ
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.trial_run import REFUSALS
-from dualview.errors import (
-    ConversionError,
-    DualviewError,
-    ExampleInputError,
-    SavedNetworkError,
-)
+from dualview.errors import ConversionError, DualviewError, ExampleInputError, SavedNetworkError
 
 Options = ParamSpec("Options")
 Result = TypeVar("Result")

@@ -44,15 +44,8 @@ from dualview.conversion.rewriting.spelled_relus import name_spelled_relus
 from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
 from dualview.conversion.source_lines import attribute_of, describe, module_of
-from dualview.conversion.verification import (
-    value_kinds,
-    verify,
-    verify_examples_apart,
-)
-from dualview.errors import (
-    NoActivationError,
-    UnsupportedOperationError,
-)
+from dualview.conversion.verification import value_kinds, verify, verify_examples_apart
+from dualview.errors import NoActivationError, UnsupportedOperationError
 
 Mode = Literal["evaluation"]
 

@@ -30,12 +30,7 @@ from dualview.conversion.signal_path import (
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.spellings import key_at
 from dualview.conversion.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
-from dualview.conversion.verification import (
-    ValueKind,
-    is_batch_size,
-    is_shape_query,
-    value_kinds,
-)
+from dualview.conversion.verification import ValueKind, is_batch_size, is_shape_query, value_kinds
 from dualview.errors import ConversionError, DualviewWarning
 
 MULTIPLIER = "multiplier_"

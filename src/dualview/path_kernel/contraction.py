@@ -15,13 +15,7 @@ from torch import Tensor
 from dualview.path_kernel.layout import Layout
 from dualview.path_kernel.positions import LEADING, apply_map
 from dualview.path_kernel.scale import LogScale, summed
-from dualview.path_kernel.spread import (
-    correlated,
-    explicit,
-    has_copies,
-    shared,
-    spread_channels,
-)
+from dualview.path_kernel.spread import correlated, explicit, has_copies, shared, spread_channels
 from dualview.path_kernel.terms import (
     Term,
     Value,

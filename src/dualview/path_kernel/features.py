@@ -23,11 +23,7 @@ from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
-from dualview.path_kernel.random_weights import (
-    draw_of,
-    kernel_network,
-    weight_deviations,
-)
+from dualview.path_kernel.random_weights import draw_of, kernel_network, weight_deviations
 from dualview.path_kernel.scale import lost_rows, out_of_range
 
 

@@ -114,11 +114,7 @@ def _is_image(term: Term, dims: int) -> bool:
 
 
 def _chosen(
-    term: Term,
-    pair: Pair,
-    shape: tuple[int, ...],
-    pick: Callable[[Tensor, int], Tensor],
-    name: Any,
+    term: Term, pair: Pair, shape: tuple[int, ...], pick: Callable[[Tensor, int], Tensor], name: Any
 ) -> Term:
     """Every entry of the kernel picked by both sides' choices, channel by channel."""
     old = term.layout

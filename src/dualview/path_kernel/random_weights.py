@@ -10,16 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import (
-    flag,
-    instance_of,
-    named,
-    number,
-    optional,
-    seed_number,
-    takes,
-    whole,
-)
+from dualview.arguments import flag, instance_of, named, number, optional, seed_number, takes, whole
 from dualview.conversion.copying import copied
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.leaf import leaf

@@ -83,11 +83,7 @@ class RidgePath:
 
 @takes(PathKernelError, gram=array, targets=array, centre=flag)
 def kernel_regression_path(
-    gram: np.ndarray,
-    targets: np.ndarray,
-    ridges: Sequence[float] = RIDGES,
-    *,
-    centre: bool = True,
+    gram: np.ndarray, targets: np.ndarray, ridges: Sequence[float] = RIDGES, *, centre: bool = True
 ) -> RidgePath:
     """Kernel ridge regression for many ridges, with its leave-one-out predictions, from one `eigh`.
 

@@ -130,11 +130,7 @@ class Reader:
         return (kernel.double() * factor * factor).to(self.dtype)
 
     def _refuse(
-        self,
-        wrong: Tensor,
-        logs: Tensor,
-        at: tuple[Sequence[int], Sequence[int]],
-        repair: str,
+        self, wrong: Tensor, logs: Tensor, at: tuple[Sequence[int], Sequence[int]], repair: str
     ) -> None:
         if not wrong.any():
             return

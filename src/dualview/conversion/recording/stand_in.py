@@ -274,12 +274,7 @@ def _running(code: CodeType, position: int) -> str:
     return call.opname
 
 
-_ASKING = frozenset(
-    {
-        torch.is_tensor.__code__,
-        type(nn.Parameter).__instancecheck__.__code__,
-    }
-)
+_ASKING = frozenset({torch.is_tensor.__code__, type(nn.Parameter).__instancecheck__.__code__})
 """PyTorch's functions in Python that ask of a value whether it is a tensor, and no more."""
 _UNWRAP = unwrap_dead_wrappers.__code__.co_filename
 """Where PyTorch looks at what a custom function is given."""

@@ -15,11 +15,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import Recipe, gate_from
-from dualview.conversion.sharing.bounds import (
-    bounded_architecture,
-    bounded_example,
-    bounded_inputs,
-)
+from dualview.conversion.sharing.bounds import bounded_architecture, bounded_example, bounded_inputs
 from dualview.conversion.sharing.config import SavedConfig
 from dualview.conversion.structure import outline, plain_options
 from dualview.errors import ConversionError, DualviewWarning, GateOrderError, SavedNetworkError
@@ -92,9 +88,7 @@ def _unfit(model: nn.Module, config: SavedConfig, error: ConversionError) -> Sav
     return SavedNetworkError(f"{name} cannot be taken apart as the config says: {error}")
 
 
-def transform_numbers(
-    net: GatedNetwork,
-) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def transform_numbers(net: GatedNetwork) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation of the network's input transform, if it has one."""
     own = net.input_transform
     if own is None:
