@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from dualview.arguments import said
 from dualview.conversion.copying import copied
 from dualview.conversion.graph_network import without_graph
+from dualview.conversion.source_lines import module_said
 from dualview.conversion.thread_mode import ThreadMode
 from dualview.conversion.tracing import TracedNetwork, named_tensors
 from dualview.errors import ConversionError
@@ -165,7 +166,7 @@ def _reset(module: nn.Module, path: str) -> None:
         reset()
     except TypeError as error:
         raise ConversionError(
-            f"{_named(module, path)}: reset_parameters() without arguments failed ({error}). "
+            f"{module_said(module, path)}: reset_parameters() without arguments failed ({error}). "
             f"Repair: give its arguments defaults, or pass disentangle(..., initialise=function)"
         ) from error
 
@@ -176,16 +177,12 @@ def _refuse_orphans(module: nn.Module, path: str, *, covered: bool) -> None:
     orphans = [name for name, _ in module.named_parameters(recurse=False)]
     if orphans and not covered:
         raise ConversionError(
-            f"{_named(module, path)} holds the parameter '{orphans[0]}' and has no "
+            f"{module_said(module, path)} holds the parameter '{orphans[0]}' and has no "
             f"reset_parameters, so the weights network cannot be drawn afresh. Repair: give the "
             f"class a reset_parameters method, or pass disentangle(..., initialise=function)"
         )
     for name, child in module.named_children():
         _refuse_orphans(child, f"{path}.{name}" if path else name, covered=covered)
-
-
-def _named(module: nn.Module, path: str) -> str:
-    return f"{f'module {path!r}' if path else 'the model'} ({type(module).__name__})"
 
 
 def shared_modules(traced: TracedNetwork) -> nn.Module:

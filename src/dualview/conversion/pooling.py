@@ -74,13 +74,8 @@ def _windowed(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> dict[str, Any]:
-    options = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    return _frozen({**options, "ceil_mode": ceil_mode}, return_indices)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+    return _frozen({"kernel_size": kernel_size, **options}, return_indices)
 
 
 def _adaptive(output_size: Size, return_indices: bool = False) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def module_of(node: fx.Node) -> nn.Module:
     return found
 
 
+def module_said(module: nn.Module, path: str) -> str:
+    """A module of a model as messages call it: its path, or the model itself, and its type."""
+    return f"{f'module {path!r}' if path else 'the model'} ({type(module).__name__})"
+
+
 def attribute_of(node: fx.Node) -> Any:
     """The parameter, buffer or constant that a `get_attr` node reads."""
     return attrgetter(str(node.target))(node.graph.owning_module)

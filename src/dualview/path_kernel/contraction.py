@@ -54,7 +54,7 @@ def _mean_along(term: Term, axis: int, groups: int) -> Tensor:
     if term.is_certain:
         return _of_certain(term, axis, groups, rest)
     if math.prod(rest) == 1 and groups == 1 and not term.pending:
-        return diagonal_mean(term).reshape(*_lead(term), 1, *rest, *rest)
+        return diagonal_mean(term).reshape(*lead(term), 1, *rest, *rest)
     if not layout.position_atoms(axis):
         term = spread_channels(term, [a for a in range(layout.n_channels) if a not in own])
         if not term.layout.position_atoms(axis):  # a term with mixed channels loses all of them
@@ -100,7 +100,7 @@ def _over_positions(term: Term, axis: int, rest: tuple[int, ...]) -> Tensor:
     if term.left is not None and term.right is not None:
         names += ["xC" + "".join(left), "yC" + "".join(right)]
         operands += [term.left, term.right]
-    _, n1, n2 = _lead(term)
+    _, n1, n2 = lead(term)
     sizes = {"x": n1, "y": n2, "C": layout.channels}
     operands = [
         operand.expand([sizes.get(c, size) for c, size in zip(name, operand.shape, strict=True)])
@@ -131,7 +131,8 @@ def _over_positions(term: Term, axis: int, rest: tuple[int, ...]) -> Tensor:
     return kernel.reshape(*kernel.shape[:LEADING], *rest, *rest)
 
 
-def _lead(term: Term) -> tuple[int, int, int]:
+def lead(term: Term) -> tuple[int, int, int]:
+    """How many kernels, first and second examples a term has."""
     if term.kernel is not None:
         shape = term.kernel.shape
         n1 = max(shape[1], 1 if term.left is None else len(term.left))
@@ -210,8 +211,10 @@ def diagonal_mean(term: Term) -> Tensor:
     if term.kernel is None:
         left, right = (factor.flatten(1) for factor in term.factors)
         return with_moments(term, (left @ right.mT / left.shape[1])[None])
-    lead, groups = term.kernel.shape[:LEADING], term.kernel.shape[3]
-    kernel = term.kernel.reshape(*lead, positions, positions).diagonal(dim1=-2, dim2=-1)
+    groups = term.kernel.shape[3]
+    kernel = term.kernel.reshape(*term.kernel.shape[:LEADING], positions, positions).diagonal(
+        dim1=-2, dim2=-1
+    )
     if term.left is not None and term.right is not None:
         left, right = (f.reshape(len(f), groups, -1, positions) for f in (term.left, term.right))
         kernel = kernel * torch.einsum("agcp,bgcp->abgp", left, right) / left.shape[2]

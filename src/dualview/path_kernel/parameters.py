@@ -200,11 +200,9 @@ def _uses_of_layers(network: nn.Module) -> Iterator[tuple[str, Use]]:
 
 def _roles_of_module(module: nn.Module) -> Iterator[tuple[str, Role]]:
     weighs = isinstance(module, ops.WEIGHT_MODULES)
+    other: Role = "weight" if weighs else "constant"
     for name, _ in module.named_parameters(recurse=False):
-        if name == "bias":
-            yield name, "bias"
-        else:
-            yield name, "weight" if weighs else "constant"
+        yield name, "bias" if name == "bias" else other
 
 
 def _uses_of_value(value: fx.Node, linear: bool, facts: _Facts) -> Iterator[Use]:
