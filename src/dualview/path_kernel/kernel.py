@@ -277,9 +277,7 @@ PATIENCE = 30.0
 
 def warn_of_slowness(net: GatedNetwork, x: Tensor, pairs: int, slow: Slow) -> None:
     """Say that the torch rules must run, why, and for about how long, where that is long."""
-    gates = net.gates(x[:1])
-    work = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
-    seconds = work * pairs * SLOW_SECONDS
+    seconds = pairs_of_positions(net, x) * pairs * SLOW_SECONDS
     if seconds > PATIENCE:
         warnings.warn(
             f"the path kernel of {pairs:,} pairs goes by the general rules, which take about "
@@ -287,6 +285,11 @@ def warn_of_slowness(net: GatedNetwork, x: Tensor, pairs: int, slow: Slow) -> No
             DualviewWarning,
             stacklevel=4,
         )
+
+
+def pairs_of_positions(net: GatedNetwork, x: Tensor) -> int:
+    """Of all gated layers together, for one pair of examples like `x`."""
+    return sum(math.prod(gate.shape[2:]) ** 2 for gate in net.gates(x[:1]))
 
 
 def _duration(seconds: float) -> str:

@@ -141,11 +141,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         max_pool=value["max_pool"],
         example_shape=None if shape is None else tuple(shape),
         seed=value["seed"],
-        mode=value.get("mode"),
-        output=value.get("output"),
         multipliers=tuple(value.get("multipliers", ())),
-        example_inputs=value.get("example_inputs"),
-        weights=value.get("weights"),
+        **{name: value.get(name) for name in _CHOICES},
     )
     return SavedConfig(
         recipe,
