@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,7 +25,6 @@ from dualview.path_kernel.terms import (
     Value,
     in_order,
     mapped,
-    moved_axes,
     seen_as,
     select_channels,
     with_channels_in_order,
@@ -457,7 +457,7 @@ def permute(node: fx.Node, call: Call, setting: Setting) -> Value:
 
 def permuted(value: Value, order: Sequence[int]) -> Value:
     """The value whose axis k of an example is axis order[k] now."""
-    terms = [moved_axes(term, order) for term in value.terms]
+    terms = [replace(term, layout=term.layout.permuted(order)) for term in value.terms]
     return value.with_terms(terms, [value.shape[axis] for axis in order])
 
 

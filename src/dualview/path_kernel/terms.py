@@ -295,11 +295,6 @@ def seen_as(term: Term, layout: Layout) -> Term:
     return mapped(term, lambda array: array.reshape(len(array), *new), None, layout, selects=True)
 
 
-def moved_axes(term: Term, order: Sequence[int]) -> Term:
-    """The same term where axis k of the tensor is axis order[k] now."""
-    return replace(term, layout=term.layout.permuted(order))
-
-
 def in_order(term: Term) -> Term:
     """The term with its positions as the tensor has them, one for each axis without channels.
 

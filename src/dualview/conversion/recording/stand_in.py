@@ -145,25 +145,16 @@ class StandIn(fx.Proxy):
                 self._refuse(f"counts by a value or size of its input ({asking})")
         raise TypeError("a stand-in is no whole number")
 
-    # `x += y` is recorded as the in-place operation that it is on tensors.
 
-    def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+def _augmented(function: Callable[..., Any]) -> Callable[..., Any]:
+    def recorded(self: StandIn, other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", function, (self, other), {})
 
-    def __iadd__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.iadd, other)
-
-    def __isub__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.isub, other)
-
-    def __imul__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.imul, other)
-
-    def __itruediv__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.itruediv, other)
+    return recorded
 
 
-assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+for _function in AUGMENTED:  # `x += y` is recorded as the in-place operation that it is on tensors
+    setattr(StandIn, f"__{_function.__name__}__", _augmented(_function))
 
 
 def _number(name: str) -> Callable[..., Any]:

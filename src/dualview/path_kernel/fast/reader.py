@@ -67,7 +67,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Value:
-    """A node's value; `head` tells how an image became a vector, `gates` counts dense gates."""
+    """A node's value; `head` tells how an image became a vector."""
 
     terms: tuple[Term, ...] = ()
     channels: int = 0
@@ -303,16 +303,10 @@ class _Reader:
             return value
         if value.head or any(term.origin is None for term in value.terms):
             raise NotApplicableError(f"{describe(node)} gates the input or a pooled value")
-        terms = tuple(
-            replace(
-                term,
-                mask=Mask(value.channels, ((gate, ()),))
-                if term.mask is None
-                else term.mask.gated(gate),
-            )
-            for term in value.terms
-        )
-        return replace(value, terms=terms)
+        one = Mask(value.channels, ())
+        masks = ((term.mask or one).gated(gate) for term in value.terms)
+        terms = (replace(t, mask=mask) for t, mask in zip(value.terms, masks, strict=True))
+        return replace(value, terms=tuple(terms))
 
     def _add(self, node: fx.Node, left: Value, right: Value) -> Value:
         if left.head or right.head or (left.channels, left.size) != (right.channels, right.size):

@@ -128,8 +128,8 @@ class _Reader:
         self.steps = {
             "linear": self.dense,
             "convolution": self.convolution,
-            "batch norm": self.batch_norm,
-            **dict.fromkeys((*UNCHANGED, "spread"), self.identity),
+            "batch norm": lambda node, args, kwargs: self.layers.batch_norm(node, args[0]),
+            **dict.fromkeys((*UNCHANGED, "spread"), lambda node, args, kwargs: args[0]),
             "gate": self.gate,
             "ones": self.row_of_ones,
             "mul": self.product,
@@ -170,10 +170,6 @@ class _Reader:
         return tuple(self._piece(node, pieces, number) for number in numbers)
 
     # Nothing new
-
-    def identity(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """Dropout in evaluation mode, changes of type or memory."""
-        return args[0]
 
     def row_of_ones(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """The constant-1 input."""
@@ -323,10 +319,6 @@ class _Reader:
         size: Any = (1, 1, *made.shape[2:])[-2:]
         term = replace(term, factor=factor, channels=nothing, groups=nothing)
         return RowValue((term,), made.shape[1], size, value.dims)
-
-    def batch_norm(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
-        """Its scale if asked for, and its bias if biases are."""
-        return self.layers.batch_norm(node, args[0])
 
     # Channels and positions
 
