@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from dualview.arguments import UnfitError, flag, number, one_of, require
+from dualview.arguments import Check, UnfitError, flag, number, one_of, require
 from dualview.conversion import finite
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
@@ -21,6 +21,13 @@ from dualview.errors import ExampleInputError, PathKernelError
 
 Gates = Literal["model", "hard"]
 BatchNorm = Literal["identity", "scale"]
+
+LAW: dict[str, Check] = {
+    "biases": flag,
+    "bias_variance": number(least=0),
+    "batch_norm": one_of(*get_args(BatchNorm)),
+}
+"""What the weights are drawn for: options with their checks, as `dualview.arguments` has them."""
 
 
 def check_examples(
@@ -73,17 +80,6 @@ def result_type(net: GatedNetwork, x: Tensor) -> torch.dtype:
     if x.is_floating_point():
         return x.dtype
     return next(p.dtype for p in net.parameters() if p.is_floating_point())
-
-
-def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
-    """Refuse what says nothing about the network that the weights are drawn for.
-
-    Raises:
-        PathKernelError: an option of these names is not what it should be.
-    """
-    require("biases", biases, flag, PathKernelError)
-    require("bias_variance", bias_variance, number(least=0), PathKernelError)
-    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
 
 
 def check_computable(net: GatedNetwork) -> None:

@@ -22,7 +22,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples
 from dualview.path_kernel.random_weights import draw_of, kernel_network, weight_deviations
 from dualview.path_kernel.scale import lost_rows, out_of_range
 
@@ -34,6 +34,7 @@ from dualview.path_kernel.scale import lost_rows, out_of_range
     per_draw=whole(1),
     batch_size=whole(1),
     memory=byte_count,
+    **LAW,
 )
 def npk_features(
     net: GatedNetwork,
@@ -86,7 +87,6 @@ def npk_features(
     >>> features.shape
     torch.Size([3, 100])
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
     size = min(batch_size, _examples_at_once(net, x, memory, -(-n_features // per_draw)))
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)

@@ -23,11 +23,11 @@ from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.trial_run import REFUSALS
 from dualview.errors import DualviewWarning, ExampleInputError, PathKernelError
 from dualview.path_kernel.examples import (
+    LAW,
     BatchNorm,
     Gates,
     check_examples,
     check_fits,
-    check_law,
     result_type,
 )
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
@@ -41,7 +41,7 @@ from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.tile_size import tile_size
 
 
-@takes(PathKernelError, normalise=flag, biases=flag, memory=byte_count)
+@takes(PathKernelError, normalise=flag, memory=byte_count, **LAW)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -97,7 +97,6 @@ def npk(
     >>> bool(torch.allclose(dv.npk(net, x), (x @ x.T) / 4 * (g @ g.T) / 8))
     True
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, tried=False, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
     setting = Setting.of(biases, bias_variance, batch_norm, variances)
@@ -108,7 +107,7 @@ def npk(
     )
 
 
-@takes(PathKernelError, biases=flag, memory=byte_count)
+@takes(PathKernelError, memory=byte_count, **LAW)
 def expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -148,7 +147,6 @@ def expected_ntk(
 
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, tried=False, x1=x1, x2=x2)
     layers = weight_layers(net)
     scales = layer_scales(c, layers)

@@ -32,7 +32,7 @@ from dualview.conversion.examples import gated, is_floating
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewWarning, PathKernelError, need
 from dualview.files.writing import refused_by_the_system
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
 from dualview.path_kernel.gram.schedule import announce, compute
@@ -55,11 +55,10 @@ LARGEST_BLOCK = 2**15
     workers=optional(whole(1, LARGEST_BLOCK)),
     normalise=flag,
     gates=one_of(*get_args(Gates)),
-    batch_norm=one_of(*get_args(BatchNorm)),
-    biases=flag,
     dtype=optional(one_of(*get_args(Precision))),
     progress=flag,
     overwrite=flag,
+    **LAW,
 )
 def npk_gram(
     net: GatedNetwork,
@@ -138,7 +137,6 @@ def npk_gram(
     """
     _require_libraries(scheduler)
     _check_scheduler(scheduler, workers)
-    check_law(biases, bias_variance, batch_norm)
     kernel_options = {
         "normalise": normalise,
         "gates": gates,
