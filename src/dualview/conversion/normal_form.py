@@ -10,6 +10,7 @@ node of the graph, or a Python value.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +83,7 @@ _WRITTEN_KEY_OF: dict[Any, str] = {
     for spelling in (*operation.functions, *operation.modules)
 }
 
-_EVERY = OPERATIONS | _WRITTEN
+_EVERY = ChainMap(OPERATIONS, _WRITTEN)
 
 KEYS = frozenset(_EVERY)
 """Every key of a call that is known."""
