@@ -172,14 +172,14 @@ def time_dense(n: int, rounds: int) -> Iterator[Measurement]:
     """Time the dense Gram with its gates given, against the chains of matrix products."""
     from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
     from dualview.path_kernel.fast.plan import FastPlan
-    from dualview.path_kernel.fast.reader import fast_plan
+    from dualview.path_kernel.fast.reader import read_network
     from dualview.path_kernel.setting import Setting
 
     name = "FC 784-1000x5-10"
     net, x = network(name), examples(name, n)
     with torch.no_grad():
         gates = [torch.cat(g) for g in zip(*(net.gates(b) for b in x.split(500)), strict=True)]
-        plan = fast_plan(net, x, Setting(), "model")
+        plan = read_network(net, x, Setting(), "model")
         assert isinstance(plan, FastPlan)
         start = time.perf_counter()
         packed = pack(net, x, plan)

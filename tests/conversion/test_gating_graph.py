@@ -9,14 +9,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dualview.conversion.gating_graph import gating_graph, gating_network
+from dualview.conversion.gating_graph import gating_graph
+from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.tracing import trace
 from tests.cases import small_architecture, small_input
 
 
 def networks(model, **options):
     traced = trace(model)
-    return gating_network(traced.module, gating_graph(traced, **options)).eval()
+    return GraphNetwork(traced.module, gating_graph(traced, **options)).eval()
 
 
 def test_pre_activations_are_the_models():

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from dualview.conversion.disentangling import disentangle
 from dualview.conversion.initialisation import derived_seed, redraw, seeded
 from dualview.errors import ConversionError
 
@@ -51,7 +52,7 @@ def test_global_state_is_left_alone():
 @pytest.mark.parametrize("seed", [-1, 0.5, "0", True])
 def test_wrong_seed_is_refused(seed):
     with pytest.raises(ConversionError, match="whole number"):
-        derived_seed(seed, "weights")
+        disentangle(nn.Sequential(nn.Linear(2, 3), nn.ReLU()), seed=seed)
 
 
 class Bare(nn.Module):

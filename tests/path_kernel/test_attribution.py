@@ -1,8 +1,8 @@
 """What training examples add to a prediction.
 
 - Parts are alpha_j K(x, x_j), with the kernel by hand, and sum with the offset to the scores of the
-  machine, for a network (fitted here) and for a fitted machine; several examples at once are the
-  same as one by one.
+  machine, whatever its options, for a network (fitted here) and for a fitted machine; several
+  examples at once are the same as one by one.
 - Top examples are in order and of one sign; parts of classes sum to the score less the offset.
 - Images, flat or not, tensors or arrays; labels by number or name.
 - A fitted machine keeps its labels, and refuses others: another order as well.
@@ -34,6 +34,15 @@ def test_parts_are_coefficient_times_kernel():
         assert why.discrepancy < 1e-12
         assert why.predicted == machine.predict(new[row : row + 1])[0]
         np.testing.assert_array_equal(why.labels, y)
+
+
+def test_the_kernel_is_that_of_the_machine_with_all_its_options():
+    net, (x, y), (new, _) = network(), problem(), problem(1, seed=1)
+    machine = NPKClassifier(net, ridge=0.1, biases=True, bias_variance=3.0).fit(x, y)
+    why = kernel_attribution(machine, new)
+    np.testing.assert_allclose(why.scores, machine.decision_function(new)[0], rtol=1e-9)
+    without = kernel_attribution(NPKClassifier(net, ridge=0.1).fit(x, y), new)
+    assert not np.allclose(why.kernel, without.kernel)
 
 
 def test_a_network_is_fitted_as_the_machine_is():

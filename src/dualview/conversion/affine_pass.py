@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 from torch.nn import grad as transposed
 from torch.utils import _pytree as pytree
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.operations import BATCH_NORM_MODULES
-from dualview.conversion.source_lines import module_of
-from dualview.conversion.spellings import key_at
+from dualview.conversion.source_lines import called, module_of
+from dualview.conversion.spellings import functional, key_at
 
 AffineCall = Callable[[fx.Node, Any, Any], Any]
 """Calls what a node calls, with arguments and options."""
@@ -34,12 +33,6 @@ _CONVOLUTIONS: dict[type[nn.Module], Callable[..., Tensor]] = {
     nn.Conv3d: transposed.conv3d_input,
 }
 
-_POINTWISE: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Conv1d: F.conv1d,
-    nn.Conv2d: F.conv2d,
-    nn.Conv3d: F.conv3d,
-}
-
 
 class AffinePass:
     """One run of an affine network.
@@ -48,7 +41,7 @@ class AffinePass:
         network: nodes on the way from `first` on are affine in it.
         arguments: of the network.
         first: the node whose value is taken for the variable.
-        call: calls what a node calls; default: as torch.fx does.
+        call: calls what a node calls.
         module: gives what a node of `call_module` calls; default: the network's own.
         keep: nodes whose values are kept.
         start: in place of the value of `first`.
@@ -65,7 +58,7 @@ class AffinePass:
         arguments: tuple[Any, ...],
         first: fx.Node,
         *,
-        call: AffineCall | None = None,
+        call: AffineCall = called,
         module: Callable[[fx.Node], Any] = module_of,
         keep: Collection[fx.Node] = (),
         start: Tensor | None = None,
@@ -75,7 +68,7 @@ class AffinePass:
         self.data: dict[fx.Node, Any] = {}
         self.kept: dict[fx.Node, Any] = {}
         self._constants: dict[fx.Node, Any] = {}
-        self._call = call or _Plain(network)
+        self._call = call
         self._module = module
         self._start = start
         self.result: Any = self._forward(arguments, frozenset(keep))
@@ -237,16 +230,6 @@ class AffinePass:
         return next(tensors).device
 
 
-class _Plain:
-    """Calls nodes as torch.fx does."""
-
-    def __init__(self, network: fx.GraphModule) -> None:
-        self._interpreter = fx.Interpreter(network)
-
-    def __call__(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        return getattr(self._interpreter, node.op)(node.target, args, kwargs)
-
-
 def last_readers(graph: fx.Graph) -> dict[fx.Node, list[fx.Node]]:
     """For each node, the values that nobody reads after it, its own among them if nobody does."""
     last: dict[fx.Node, fx.Node] = {}
@@ -269,7 +252,9 @@ def _through_convolution(module: Any, size: torch.Size, cotangent: Tensor) -> Te
     weight = module.weight.detach()
     alone = module.weight[0, 0].numel() == 1 and not any(module.padding)
     if alone and module.groups == 1 and set(module.stride) == {1}:
-        return _POINTWISE[type(module)](cotangent, weight.transpose(0, 1))
+        pointwise = functional("convolution", weight.dim() - 2)
+        found: Tensor = pointwise(cotangent, weight.transpose(0, 1))
+        return found
     options = (module.stride, module.padding, module.dilation, module.groups)
     return _CONVOLUTIONS[type(module)]((len(cotangent), *size), weight, cotangent, *options)
 

@@ -14,16 +14,8 @@ from torch import fx
 
 from dualview.conversion.activations import is_activation
 from dualview.conversion.pooling import is_max_pool
-from dualview.conversion.signal_path import (
-    is_dot_product,
-    is_embedding,
-    is_layer_norm,
-    replayed_factor,
-)
-from dualview.conversion.verification import (
-    is_known_affine,
-    value_kinds,
-)
+from dualview.conversion.signal_path import is_embedding, multiplies
+from dualview.conversion.verification import is_known_affine, value_kinds
 
 
 def affine_layers(gating: fx.GraphModule, n_gates: int) -> tuple[bool, ...]:
@@ -42,7 +34,4 @@ def affine_layers(gating: fx.GraphModule, n_gates: int) -> tuple[bool, ...]:
 
 def _is_affine(node: fx.Node, kinds: Mapping[fx.Node, str]) -> bool:
     nonlinear = is_activation(node) or is_max_pool(node) or is_embedding(node)
-    multiplies = (
-        is_layer_norm(node) or is_dot_product(node) or replayed_factor(node, kinds) is not None
-    )
-    return not nonlinear and not multiplies and is_known_affine(node, kinds)
+    return not nonlinear and not multiplies(node, kinds) and is_known_affine(node, kinds)

@@ -25,7 +25,8 @@ from dualview.conversion.example_input import Example
 from dualview.conversion.example_outline import described
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.gates import Gate, HardGate, SoftGate
-from dualview.conversion.gating_graph import gating_graph, gating_network
+from dualview.conversion.gating_graph import gating_graph
+from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.initialisation import (
     Initialiser,
     copied_modules,
@@ -52,7 +53,7 @@ from dualview.conversion.promises import (
 from dualview.conversion.recipe import Recipe, describe_gate
 from dualview.conversion.shallow_features import shallow_gating_network
 from dualview.conversion.tracing import Mode, TracedNetwork, gate_of, trace
-from dualview.conversion.weights_graph import WeightsGraphBuilder, weights_network
+from dualview.conversion.weights_graph import WeightsGraphBuilder
 from dualview.conversion.wrappers import plain_model
 from dualview.errors import ConversionError, DroppedWeightsWarning
 
@@ -222,7 +223,7 @@ def disentangle(
     )
     return GatedNetwork(
         _gating_network(traced, kind, switches, initialise, seed),
-        weights_network(twin, builder.build()),
+        GraphNetwork(twin, builder.build(), class_name="WeightsNetwork"),
         functions,
         kind,
         weights_input,
@@ -252,14 +253,14 @@ def _twin(
                 f"weights: expected none for kind='dnn', whose networks share the model's own, got "
                 f"{weights!r}. Repair: leave it out, or kind='dgn' with gate='hard'"
             )
-        return shared_modules(model, traced, initialise, seed)
+        return shared_modules(traced)
     if weights == "copied":
         if initialise is not None and kind != "dlgn-sf":
             raise ConversionError(
                 "initialise: expected none beside weights='copied', which draws nothing, got "
                 "one. Repair: leave one of them out"
             )
-        return copied_modules(model, traced, initialise, seed)
+        return copied_modules(traced)
     twin = redrawn_modules(model, traced, initialise, seed)
     if weights is None and initialise is None:
         sign = sign_of_training(model, traced, twin)
@@ -286,7 +287,7 @@ def _gating_network(
         refuse_multipliers(traced)
         return shallow_gating_network(traced, initialise, derived_seed(seed, "gating"))
     graph = gating_graph(traced, linear=kind == "dlgn", switches=switches)
-    gating = gating_network(traced.module, graph)
+    gating = GraphNetwork(traced.module, graph, class_name="GatingNetwork")
     if kind == "dlgn" and traced.multipliers:
         say_what_is_affine(traced, gating)
     if kind == "dnn":

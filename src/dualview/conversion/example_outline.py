@@ -77,7 +77,7 @@ def is_description(value: Any, depth: int = 0) -> bool:
         return False
     if set(value) == {"tensor", "shape"}:
         shape = value["shape"]
-        whole = shape is None or (isinstance(shape, list) and all(map(_is_size, shape)))
+        whole = shape is None or (isinstance(shape, list) and all(map(is_size, shape)))
         return isinstance(value["tensor"], str) and value["tensor"] in DTYPES and whole
     if set(value) == {"value"}:
         return _is_plain(value["value"])
@@ -149,5 +149,6 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and value.isidentifier() and len(value) <= MOST_LETTERS
 
 
-def _is_size(value: Any) -> bool:
+def is_size(value: Any) -> bool:
+    """Whether a JSON value is a whole number above 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -36,21 +36,17 @@ def gated(value: Any) -> GatedNetwork:
 
 def batch(value: Any) -> Tensor:
     """Examples: a tensor of finite floating-point numbers with at least one on axis 0."""
-    wanted = "a floating-point tensor with examples on axis 0"
-    if not is_floating(value) or value.dim() < 2 or not value.numel():
-        raise UnfitError(wanted, NORMALISED)
-    if value.is_meta:
-        raise UnfitError(wanted, got="a meta tensor, which holds no numbers")
-    bad = first_wrong(value)
-    if bad is not None:
-        raise UnfitError("finite values", got=f"NaN or inf in row {bad}")
-    return value
+    return _finite(value, "a floating-point tensor with examples on axis 0", 2)
 
 
 def example(value: Any) -> Tensor:
     """One example, with or without the axis of examples: finite floating-point numbers."""
-    wanted = "one example as a floating-point tensor"
-    if not is_floating(value) or not value.dim() or not value.numel():
+    return _finite(value, "one example as a floating-point tensor", 1)
+
+
+def _finite(value: Any, wanted: str, axes: int) -> Tensor:
+    """A tensor of finite floating-point numbers, one at least, with so many axes or more."""
+    if not is_floating(value) or value.dim() < axes or not value.numel():
         raise UnfitError(wanted, NORMALISED)
     if value.is_meta:
         raise UnfitError(wanted, got="a meta tensor, which holds no numbers")

@@ -67,25 +67,12 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, str, Tensor, bool]]:
             yield "buffer", name, buffer, not name.endswith(("running_mean", "running_var"))
 
 
-def check_examples(
-    name: str, x: Tensor, error: Refusal, numbers: Sequence[int] | None = None
-) -> None:
-    """Refuse examples (n, ...) that are NaN or infinite; `numbers`: theirs, where not 0, 1, ...
-
-    Raises:
-        DualviewError: of the class given; the message names the first.
-    """
-    row = first_wrong(x)
-    if row is not None:
-        raise error(
-            f"{name}: expected finite values, got NaN or inf in row {_number(row, numbers)}"
-        )
-
-
 def check_preactivations(
     name: str, values: Sequence[Tensor], error: Refusal, numbers: Sequence[int] | None = None
 ) -> None:
     """Refuse examples for which what the gating network computes (n, ...) is not finite.
+
+    `numbers`: of the examples, where they are not 0, 1, ...
 
     Raises:
         DualviewError: of the class given; the message names the first, and which of the values.
@@ -95,8 +82,8 @@ def check_preactivations(
         if row is not None:
             raise error(
                 f"{name}: expected finite pre-activations, got NaN or inf in number {layer} of "
-                f"{len(values)} for row {_number(row, numbers)}: its values are too large for "
-                f"{_plain(q.dtype)}. "
+                f"{len(values)} for row {row if numbers is None else numbers[row]}: its values are "
+                f"too large for {str(q.dtype).removeprefix('torch.')}. "
                 f"Repair: examples normalised as for training"
                 + ("" if q.dtype == torch.float64 else ", or net.double() and x.double()")
             )
@@ -114,11 +101,3 @@ def first_wrong(x: Tensor) -> int | None:
     if x.sum().isfinite() or x.isfinite().all():  # NaN and infinity stay in a sum
         return None
     return int((~x.flatten(1).isfinite().all(1)).nonzero()[0, 0])
-
-
-def _number(row: int, numbers: Sequence[int] | None) -> int:
-    return row if numbers is None else numbers[row]
-
-
-def _plain(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, get_args
 
@@ -35,24 +35,11 @@ from dualview.arguments import (
 )
 from dualview.conversion.affinity import affine_layers
 from dualview.conversion.gates import HardGate
-from dualview.conversion.input_transform import (
-    InputTransform,
-    blank_transform,
-)
-from dualview.conversion.promises import (
-    Kind,
-    WeightsInput,
-    no_permutation,
-    shapes_differ,
-)
+from dualview.conversion.input_transform import InputTransform, blank_transform
+from dualview.conversion.promises import Kind, WeightsInput, no_permutation, shapes_differ
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.trial_run import REFUSALS
-from dualview.errors import (
-    ConversionError,
-    DualviewError,
-    ExampleInputError,
-    SavedNetworkError,
-)
+from dualview.errors import ConversionError, DualviewError, ExampleInputError, SavedNetworkError
 
 Options = ParamSpec("Options")
 Result = TypeVar("Result")
@@ -149,7 +136,8 @@ class GatedNetwork(nn.Module):
         self.register_module("squash", squash)
         self.register_module("input_transform", input_transform)
         self.training = weights_network.training
-        for module in (gating_network, *self.gate_functions.modules(), *_modules_of(squash)):
+        ending = () if squash is None else squash.modules()
+        for module in (gating_network, *self.gate_functions.modules(), *ending):
             module.training = self.training
 
     input_transform: InputTransform | None
@@ -387,7 +375,3 @@ class GatedNetwork(nn.Module):
         if self.gate_order != tuple(range(self.n_gates)):
             text += f", gate_order={self.gate_order}"
         return text
-
-
-def _modules_of(module: nn.Module | None) -> Iterator[nn.Module]:
-    return iter(()) if module is None else module.modules()

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-from torch import fx, nn
+from torch import fx
 
-from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.multipliers import dot_product_weights, layer_norm_scale, softmax_weights
 from dualview.conversion.pooling import max_pool_switch
 from dualview.conversion.products import multiplying_factor
@@ -56,12 +55,19 @@ def gating_graph(traced: TracedNetwork, *, linear: bool, switches: bool) -> fx.G
         elif node in max_pools:
             source = env[data_argument(node)]
             if switches:
-                chosen.append(add_switch(graph, node, source, env.__getitem__))
-            pool = add_average(graph, node, source, env.__getitem__) if linear else None
-            env[node] = pool or graph.node_copy(node, env.__getitem__)
+                pool = max_pool_of(node)
+                options = fx.map_arg(pool.options, env.__getitem__)
+                given = (source, pool.dims, pool.adaptive)
+                chosen.append(graph.call_function(max_pool_switch, given, options))
+            average = add_average(graph, node, source, env.__getitem__) if linear else None
+            env[node] = average or graph.node_copy(node, env.__getitem__)
         elif node in others:
-            multipliers.append(add_multiplier(graph, node, kinds, env))
-            env[node] = add_multiplied(graph, node, multipliers[-1], env)
+            multipliers.append(_multiplier(graph, node, kinds, env))
+            if is_dot_product(node):  # whose attention weights are not computed twice
+                value = env[dot_product_arguments(node)["value"]]
+                env[node] = graph.call_function(torch.matmul, (multipliers[-1], value))
+            else:
+                env[node] = graph.node_copy(node, env.__getitem__)
         else:
             env[node] = graph.node_copy(node, env.__getitem__)
     graph.output((*pre_activations, *chosen, *multipliers))
@@ -91,16 +97,7 @@ def add_average(
     return graph.call_function(pool.average_function, (source,), options)
 
 
-def add_switch(
-    graph: fx.Graph, node: fx.Node, source: fx.Node, lookup: Callable[[fx.Node], fx.Node]
-) -> fx.Node:
-    """The positions that the max pool `node` chooses in `source`."""
-    pool = max_pool_of(node)
-    options = fx.map_arg(pool.options, lookup)
-    return graph.call_function(max_pool_switch, (source, pool.dims, pool.adaptive), options)
-
-
-def add_multiplier(
+def _multiplier(
     graph: fx.Graph, node: fx.Node, kinds: Kinds, env: Mapping[fx.Node, fx.Node]
 ) -> fx.Node:
     """The scale of the LayerNorm, or the weights of the attention, at `node`."""
@@ -121,18 +118,3 @@ def add_multiplier(
     unused = ("value", "dropout_p", "enable_gqa")
     used = {name: value for name, value in options.items() if name not in unused}
     return graph.call_function(dot_product_weights, (), used)
-
-
-def add_multiplied(
-    graph: fx.Graph, node: fx.Node, multiplier: fx.Node, env: Mapping[fx.Node, fx.Node]
-) -> fx.Node:
-    """The value of `node` in the gating network; no attention weights are computed twice."""
-    if is_dot_product(node):
-        value = env[dot_product_arguments(node)["value"]]
-        return graph.call_function(torch.matmul, (multiplier, value))
-    return graph.node_copy(node, env.__getitem__)
-
-
-def gating_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """`graph` with the modules it calls, taken from `parameters`."""
-    return GraphNetwork(parameters, graph, class_name="GatingNetwork")

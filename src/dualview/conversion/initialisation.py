@@ -6,10 +6,8 @@ seed a user gives is never used itself: each purpose derives its own from it.
 
 from __future__ import annotations
 
-import operator
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 from dualview.arguments import said
 from dualview.conversion.copying import copied
 from dualview.conversion.graph_network import without_graph
+from dualview.conversion.source_lines import module_said
 from dualview.conversion.thread_mode import ThreadMode
 from dualview.conversion.tracing import TracedNetwork, named_tensors
 from dualview.errors import ConversionError
@@ -33,25 +32,17 @@ def derived_seed(seed: int | None, purpose: str) -> int:
     """A seed for one purpose; from PyTorch's global random state where `seed` is None."""
     if seed is None:
         return int(torch.randint(2**62, ()).item())
-    try:
-        number = -1 if isinstance(seed, bool) else operator.index(seed)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise ConversionError(f"seed: expected a whole number from 0 on, or None, got {seed!r}")
-    state = np.random.SeedSequence([number, _PURPOSES.index(purpose)]).generate_state(1, np.uint64)
+    state = np.random.SeedSequence([seed, _PURPOSES.index(purpose)]).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> ThreadMode:
     """Random numbers of PyTorch's that this thread draws inside the block come from `seed`.
 
     They are those that `torch.manual_seed(seed)` would give. PyTorch's global random state, which
     belongs to all threads, is neither read nor written.
     """
-    with _Drawn(seed):
-        yield
+    return _Drawn(seed)
 
 
 _ONE_AT_A_TIME = threading.Lock()
@@ -175,7 +166,7 @@ def _reset(module: nn.Module, path: str) -> None:
         reset()
     except TypeError as error:
         raise ConversionError(
-            f"{_named(module, path)}: reset_parameters() without arguments failed ({error}). "
+            f"{module_said(module, path)}: reset_parameters() without arguments failed ({error}). "
             f"Repair: give its arguments defaults, or pass disentangle(..., initialise=function)"
         ) from error
 
@@ -186,7 +177,7 @@ def _refuse_orphans(module: nn.Module, path: str, *, covered: bool) -> None:
     orphans = [name for name, _ in module.named_parameters(recurse=False)]
     if orphans and not covered:
         raise ConversionError(
-            f"{_named(module, path)} holds the parameter '{orphans[0]}' and has no "
+            f"{module_said(module, path)} holds the parameter '{orphans[0]}' and has no "
             f"reset_parameters, so the weights network cannot be drawn afresh. Repair: give the "
             f"class a reset_parameters method, or pass disentangle(..., initialise=function)"
         )
@@ -194,13 +185,7 @@ def _refuse_orphans(module: nn.Module, path: str, *, covered: bool) -> None:
         _refuse_orphans(child, f"{path}.{name}" if path else name, covered=covered)
 
 
-def _named(module: nn.Module, path: str) -> str:
-    return f"{f'module {path!r}' if path else 'the model'} ({type(module).__name__})"
-
-
-def shared_modules(
-    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
-) -> nn.Module:
+def shared_modules(traced: TracedNetwork) -> nn.Module:
     """A second set of the traced network's modules that holds the same parameters.
 
     Buffers are its own: both networks run the same batches, so statistics stay alike. One set of
@@ -210,9 +195,7 @@ def shared_modules(
     return copied(without_graph(traced.module), shared)
 
 
-def copied_modules(
-    model: nn.Module, traced: TracedNetwork, initialise: Initialiser | None, seed: int | None
-) -> nn.Module:
+def copied_modules(traced: TracedNetwork) -> nn.Module:
     """A second set of the traced network's modules, which starts from the same numbers."""
     return _to_be_learned(copied(without_graph(traced.module)))
 

@@ -10,6 +10,7 @@ node of the graph, or a Python value.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.input_transform import InputTransform
-from dualview.conversion.multipliers import (
-    query_of_examples,
-    replay_layer_norm,
-    softmax_weights,
-)
+from dualview.conversion.multipliers import query_of_examples, replay_layer_norm, softmax_weights
 from dualview.conversion.pooling import replay_switch
 from dualview.conversion.products import as_multiplier
 from dualview.conversion.source_lines import module_of, operation_name
@@ -37,6 +34,7 @@ from dualview.conversion.spellings import (
     Operation,
     Parameters,
     key_at,
+    signature,
 )
 from dualview.conversion.weights_graph import one_row_of_ones, spread_over_batch
 
@@ -64,24 +62,15 @@ class Call:
 
 
 _WRITTEN: dict[str, Operation] = {
-    "marked": Operation({"input": REQUIRED}, (as_multiplier, query_of_examples, softmax_weights)),
-    "ones": Operation({"input": REQUIRED}, (one_row_of_ones,)),
-    "spread": Operation({"input": REQUIRED, "examples": REQUIRED}, (spread_over_batch,)),
-    "gate": Operation({"input": REQUIRED, "gate": REQUIRED}, (apply_gate,)),
-    "switch": Operation(
-        {"input": REQUIRED, "switch": REQUIRED, "dims": REQUIRED}, (replay_switch,)
-    ),
+    "marked": Operation(signature("input"), (as_multiplier, query_of_examples, softmax_weights)),
+    "ones": Operation(signature("input"), (one_row_of_ones,)),
+    "spread": Operation(signature("input", "examples"), (spread_over_batch,)),
+    "gate": Operation(signature("input", "gate"), (apply_gate,)),
+    "switch": Operation(signature("input", "switch", "dims"), (replay_switch,)),
     "replayed layer norm": Operation(
-        {
-            "input": REQUIRED,
-            "scale": REQUIRED,
-            "normalised": REQUIRED,
-            "weight": None,
-            "bias": None,
-        },
-        (replay_layer_norm,),
+        signature("input", "scale", "normalised", weight=None, bias=None), (replay_layer_norm,)
     ),
-    "input transform": Operation({"input": REQUIRED}, (), (), (InputTransform,)),
+    "input transform": Operation(signature("input"), (), (), (InputTransform,)),
 }
 """What conversion itself writes into a graph."""
 
@@ -94,7 +83,9 @@ _WRITTEN_KEY_OF: dict[Any, str] = {
     for spelling in (*operation.functions, *operation.modules)
 }
 
-KEYS = frozenset(OPERATIONS) | frozenset(_WRITTEN)
+_EVERY = ChainMap(OPERATIONS, _WRITTEN)
+
+KEYS = frozenset(_EVERY)
 """Every key of a call that is known."""
 
 _NAMES = ARGUMENT_NAMES | dict.fromkeys(("row", "factor", "query", "weights", "value"), "input")
@@ -109,10 +100,6 @@ _IN_A_ROW = {
     "flip": "dims",
 }
 """Methods that take a list as several arguments too -> its name."""
-
-
-def _operation(key: str) -> Operation:
-    return OPERATIONS[key] if key in OPERATIONS else _WRITTEN[key]
 
 
 def key_of(target: Any) -> str:
@@ -130,7 +117,7 @@ def spellings_of(key: str) -> tuple[Any, ...]:
     >>> spellings_of("neg")[1:]
     (<built-in method neg of type object at ...>, <built-in method negative of ...>, 'neg', ...)
     """
-    operation = _operation(key)
+    operation = _EVERY[key]
     return (*operation.functions, *operation.methods, *operation.modules)
 
 
@@ -152,7 +139,7 @@ def normal_call(node: fx.Node) -> Call:
         module = module_of(node)
         given = (*node.args, *node.kwargs.values())
         extra = {"output_size": given[1]} if len(given) > 1 else {}
-        options = {**_operation(key).options(module), **_dims(type(module)), **extra}
+        options = {**_EVERY[key].options(module), **_dims(type(module)), **extra}
         return Call(key, {"input": given[0], **options}, module)
     if node.target is getattr and node.args[1] in TURNED_ATTRIBUTES:
         axes = {"dim0": -2, "dim1": -1} if key == "transpose" else {}
@@ -192,7 +179,7 @@ def _dims(target: Any) -> Parameters:
 
 
 def _bound(key: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    parameters = _operation(key).parameters
+    parameters = _EVERY[key].parameters
     row = _IN_A_ROW.get(key)
     whole = len(args) == 2 and isinstance(args[1], tuple | list | fx.Node)  # a node: a whole shape
     if row is not None and len(args) > 1 and not whole:
@@ -264,12 +251,7 @@ def _einsum(
     if sum(data) != 1 or not result:
         return None
     (one, two), (data_name, matrix_name) = (
-        (operands, names)
-        if data[0]
-        else (
-            tuple(operands)[::-1],
-            names[::-1],
-        )
+        (operands, names) if data[0] else (tuple(operands)[::-1], names[::-1])
     )
     if len(matrix_name) != 2 or "*" in matrix_name or len(set(data_name)) < len(data_name):
         return None

@@ -53,19 +53,8 @@ SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "device", "dtype"})
 
 RANDOM_NAMES = frozenset(
     [
-        "rand",
-        "randn",
-        "randint",
-        "randperm",
-        "rand_like",
-        "randn_like",
-        "randint_like",
-        "bernoulli",
-        "normal",
-        "multinomial",
-        "poisson",
-        "empty",
-        "empty_like",
+        *("rand", "randn", "randint", "randperm", "rand_like", "randn_like", "randint_like"),
+        *("bernoulli", "normal", "multinomial", "poisson", "empty", "empty_like"),
     ]
 )
 """Functions and methods whose value is random, or not defined."""
@@ -159,49 +148,20 @@ _MAXIMUM = (
 )
 
 REASONS: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(
-        [
-            "layernorm",
-            "instancenorm1d",
-            "instancenorm2d",
-            "instancenorm3d",
-            "group_norm",
-            "instance_norm",
-        ],
-        _NORMALISATION,
-    ),
-    **dict.fromkeys(
-        [
-            "logsoftmax",
-            "log_softmax",
-            "softmin",
-            "threshold",
-            "rrelu",
-            "log",
-            "sqrt",
-            "pow",
-            "logsumexp",
-        ],
-        _SQUASHING,
-    ),
+    **dict.fromkeys(["layernorm", "group_norm", "instance_norm"], _NORMALISATION),
+    **dict.fromkeys([f"instancenorm{dims}d" for dims in (1, 2, 3)], _NORMALISATION),
+    **dict.fromkeys(["norm", "var", "std"], _NORMALISATION),
+    **dict.fromkeys(["logsoftmax", "log_softmax", "softmin", "logsumexp"], _SQUASHING),
+    **dict.fromkeys(["threshold", "rrelu", "log", "sqrt", "pow"], _SQUASHING),
     "softmax": _SOFTMAX,
     "scaled_dot_product_attention": _DOT_PRODUCT,
     "multiheadattention": _ATTENTION,
-    **dict.fromkeys(
-        [
-            "transformer",
-            "transformerencoderlayer",
-            "transformerencoder",
-            "transformerdecoderlayer",
-            "transformerdecoder",
-        ],
-        _TRANSFORMER,
-    ),
+    **dict.fromkeys(["transformer", "transformerencoder", "transformerdecoder"], _TRANSFORMER),
+    **dict.fromkeys(["transformerencoderlayer", "transformerdecoderlayer"], _TRANSFORMER),
     "bilinear": _PRODUCT_OF_STREAMS,
     **dict.fromkeys(RANDOM_NAMES, _RANDOM),
     "batch_norm": _FUNCTIONAL_BATCH_NORM,
     **dict.fromkeys(["where", "gt", "ge", "lt", "le", "sign", "heaviside"], _CHOICE),
-    **dict.fromkeys(["norm", "var", "std"], _NORMALISATION),
     **dict.fromkeys(["clamp", "clip", "clamp_min", "clamp_max"], _CLIPPING),
     **dict.fromkeys(
         ["max", "amax", "min", "amin", "maximum", "minimum", "topk", "sort", "median"], _MAXIMUM

@@ -60,23 +60,33 @@ def opened_tensors(path: Path) -> Iterator[Any]:
             yield file
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[Any]:
+    """The same, where what cannot be read is refused as a file of a network."""
+    from safetensors import SafetensorError
+
+    try:
+        with opened_tensors(path) as file:
+            yield file
+    except (OSError, SafetensorError, ValueError) as error:
+        raise SavedNetworkError(
+            f"{path}: expected a safetensors file, got {type(error).__name__}: {error}. Repair: "
+            f"get the file again; files of another format, such as pickles, are never loaded"
+        ) from error
+
+
 def stored_tensors(path: Path) -> dict[str, StoredTensor]:
     """What the file holds, by name; only its header is read.
 
     Raises:
         SavedNetworkError: it is not safetensors, or damaged.
     """
-    from safetensors import SafetensorError
-
-    try:
-        with opened_tensors(path) as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            return {
-                name: StoredTensor(tuple(part.get_shape()), part.get_dtype())
-                for name, part in slices.items()
-            }
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _readable(path) as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        return {
+            name: StoredTensor(tuple(part.get_shape()), part.get_dtype())
+            for name, part in slices.items()
+        }
 
 
 def load_parameters(net: nn.Module, path: Path) -> None:
@@ -107,14 +117,10 @@ def load_parameters(net: nn.Module, path: Path) -> None:
 
 def _load(net: nn.Module, stored: Mapping[str, StoredTensor], path: Path) -> None:
     import torch
-    from safetensors import SafetensorError
 
     targets = _matched(net, stored, path)
-    try:
-        with opened_tensors(path) as file:
-            found = {name: file.get_tensor(name) for name in targets}
-    except (OSError, SafetensorError, ValueError) as error:
-        raise _unreadable(path, error) from error
+    with _readable(path) as file:
+        found = {name: file.get_tensor(name) for name in targets}
     for name, tensor in found.items():
         _check_values(name, tensor, targets[name], path)
     with torch.no_grad():
@@ -170,13 +176,6 @@ def _check_values(name: str, tensor: Tensor, target: Tensor, path: Path) -> None
             f"number too large for the type. Repair: take a file from before training went "
             f"astray, or get the file again"
         )
-
-
-def _unreadable(path: Path, error: Exception) -> SavedNetworkError:
-    return SavedNetworkError(
-        f"{path}: expected a safetensors file, got {type(error).__name__}: {error}. Repair: get "
-        f"the file again; files of another format, such as pickles, are never loaded"
-    )
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:

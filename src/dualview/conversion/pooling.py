@@ -18,17 +18,12 @@ from torch.nn import functional as F
 
 from dualview.conversion.leaf import leaf
 from dualview.conversion.source_lines import module_of
+from dualview.conversion.spellings import functional
 
 Size = int | tuple[int, ...]
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
-_AVERAGE: dict[int, Callable[..., Tensor]] = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _ADAPTIVE_MAX = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_ADAPTIVE_AVERAGE: dict[int, Callable[..., Tensor]] = {
-    1: F.adaptive_avg_pool1d,
-    2: F.adaptive_avg_pool2d,
-    3: F.adaptive_avg_pool3d,
-}
 
 
 def each_axis(option: Any, dims: int) -> tuple[Any, ...]:
@@ -57,7 +52,7 @@ class MaxPool:
     @property
     def average_function(self) -> Callable[..., Tensor]:
         """Average pooling of the same windows; call it with `**average_options`."""
-        return (_ADAPTIVE_AVERAGE if self.adaptive else _AVERAGE)[self.dims]
+        return functional("adaptive average pool" if self.adaptive else "average pool", self.dims)
 
     @property
     def average_options(self) -> dict[str, Any]:
@@ -79,13 +74,8 @@ def _windowed(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> dict[str, Any]:
-    options = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    return _frozen({**options, "ceil_mode": ceil_mode}, return_indices)
+    options = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
+    return _frozen({"kernel_size": kernel_size, **options}, return_indices)
 
 
 def _adaptive(output_size: Size, return_indices: bool = False) -> dict[str, Any]:

@@ -39,18 +39,8 @@ SCALING, MARKED, WEIGHING, BOUNDED, ACTIVATED, PLAIN = 5, 4, 3, 2, 1, 0
 
 _WEIGHING = frozenset(
     [
-        "sigmoid",
-        "expit",
-        "hardsigmoid",
-        "softmax",
-        "softmin",
-        "rsqrt",
-        "reciprocal",
-        "norm",
-        "vector_norm",
-        "linalg_vector_norm",
-        "var",
-        "std",
+        *("sigmoid", "expit", "hardsigmoid", "softmax", "softmin", "rsqrt", "reciprocal"),
+        *("norm", "vector_norm", "linalg_vector_norm", "var", "std"),
     ]
 )
 _BOUNDED = frozenset(["tanh", "hardtanh", "softsign", "clamp", "clip", "erf"])
@@ -143,15 +133,13 @@ def multiplying_factor(node: fx.Node, kinds: Any) -> fx.Node | None:
     None where at most one factor depends on the input, or nothing says which is the multiplier.
     """
     key = key_at(node)
-    if key == "div":
-        left, right = operands(node)
-        both = _is_data(left, kinds) and _is_data(right, kinds) and left is not right
-        return right if both else None
-    if key != "mul":
+    if key not in ("mul", "div"):
         return None
     left, right = operands(node)
     if left is right or not (_is_data(left, kinds) and _is_data(right, kinds)):
         return None
+    if key == "div":
+        return right
     claims = claim(left, kinds), claim(right, kinds)
     if claims[0] == claims[1]:
         return None
@@ -168,7 +156,7 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if (
         name in _WEIGHING
         or _is_hard_sigmoid(factor)
-        or (key_at(factor) == "div" and _divides_data(factor, kinds))
+        or (key_at(factor) == "div" and _is_data(operands(factor)[1], kinds))
     ):
         return WEIGHING
     if name in _BOUNDED:
@@ -176,10 +164,8 @@ def claim(factor: fx.Node, kinds: Any) -> int:
     if is_activation(factor):
         return ACTIVATED
     sources = [source for source in factor.all_input_nodes if kinds[source] == "data"]
-    if (
-        key_at(factor) in _LIKE or factor.target == "type_as"
-    ):  # of the second one it takes the shape or type alone
-        sources = sources[:1]
+    if key_at(factor) in _LIKE or factor.target == "type_as":
+        sources = sources[:1]  # of the second one it takes the shape or type alone
     if not sources or not _keeps_claim(factor):
         return PLAIN
     return min(claim(source, kinds) for source in sources)
@@ -203,10 +189,6 @@ def operands(node: fx.Node) -> tuple[Any, Any]:
 
 def _is_data(value: Any, kinds: Any) -> bool:
     return isinstance(value, fx.Node) and kinds[value] == "data"
-
-
-def _divides_data(node: fx.Node, kinds: Any) -> bool:
-    return _is_data(operands(node)[1], kinds)
 
 
 _LIKE = frozenset({"expand as", "reshape as"})

@@ -10,12 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import fx
 
-from dualview.arguments import (
-    UnfitError,
-    said,
-    several,
-    whole,
-)
+from dualview.arguments import UnfitError, said, several, whole
 from dualview.conversion.affinity import affine_layers
 from dualview.conversion.gates import Gate, HardGate
 from dualview.conversion.operations import BATCH_NORM_MODULES, DROPOUT_MODULES

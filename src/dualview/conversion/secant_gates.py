@@ -37,15 +37,7 @@ def _over(numerator: Tensor | float, q: Tensor, where: Tensor) -> Tensor:
     return torch.where(where, ratio, torch.zeros_like(q))
 
 
-class SecantGate(Gate):
-    """Base class: `forward(q)` gives `(a(q) - a(0)) / q`, elementwise.
-
-    Attributes:
-        at_zero: a(0), which the weights network adds to what the gate multiplies.
-    """
-
-
-class ELUGate(SecantGate):
+class ELUGate(Gate):
     """Gate of `scale * (q if q > 0 else alpha * expm1(q / width))`: ELU, SELU and CELU.
 
     At 0 it is the slope from the left, as PyTorch's derivative is.
@@ -63,7 +55,7 @@ class ELUGate(SecantGate):
         return self.scale * torch.where(q > 0, torch.ones_like(q), gate)
 
 
-class SoftplusGate(SecantGate):
+class SoftplusGate(Gate):
     """Gate of softplus, `log(1 + exp(beta q)) / beta`, and of log-sigmoid, `-softplus(-q)`.
 
     With t = beta q: log(1 + exp(t)) - log 2 = t / 2 + log cosh(t / 2). Above `threshold` PyTorch's
@@ -97,7 +89,7 @@ def _log_cosh(y: Tensor) -> Tensor:
     return torch.where(size < 1, small, large)
 
 
-class TanhGate(SecantGate):
+class TanhGate(Gate):
     """Gate of tanh: `tanh(q) / q`."""
 
     def forward(self, q: Tensor) -> Tensor:
@@ -105,7 +97,7 @@ class TanhGate(SecantGate):
         return _divided(torch.tanh(q), q, 1.0, 0.0, -1 / 3)
 
 
-class SigmoidGate(SecantGate):
+class SigmoidGate(Gate):
     """Gate of the sigmoid: `tanh(q / 2) / (2 q)`; the sigmoid of 0 is 1/2."""
 
     at_zero = 0.5
@@ -115,7 +107,7 @@ class SigmoidGate(SecantGate):
         return _divided(torch.tanh(q / 2) / 2, q, 1 / 4, 0.0, -1 / 48)
 
 
-class SoftsignGate(SecantGate):
+class SoftsignGate(Gate):
     """Gate of softsign: `1 / (1 + |q|)`."""
 
     def forward(self, q: Tensor) -> Tensor:
@@ -123,7 +115,7 @@ class SoftsignGate(SecantGate):
         return 1 / (1 + q.abs())
 
 
-class ClipGate(SecantGate):
+class ClipGate(Gate):
     """Gate of a clip to [low, high]: hardtanh, clamp. A bound may be missing.
 
     Where 0 is a corner the gate at 0 is 0, as ReLU's is.
@@ -145,7 +137,7 @@ class ClipGate(SecantGate):
         return gate
 
 
-class HardsigmoidGate(SecantGate):
+class HardsigmoidGate(Gate):
     """Gate of hardsigmoid, `clip(q / 6 + 1 / 2, 0, 1)`."""
 
     at_zero = 0.5
@@ -156,7 +148,7 @@ class HardsigmoidGate(SecantGate):
         return torch.where(q.abs() < 3, torch.full_like(q, 1 / 6), far)
 
 
-class SoftshrinkGate(SecantGate):
+class SoftshrinkGate(Gate):
     """Gate of softshrink: `max(1 - width / |q|, 0)`."""
 
     def __init__(self, width: float = 0.5) -> None:
@@ -170,7 +162,7 @@ class SoftshrinkGate(SecantGate):
         return torch.where(kept, 1 - self.width / size, torch.zeros_like(q))
 
 
-class HardshrinkGate(SecantGate):
+class HardshrinkGate(Gate):
     """Gate of hardshrink: `1{|q| > width}`."""
 
     def __init__(self, width: float = 0.5) -> None:
@@ -182,7 +174,7 @@ class HardshrinkGate(SecantGate):
         return (q.abs() > self.width).to(q.dtype)
 
 
-class TanhshrinkGate(SecantGate):
+class TanhshrinkGate(Gate):
     """Gate of tanhshrink: `1 - tanh(q) / q`."""
 
     def forward(self, q: Tensor) -> Tensor:
@@ -190,7 +182,7 @@ class TanhshrinkGate(SecantGate):
         return 1 - _divided(torch.tanh(q), q, 1.0, 0.0, -1 / 3)
 
 
-class ThresholdGate(SecantGate):
+class ThresholdGate(Gate):
     """Gate of `q if q > threshold else value`; `threshold` is not 0 unless `value` is."""
 
     def __init__(self, threshold: float, value: float) -> None:
@@ -207,7 +199,7 @@ class ThresholdGate(SecantGate):
         return gate if self.value == zero else gate + _over(self.value - zero, q, ~above)
 
 
-class PowerGate(SecantGate):
+class PowerGate(Gate):
     """Gate of `q ** exponent`, from exponent 1 on: `q ** (exponent - 1)`.
 
     Raises:
@@ -225,7 +217,7 @@ class PowerGate(SecantGate):
         return torch.pow(q, self.exponent - 1)
 
 
-class FunctionGate(SecantGate):
+class FunctionGate(Gate):
     """Gate of a function of one number that PyTorch has: exp, sin, square, erf, atan, ...
 
     Attributes:

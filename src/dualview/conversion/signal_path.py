@@ -153,10 +153,11 @@ def signal_path(graph: fx.Graph, kinds: Kinds) -> frozenset[fx.Node]:
 
 def multipliers_on(nodes: Iterable[fx.Node], kinds: Kinds) -> tuple[fx.Node, ...]:
     """Those of `nodes` that hold a multiplier, in the order in which they run."""
-    return tuple(node for node in nodes if kinds[node] == "data" and _multiplies(node, kinds))
+    return tuple(node for node in nodes if kinds[node] == "data" and multiplies(node, kinds))
 
 
-def _multiplies(node: fx.Node, kinds: Kinds) -> bool:
+def multiplies(node: fx.Node, kinds: Kinds) -> bool:
+    """Whether `node`, on data, holds a multiplier."""
     fixed = is_layer_norm(node) or is_dot_product(node)
     return fixed or replayed_factor(node, kinds) is not None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import linecache
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -45,8 +46,20 @@ def module_of(node: fx.Node) -> nn.Module:
     return found
 
 
+def module_said(module: nn.Module, path: str) -> str:
+    """A module of a model as messages call it: its path, or the model itself, and its type."""
+    return f"{f'module {path!r}' if path else 'the model'} ({type(module).__name__})"
+
+
+def attribute_of(node: fx.Node) -> Any:
+    """The parameter, buffer or constant that a `get_attr` node reads."""
+    return attrgetter(str(node.target))(node.graph.owning_module)
+
+
 def called(node: fx.Node, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """What a call of a function, a method or a module makes of other arguments than its own."""
+    if node.op == "get_attr":
+        return attribute_of(node)
     if node.op == "call_module":
         return module_of(node)(*args, **kwargs)
     if node.op == "call_method":
@@ -74,24 +87,26 @@ def stack_trace_here() -> str | None:
 
     PyTorch records whole stacks, and imports its compiler to write them down.
     """
-    frame: FrameType | None = sys._getframe(2)
-    while frame and not (frame.f_code.co_name == "record" and frame.f_code.co_filename == _TRACER):
+    for frame in _frames_below_record():
         file, number = frame.f_code.co_filename, frame.f_lineno
         if is_users_file(file):
             code = linecache.getline(file, number, frame.f_globals).strip()
             return f'File "{file}", line {number}, in {frame.f_code.co_name}\n    {code}'
-        frame = frame.f_back
     return None
 
 
 def is_under(file: str, function: str) -> bool:
     """Whether `function` of `file` is running, between the caller and the tracer's `record`."""
-    frame: FrameType | None = sys._getframe(1)
+    codes = (frame.f_code for frame in _frames_below_record())
+    return any(c.co_filename == file and c.co_qualname.startswith(function) for c in codes)
+
+
+def _frames_below_record() -> Iterator[FrameType]:
+    """What is running, from the function that asks outwards to the tracer's `record`."""
+    frame: FrameType | None = sys._getframe(2)
     while frame and not (frame.f_code.co_name == "record" and frame.f_code.co_filename == _TRACER):
-        if frame.f_code.co_filename == file and frame.f_code.co_qualname.startswith(function):
-            return True
+        yield frame
         frame = frame.f_back
-    return False
 
 
 def source_line(node: fx.Node) -> str:

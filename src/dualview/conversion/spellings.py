@@ -27,8 +27,16 @@ REQUIRED = object()
 Parameters = dict[str, Any]
 
 
-def _no_options(module: Any) -> Parameters:
-    return {}
+def signature(*required: str, **defaults: Any) -> Parameters:
+    """Arguments by name, in order: those that must be given, and those with a default."""
+    return {**dict.fromkeys(required, REQUIRED), **defaults}
+
+
+def _attributes(*names: str) -> Callable[[Any], Parameters]:
+    return lambda module: {name: getattr(module, name) for name in names}
+
+
+_NO_OPTIONS = _attributes()
 
 
 @dataclass(frozen=True)
@@ -47,52 +55,33 @@ class Operation:
     functions: tuple[Callable[..., Any], ...] = ()
     methods: tuple[str, ...] = ()
     modules: tuple[type[nn.Module], ...] = ()
-    options: Callable[[Any], Parameters] = _no_options
-
-
-def _attributes(*names: str) -> Callable[[Any], Parameters]:
-    return lambda module: {name: getattr(module, name) for name in names}
+    options: Callable[[Any], Parameters] = _NO_OPTIONS
 
 
 # Options of modules that are no attributes of the same names
 
-_CONVOLUTION: Parameters = {
-    "input": REQUIRED,
-    "weight": REQUIRED,
-    "bias": None,
-    "stride": 1,
-    "padding": 0,
-    "dilation": 1,
-    "groups": 1,
-}
-_TRANSPOSED: Parameters = {
-    "input": REQUIRED,
-    "weight": REQUIRED,
-    "bias": None,
-    "stride": 1,
-    "padding": 0,
-    "output_padding": 0,
-    "groups": 1,
-    "dilation": 1,
-}
-_POOL: Parameters = {
-    "input": REQUIRED,
-    "kernel_size": REQUIRED,
-    "stride": None,
-    "padding": 0,
-    "ceil_mode": False,
-    "count_include_pad": True,
-    "divisor_override": None,
-}
-_INTERPOLATION: Parameters = {
-    "input": REQUIRED,
-    "size": None,
-    "scale_factor": None,
-    "mode": "nearest",
-    "align_corners": None,
-    "recompute_scale_factor": None,
-    "antialias": False,
-}
+_CONVOLUTION = signature("input", "weight", bias=None, stride=1, padding=0, dilation=1, groups=1)
+_TRANSPOSED = signature(
+    "input", "weight", bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+)
+_POOL = signature(
+    "input",
+    "kernel_size",
+    stride=None,
+    padding=0,
+    ceil_mode=False,
+    count_include_pad=True,
+    divisor_override=None,
+)
+_INTERPOLATION = signature(
+    "input",
+    size=None,
+    scale_factor=None,
+    mode="nearest",
+    align_corners=None,
+    recompute_scale_factor=None,
+    antialias=False,
+)
 _PADDING_MODES = {
     "Zero": "constant",
     "Constant": "constant",
@@ -100,10 +89,6 @@ _PADDING_MODES = {
     "Reflection": "reflect",
     "Replication": "replicate",
 }
-
-
-def _convolution(module: Any) -> Parameters:
-    return _attributes(*list(_CONVOLUTION)[1:], "padding_mode")(module)
 
 
 def _average_pool(module: Any) -> Parameters:
@@ -131,18 +116,12 @@ def _upsampling(module: Any) -> Parameters:
     }
 
 
-def _unflattening(module: Any) -> Parameters:
-    return {"dim": module.dim, "sizes": module.unflattened_size}
-
-
-_ONE: Parameters = {"input": REQUIRED}
-_TWO: Parameters = {"input": REQUIRED, "other": REQUIRED}
-_SCALED: Parameters = {**_TWO, "alpha": 1}
-_AXIS: Parameters = {"input": REQUIRED, "dim": REQUIRED}
-_OVER: Parameters = {"input": REQUIRED, "dim": None, "keepdim": False}
-_SHAPED: Parameters = {"input": REQUIRED, "shape": REQUIRED}
-_JOIN: Parameters = {"tensors": REQUIRED, "dim": 0}
-_PATCHES: Parameters = {"kernel_size": REQUIRED, "dilation": 1, "padding": 0, "stride": 1}
+_ONE = signature("input")
+_TWO = signature("input", "other")
+_SCALED = signature("input", "other", alpha=1)
+_OVER = signature("input", dim=None, keepdim=False)
+_JOIN = signature("tensors", dim=0)
+_PATCHES = signature("kernel_size", dilation=1, padding=0, stride=1)
 
 # What passes a value on, adds and multiplies
 
@@ -158,7 +137,7 @@ _ARITHMETIC = {
     ),
     "copy": Operation(_ONE, (torch.clone,), ("clone",)),
     "dropout": Operation(
-        {"input": REQUIRED, "p": 0.5, "training": True, "inplace": False},
+        signature("input", p=0.5, training=True, inplace=False),
         (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d),
         (),
         (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
@@ -168,7 +147,7 @@ _ARITHMETIC = {
     "sub": Operation(_SCALED, (operator.sub, torch.sub, torch.subtract), ("sub", "subtract")),
     "mul": Operation(_TWO, (operator.mul, torch.mul, torch.multiply), ("mul", "multiply")),
     "div": Operation(
-        {**_TWO, "rounding_mode": None},
+        signature("input", "other", rounding_mode=None),
         (operator.truediv, torch.div, torch.true_divide, torch.divide),
         ("div", "divide", "true_divide"),
     ),
@@ -181,24 +160,22 @@ _ARITHMETIC = {
 
 _WEIGHTS = {
     "linear": Operation(
-        {"input": REQUIRED, "weight": REQUIRED, "bias": None},
+        signature("input", "weight", bias=None),
         (F.linear,),
         (),
         (nn.Linear,),
         _attributes("weight", "bias"),
     ),
     "matmul": Operation(
-        _TWO,
-        (operator.matmul, torch.matmul, torch.mm, torch.bmm),
-        ("matmul", "mm", "bmm"),
+        _TWO, (operator.matmul, torch.matmul, torch.mm, torch.bmm), ("matmul", "mm", "bmm")
     ),
-    "einsum": Operation({"equation": REQUIRED, "operands": REQUIRED}, (torch.einsum,)),
+    "einsum": Operation(signature("equation", "operands"), (torch.einsum,)),
     "convolution": Operation(
         _CONVOLUTION,
         (F.conv1d, F.conv2d, F.conv3d),
         (),
         (nn.Conv1d, nn.Conv2d, nn.Conv3d),
-        _convolution,
+        _attributes(*list(_CONVOLUTION)[1:], "padding_mode"),
     ),
     "transposed convolution": Operation(
         _TRANSPOSED,
@@ -208,11 +185,7 @@ _WEIGHTS = {
         _attributes(*list(_TRANSPOSED)[1:]),
     ),
     "embedding": Operation(
-        {"input": REQUIRED, "weight": REQUIRED},
-        (F.embedding,),
-        (),
-        (nn.Embedding,),
-        _attributes("weight"),
+        signature("input", "weight"), (F.embedding,), (), (nn.Embedding,), _attributes("weight")
     ),
 }
 
@@ -222,41 +195,33 @@ _NORMS = {
     "batch norm": Operation(
         _ONE, (), (), (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
     ),
-    "group centred": Operation({"input": REQUIRED, "groups": REQUIRED}, (group_centred,)),
-    "channel affine": Operation(
-        {"input": REQUIRED, "weight": REQUIRED, "bias": REQUIRED}, (channel_affine,)
-    ),
+    "group centred": Operation(signature("input", "groups"), (group_centred,)),
+    "channel affine": Operation(signature("input", "weight", "bias"), (channel_affine,)),
     "layer norm": Operation(
-        {
-            "input": REQUIRED,
-            "normalized_shape": REQUIRED,
-            "weight": None,
-            "bias": None,
-            "eps": 1e-5,
-        },
+        signature("input", "normalized_shape", weight=None, bias=None, eps=1e-5),
         (F.layer_norm, torch.layer_norm),
         (),
         (nn.LayerNorm,),
         _attributes("normalized_shape", "weight", "bias", "eps"),
     ),
     "softmax": Operation(
-        {"input": REQUIRED, "dim": None},
+        signature("input", dim=None),
         (F.softmax, torch.softmax),
         ("softmax",),
         (nn.Softmax,),
         _attributes("dim"),
     ),
     "attention": Operation(
-        {
-            "query": REQUIRED,
-            "key": REQUIRED,
-            "value": REQUIRED,
-            "attn_mask": None,
-            "dropout_p": 0.0,
-            "is_causal": False,
-            "scale": None,
-            "enable_gqa": False,
-        },
+        signature(
+            "query",
+            "key",
+            "value",
+            attn_mask=None,
+            dropout_p=0.0,
+            is_causal=False,
+            scale=None,
+            enable_gqa=False,
+        ),
         (F.scaled_dot_product_attention,),
     ),
 }
@@ -272,7 +237,7 @@ _POSITIONS = {
         _average_pool,
     ),
     "adaptive average pool": Operation(
-        {"input": REQUIRED, "output_size": REQUIRED},
+        signature("input", "output_size"),
         (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
         (),
         (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
@@ -286,7 +251,7 @@ _POSITIONS = {
         _upsampling,
     ),
     "pad": Operation(
-        {"input": REQUIRED, "pad": REQUIRED, "mode": "constant", "value": None},
+        signature("input", "pad", mode="constant", value=None),
         (F.pad,),
         (),
         (
@@ -299,25 +264,21 @@ _POSITIONS = {
         _padding,
     ),
     "pixel shuffle": Operation(
-        {"input": REQUIRED, "factor": REQUIRED},
+        signature("input", "factor"),
         (F.pixel_shuffle,),
         (),
         (nn.PixelShuffle,),
         lambda module: {"factor": module.upscale_factor},
     ),
     "pixel unshuffle": Operation(
-        {"input": REQUIRED, "factor": REQUIRED},
+        signature("input", "factor"),
         (F.pixel_unshuffle,),
         (),
         (nn.PixelUnshuffle,),
         lambda module: {"factor": module.downscale_factor},
     ),
     "channel shuffle": Operation(
-        {"input": REQUIRED, "groups": REQUIRED},
-        (),
-        (),
-        (nn.ChannelShuffle,),
-        _attributes("groups"),
+        signature("input", "groups"), (), (), (nn.ChannelShuffle,), _attributes("groups")
     ),
     "patches": Operation(
         {"input": REQUIRED, **_PATCHES}, (F.unfold,), (), (nn.Unfold,), _attributes(*_PATCHES)
@@ -336,84 +297,70 @@ _POSITIONS = {
 # What takes, joins and turns entries
 
 _MOVES = {
-    "getitem": Operation({"input": REQUIRED, "key": REQUIRED}, (operator.getitem,)),
-    "chunk": Operation(
-        {"input": REQUIRED, "chunks": REQUIRED, "dim": 0}, (torch.chunk,), ("chunk",)
-    ),
+    "getitem": Operation(signature("input", "key"), (operator.getitem,)),
+    "chunk": Operation(signature("input", "chunks", dim=0), (torch.chunk,), ("chunk",)),
     "split": Operation(
-        {"input": REQUIRED, "split_size_or_sections": REQUIRED, "dim": 0},
+        signature("input", "split_size_or_sections", dim=0),
         (torch.split, torch.split_with_sizes),
         ("split", "split_with_sizes"),
     ),
-    "unbind": Operation({"input": REQUIRED, "dim": 0}, (torch.unbind,), ("unbind",)),
-    "narrow": Operation(
-        {"input": REQUIRED, "dim": REQUIRED, "start": REQUIRED, "length": REQUIRED},
-        (torch.narrow,),
-        ("narrow",),
-    ),
-    "select": Operation({**_AXIS, "index": REQUIRED}, (torch.select,), ("select",)),
+    "unbind": Operation(signature("input", dim=0), (torch.unbind,), ("unbind",)),
+    "narrow": Operation(signature("input", "dim", "start", "length"), (torch.narrow,), ("narrow",)),
+    "select": Operation(signature("input", "dim", "index"), (torch.select,), ("select",)),
     "index select": Operation(
-        {**_AXIS, "index": REQUIRED}, (torch.index_select,), ("index_select",)
+        signature("input", "dim", "index"), (torch.index_select,), ("index_select",)
     ),
-    "windows": Operation(
-        {"input": REQUIRED, "dimension": REQUIRED, "size": REQUIRED, "step": REQUIRED},
-        (),
-        ("unfold",),
-    ),
-    "roll": Operation(
-        {"input": REQUIRED, "shifts": REQUIRED, "dims": None}, (torch.roll,), ("roll",)
-    ),
-    "flip": Operation({"input": REQUIRED, "dims": REQUIRED}, (torch.flip,), ("flip",)),
+    "windows": Operation(signature("input", "dimension", "size", "step"), (), ("unfold",)),
+    "roll": Operation(signature("input", "shifts", dims=None), (torch.roll,), ("roll",)),
+    "flip": Operation(signature("input", "dims"), (torch.flip,), ("flip",)),
     "cat": Operation(_JOIN, (torch.cat, torch.concat, torch.concatenate)),
     "stack": Operation(_JOIN, (torch.stack,)),
     "flatten": Operation(
-        {"input": REQUIRED, "start_dim": 0, "end_dim": -1},
+        signature("input", start_dim=0, end_dim=-1),
         (torch.flatten,),
         ("flatten",),
         (nn.Flatten,),
         _attributes("start_dim", "end_dim"),
     ),
     "unflatten": Operation(
-        {**_AXIS, "sizes": REQUIRED},
+        signature("input", "dim", "sizes"),
         (torch.unflatten,),
         ("unflatten",),
         (nn.Unflatten,),
-        _unflattening,
+        lambda module: {"dim": module.dim, "sizes": module.unflattened_size},
     ),
-    "reshape": Operation(_SHAPED, (torch.reshape,), ("reshape", "view")),
+    "reshape": Operation(signature("input", "shape"), (torch.reshape,), ("reshape", "view")),
     "reshape as": Operation(_TWO, (), ("view_as", "reshape_as")),
-    "squeeze": Operation({"input": REQUIRED, "dim": None}, (torch.squeeze,), ("squeeze",)),
-    "unsqueeze": Operation(_AXIS, (torch.unsqueeze,), ("unsqueeze",)),
-    "permute": Operation({"input": REQUIRED, "dims": REQUIRED}, (torch.permute,), ("permute",)),
+    "squeeze": Operation(signature("input", dim=None), (torch.squeeze,), ("squeeze",)),
+    "unsqueeze": Operation(signature("input", "dim"), (torch.unsqueeze,), ("unsqueeze",)),
+    "permute": Operation(signature("input", "dims"), (torch.permute,), ("permute",)),
     "transpose": Operation(
-        {"input": REQUIRED, "dim0": REQUIRED, "dim1": REQUIRED},
+        signature("input", "dim0", "dim1"),
         (torch.transpose, torch.swapaxes, torch.swapdims),
         ("transpose", "swapaxes", "swapdims"),
     ),
     "movedim": Operation(
-        {"input": REQUIRED, "source": REQUIRED, "destination": REQUIRED},
+        signature("input", "source", "destination"),
         (torch.movedim, torch.moveaxis),
         ("movedim", "moveaxis"),
     ),
     "t": Operation(_ONE, (torch.t,), ("t",)),
     "expand": Operation(
-        {"input": REQUIRED, "size": REQUIRED},
-        (torch.broadcast_to,),
-        ("expand", "broadcast_to"),
+        signature("input", "size"), (torch.broadcast_to,), ("expand", "broadcast_to")
     ),
     "expand as": Operation(_TWO, (), ("expand_as",)),
-    "repeat": Operation({"input": REQUIRED, "repeats": REQUIRED}, (), ("repeat",)),
-    "tile": Operation({"input": REQUIRED, "dims": REQUIRED}, (torch.tile,), ("tile",)),
+    "repeat": Operation(signature("input", "repeats"), (), ("repeat",)),
+    "tile": Operation(signature("input", "dims"), (torch.tile,), ("tile",)),
 }
 
 # What is read off a tensor
 
 _QUERIES = {
-    "size": Operation({"input": REQUIRED, "dim": None}, (), ("size",)),
+    "size": Operation(signature("input", dim=None), (), ("size",)),
     "dim": Operation(_ONE, (), ("dim", "ndimension")),
     "numel": Operation(_ONE, (), ("numel",)),
     "device number": Operation(_ONE, (), ("get_device",)),
-    "attribute": Operation({"input": REQUIRED, "name": REQUIRED}, (getattr,)),
+    "attribute": Operation(signature("input", "name"), (getattr,)),
 }
 
 OPERATIONS: dict[str, Operation] = {
@@ -436,13 +383,7 @@ KEY_OF: dict[Any, str] = {
 TURNED_ATTRIBUTES = {"T": "t", "mT": "transpose"}
 """Attribute of a tensor -> the key of the method that it is short for."""
 
-NUMPYS_NAMES = {
-    "self": "input",
-    "axis": "dim",
-    "keepdims": "keepdim",
-    "x": "input",
-    "x2": "other",
-}
+NUMPYS_NAMES = {"self": "input", "axis": "dim", "keepdims": "keepdim", "x": "input", "x2": "other"}
 """Names of arguments that PyTorch takes too."""
 
 ARGUMENT_NAMES = {
@@ -473,6 +414,15 @@ def key_at(node: fx.Node) -> str:
     if node.target is getattr:
         return TURNED_ATTRIBUTES.get(str(node.args[1]), "attribute")
     return KEY_OF.get(node.target, "")
+
+
+def functional(key: str, dims: int) -> Callable[..., Any]:
+    """The function of `torch.nn.functional` that does an operation over so many position axes.
+
+    >>> functional("convolution", 2) is F.conv2d
+    True
+    """
+    return OPERATIONS[key].functions[dims - 1]
 
 
 def functions_of(keys: Collection[str]) -> frozenset[Any]:

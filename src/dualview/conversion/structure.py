@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from dualview.conversion.source_lines import module_of, operation_name
+from dualview.conversion.source_lines import attribute_of, module_of, operation_name
 
 
 def outline(network: fx.GraphModule) -> list[str]:
@@ -65,10 +65,7 @@ def _parts(node: fx.Node) -> Iterator[str]:
         for name, tensor in module.state_dict(keep_vars=True).items():
             yield f"{name}{tuple(tensor.shape)}"
     elif node.op == "get_attr":
-        value: Any = node.graph.owning_module
-        for name in str(node.target).split("."):
-            value = getattr(value, name)
-        yield f"{tuple(value.shape)}"
+        yield f"{tuple(attribute_of(node).shape)}"
 
 
 def _is_plain(value: Any) -> bool:

@@ -43,16 +43,9 @@ from dualview.conversion.rewriting.spelled_activations import name_spelled_activ
 from dualview.conversion.rewriting.spelled_relus import name_spelled_relus
 from dualview.conversion.rewriting.writing_out import write_out
 from dualview.conversion.signal_path import multipliers_on, signal_path
-from dualview.conversion.source_lines import describe, module_of
-from dualview.conversion.verification import (
-    value_kinds,
-    verify,
-    verify_examples_apart,
-)
-from dualview.errors import (
-    NoActivationError,
-    UnsupportedOperationError,
-)
+from dualview.conversion.source_lines import attribute_of, describe, module_of
+from dualview.conversion.verification import value_kinds, verify, verify_examples_apart
+from dualview.errors import NoActivationError, UnsupportedOperationError
 
 Mode = Literal["evaluation"]
 
@@ -290,10 +283,7 @@ def _own_tensor(node: fx.Node) -> Tensor:
             f"{describe(node)}: an activation takes it as an option, and options must be numbers "
             f"or the model's own parameters. Repair: compute the option outside forward"
         )
-    value: Any = node.graph.owning_module
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value
+    return attribute_of(node)
 
 
 def max_pool_of(node: fx.Node) -> MaxPool:

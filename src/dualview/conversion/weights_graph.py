@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
 from dualview.conversion import operations as ops
 from dualview.conversion.gates import apply_gate
 from dualview.conversion.gating_graph import add_average
-from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.leaf import leaf
 from dualview.conversion.multipliers import replay_layer_norm
 from dualview.conversion.pooling import replay_switch
@@ -31,12 +30,7 @@ from dualview.conversion.signal_path import (
 from dualview.conversion.source_lines import describe, module_of
 from dualview.conversion.spellings import key_at
 from dualview.conversion.tracing import TracedNetwork, data_argument, drop_dead_code, max_pool_of
-from dualview.conversion.verification import (
-    ValueKind,
-    is_batch_size,
-    is_shape_query,
-    value_kinds,
-)
+from dualview.conversion.verification import ValueKind, is_batch_size, is_shape_query, value_kinds
 from dualview.errors import ConversionError, DualviewWarning
 
 MULTIPLIER = "multiplier_"
@@ -171,8 +165,8 @@ class WeightsGraphBuilder:
         return None if found is None else self.batch_value(found)
 
     def _copy(self, node: fx.Node) -> None:
-        if self._is_batch_norm(node) and node.all_input_nodes[0] in self.row:
-            warn_batch_norm_on_ones(node)
+        if key_at(node) == "batch norm" and node.all_input_nodes[0] in self.row:
+            _warn_batch_norm_on_ones(node)
         self.full[node] = self.graph.node_copy(node, self.batch_value)
         if node.target == "view" and node.all_input_nodes[0] in self.row:
             self.full[node].target = "reshape"  # a spread row has no memory of its own to view
@@ -220,9 +214,6 @@ class WeightsGraphBuilder:
         shapes = self.traced.shapes
         return sizes[0] == -1 and bool(shapes) and (shapes[node][0] == shapes[self.traced.input][0])
 
-    def _is_batch_norm(self, node: fx.Node) -> bool:
-        return key_at(node) == "batch norm"
-
 
 def _keeps_rows_apart(node: fx.Node) -> bool:
     """Whether `node` maps one row of ones to what it would make of every row of a batch."""
@@ -236,7 +227,7 @@ def _keeps_rows_apart(node: fx.Node) -> bool:
     return key not in ops.BATCH_AXIS_MOVERS | {"dropout", "batch norm"}
 
 
-def warn_batch_norm_on_ones(node: fx.Node) -> None:
+def _warn_batch_norm_on_ones(node: fx.Node) -> None:
     """Say that this batch norm sees a value which no example changes."""
     warnings.warn(
         f"{describe(node)}: with a constant-1 input this batch norm sees the same value for every "
@@ -253,8 +244,3 @@ def reads_multiplier(network: fx.GraphModule) -> fx.Node | None:
     nodes = network.graph.nodes
     given = {n for n in nodes if n.op == "placeholder" and str(n.target).startswith(MULTIPLIER)}
     return next((node for node in nodes if given.intersection(node.all_input_nodes)), None)
-
-
-def weights_network(parameters: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    """`graph` with the modules it calls, taken from `parameters`."""
-    return GraphNetwork(parameters, graph, class_name="WeightsNetwork")

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dualview.errors import RunError, said
+from dualview.errors import DualviewError, RunError, said
 from dualview.files.opening import text_of
 
 PART = ".part"
@@ -98,7 +98,10 @@ def _refuse_device(path: Path) -> None:
 
 @contextmanager
 def refused_by_the_system(
-    path: Path, wanted: str = "a file to write", repair: str = "choose another path"
+    path: Path,
+    wanted: str = "a file to write",
+    repair: str = "choose another path",
+    refusal: type[DualviewError] = RunError,
 ) -> Iterator[None]:
     """What the system refuses to write at `path`, as this package's error.
 
@@ -106,14 +109,15 @@ def refused_by_the_system(
         path: of what is written.
         wanted: what it should be, for the message.
         repair: what to do, for the message.
+        refusal: the class of the error.
 
     Raises:
-        RunError: it does.
+        DualviewError: of that class; it does.
     """
     try:
         yield
     except OSError as error:
-        raise RunError(
+        raise refusal(
             f"{said(path)}: expected {wanted}, got {error.strerror or error}. Repair: {repair}"
         ) from error
 

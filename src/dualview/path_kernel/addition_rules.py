@@ -8,7 +8,6 @@ a path that starts at the constant. A parameter that is added is a bias wherever
 from __future__ import annotations
 
 import math
-import operator
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call, normal_call
 from dualview.conversion.operations import RESHAPING
-from dualview.conversion.source_lines import called
+from dualview.conversion.source_lines import attribute_of, called
 from dualview.conversion.spellings import key_at
 from dualview.conversion.verification import is_batch_size
 from dualview.path_kernel.axis_rules import axis_of, broadcast, padded, reshaped, with_margins
@@ -101,6 +100,30 @@ def constant_value(
     return like.with_terms([one_term(spread, spread)])
 
 
+def shifted(
+    node: fx.Node, value: Value, bias: Tensor | None, shape: tuple[int, ...], setting: Setting
+) -> Value:
+    """The value plus the operation's bias in this shape: a parameter, or a constant that is added.
+
+    Behind a weight layer, and for a parameter everywhere, it is left out unless biases count.
+    """
+    if bias is None:
+        return value
+    source = normal_call(node)["bias"]
+    added: Value | None = None
+    if not (isinstance(source, fx.Node) and reads_parameter(source)):
+        random = not is_of_the_input(value)
+        bias = bias.detach().reshape(shape)
+        added = constant_value(node, value, bias, None, setting, random=random)
+    elif setting.biases:
+        entries = entries_of(source)
+        if entries is None:
+            refuse(node, "its bias is made of a parameter by more than a change of shape")
+        index = entries[0].reshape(shape)
+        added = value.with_terms([entries_term(node, value, index, entries[1], setting)])
+    return value if added is None else sum_of(node, value, added)
+
+
 def bias_moments(setting: Setting) -> tuple[float, ...]:
     """A bias's part in the NPK, its variance, and in the NTK, where that is carried."""
     assert setting.bias_variance is not None
@@ -115,14 +138,10 @@ def origin_of(parameter: Tensor) -> tuple[str, int]:
 # Parameters that the graph adds
 
 
-def _attribute(node: fx.Node) -> Any:
-    return operator.attrgetter(str(node.target))(node.graph.owning_module)
-
-
 def reads_parameter(node: fx.Node) -> bool:
     """Whether a node's value is made of a parameter."""
     if node.op == "get_attr":
-        return isinstance(_attribute(node), nn.Parameter)
+        return isinstance(attribute_of(node), nn.Parameter)
     return any(reads_parameter(source) for source in node.all_input_nodes)
 
 
@@ -132,7 +151,7 @@ def entries_of(node: fx.Node) -> tuple[Tensor, tuple[str, int]] | None:
     Found by moving numbers in place of the entries.
     """
     if node.op == "get_attr":
-        parameter = _attribute(node)
+        parameter = attribute_of(node)
         if not isinstance(parameter, nn.Parameter):
             return None
         return torch.arange(parameter.numel()).reshape(parameter.shape), origin_of(parameter)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dualview.arguments import array as array_of
@@ -22,8 +21,7 @@ from dualview.arguments import require, said, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import PathKernelError
 from dualview.path_kernel.examples import Gates
-from dualview.path_kernel.kernel import npk
-from dualview.path_kernel.machines import NPKClassifier
+from dualview.path_kernel.machines import NPKClassifier, kernel_rows
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,7 @@ def kernel_attribution(
 
     Source: theory, section 5; arXiv 2006.10529, section 6.
 
+    >>> import torch
     >>> import dualview as dv
     >>> from sklearn.datasets import load_digits
     >>> digits, labels = load_digits(return_X_y=True)
@@ -204,17 +203,7 @@ def kernel_attributions(
             others than those it was fitted to.
     """
     labels = _checked_labels(machine, train_labels)
-    examples = _tensor(machine, _as_batch(machine, x, single=False))
-    train = _tensor(machine, np.asarray(machine.X_fit_))
-    kernel = npk(
-        machine.net_,
-        examples,
-        train,
-        gates=machine.gates,
-        normalise=machine.normalise,
-        memory=machine.memory,
-    )
-    rows = kernel.double().cpu().numpy()
+    rows = kernel_rows(machine, _as_batch(machine, x, single=False))
     scores = machine.intercept_ + rows @ machine.dual_coef_
     return tuple(
         KernelAttribution(
@@ -307,10 +296,3 @@ def _as_batch(machine: NPKClassifier, x: Any, single: bool) -> np.ndarray:
         got = f"shape {array.shape}" if np.isfinite(array).all() else "NaN or inf"
         raise PathKernelError(f"x: expected {wanted}, got {got}")
     return rows.reshape(len(rows), *shape)
-
-
-def _tensor(machine: NPKClassifier, rows: np.ndarray) -> Tensor:
-    """Rows as the machine's network takes them, in its type and on its device."""
-    like = next(machine.net_.parameters(), torch.empty(0))
-    x = torch.as_tensor(rows, dtype=like.dtype, device=like.device)
-    return x.reshape(-1, *machine.input_shape_)

@@ -6,9 +6,9 @@ at those channels only where both hold the same one.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ from dualview.path_kernel.terms import (
     Value,
     in_order,
     mapped,
-    moved_axes,
     seen_as,
     select_channels,
     with_channels_in_order,
@@ -267,12 +266,12 @@ def roll(node: fx.Node, call: Call, setting: Setting) -> Value:
     if not axes:
         refuse(node, "it rolls all axes as one")
     for shift, axis in zip(shifts, axes, strict=True):
-        value = along_axis(node, value, axis_of(value, axis), _rolled(shift))
+
+        def rolled(tensor: Tensor, _: float, shift: int = shift) -> Tensor:
+            return tensor.roll(shift, 0)
+
+        value = along_axis(node, value, axis_of(value, axis), rolled)
     return value
-
-
-def _rolled(shift: int) -> Selection:
-    return lambda tensor, _: tensor.roll(shift, 0)
 
 
 def flip(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -302,30 +301,24 @@ def repeat(node: fx.Node, call: Call, setting: Setting) -> Value:
         refuse(node, "it repeats examples, or adds axes")
     for axis, count in enumerate(counts[1:]):
         if count != 1:
-            value = along_axis(node, value, axis, _repeated(count))
+
+            def repeated(tensor: Tensor, _: float, count: int = count) -> Tensor:
+                return torch.cat([tensor] * count)
+
+            value = along_axis(node, value, axis, repeated)
     return value
-
-
-def _repeated(count: int) -> Selection:
-    return lambda tensor, _: torch.cat([tensor] * count)
 
 
 def broadcast(value: Value, shape: Sequence[int]) -> Value:
     """The value with axes of length 1 repeated, as broadcasting does."""
     for axis, (have, want) in enumerate(zip(value.shape, shape, strict=True)):
         if have != want:
-            value = map_axes(
-                value,
-                (axis,),
-                functools.partial(_expanded, count=want),
-                (0,) * want,
-                selects=True,
-            )
+
+            def expanded(image: Tensor, count: int = want) -> Tensor:
+                return image.expand(*image.shape[:2], count)
+
+            value = map_axes(value, (axis,), expanded, (0,) * want, selects=True)
     return value
-
-
-def _expanded(image: Tensor, *, count: int) -> Tensor:
-    return image.expand(*image.shape[:2], count)
 
 
 def expand(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -464,7 +457,7 @@ def permute(node: fx.Node, call: Call, setting: Setting) -> Value:
 
 def permuted(value: Value, order: Sequence[int]) -> Value:
     """The value whose axis k of an example is axis order[k] now."""
-    terms = [moved_axes(term, order) for term in value.terms]
+    terms = [replace(term, layout=term.layout.permuted(order)) for term in value.terms]
     return value.with_terms(terms, [value.shape[axis] for axis in order])
 
 

@@ -157,13 +157,9 @@ def _of_positions(call: Call) -> bool:
 
 def _run(node: fx.Node, seen: Tensor) -> Tensor:
     """The operation itself, on one channel."""
-
-    def given(value: fx.Node) -> Tensor:
-        return seen
-
     if len(node.all_input_nodes) != 1:
         _refuse(node)
-    args, kwargs = fx.map_arg(node.args, given), fx.map_arg(node.kwargs, given)
+    args, kwargs = fx.map_arg((node.args, node.kwargs), lambda _: seen)
     result: Tensor = called(node, args, kwargs)
     if result.shape[:2] != seen.shape[:2]:  # it reaches over channels
         _refuse(node)

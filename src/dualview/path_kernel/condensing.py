@@ -12,11 +12,11 @@ from collections.abc import Collection, Hashable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import fx
 from torch.utils import _pytree as pytree
 
-from dualview.path_kernel.scale import LogScale, balanced, summed
-from dualview.path_kernel.terms import Term, Value, factor_product, own_channels, with_groups
+from dualview.path_kernel.scale import balanced, summed
+from dualview.path_kernel.terms import Term, Value, own_channels, times_square, whole_kernel
 
 MOST_TERMS = 16
 """With gates of their own, fewer are cheaper apart: products of matrices are faster."""
@@ -49,7 +49,7 @@ def condensed(value: Any, node: fx.Node, others: Collection[Any]) -> Any:
     ]
     if len(own) < 2:
         return value
-    parts = [_for_each_channel(term) if many else _plain(term) for term in own]
+    parts = [(times_square(whole_kernel(t), t.coefficient), t.log_scale) for t in own]
     kernel, log_scale = summed(parts)
     kernel, log_scale = balanced(kernel, log_scale)
     channels = own_channels(layout.channels)
@@ -72,17 +72,3 @@ def _is_own(term: Term, alive: set[Hashable]) -> bool:
 
 def _one_group(term: Term) -> bool:
     return term.kernel is not None and term.kernel.shape[3] == 1
-
-
-def _plain(term: Term) -> tuple[Tensor, LogScale]:
-    assert term.kernel is not None
-    if term.coefficient in (1, -1):
-        return term.kernel, term.log_scale
-    return term.kernel * term.coefficient**2, term.log_scale
-
-
-def _for_each_channel(term: Term) -> tuple[Tensor, LogScale]:
-    kernel = with_groups(term)
-    if term.left is not None:
-        kernel = kernel * factor_product(term)
-    return kernel * term.coefficient**2, term.log_scale

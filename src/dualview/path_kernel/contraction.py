@@ -15,13 +15,7 @@ from torch import Tensor
 from dualview.path_kernel.layout import Layout
 from dualview.path_kernel.positions import LEADING, apply_map
 from dualview.path_kernel.scale import LogScale, summed
-from dualview.path_kernel.spread import (
-    correlated,
-    explicit,
-    has_copies,
-    shared,
-    spread_channels,
-)
+from dualview.path_kernel.spread import correlated, explicit, has_copies, shared, spread_channels
 from dualview.path_kernel.terms import (
     Term,
     Value,
@@ -29,6 +23,7 @@ from dualview.path_kernel.terms import (
     times_square,
     with_channels_in_order,
     with_groups,
+    with_moments,
 )
 
 
@@ -37,13 +32,9 @@ def combined(value: Value, reduce: Callable[[Term], Tensor]) -> tuple[Tensor, Lo
     terms = [*value.terms, *(shared(one, other) for one, other in correlated(value.terms))]
     parts = [times_square(reduce(term), term.coefficient) for term in terms]
     if max(len(part) for part in parts) == 2:  # an input term has no NTK yet
-        parts = [part if len(part) == 2 else _with_zero_ntk(part) for part in parts]
+        parts = [p if len(p) == 2 else torch.cat([p, torch.zeros_like(p)]) for p in parts]
     scales = [term.log_scale for term in terms]
     return summed(list(zip(parts, scales, strict=True)))
-
-
-def _with_zero_ntk(kernel: Tensor) -> Tensor:
-    return torch.cat([kernel, torch.zeros_like(kernel)])
 
 
 def mean_along(value: Value, axis: int, groups: int = 1) -> tuple[Tensor, LogScale]:
@@ -63,7 +54,7 @@ def _mean_along(term: Term, axis: int, groups: int) -> Tensor:
     if term.is_certain:
         return _of_certain(term, axis, groups, rest)
     if math.prod(rest) == 1 and groups == 1 and not term.pending:
-        return diagonal_mean(term).reshape(*_lead(term), 1, *rest, *rest)
+        return diagonal_mean(term).reshape(*lead(term), 1, *rest, *rest)
     if not layout.position_atoms(axis):
         term = spread_channels(term, [a for a in range(layout.n_channels) if a not in own])
         if not term.layout.position_atoms(axis):  # a term with mixed channels loses all of them
@@ -81,16 +72,15 @@ def _mean_along(term: Term, axis: int, groups: int) -> Tensor:
 
 def _of_certain(term: Term, axis: int, groups: int, rest: tuple[int, ...]) -> Tensor:
     """The same of what is not random."""
-    assert term.left is not None
-    assert term.right is not None
 
     def rows(factor: Tensor) -> Tensor:  # (n, groups, rest, entries of a group)
         tensor = term.layout.as_tensor(factor).movedim(1 + axis, -1)
         entries = tensor.reshape(len(tensor), math.prod(rest), groups, tensor.shape[-1] // groups)
         return entries.transpose(1, 2)
 
-    left = rows(term.left)
-    right = left if term.is_constant else rows(term.right)
+    first, second = term.factors
+    left = rows(first)
+    right = left if term.is_constant else rows(second)
     kernel = torch.einsum("agpc,bgqc->abgpq", left, right) / left.shape[3]
     return kernel.reshape(1, *kernel.shape[:3], *rest, *rest)
 
@@ -110,7 +100,7 @@ def _over_positions(term: Term, axis: int, rest: tuple[int, ...]) -> Tensor:
     if term.left is not None and term.right is not None:
         names += ["xC" + "".join(left), "yC" + "".join(right)]
         operands += [term.left, term.right]
-    _, n1, n2 = _lead(term)
+    _, n1, n2 = lead(term)
     sizes = {"x": n1, "y": n2, "C": layout.channels}
     operands = [
         operand.expand([sizes.get(c, size) for c, size in zip(name, operand.shape, strict=True)])
@@ -120,7 +110,7 @@ def _over_positions(term: Term, axis: int, rest: tuple[int, ...]) -> Tensor:
     kernel = torch.einsum(f"{','.join(names)}->{out}", *operands)
     kernel = kernel / math.prod(layout.positions[k] for k in atoms)
     if term.kernel is None:
-        kernel = _with_moments(term, kernel.unsqueeze(0))
+        kernel = with_moments(term, kernel.unsqueeze(0))
     places = tuple(layout.positions[k] for k in range(dims) if k not in atoms)
     eye = torch.eye(layout.channels).to(kernel)
     ones = (1,) * len(places)
@@ -141,15 +131,15 @@ def _over_positions(term: Term, axis: int, rest: tuple[int, ...]) -> Tensor:
     return kernel.reshape(*kernel.shape[:LEADING], *rest, *rest)
 
 
-def _lead(term: Term) -> tuple[int, int, int]:
+def lead(term: Term) -> tuple[int, int, int]:
+    """How many kernels, first and second examples a term has."""
     if term.kernel is not None:
         shape = term.kernel.shape
         n1 = max(shape[1], 1 if term.left is None else len(term.left))
         n2 = max(shape[2], 1 if term.right is None else len(term.right))
         return shape[0], n1, n2
-    assert term.left is not None
-    assert term.right is not None
-    return len(term.moments), len(term.left), len(term.right)
+    left, right = term.factors
+    return len(term.moments), len(left), len(right)
 
 
 def _in_reading_order(kernel: Tensor, layout: Layout, axis: int) -> Tensor:
@@ -202,7 +192,7 @@ def channel_mean(term: Term, groups: int = 1) -> Tensor:
         assert term.kernel is not None
         kernel = _regroup(term.kernel, groups)
     elif term.kernel is None:
-        kernel = _with_moments(term, _overlap(term, groups).unsqueeze(0))
+        kernel = with_moments(term, _overlap(term, groups).unsqueeze(0))
     else:
         finest = math.lcm(groups, term.kernel.shape[3])
         kernel = _overlap(term, finest) * _split(term.kernel, finest)
@@ -219,12 +209,12 @@ def diagonal_mean(term: Term) -> Tensor:
     """
     positions = math.prod(term.layout.positions)
     if term.kernel is None:
-        assert term.left is not None
-        assert term.right is not None
-        left, right = term.left.flatten(1), term.right.flatten(1)
-        return _with_moments(term, (left @ right.mT / left.shape[1])[None])
-    lead, groups = term.kernel.shape[:LEADING], term.kernel.shape[3]
-    kernel = term.kernel.reshape(*lead, positions, positions).diagonal(dim1=-2, dim2=-1)
+        left, right = (factor.flatten(1) for factor in term.factors)
+        return with_moments(term, (left @ right.mT / left.shape[1])[None])
+    groups = term.kernel.shape[3]
+    kernel = term.kernel.reshape(*term.kernel.shape[:LEADING], positions, positions).diagonal(
+        dim1=-2, dim2=-1
+    )
     if term.left is not None and term.right is not None:
         left, right = (f.reshape(len(f), groups, -1, positions) for f in (term.left, term.right))
         kernel = kernel * torch.einsum("agcp,bgcp->abgp", left, right) / left.shape[2]
@@ -233,12 +223,10 @@ def diagonal_mean(term: Term) -> Tensor:
 
 def _overlap(term: Term, groups: int) -> Tensor:
     """Mean over channels of left * right, group by group: (n1, n2, groups, *p, *q)."""
-    assert term.left is not None
-    assert term.right is not None
-    n1, c, *p = term.left.shape
-    n2, _, *q = term.right.shape
-    left = term.left.reshape(n1, groups, c // groups, math.prod(p))
-    right = term.right.reshape(n2, groups, c // groups, math.prod(q))
+    left, right = term.factors
+    (n1, c, *p), (n2, _, *q) = left.shape, right.shape
+    left = left.reshape(n1, groups, c // groups, math.prod(p))
+    right = right.reshape(n2, groups, c // groups, math.prod(q))
     overlap = torch.einsum("agcp,bgcq->abgpq", left, right)
     return overlap.reshape(n1, n2, groups, *p, *q) * (groups / c)
 
@@ -257,9 +245,3 @@ def _regroup(kernel: Tensor, groups: int) -> Tensor:
     finest = math.lcm(have, groups)
     fine = _split(kernel, finest) if finest > have else kernel
     return fine.unflatten(3, (groups, finest // groups)).mean(4)
-
-
-def _with_moments(term: Term, kernel: Tensor) -> Tensor:
-    """The kernels of a term without one of its own, from the overlap of its factors."""
-    moments = kernel.new_tensor(term.moments)
-    return moments.reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel

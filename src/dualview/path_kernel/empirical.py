@@ -13,7 +13,7 @@ from dualview.arguments import byte_count, flag, instance_of, named, optional, t
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples, result_type
 from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.gradients import (
     Logit,
@@ -35,6 +35,7 @@ from dualview.path_kernel.scale import Reader, lost_rows
     PathKernelError,
     output=output_choice,
     biases=flag,
+    batch_norm=LAW["batch_norm"],
     weights=optional(named(instance_of(Tensor), "parameters as tensors, by their names")),
     memory=byte_count,
 )
@@ -81,7 +82,6 @@ def empirical_ntk(
 
     Source: the sum of logits: arXiv 2206.12543.
     """
-    check_law(biases, 1.0, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
     if weights is not None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from dualview.arguments import UnfitError, flag, number, one_of, require
+from dualview.arguments import Check, UnfitError, flag, number, one_of, require
 from dualview.conversion import finite
 from dualview.conversion.examples import batch, gated
 from dualview.conversion.gated_network import GatedNetwork
@@ -21,6 +21,13 @@ from dualview.errors import ExampleInputError, PathKernelError
 
 Gates = Literal["model", "hard"]
 BatchNorm = Literal["identity", "scale"]
+
+LAW: dict[str, Check] = {
+    "biases": flag,
+    "bias_variance": number(least=0),
+    "batch_norm": one_of(*get_args(BatchNorm)),
+}
+"""What the weights are drawn for: options with their checks, as `dualview.arguments` has them."""
 
 
 def check_examples(
@@ -39,7 +46,7 @@ def check_examples(
             the batch; unknown gates; or examples that are not floating-point, none, not finite, not
             alike, or that the network does not take.
     """
-    check_network(net)
+    require("net", net, gated, PathKernelError)
     check_computable(net)
     require("gates", gates, one_of(*get_args(Gates)), PathKernelError)
     (first, x1), *rest = examples.items()
@@ -75,17 +82,6 @@ def result_type(net: GatedNetwork, x: Tensor) -> torch.dtype:
     return next(p.dtype for p in net.parameters() if p.is_floating_point())
 
 
-def check_law(biases: bool, bias_variance: float, batch_norm: str) -> None:
-    """Refuse what says nothing about the network that the weights are drawn for.
-
-    Raises:
-        PathKernelError: an option of these names is not what it should be.
-    """
-    require("biases", biases, flag, PathKernelError)
-    require("bias_variance", bias_variance, number(least=0), PathKernelError)
-    require("batch_norm", batch_norm, one_of(*get_args(BatchNorm)), PathKernelError)
-
-
 def check_computable(net: GatedNetwork) -> None:
     """Refuse a network whose gates are of no meaning, or that holds NaN.
 
@@ -96,15 +92,6 @@ def check_computable(net: GatedNetwork) -> None:
     """
     finite.check_network(net, PathKernelError, statistics=False)
     finite.check_network(net.gating_network, PathKernelError)
-
-
-def check_network(net: GatedNetwork) -> None:
-    """Refuse what was not taken apart.
-
-    Raises:
-        PathKernelError: no gated network.
-    """
-    require("net", net, gated, PathKernelError)
 
 
 def _check_alike(given: dict[str, Tensor]) -> None:

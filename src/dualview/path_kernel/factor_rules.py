@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, fx
@@ -89,12 +89,16 @@ def broadcast_shape(node: fx.Node, value: Value, constant: Tensor) -> tuple[int,
     except RuntimeError:
         shape = ()
     if len(shape) != len(value.shape):
-        refuse(
-            node,
-            f"its constant of shape {tuple(constant.shape)} does not fit a value of shape "
-            f"(n, {', '.join(map(str, value.shape))})",
-        )
+        _refuse_constant(node, value, constant)
     return shape
+
+
+def _refuse_constant(node: fx.Node, value: Value, constant: Tensor) -> NoReturn:
+    refuse(
+        node,
+        f"its constant of shape {tuple(constant.shape)} does not fit a value of shape "
+        f"(n, {', '.join(map(str, value.shape))})",
+    )
 
 
 def _one_row(value: Value, tensor: Tensor) -> Tensor:
@@ -111,13 +115,8 @@ def constant_of(
     if isinstance(constant, Tensor):  # while it has numbers: `like` may be a shape alone
         constant = _one_row(value, constant)
     tensor = torch.as_tensor(constant, dtype=like.dtype, device=device or like.device).detach()
-    shape = broadcast_shape(node, value, tensor)
-    if shape != value.shape:
-        refuse(
-            node,
-            f"its constant of shape {tuple(tensor.shape)} does not fit a value of shape "
-            f"(n, {', '.join(map(str, value.shape))})",
-        )
+    if broadcast_shape(node, value, tensor) != value.shape:
+        _refuse_constant(node, value, tensor)
     return tensor.expand(1, *value.shape)
 
 

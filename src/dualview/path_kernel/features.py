@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, fx, nn
@@ -22,12 +22,8 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.source_lines import module_of
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
-from dualview.path_kernel.random_weights import (
-    draw_of,
-    kernel_network,
-    weight_deviations,
-)
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples
+from dualview.path_kernel.random_weights import draw_of, kernel_network, weight_deviations
 from dualview.path_kernel.scale import lost_rows, out_of_range
 
 
@@ -38,6 +34,7 @@ from dualview.path_kernel.scale import lost_rows, out_of_range
     per_draw=whole(1),
     batch_size=whole(1),
     memory=byte_count,
+    **LAW,
 )
 def npk_features(
     net: GatedNetwork,
@@ -90,7 +87,6 @@ def npk_features(
     >>> features.shape
     torch.Size([3, 100])
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x=x)
     size = min(batch_size, _examples_at_once(net, x, memory, -(-n_features // per_draw)))
     network = kernel_network(net, batch_norm=batch_norm, biases=biases)
@@ -130,16 +126,14 @@ def _outputs(
     numbers: range,
 ) -> Tensor:
     """Outputs (n, n_features) of all draws, those that leave the type's range on the way too."""
-    columns = list(_columns(network, inputs, deviations, seed, n_features))
-    out = torch.cat(columns, 1)[:, :n_features]
+    out = _features(network, inputs, deviations, seed, n_features)
     lost = lost_rows(out)
     if not lost.any():
         return out
     if out.dtype != torch.float64:
         double = copy.deepcopy(network).double()
         again = tuple(v[lost].double() if v.is_floating_point() else v[lost] for v in inputs)
-        columns = list(_columns(double, again, deviations, seed, n_features))
-        exact = torch.cat(columns, 1)[:, :n_features]
+        exact = _features(double, again, deviations, seed, n_features)
     else:
         exact = out[lost]
     info, numbers_lost = torch.finfo(out.dtype), lost.nonzero().flatten().tolist()
@@ -151,25 +145,25 @@ def _outputs(
     return out
 
 
-def _columns(
+def _features(
     network: fx.GraphModule,
     inputs: tuple[Tensor, ...],
     deviations: Mapping[str, float | None],
     seed: int,
     n_features: int,
-) -> Iterator[Tensor]:
-    """Outputs (n, outputs) of draw after draw, until there are enough."""
-    have, draw = 0, 0
-    while have < n_features:
-        weights = draw_of(network, deviations, seed, draw)
+) -> Tensor:
+    """Outputs (n, n_features) of draw after draw, until there are enough."""
+    columns: list[Tensor] = []
+    while sum(column.shape[1] for column in columns) < n_features:
+        weights = draw_of(network, deviations, seed, len(columns))
         out = functional_call(network, weights, inputs)
         if not isinstance(out, Tensor):
             raise PathKernelError(
                 f"the network's output: expected one tensor, got {type(out).__name__}. Repair: "
                 f"wrap the model in a module that returns one of them"
             )
-        yield out.reshape(len(out), -1)
-        have, draw = have + out[0].numel(), draw + 1
+        columns.append(out.reshape(len(out), -1))
+    return torch.cat(columns, 1)[:, :n_features]
 
 
 def widen_output(network: fx.GraphModule, outputs: int) -> None:
@@ -180,12 +174,7 @@ def widen_output(network: fx.GraphModule, outputs: int) -> None:
     module = module_of(last)
     calls = [node for node in network.graph.nodes if node.target == last.target]
     if isinstance(module, nn.Linear) and len(calls) == 1:
-        wide = _empty_dense(module, outputs)
-        parent, _, leaf = str(last.target).rpartition(".")
-        setattr(network.get_submodule(parent), leaf, wide)
-
-
-def _empty_dense(like: nn.Linear, outputs: int) -> nn.Linear:
-    """A dense layer that draws nothing: its weights are given at each call."""
-    made = nn.utils.skip_init(nn.Linear, like.in_features, outputs, like.bias is not None)
-    return made.to(like.weight)
+        # It draws nothing: its weights are given at each call.
+        biased = module.bias is not None
+        wide = nn.utils.skip_init(nn.Linear, module.in_features, outputs, biased)
+        network.add_submodule(str(last.target), wide.to(module.weight))

@@ -161,7 +161,8 @@ def ntk_moments(
         kurtosis: of the weights.
     """
     depth = len(variances)
-    forward = _forward(inputs, gates, readings, variances, kurtosis)
+    start = _Moments.start(inputs)
+    forward = _carried(inputs.both, start, gates, readings[:-1], variances[:-1], kurtosis)
     backward = _backward(gates, readings, variances, kurtosis)
     mean = second = torch.zeros((), dtype=inputs.both.dtype)
     for layer in range(depth):
@@ -261,25 +262,13 @@ def _carried(
     variances: Sequence[float],
     kurtosis: float,
 ) -> list[_Signal]:
-    """A signal before the first of these layers, and behind the gate of each."""
+    """A signal before the first of these layers, and behind the gate of each: A_0 ... A_{d-1}."""
     found = [(mean, moments.traces)]
     for gate, reading, variance in zip(gates, readings, variances, strict=True):
         mean = variance * gate.both * reading.of_pairs(mean)
         moments = moments.through(reading, gate, variance, kurtosis)
         found.append((mean, moments.traces))
     return found
-
-
-def _forward(
-    inputs: Overlap,
-    gates: Sequence[Overlap],
-    readings: Sequence[Reading],
-    variances: Sequence[float],
-    kurtosis: float,
-) -> list[_Signal]:
-    """Of A_0 ... A_{d-1}."""
-    start = _Moments.start(inputs)
-    return _carried(inputs.both, start, gates, readings[:-1], variances[:-1], kurtosis)
 
 
 def _backward(

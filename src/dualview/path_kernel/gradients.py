@@ -88,7 +88,7 @@ def gradients(
         logits = functional_call(network, {**parameters, **by}, tuple(row))[0]
         return logit(logits.reshape(-1))  # an output (n,) is of one logit
 
-    inputs = [v.detach() for v in (examples.x, *examples.gates, *examples.switches)]
+    inputs = [value.detach() for value in examples.inputs]
     folded = next((tuple(v.shape) for v in inputs if len(v) != len(examples.x)), None)
     if folded is not None:
         raise PathKernelError(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dualview.arguments import byte_count, flag, number, one_of, require, said, takes
+from dualview.arguments import byte_count, flag, number, require, said, takes
 from dualview.conversion.examples import gated
 from dualview.conversion.finite import preactivation_check
 from dualview.conversion.gated_network import GatedNetwork
@@ -23,11 +23,11 @@ from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.trial_run import REFUSALS
 from dualview.errors import DualviewWarning, ExampleInputError, PathKernelError
 from dualview.path_kernel.examples import (
+    LAW,
     BatchNorm,
     Gates,
     check_examples,
     check_fits,
-    check_law,
     result_type,
 )
 from dualview.path_kernel.fast.kernel import TILE, fast_kernel, slices
@@ -36,14 +36,12 @@ from dualview.path_kernel.fast.reader import LARGE, Slow, are_hard, read_network
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.parameters import fan_ins, uses
 from dualview.path_kernel.propagate import Side, propagate
-from dualview.path_kernel.scale import Reader, within_middle
+from dualview.path_kernel.scale import DOUBTFUL, Reader, within_middle
 from dualview.path_kernel.setting import Setting
 from dualview.path_kernel.tile_size import tile_size
 
-BATCH_NORM = one_of("identity", "scale")
 
-
-@takes(PathKernelError, normalise=flag, biases=flag, batch_norm=BATCH_NORM, memory=byte_count)
+@takes(PathKernelError, normalise=flag, memory=byte_count, **LAW)
 def npk(
     net: GatedNetwork,
     x1: Tensor,
@@ -99,7 +97,6 @@ def npk(
     >>> bool(torch.allclose(dv.npk(net, x), (x @ x.T) / 4 * (g @ g.T) / 8))
     True
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, tried=False, x1=x1, x2=x2)
     variances = None if normalise else dict.fromkeys(weight_layers(net), 1.0)
     setting = Setting.of(biases, bias_variance, batch_norm, variances)
@@ -110,7 +107,7 @@ def npk(
     )
 
 
-@takes(PathKernelError, biases=flag, memory=byte_count)
+@takes(PathKernelError, memory=byte_count, **LAW)
 def expected_ntk(
     net: GatedNetwork,
     x1: Tensor,
@@ -150,7 +147,6 @@ def expected_ntk(
 
     Source: arXiv 2006.10529, theorem 5.1; arXiv 2110.03403, theorems 2 and 3.
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, tried=False, x1=x1, x2=x2)
     layers = weight_layers(net)
     scales = layer_scales(c, layers)
@@ -279,9 +275,7 @@ PATIENCE = 30.0
 
 def warn_of_slowness(net: GatedNetwork, x: Tensor, pairs: int, slow: Slow) -> None:
     """Say that the torch rules must run, why, and for about how long, where that is long."""
-    gates = net.gates(x[:1])
-    work = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
-    seconds = work * pairs * SLOW_SECONDS
+    seconds = pairs_of_positions(net, x) * pairs * SLOW_SECONDS
     if seconds > PATIENCE:
         warnings.warn(
             f"the path kernel of {pairs:,} pairs goes by the general rules, which take about "
@@ -289,6 +283,11 @@ def warn_of_slowness(net: GatedNetwork, x: Tensor, pairs: int, slow: Slow) -> No
             DualviewWarning,
             stacklevel=4,
         )
+
+
+def pairs_of_positions(net: GatedNetwork, x: Tensor) -> int:
+    """Of all gated layers together, for one pair of examples like `x`."""
+    return sum(math.prod(gate.shape[2:]) ** 2 for gate in net.gates(x[:1]))
 
 
 def _duration(seconds: float) -> str:
@@ -313,10 +312,6 @@ def _fill_by_rows(request: _Request, plan: RowPlan, symmetric: bool, out: Tensor
     except (ExampleInputError, *REFUSALS):
         check_fits(request.net, "x1", request.x1)  # says better what does not fit, if anything
         raise
-
-
-DOUBTFUL = 1e-28
-"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
 
 
 def _finish_fast(request: _Request, plan: FastPlan, symmetric: bool, out: Tensor) -> None:

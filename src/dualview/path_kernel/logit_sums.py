@@ -14,7 +14,7 @@ from dualview.arguments import byte_count, flag, instance_of, named, optional, t
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples
 from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.gradients import (
     check_output,
@@ -49,6 +49,7 @@ class SumOfLogitsError:
 @takes(
     PathKernelError,
     biases=flag,
+    batch_norm=LAW["batch_norm"],
     weights=optional(named(instance_of(Tensor), "parameters as tensors, by their names")),
     memory=byte_count,
 )
@@ -91,7 +92,6 @@ def sum_of_logits_error(
     >>> bool(found.between < found.relative < 0.6)
     True
     """
-    check_law(biases, 1.0, batch_norm)
     check_examples(net, gates, x=x)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases).double()
     if weights is not None:

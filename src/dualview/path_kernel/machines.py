@@ -40,7 +40,7 @@ from dualview.conversion.examples import gated
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import ExampleInputError, PathKernelError, needs
-from dualview.path_kernel.examples import BatchNorm, Gates, check_computable, check_law
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_computable
 from dualview.path_kernel.features import npk_features
 from dualview.path_kernel.kernel import npk
 from dualview.path_kernel.ridge import RIDGES, RidgeFit, checked_ridges, fit_features, fit_gram
@@ -132,11 +132,11 @@ class _PathKernelClassifier(ClassifierMixin, BaseEstimator):
             "net": optional(gated),
             "gates": one_of(*get_args(Gates)),
             "input_shape": optional(shape_of()),
+            **LAW,
             **self._own_checks,
         }
         for name, check in checks.items():
             require(name, getattr(self, name), check, PathKernelError)
-        check_law(self.biases, self.bias_variance, self.batch_norm)
         _candidates(self.ridge)
 
     def _law(self) -> dict[str, Any]:
@@ -378,6 +378,11 @@ class NPKFeatureClassifier(_PathKernelClassifier):
                     **options,
                 )
             )
+
+
+def kernel_rows(machine: NPKClassifier, rows: np.ndarray) -> np.ndarray:
+    """The kernel (m, n), float64, of examples (m, ...) with those that a machine was fitted to."""
+    return machine._kernel(machine._tensor(rows), machine._tensor(machine.X_fit_))
 
 
 def _candidates(ridge: Any) -> tuple[float, ...]:

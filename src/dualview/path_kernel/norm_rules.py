@@ -7,16 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from dualview.conversion.normal_form import Call, normal_call
-from dualview.path_kernel.addition_rules import (
-    constant_value,
-    entries_of,
-    entries_term,
-    is_of_the_input,
-    origin_of,
-    reads_parameter,
-    sum_of,
-)
+from dualview.conversion.normal_form import Call
+from dualview.path_kernel.addition_rules import entries_term, origin_of, shifted, sum_of
 from dualview.path_kernel.axis_rules import reshaped
 from dualview.path_kernel.factor_rules import constant_of, multiplied, times, times_pair
 from dualview.path_kernel.setting import Setting, refuse
@@ -92,23 +84,4 @@ def _scaled_and_shifted(
 ) -> Value:
     if weight is not None:
         value = times(node, value, weight.detach())
-    if bias is None:
-        return value
-    source = normal_call(node)["bias"]
-    random = not is_of_the_input(value)
-    constant = _beta(node, value, bias, source, setting, random=random)
-    return value if constant is None else sum_of(node, value, constant)
-
-
-def _beta(
-    node: fx.Node, value: Value, bias: Tensor, source: Any, setting: Setting, *, random: bool
-) -> Value | None:
-    if isinstance(source, fx.Node) and reads_parameter(source):
-        if not setting.biases:
-            return None
-        entries = entries_of(source)
-        if entries is None:
-            refuse(node, "its bias is made of a parameter by more than a change of shape")
-        index = entries[0].reshape(bias.shape)
-        return value.with_terms([entries_term(node, value, index, entries[1], setting)])
-    return constant_value(node, value, bias.detach(), None, setting, random=random)
+    return shifted(node, value, bias, () if bias is None else bias.shape, setting)

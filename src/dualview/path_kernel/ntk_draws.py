@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, fx
 from torch.func import vmap
 
-from dualview.arguments import byte_count, flag, seed_number, takes, whole
+from dualview.arguments import byte_count, seed_number, takes, whole
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.modes import evaluation_mode
 from dualview.errors import PathKernelError
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, result_type
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples, result_type
 from dualview.path_kernel.fast.kernel import slices
 from dualview.path_kernel.gradients import (
     Logit,
@@ -67,9 +67,9 @@ class NTKSpread:
     PathKernelError,
     draws=whole(2),
     output=output_choice,
-    biases=flag,
     seed=seed_number,
     memory=byte_count,
+    **LAW,
 )
 def ntk_spread(
     net: GatedNetwork,
@@ -120,7 +120,6 @@ def ntk_spread(
     >>> bool(found.relative > 0.1)
     True
     """
-    check_law(biases, bias_variance, batch_norm)
     check_examples(net, gates, x1=x1, x2=x2)
     network = kernel_network(net, batch_norm=batch_norm, biases=biases).double()
     deviations = weight_deviations(

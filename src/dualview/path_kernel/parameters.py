@@ -15,7 +15,6 @@ numbers are constants; where they are added, they are left out with the biases.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -86,11 +85,11 @@ def fan_ins(network: nn.Module) -> dict[str, int]:
         use = next((use for use in of_name if use.role == "weight"), None)
         if use is None:
             continue
-        shape = None if use.value is None else _shape_of(use.value)
         if use.value is None:
             found[name] = _fan_in_of_module(network, name)
         else:
-            found[name] = _fan_in_of_call(use, shape or network.get_parameter(name).shape)
+            shape = _shape_of(use.value) or network.get_parameter(name).shape
+            found[name] = _fan_in_of_call(use, shape)
     return found
 
 
@@ -201,11 +200,9 @@ def _uses_of_layers(network: nn.Module) -> Iterator[tuple[str, Use]]:
 
 def _roles_of_module(module: nn.Module) -> Iterator[tuple[str, Role]]:
     weighs = isinstance(module, ops.WEIGHT_MODULES)
+    other: Role = "weight" if weighs else "constant"
     for name, _ in module.named_parameters(recurse=False):
-        if name == "bias":
-            yield name, "bias"
-        else:
-            yield name, "weight" if weighs else "constant"
+        yield name, "bias" if name == "bias" else other
 
 
 def _uses_of_value(value: fx.Node, linear: bool, facts: _Facts) -> Iterator[Use]:
@@ -346,20 +343,10 @@ def _shape_of(value: fx.Node) -> torch.Size | None:
 def _computed(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
     """The value of a node that no example changes; None where it takes a size of the examples."""
     if node not in known:
-        known[node] = _compute(node, known)
+        known[node] = None
+        sources = [_computed(source, known) for source in node.all_input_nodes]
+        if node.op != "placeholder" and not any(source is None for source in sources):
+            args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: known[n])
+            with torch.no_grad():
+                known[node] = called(node, args, kwargs)
     return known[node]
-
-
-def _compute(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
-    owner: Any = node.graph.owning_module
-    if node.op == "placeholder":
-        return None
-    if node.op == "get_attr":
-        return operator.attrgetter(str(node.target))(owner)
-    sources = [_computed(source, known) for source in node.all_input_nodes]
-    if any(source is None for source in sources):
-        return None
-    args = fx.map_arg(node.args, lambda n: known[n])
-    kwargs = fx.map_arg(node.kwargs, lambda n: known[n])
-    with torch.no_grad():
-        return called(node, args, kwargs)

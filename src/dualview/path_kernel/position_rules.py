@@ -12,6 +12,7 @@ from torch import Tensor, fx
 from torch.nn import functional as F
 
 from dualview.conversion.normal_form import Call
+from dualview.conversion.spellings import functional
 from dualview.path_kernel.axis_rules import map_axes, ordered, reshaped
 from dualview.path_kernel.factor_rules import axes_of, times
 from dualview.path_kernel.layout import Layout
@@ -26,23 +27,12 @@ from dualview.path_kernel.spread import (
 )
 from dualview.path_kernel.terms import SideStep, Term, Value, settled, whole_kernel, with_groups
 
-_AVERAGE: dict[int, Callable[..., Tensor]] = {
-    1: F.avg_pool1d,
-    2: F.avg_pool2d,
-    3: F.avg_pool3d,
-}
-_ADAPTIVE: dict[int, Callable[..., Tensor]] = {
-    1: F.adaptive_avg_pool1d,
-    2: F.adaptive_avg_pool2d,
-    3: F.adaptive_avg_pool3d,
-}
-
 
 def pooling(node: fx.Node, call: Call, setting: Setting) -> Value:
     """Average pooling over the last axes."""
     value, dims = call["input"], call["dims"]
     options = {name: v for name, v in call.arguments.items() if name not in ("input", "dims")}
-    function = (_AVERAGE if call.key == "average pool" else _ADAPTIVE)[dims]
+    function = functional(call.key, dims)
     if dims == 1:
         options.pop("divisor_override", None)
     if call.key == "adaptive average pool":
@@ -108,10 +98,11 @@ def max_pool_switch(node: fx.Node, call: Call, setting: Setting) -> Value:
 
     first = len(value.shape) - dims
     if all(_is_image(term, dims) for term in value.terms):
-        return value.with_terms(
-            [_chosen(term, pair, shape, pick, ("switch", node)) for term in value.terms], shape
-        )
-    return by_example(value, shape, range(first, len(value.shape)), pick, ("switch", node))
+        terms = [_chosen(term, pair, shape, pick, ("switch", node)) for term in value.terms]
+    else:
+        axes, name = range(first, len(value.shape)), ("switch", node)
+        terms = [_by_example(term, shape, axes, pick, name) for term in value.terms]
+    return value.with_terms(terms, shape)
 
 
 def _is_image(term: Term, dims: int) -> bool:
@@ -123,11 +114,7 @@ def _is_image(term: Term, dims: int) -> bool:
 
 
 def _chosen(
-    term: Term,
-    pair: Pair,
-    shape: tuple[int, ...],
-    pick: Callable[[Tensor, int], Tensor],
-    name: Any,
+    term: Term, pair: Pair, shape: tuple[int, ...], pick: Callable[[Tensor, int], Tensor], name: Any
 ) -> Term:
     """Every entry of the kernel picked by both sides' choices, channel by channel."""
     old = term.layout
@@ -143,11 +130,9 @@ def _chosen(
         act(factor.unsqueeze(1), side).squeeze(1) if factor is not None else None
         for side, factor in enumerate((term.left, term.right))
     )
-    view = (*term.view, name)
+    made = replace(term, left=left, right=right, view=(*term.view, name), layout=new)
     if term.kernel is None:
-        return before.after(
-            SideStep(act), left=left, right=right, layout=new, view=view, kernel=None, pending=()
-        )
+        return before.after(SideStep(act), made)
     n1, n2, c = len(pair.left), len(pair.right), old.channels
     sides = (new.arranged(side) for side in (pair.left, pair.right))
     first, second = (side.reshape(len(side), c, -1) for side in sides)
@@ -163,9 +148,7 @@ def _chosen(
     at = first[:, None, :, :, None], second[None, :, :, None, :]
     chosen = flat[:, axis(n1, 0), axis(n2, 1), axis(c, 2), *at]
     kernel = chosen.reshape(-1, n1, n2, c, *new.positions, *new.positions)
-    return before.after(
-        SideStep(act), kernel=kernel, left=left, right=right, layout=new, view=view, pending=()
-    )
+    return before.after(SideStep(act), made, kernel=kernel)
 
 
 def _image_layout(old: Layout, shape: tuple[int, ...]) -> Layout:
@@ -180,9 +163,7 @@ def _image_layout(old: Layout, shape: tuple[int, ...]) -> Layout:
 
 
 def _of_certain(term: Term, act: Callable[[Tensor, int], Tensor], new: Layout) -> Term:
-    assert term.left is not None
-    assert term.right is not None
-    sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate((term.left, term.right))]
+    sides = [act(f.unsqueeze(1), k).squeeze(1) for k, f in enumerate(term.factors)]
     channels = torch.zeros(new.channels, dtype=torch.long)
     return replace(term, left=sides[0], right=sides[1], layout=new, channels=channels)
 
@@ -203,23 +184,9 @@ def attention(node: fx.Node, call: Call, setting: Setting) -> Value:
     one = weigh(value.like.new_zeros(1, 1, *value.shape), 0) if rank >= 2 else None
     if one is None or one.dim() != rank + 2:
         refuse(node, "it is no product of attention weights and values of as many axes")
-    return by_example(value, tuple(one.shape[2:]), [axis], weigh, ("weighed", node))
-
-
-def by_example(
-    value: Value,
-    shape: Sequence[int],
-    axes: Sequence[int],
-    function: Callable[[Tensor, int], Tensor],
-    name: Any,
-) -> Value:
-    """A linear map of each example's own, (n, k, *shape) -> (n, k, *new shape).
-
-    It reads entries along `axes` alone; what it does may differ with all the others.
-    """
-    return value.with_terms(
-        [_by_example(t, shape, axes, function, name) for t in value.terms], shape
-    )
+    shape = one.shape[2:]
+    terms = [_by_example(t, shape, [axis], weigh, ("weighed", node)) for t in value.terms]
+    return value.with_terms(terms, shape)
 
 
 def _by_example(
@@ -229,7 +196,10 @@ def _by_example(
     function: Callable[[Tensor, int], Tensor],
     name: Any,
 ) -> Term:
-    """A term after a linear map of positions that differs from example to example."""
+    """A term after a linear map of each example's own, (n, k, *old shape) -> (n, k, *shape).
+
+    It reads entries along `axes` alone; what it does may differ with all the others.
+    """
     term = ordered(spread_channels(term, [a for k in axes for a in term.layout.channel_atoms(k)]))
     old = term.layout
     if any(shape[k] != old.shape[k] for k in old.channel_axes):  # it repeats channels

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -13,7 +12,7 @@ from torch import Tensor, fx
 from dualview.conversion.affine_pass import last_readers
 from dualview.conversion.normal_form import normal_call
 from dualview.conversion.operations import WEIGHT_MODULES
-from dualview.conversion.source_lines import called, describe, module_of
+from dualview.conversion.source_lines import attribute_of, called, describe, module_of
 from dualview.errors import PathKernelError
 from dualview.path_kernel.axis_rules import reshaped
 from dualview.path_kernel.condensing import condensed
@@ -33,6 +32,11 @@ class Side:
     x: Tensor
     gates: Sequence[Tensor]
     switches: Sequence[Tensor] = ()
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """All that the network takes."""
+        return (self.x, *self.gates, *self.switches)
 
     def double(self) -> Side:
         """The same in float64; tokens and switches that are whole numbers stay so."""
@@ -67,7 +71,7 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
         PathKernelError: an operation has no exact rule, or weights are tied.
     """
     refuse_tied(network, biases=setting.biases)
-    inputs = iter([Pair(left.x, right.x), *_pairs(left, right)])
+    inputs = map(Pair, left.inputs, right.inputs)
     last = last_readers(network.graph)
     env: dict[fx.Node, Any] = {}
     made: dict[fx.Node, Any] = {}  # without what was given, for a look at each of them
@@ -78,19 +82,13 @@ def propagate(network: fx.GraphModule, left: Side, right: Side, setting: Setting
             pair = next(inputs)
             env[node] = _input(pair) if node.name == "x" else pair
         else:
-            env[node] = _run(network, node, env, setting)
+            env[node] = _run(node, env, setting)
         for done in last.get(node, ()):
             del env[done]
             made.pop(done, None)
         if node in env and node.op != "placeholder":
             env[node] = made[node] = condensed(env[node], node, made.values())
     raise AssertionError("a graph ends in an output")
-
-
-def _pairs(left: Side, right: Side) -> list[Pair]:
-    gates = zip(left.gates, right.gates, strict=True)
-    switches = zip(left.switches, right.switches, strict=True)
-    return [Pair(a, b) for a, b in (*gates, *switches)]
 
 
 def _input(pair: Pair) -> Value | Pair:
@@ -100,9 +98,9 @@ def _input(pair: Pair) -> Value | Pair:
     return Value((one_term(pair.left, pair.right),), tuple(pair.left.shape[1:]), len(pair.left))
 
 
-def _run(network: fx.GraphModule, node: fx.Node, env: dict[fx.Node, Any], setting: Setting) -> Any:
+def _run(node: fx.Node, env: dict[fx.Node, Any], setting: Setting) -> Any:
     if node.op == "get_attr":
-        return operator.attrgetter(str(node.target))(network)
+        return attribute_of(node)
     read = [env[source] for source in node.all_input_nodes]
     call = normal_call(node)
     begins = call.key == "embedding"  # paths do, at what tokens are looked up as
@@ -193,7 +191,7 @@ def refuse_tied(network: fx.GraphModule, *, biases: bool) -> None:
     others: dict[int, fx.Node] = {}
     for node in network.graph.nodes:
         if node.op == "get_attr":
-            others[id(operator.attrgetter(str(node.target))(network))] = node
+            others[id(attribute_of(node))] = node
         if node.op != "call_module":
             continue
         module: Any = module_of(node)

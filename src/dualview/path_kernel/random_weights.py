@@ -10,16 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from dualview.arguments import (
-    flag,
-    instance_of,
-    named,
-    number,
-    optional,
-    seed_number,
-    takes,
-    whole,
-)
+from dualview.arguments import flag, instance_of, named, number, optional, seed_number, takes, whole
 from dualview.conversion.copying import copied
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.leaf import leaf
@@ -48,7 +39,7 @@ def kernel_network(
     for name, module in list(network.named_modules()):
         if isinstance(module, BATCH_NORM_MODULES):
             fixed = FixedBatchNorm(module, batch_norm == "scale", biases, name)
-            _put(network, name, fixed)
+            network.add_submodule(name, fixed)
     if not biases:
         _leave_out_biases(network)
     return network
@@ -104,18 +95,10 @@ def _leave_out_biases(network: fx.GraphModule) -> None:
             node.replace_input_with(argument, zeros)
         else:
             node.args = tuple(a if isinstance(a, fx.Node) else nothing(a) for a in node.args)
-            numbers = {"input", "other"}.intersection(node.kwargs) - set(_nodes_in(node.kwargs))
+            terms = {"input", "other"}.intersection(node.kwargs)
+            numbers = [name for name in terms if not isinstance(node.kwargs[name], fx.Node)]
             node.kwargs = {**node.kwargs, **dict.fromkeys(numbers, 0)}
     network.recompile()
-
-
-def _nodes_in(options: dict[str, Any]) -> list[str]:
-    return [name for name, value in options.items() if isinstance(value, fx.Node)]
-
-
-def _put(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, leaf_name = name.rpartition(".")
-    setattr(network.get_submodule(parent), leaf_name, module)
 
 
 @takes(

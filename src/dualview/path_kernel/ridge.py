@@ -54,10 +54,9 @@ def fit_kernel_regression(gram: np.ndarray, targets: np.ndarray, ridge: float) -
     >>> fit_kernel_regression(np.array([[2.0, 0.0], [0.0, 4.0]]), np.array([3.0, 1.0]), 0.0)
     array([1.5 , 0.25])
     """
-    gram, targets = _checked_gram(gram), np.asarray(targets, dtype=np.float64)
-    _check_targets(targets, len(gram))
+    gram, targets = _checked(gram, targets)
     (ridge,) = checked_ridges([ridge])
-    return _solve(gram, targets, ridge, _mean_diagonal(gram))
+    return _solve(gram, targets, ridge, _mean_diagonal(gram, len(gram)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +83,7 @@ class RidgePath:
 
 @takes(PathKernelError, gram=array, targets=array, centre=flag)
 def kernel_regression_path(
-    gram: np.ndarray,
-    targets: np.ndarray,
-    ridges: Sequence[float] = RIDGES,
-    *,
-    centre: bool = True,
+    gram: np.ndarray, targets: np.ndarray, ridges: Sequence[float] = RIDGES, *, centre: bool = True
 ) -> RidgePath:
     """Kernel ridge regression for many ridges, with its leave-one-out predictions, from one `eigh`.
 
@@ -117,9 +112,8 @@ def kernel_regression_path(
     >>> bool(np.allclose(path.leave_one_out, 0))
     True
     """
-    gram, targets = _checked_gram(gram), np.asarray(targets, dtype=np.float64)
-    _check_targets(targets, len(gram), 2)
-    scale = _mean_diagonal(gram)
+    gram, targets = _checked(gram, targets, 2)
+    scale = _mean_diagonal(gram, len(gram))
     values, vectors = linalg.eigh(gram, check_finite=False)
     kept = _solvable(values, checked_ridges(ridges), scale)
     inverse = 1 / (values[:, None] + scale * np.array(kept))  # (n, r)
@@ -168,9 +162,8 @@ def kare(gram: np.ndarray, targets: np.ndarray, ridges: Sequence[float] = RIDGES
     >>> kare(np.diag([2.0, 2.0]), np.array([3.0, 1.0]), [0.5])
     array([5.])
     """
-    gram, targets = _checked_gram(gram), np.asarray(targets, dtype=np.float64)
-    _check_targets(targets, len(gram))
-    scale, chosen = _mean_diagonal(gram), checked_ridges(ridges)
+    gram, targets = _checked(gram, targets)
+    scale, chosen = _mean_diagonal(gram, len(gram)), checked_ridges(ridges)
     values, vectors = linalg.eigh(gram, check_finite=False)
     for ridge in chosen:
         _solvable(values, [ridge], scale)
@@ -234,9 +227,17 @@ def _not_definite(ridges: str) -> PathKernelError:
     )
 
 
-def _checked_gram(gram: np.ndarray) -> np.ndarray:
-    """The matrix in float64, if it can be a Gram matrix."""
-    gram = np.asarray(gram, dtype=np.float64)
+def _checked(
+    gram: np.ndarray, targets: np.ndarray, axes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both in float64, if they can be a Gram matrix and its targets, of so many axes."""
+    gram, targets = (np.asarray(given, dtype=np.float64) for given in (gram, targets))
+    _check_gram(gram)
+    _check_targets(targets, len(gram), axes)
+    return gram, targets
+
+
+def _check_gram(gram: np.ndarray) -> None:
     if gram.ndim != 2 or gram.shape[0] != gram.shape[1] or not len(gram):
         raise PathKernelError(f"gram: expected a square matrix (n, n), got shape {gram.shape}")
     largest, asymmetry = 0.0, 0.0
@@ -251,7 +252,6 @@ def _checked_gram(gram: np.ndarray) -> np.ndarray:
             f"gram: expected a symmetric matrix, got entries that differ by {asymmetry:.3g} from "
             f"their mirror images. Repair: pass the kernel of the training examples with themselves"
         )
-    return gram
 
 
 def _check_targets(targets: np.ndarray, n: int, axes: int | None = None) -> None:
@@ -284,11 +284,9 @@ def checked_ridges(ridges: Iterable[Any]) -> tuple[float, ...]:
     return tuple(require("ridge", ridge, number(least=0), PathKernelError) for ridge in checked)
 
 
-def _mean_diagonal(gram: np.ndarray) -> float:
-    return _positive_scale(float(np.trace(gram)) / len(gram))
-
-
-def _positive_scale(scale: float) -> float:
+def _mean_diagonal(matrix: np.ndarray, n: int) -> float:
+    """The mean K(x, x) of n examples, of the matrix K or of one with its trace."""
+    scale = float(np.trace(matrix)) / n
     if scale <= 0:
         raise PathKernelError(
             f"the kernel: expected a positive mean K(x, x), got {scale:g}: for no example is a "
@@ -350,7 +348,7 @@ def fit_features(
         fit = fit_gram(features @ features.T, targets, ridges)
         return RidgeFit(features.T @ fit.coefficients, fit.offset, fit.ridge, fit.errors)
     moment, right = _moments(batches(), targets, n_features)
-    scale = _positive_scale(float(np.trace(moment)) / len(targets))
+    scale = _mean_diagonal(moment, len(targets))
     mean, _ = _means(targets, True)
     if len(ridges) == 1:
         weights = _solve(moment, right[:, :-1] - right[:, -1:] * mean, ridges[0], scale)

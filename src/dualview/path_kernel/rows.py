@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dualview.path_kernel.contraction import channel_mean, combined
+from dualview.path_kernel.contraction import channel_mean, combined, lead
 from dualview.path_kernel.layout import Layout
 from dualview.path_kernel.positions import LEADING, window_sum
 from dualview.path_kernel.scale import LogScale
@@ -85,13 +85,8 @@ def by_rows(value: Value, windows: Windows) -> tuple[Tensor, LogScale]:
 
 def _examples(value: Value) -> tuple[int, int]:
     """How many of each side."""
-    found = [(1, 1)]
-    for term in value.terms:
-        if term.kernel is not None:
-            found.append((term.kernel.shape[1], term.kernel.shape[2]))
-        if term.left is not None and term.right is not None:
-            found.append((len(term.left), len(term.right)))
-    return max(n for n, _ in found), max(n for _, n in found)
+    leads = [lead(term) for term in value.terms]
+    return max(first for _, first, _ in leads), max(second for *_, second in leads)
 
 
 def _narrowed(term: Term, low: int, high: int) -> Term:

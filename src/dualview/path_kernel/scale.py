@@ -26,6 +26,9 @@ LogScale = float | Tensor
 MOST = 700.0
 """exp of it is near the largest number of float64."""
 
+DOUBTFUL = 1e-28
+"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
+
 
 def balanced(kernel: Tensor, log_scale: LogScale) -> tuple[Tensor, LogScale]:
     """The kernel with the pairs that left the middle of the type's range brought back near 1.
@@ -127,11 +130,7 @@ class Reader:
         return (kernel.double() * factor * factor).to(self.dtype)
 
     def _refuse(
-        self,
-        wrong: Tensor,
-        logs: Tensor,
-        at: tuple[Sequence[int], Sequence[int]],
-        repair: str,
+        self, wrong: Tensor, logs: Tensor, at: tuple[Sequence[int], Sequence[int]], repair: str
     ) -> None:
         if not wrong.any():
             return

@@ -87,7 +87,7 @@ def spread_channels(term: Term, atoms: Collection[int] | None = None) -> Term:
         return moved.reshape(*head, len(grid), *sizes, *tail)
 
     step = SideStep(lambda array, side: move(array, 2), channelwise=False)
-    before, origin = term, ("spread", term.origin, new)
+    before = term
     if term.is_certain:
         channels = torch.zeros(len(grid), dtype=torch.long)
         return replace(with_factors(term, move), layout=new, channels=channels)
@@ -95,19 +95,14 @@ def spread_channels(term: Term, atoms: Collection[int] | None = None) -> Term:
     if term.kernel is not None and term.kernel.shape[3] > 1 and _has_copies(ids):
         return _explicit_of_mixed(before)
     check_size(*[len(grid) * math.prod(sizes) * math.prod(layout.positions)] * 2)
-    made = with_factors(term, move)
-    made = replace(
-        made,
+    return before.after(
+        step,
+        with_factors(term, move),
         kernel=_spread_kernel(term, grid, ids, sizes),
         channels=torch.arange(len(grid)),
         layout=new,
-        origin=origin,
+        origin=("spread", before.origin, new),
     )
-    changes = {
-        name: getattr(made, name)
-        for name in ("kernel", "left", "right", "origin", "channels", "layout", "view", "pending")
-    }
-    return before.after(step, **changes)
 
 
 def has_copies(term: Term) -> bool:
@@ -133,9 +128,7 @@ def _spread_kernel(term: Term, grid: Tensor, ids: Tensor, sizes: tuple[int, ...]
     positions = term.layout.positions
     dims = len(positions)
     if term.kernel is None:
-        assert term.left is not None
-        like = term.left
-        kernel = like.new_tensor(term.moments).reshape(-1, *(1,) * (3 + 2 * dims))
+        kernel = term.factors[0].new_tensor(term.moments).reshape(-1, *(1,) * (3 + 2 * dims))
         kernel = kernel.expand(-1, 1, 1, 1, *positions, *positions)
     else:
         kernel = with_groups(term)
@@ -168,7 +161,7 @@ def _explicit_of_mixed(term: Term) -> Term:
     step = SideStep(
         lambda array, side: array.reshape(*array.shape[:2], 1, *layout.sizes), channelwise=False
     )
-    made = term.after(
+    return term.after(
         step,
         kernel=kernel,
         left=None,
@@ -182,7 +175,6 @@ def _explicit_of_mixed(term: Term) -> Term:
         coefficient=1.0,
         mixed=False,
     )
-    return made
 
 
 # What two terms share
@@ -246,31 +238,9 @@ def both_sides(
     kernel: Tensor, left: Sequence[SideStep], right: Sequence[SideStep], old: Layout, new: Layout
 ) -> Tensor:
     """Steps that keep channels apart, on both sides of (s, n1, n2, c, *p, *q)."""
-    before, after = len(old.positions), len(new.positions)
-    kernel = swap_positions(_through(kernel, left, 0, before), after)
-    return swap_positions(_through(kernel, right, 1, before), after)
-
-
-def _through(kernel: Tensor, steps: Sequence[SideStep], side: int, dims: int) -> Tensor:
-    """Steps of one side applied to the first positions of (s, n1, n2, c, *p, *q)."""
-    right = kernel.shape[LEADING + dims :]
-    s, n, m, c = kernel.shape[:LEADING]
-    first = kernel.shape[LEADING : LEADING + dims]
-    back = list(range(LEADING + dims, kernel.dim()))
-    order = [1, 0, 2, *back, 3, *range(LEADING, LEADING + dims)]
-    if side:
-        order[:3] = [2, 0, 1]
-    array = kernel.permute(*order).reshape(
-        -1, s * (m if side == 0 else n) * math.prod(right), c, *first
-    )
-    for step in steps:
-        array = step.act(array, side)
-    new = array.shape[3:]
-    count = len(array)
-    array = array.reshape(count, s, m if side == 0 else n, *right, *array.shape[2:])
-    k = len(right)
-    order = [1, 0, 2] if side == 0 else [1, 2, 0]
-    return array.permute(*order, 3 + k, *range(4 + k, 4 + k + len(new)), *range(3, 3 + k))
+    own, after = 1 + len(old.positions), len(new.positions)
+    kernel = swap_positions(_act(kernel, left, 0, own), after)
+    return swap_positions(_act(kernel, right, 1, own), after)
 
 
 def covariance(one: Term, other: Term) -> tuple[Tensor, LogScale]:
@@ -321,8 +291,7 @@ def _of_bases(one: Term, other: Term) -> Tensor:
     mask = same_channel(one.channels, other.channels)
     p, q = one.layout.positions, other.layout.positions
     if one.kernel is None or other.kernel is None:
-        assert one.left is not None
-        spread = one.left.new_tensor(one.moments).reshape(-1, *(1,) * (4 + len(p) + len(q)))
+        spread = one.factors[0].new_tensor(one.moments).reshape(-1, *(1,) * (4 + len(p) + len(q)))
         kernel = spread.expand(-1, 1, 1, 1, *p, 1, *q)
     else:
         if one.kernel is not other.kernel:
@@ -368,8 +337,11 @@ def centred(term: Term, axes: Collection[int]) -> Term:
         return with_factors(term, lambda factor: subtract(factor, 1))
     average = functools.partial(_average, places=places)
     if not atoms:
-        made = _mapped_less_mean(term, average, tuple(places))
-        return made
+
+        def less_mean(array: Tensor) -> Tensor:
+            return array - average(array) if places else torch.zeros_like(array)
+
+        return mapped(term, less_mean, ("centred", tuple(places)), layout, selects=False)
     group = math.prod(layout.sizes[atom] for atom in atoms)
     kernel = _centred_kernel(term, average, atoms, group)
     return term.after(
@@ -390,13 +362,6 @@ def _average(array: Tensor, places: Sequence[int]) -> Tensor:
     if not places:
         return array
     return array.mean([1 + place for place in places], keepdim=True).expand_as(array)
-
-
-def _mapped_less_mean(term: Term, average: functools.partial, places: tuple[int, ...]) -> Term:
-    def less_mean(array: Tensor) -> Tensor:
-        return array - average(array) if places else torch.zeros_like(array)
-
-    return mapped(term, less_mean, ("centred", places), term.layout, selects=False)
 
 
 def _centred_kernel(
@@ -428,7 +393,7 @@ def summed_over(term: Term, axes: Collection[int]) -> Term:
     if atoms and not term.is_certain:  # the channels that are summed last
         rest = [a for a in range(layout.n_channels) if a not in atoms]
         term = with_channels_in_order(term, [*rest, *sorted(atoms)])
-        term = _channels_summed(term, len(rest), axes, whole_kernel(term))
+        term = _channels_summed(term, len(rest), whole_kernel(term))
         layout = term.layout
     elif atoms:
         term = spread_channels(term, atoms)
@@ -447,7 +412,7 @@ def summed_over(term: Term, axes: Collection[int]) -> Term:
     return mapped(term, lambda array: array.sum(over), name, new, selects=False)
 
 
-def _channels_summed(term: Term, kept: int, axes: Collection[int], kernel: Tensor) -> Term:
+def _channels_summed(term: Term, kept: int, kernel: Tensor) -> Term:
     """The term with all its channels but those of the first `kept` atoms summed."""
     layout = term.layout
     rest = layout.sizes[:kept]

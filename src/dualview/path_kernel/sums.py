@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dualview.path_kernel.terms import (
     NOWHERE,
+    SideStep,
     Term,
     own_channels,
     select_channels,
@@ -118,8 +119,6 @@ def _merged(one: Term, other: Term, where: Tensor) -> tuple[Term, Term | None]:
 
 def _joint(one: Term, other: Term, merged: Term) -> Term:
     """The merged term with what was done to both of them as one step."""
-    from dualview.path_kernel.terms import SideStep
-
     if one.is_certain:
         return merged
     first, second = one.steps, other.steps
@@ -132,11 +131,11 @@ def _joint(one: Term, other: Term, merged: Term) -> Term:
                 parts[k] = step.act(parts[k], side)
         return parts[0] + parts[1]
 
-    return replace(merged, base=one.base or _bare(one), steps=(SideStep(both, channelwise),))
-
-
-def _bare(term: Term) -> Term:
-    return replace(term, base=None, steps=())
+    return replace(
+        merged,
+        base=one.base or replace(one, base=None, steps=()),
+        steps=(SideStep(both, channelwise),),
+    )
 
 
 def _factor(term: Term, factor: Tensor | None) -> Tensor | float:

@@ -110,11 +110,19 @@ class Term:
         """Whether nothing is random: the input, and constants, times factors."""
         return self.origin == ONE
 
-    def after(self, step: SideStep, **changes: Any) -> Term:
-        """The term after a step."""
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Both factors, of a term that has them."""
+        assert self.left is not None
+        assert self.right is not None
+        return self.left, self.right
+
+    def after(self, step: SideStep, made: Term | None = None, **changes: Any) -> Term:
+        """The term after a step: `made`, where that was made of it, with these changes."""
+        made = replace(made or self, **changes)
         if self.is_certain:
-            return replace(self, **changes)
-        return replace(self, base=self.base or self, steps=(*self.steps, step), **changes)
+            return made
+        return replace(made, base=self.base or self, steps=(*self.steps, step))
 
 
 @dataclass(frozen=True)
@@ -162,13 +170,7 @@ def gated(term: Term, left: Tensor, right: Tensor) -> Term:
     constant = left is right and term.is_constant
     second = first if constant else right if term.right is None else term.right * right
     step = SideStep(lambda array, side: array * (left, right)[side].unsqueeze(1))
-    made = replace(term, left=first, right=second)
-    return before.after(step, **_changed(made))
-
-
-def _changed(term: Term) -> dict[str, Any]:
-    names = ("kernel", "left", "right", "origin", "channels", "layout", "view", "pending")
-    return {name: getattr(term, name) for name in (*names, "coefficient", "mixed")}
+    return before.after(step, term, left=first, right=second)
 
 
 def mapped(
@@ -183,7 +185,7 @@ def mapped(
     step = SideStep(lambda array, side: map_factor(array, function, 3))
     if term.kernel is None:  # equal at all positions, so that the map acts on the factors alone
         made = with_factors(term, lambda factor: map_factor(factor, function))
-        return term.after(step, **_changed(replace(made, layout=layout)))
+        return term.after(step, made, layout=layout)
     if term.pending or not (selects or term.left is None):
         if name is None and term.pending:
             last, first = term.pending[-1]
@@ -195,7 +197,7 @@ def mapped(
     kernel = apply_map(term.kernel, function, dims)
     made = with_factors(term, lambda factor: map_factor(factor, function))
     view = term.view if name is None else (*term.view, name)
-    return term.after(step, **_changed(replace(made, kernel=kernel, view=view, layout=layout)))
+    return term.after(step, made, kernel=kernel, view=view, layout=layout)
 
 
 def with_factors(term: Term, function: Callable[[Tensor], Tensor]) -> Term:
@@ -217,9 +219,8 @@ def settled(term: Term) -> Term:
     """The same term with no map pending; if one was, with one kernel per channel, no factors."""
     if not term.pending:
         return term
-    assert term.left is not None
     kernel = with_groups(term) * factor_product(term)
-    dims = term.left.dim() - 2
+    dims = term.factors[0].dim() - 2
     for _, function in term.pending:
         kernel = apply_map(kernel, function, dims)
         dims = (kernel.dim() - LEADING) // 2
@@ -228,33 +229,31 @@ def settled(term: Term) -> Term:
 
 def factor_product(term: Term) -> Tensor:
     """left[i, p] * right[i, q] for every pair: (1, n1, n2, c, *p, *q)."""
-    assert term.left is not None
-    assert term.right is not None
-    dims = term.left.dim() - 2
-    left = term.left.reshape(1, len(term.left), 1, *term.left.shape[1:], *(1,) * dims)
-    n, c = term.right.shape[:2]
-    right = term.right.reshape(1, 1, n, c, *(1,) * dims, *term.right.shape[2:])
-    return left * right
+    left, right = term.factors
+    dims, (n, c) = left.dim() - 2, right.shape[:2]
+    left = left.reshape(1, len(left), 1, *left.shape[1:], *(1,) * dims)
+    return left * right.reshape(1, 1, n, c, *(1,) * dims, *right.shape[2:])
 
 
 def with_groups(term: Term) -> Tensor:
     """The kernel with one entry per channel on its group axis, or one for all channels."""
     assert term.kernel is not None
     groups = term.kernel.shape[3]
-    return (
-        term.kernel.repeat_interleave(term.layout.channels // groups, 3)
-        if groups > 1
-        else (term.kernel)
-    )
+    if groups == 1:
+        return term.kernel
+    return term.kernel.repeat_interleave(term.layout.channels // groups, 3)
+
+
+def with_moments(term: Term, kernel: Tensor) -> Tensor:
+    """The kernels of a term without one of its own, from the product of its factors."""
+    return kernel.new_tensor(term.moments).reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel
 
 
 def whole_kernel(term: Term) -> Tensor:
     """Every channel's kernel with its factors in it, no map pending: (s, n1, n2, c | 1, *p, *q)."""
     term = settled(term)
     if term.kernel is None:
-        kernel = factor_product(term)
-        moments = kernel.new_tensor(term.moments)
-        return moments.reshape(-1, *(1,) * (kernel.dim() - 1)) * kernel
+        return with_moments(term, factor_product(term))
     return with_groups(term) if term.left is None else with_groups(term) * factor_product(term)
 
 
@@ -283,9 +282,9 @@ def select_channels(term: Term, index: Tensor, layout: Layout) -> Term:
     channels = torch.where(zeros, NOWHERE, term.channels[kept])
     if term.is_certain:  # where it is 0, its factor says
         channels = torch.zeros_like(channels)
-    made = replace(with_factors(term, select), kernel=kernel, channels=channels, layout=layout)
     step = SideStep(lambda array, side: select(array, 2), channelwise=False)
-    return before.after(step, **_changed(made))
+    made = with_factors(term, select)
+    return before.after(step, made, kernel=kernel, channels=channels, layout=layout)
 
 
 def seen_as(term: Term, layout: Layout) -> Term:
@@ -294,11 +293,6 @@ def seen_as(term: Term, layout: Layout) -> Term:
     if old == new:
         return replace(term, layout=layout)
     return mapped(term, lambda array: array.reshape(len(array), *new), None, layout, selects=True)
-
-
-def moved_axes(term: Term, order: Sequence[int]) -> Term:
-    """The same term where axis k of the tensor is axis order[k] now."""
-    return replace(term, layout=term.layout.permuted(order))
 
 
 def in_order(term: Term) -> Term:

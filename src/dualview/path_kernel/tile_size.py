@@ -7,7 +7,7 @@ takes longer than a small kernel itself, so one that fits many times over is tol
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ from torch import Tensor, fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from dualview.conversion.memory_meter import MemoryMeter
-from dualview.conversion.shape_run import on_meta
 from dualview.errors import DualviewError, PathKernelError
 from dualview.path_kernel.propagate import Side, propagate
 from dualview.path_kernel.setting import Setting
@@ -97,7 +96,7 @@ def _fits_amply(network: fx.GraphModule, one: Side, size: int, memory: float) ->
         return False
     run = _Sizes(network)
     try:
-        run.run(*(_like_weights(network, t) for t in (one.x, *one.gates, *one.switches)))
+        run.run(*(_like_weights(network, tensor) for tensor in one.inputs))
     except (NotImplementedError, RuntimeError):  # of this type or device, say
         return False
     return fits(run.values, run.entries)
@@ -156,14 +155,10 @@ def cost_of(
     """
     left, right = (_many(side, size) for side in (one, other))
     meter, counter = MemoryMeter(), FlopCounterMode(display=False)
-    held = sum(_bytes(t) for s in (left, right) for t in (s.x, *s.gates, *s.switches))
+    held = sum(_bytes(tensor) for side in (left, right) for tensor in side.inputs)
     try:
-        if timed:
-            with counter, meter:
-                propagate(network, left, right, setting)
-        else:
-            with meter:
-                propagate(network, left, right, setting)
+        with counter if timed else nullcontext(), meter:
+            propagate(network, left, right, setting)
     except DualviewError:
         raise
     except (NotImplementedError, RuntimeError):  # a rule that reads numbers
@@ -185,13 +180,9 @@ def _rough(side: Side) -> float:
 
 def _many(side: Side, size: int) -> Side:
     def spread(tensor: Tensor) -> Tensor:
-        like = on_meta(tensor)
-        return torch.empty(size, *like.shape[1:], dtype=like.dtype, device="meta")
+        return torch.empty(size, *tensor.shape[1:], dtype=tensor.dtype, device="meta")
 
-    def all_of(tensors: Sequence[Tensor]) -> list[Tensor]:
-        return [spread(t) for t in tensors]
-
-    return Side(spread(side.x), all_of(side.gates), all_of(side.switches))
+    return Side(spread(side.x), [*map(spread, side.gates)], [*map(spread, side.switches)])
 
 
 def _bytes(tensor: Tensor) -> int:

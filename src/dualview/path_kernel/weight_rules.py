@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,15 +14,8 @@ from torch.nn import functional as F
 from dualview.conversion.normal_form import Call, linear_call, normal_call
 from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import as_nodes
-from dualview.path_kernel.addition_rules import (
-    bias_moments,
-    constant_value,
-    entries_of,
-    entries_term,
-    is_of_the_input,
-    reads_parameter,
-    sum_of,
-)
+from dualview.conversion.spellings import functional
+from dualview.path_kernel.addition_rules import bias_moments, entries_of, reads_parameter, shifted
 from dualview.path_kernel.axis_rules import map_all
 from dualview.path_kernel.contraction import mean_along
 from dualview.path_kernel.layout import Layout
@@ -32,13 +25,6 @@ from dualview.path_kernel.rows import Windows, by_rows, may_go_by_rows
 from dualview.path_kernel.scale import LogScale, balanced, summed
 from dualview.path_kernel.setting import Pair, Setting, refuse
 from dualview.path_kernel.terms import Term, Value, one_term, own_channels
-
-_CONVOLUTIONS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_TRANSPOSED: dict[int, Callable[..., Tensor]] = {
-    1: F.conv_transpose1d,
-    2: F.conv_transpose2d,
-    3: F.conv_transpose3d,
-}
 
 
 def fan_in(module: nn.Module) -> int:
@@ -101,38 +87,10 @@ def _is_constant(node: fx.Node) -> bool:
 def _with_bias(
     node: fx.Node, call: Call, value: Value, bias: Any, axis: int, setting: Setting
 ) -> Value:
-    """A functional layer's bias: a parameter, or a constant that is added."""
-    if call.module is not None or bias is None:
+    """The value plus a functional layer's bias, one number for each entry of an axis."""
+    if call.module is not None:  # whose bias is in the layer's own term
         return value
-    return _shifted(node, call, value, bias, axis, setting, random=True)
-
-
-def _shifted(
-    node: fx.Node,
-    call: Call,
-    value: Value,
-    bias: Tensor,
-    axis: int,
-    setting: Setting,
-    *,
-    random: bool,
-) -> Value:
-    """A weight layer's value plus its bias: drawn, constant, or none."""
-    source = normal_call(node).get("bias")
-    numbers = (1,) * (len(value.shape) - axis - 1)
-    if isinstance(source, fx.Node) and reads_parameter(source):
-        if not setting.biases:
-            return value
-        entries = entries_of(source)
-        if entries is None:
-            refuse(node, "its bias is made of a parameter by more than a change of shape")
-        index = entries[0].reshape(-1, *numbers)
-        term = entries_term(node, value, index, entries[1], setting)
-        return sum_of(node, value, value.with_terms([term]))
-    constant = constant_value(
-        node, value, bias.detach().reshape(-1, *numbers), None, setting, random=random
-    )
-    return value if constant is None else sum_of(node, value, constant)
+    return shifted(node, value, bias, (-1, *(1,) * (len(value.shape) - axis - 1)), setting)
 
 
 def _fixed_matrix(
@@ -145,9 +103,7 @@ def _fixed_matrix(
         return F.linear(examples.movedim(1 + axis, -1), matrix).movedim(-1, 1 + axis)
 
     made = map_all(value, multiply, ("matrix", node))
-    if bias is None:
-        return made
-    return _shifted(node, call, made, bias, axis, setting, random=not is_of_the_input(value))
+    return _with_bias(node, call, made, bias, axis, setting)
 
 
 def convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
@@ -209,7 +165,7 @@ def transposed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value
         name: each_axis(call[name], dims)
         for name in ("stride", "padding", "output_padding", "dilation")
     }
-    function, sizes = _TRANSPOSED[dims], tuple(weight.shape[2:])
+    function, sizes = functional(call.key, dims), tuple(weight.shape[2:])
     kernel: Any = 0
     for offset in itertools.product(*map(range, sizes)):
         unit = total.new_zeros(1, 1, *sizes)
@@ -228,20 +184,16 @@ def transposed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value
 
 def _fixed_convolution(node: fx.Node, call: Call, setting: Setting) -> Value:
     """A convolution with constant weights: it mixes entries, and draws nothing."""
-    value, bias = call["input"], call["bias"]
-    weight = call["weight"].detach().to(value.like)
-    transposed = call.key == "transposed convolution"
-    function = (_TRANSPOSED if transposed else _CONVOLUTIONS)[weight.dim() - 2]
-    names = ["stride", "padding", "dilation", "groups", *(["output_padding"] * transposed)]
-    options = {name: call[name] for name in names}
+    value, weight = call["input"], call["weight"].detach().to(call["input"].like)
+    function = functional(call.key, weight.dim() - 2)
+    names = ("stride", "padding", "dilation", "groups", "output_padding")
+    options = {name: call[name] for name in names if name in call.arguments}
 
     def convolve(examples: Tensor) -> Tensor:
         return function(examples, weight, **options)
 
     made = map_all(value, convolve, ("convolved", node))
-    if bias is None:
-        return made
-    return _shifted(node, call, made, bias, 0, setting, random=not is_of_the_input(value))
+    return _with_bias(node, call, made, call["bias"], 0, setting)
 
 
 def _weight_term(

@@ -13,7 +13,7 @@ import torch
 import dualview as dv
 from dualview.path_kernel.fast import kernel as fast_kernel
 from dualview.path_kernel.fast.kernel import kernel_of_packed, pack
-from dualview.path_kernel.fast.reader import fast_plan
+from dualview.path_kernel.fast.reader import read_network
 from dualview.path_kernel.setting import Setting
 from tests.cases import small_architecture, small_input
 
@@ -22,7 +22,7 @@ from tests.cases import small_architecture, small_input
 def packed(request):
     net = dv.disentangle(small_architecture(request.param), "dlgn", gate="hard", seed=0)
     net, x = net.float().eval(), small_input(request.param, 41).float()
-    plan = fast_plan(net, x, Setting(), "model")
+    plan = read_network(net, x, Setting(), "model")
     with torch.no_grad():
         return net, x, plan, pack(net, x, plan)
 

@@ -21,7 +21,7 @@ import dualview as dv
 from dualview.architectures import ARCHITECTURES, fc
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.plan import FastPlan
-from dualview.path_kernel.fast.reader import Slow, fast_plan, read_network
+from dualview.path_kernel.fast.reader import Slow, read_network
 from dualview.path_kernel.kernel import warn_of_slowness
 from dualview.path_kernel.setting import Setting
 from tests.cases import DLGN_ARCHITECTURES, SMALL, relative_error, small_architecture, small_input
@@ -37,7 +37,7 @@ def assert_same(model, x, kind="dgn", *, ntk=True, **options):
     exact = dv.npk(net, x.double())
     exact_ntk = dv.expected_ntk(net, x.double()) if ntk else None
     net, x = net.float(), x.float()
-    assert fast_plan(net, x, Setting(), "model") is not None
+    assert not isinstance(read_network(net, x, Setting(), "model"), Slow)
     assert relative_error(dv.npk(net, x).double(), exact) < 1e-5
     rows = dv.npk(net, x[:1], x).double()
     assert relative_error(rows, exact[:1]) < 1e-5
@@ -90,7 +90,7 @@ def test_meetings_of_branches(meeting):
     net = dv.disentangle(model, "dgn", gate="hard", seed=0).eval()
     exact = dv.npk(net, x)
     net, x = net.float(), x.float()
-    applied = fast_plan(net, x, Setting(), "model") is not None
+    applied = not isinstance(read_network(net, x, Setting(), "model"), Slow)
     assert relative_error(dv.npk(net, x).double(), exact) < 1e-5
     if meeting in FAST_MEETINGS:
         assert applied
@@ -168,7 +168,7 @@ def _shifted(h):
 def test_channels_that_move_and_constants_do_not_go_by_offsets(case):
     net = dv.disentangle(Seen(CHANNELS_AND_CONSTANTS[case]).double(), "dgn", gate="hard", seed=0)
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
-    assert not isinstance(fast_plan(net.float(), x.float(), Setting(), "model"), FastPlan)
+    assert not isinstance(read_network(net.float(), x.float(), Setting(), "model"), FastPlan)
     if case == "slices":  # its convolution is used twice
         with pytest.raises(PathKernelError, match="a second time"):
             dv.npk(net, x.float())
@@ -214,7 +214,7 @@ def test_heads(name):
     exact = dv.npk(net, x)
     net, x = net.float(), x.float()
     assert relative_error(dv.npk(net, x).double(), exact) < 1e-5
-    assert isinstance(fast_plan(net, x, Setting(), "model"), FastPlan) == by_offsets
+    assert isinstance(read_network(net, x, Setting(), "model"), FastPlan) == by_offsets
 
 
 NOT_FAST = {

@@ -24,17 +24,17 @@ import numpy as np
 import pytest
 
 from dualview.errors import PathKernelError
-from dualview.path_kernel.fast.offset_program import OUTPUT, OffsetProgram, Stage, Step, Window
-from dualview.path_kernel.fast.simd_block import LANES, ROWS
-from dualview.path_kernel.fast.tile import (
-    ConvChain,
-    ConvLayer,
+from dualview.path_kernel.fast.offset_program import (
+    OUTPUT,
     DenseLayer,
-    conv_gap_tile,
-    dense_tile,
-    offset_tile,
-    pack_gates,
+    OffsetProgram,
+    Stage,
+    Step,
+    Window,
 )
+from dualview.path_kernel.fast.simd_block import LANES, ROWS
+from dualview.path_kernel.fast.tile import dense_tile, offset_tile, pack_gates
+from tests.path_kernel.fast.chains import ConvChain, ConvLayer, chain_tile
 
 SAME = Window((3, 3), (1, 1, 1, 1))
 
@@ -130,7 +130,7 @@ def draw(rng: np.random.Generator, n: int, chain: ConvChain, channels: int = 3) 
 def tile(left: tuple, right: tuple | None, chain: ConvChain, **options) -> np.ndarray:
     packed = [None if side is None else [pack_gates(g) for g in side[1]] for side in (left, right)]
     second = None if right is None else right[0]
-    return conv_gap_tile(left[0], packed[0], second, packed[1], chain, **options)
+    return chain_tile(left[0], packed[0], second, packed[1], chain, **options)
 
 
 def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
@@ -252,7 +252,7 @@ def test_soft_gates(name):
     left, right = sides
     last = [[np.moveaxis(g, 1, -1) for g in side[1]] for side in sides]
     expected = table(lambda x, gates: chain_pair(chain, x, gates), left, right)
-    assert_close(conv_gap_tile(left[0], last[0], right[0], last[1], chain), expected)
+    assert_close(chain_tile(left[0], last[0], right[0], last[1], chain), expected)
 
 
 # Residual networks
@@ -337,15 +337,15 @@ def test_arrays_that_do_not_fit():
     x, gates = draw(rng, 2, chain)
     packed = [pack_gates(g) for g in gates]
     with pytest.raises(PathKernelError, match="expected 3 packed arrays, got 2"):
-        conv_gap_tile(x, packed[:2], None, None, chain)
+        chain_tile(x, packed[:2], None, None, chain)
     with pytest.raises(
         PathKernelError, match=r"gates 1: expected packed gates uint64 \(2, 4, 5, 2"
     ):
-        conv_gap_tile(x, [packed[0], packed[0], packed[2]], None, None, chain)
+        chain_tile(x, [packed[0], packed[0], packed[2]], None, None, chain)
     with pytest.raises(PathKernelError, match=r"x: expected \(n, 3, 4, 5\)"):
-        conv_gap_tile(x[..., :4], packed, None, None, chain)
+        chain_tile(x[..., :4], packed, None, None, chain)
     with pytest.raises(PathKernelError, match="gates2: expected both, or None for both"):
-        conv_gap_tile(x, packed, x, None, chain)
+        chain_tile(x, packed, x, None, chain)
     with pytest.raises(PathKernelError, match="expected booleans"):
         pack_gates(x)
     with pytest.raises(PathKernelError, match=r"x: expected \(n, 3\)"):

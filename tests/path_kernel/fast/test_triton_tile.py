@@ -22,8 +22,6 @@ import dualview as dv
 from dualview.path_kernel.fast import kernel, reader
 from dualview.path_kernel.fast.offset_program import (
     OUTPUT,
-    ConvChain,
-    ConvLayer,
     OffsetProgram,
     Stage,
     Step,
@@ -32,6 +30,7 @@ from dualview.path_kernel.fast.offset_program import (
 )
 from dualview.path_kernel.fast.tile import offset_tile, pack_gates
 from tests.cases import relative_error
+from tests.path_kernel.fast.chains import ConvChain, ConvLayer
 
 
 @pytest.fixture(scope="module")

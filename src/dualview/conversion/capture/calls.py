@@ -98,55 +98,16 @@ _METHODS = frozenset(
 _OF_FUNCTIONAL: dict[str, Callable[..., Any]] = {
     name: getattr(F, name)
     for name in (
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "adaptive_max_pool1d",
-        "adaptive_max_pool2d",
-        "adaptive_max_pool3d",
-        "bilinear",
-        "celu",
-        "elu",
-        "gelu",
-        "glu",
-        "hardshrink",
-        "hardsigmoid",
-        "hardswish",
-        "hardtanh",
-        "leaky_relu",
-        "mish",
-        "pad",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "prelu",
-        "relu6",
-        "rms_norm",
-        "scaled_dot_product_attention",
-        "selu",
-        "silu",
-        "softplus",
-        "softshrink",
+        *("linear", "bilinear", "conv1d", "conv2d", "conv3d"),
+        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+        *("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"),
+        *("pad", "pixel_shuffle", "pixel_unshuffle", "rms_norm", "scaled_dot_product_attention"),
+        *("celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh"),
+        *("leaky_relu", "mish", "prelu", "relu6", "selu", "silu", "softplus", "softshrink"),
     )
-} | {
-    "conv_transpose1d": F.conv_transpose1d,
-    "conv_transpose2d": F.conv_transpose2d,
-    "conv_transpose3d": F.conv_transpose3d,
-    "log_sigmoid": F.logsigmoid,
-    "split_with_sizes": torch.split,
-}
+} | {"log_sigmoid": F.logsigmoid, "split_with_sizes": torch.split}
 """Same arguments in `torch.nn.functional`, or in another function of `torch`."""
-
-
-def _size(call: Call) -> fx.Node:
-    return call.method("size", *call.args)
-
-
-def _same(call: Call) -> Any:
-    return call.args[0]
 
 
 def _slice(call: Call) -> Any:
@@ -260,24 +221,15 @@ def _constant_pad(call: Call) -> fx.Node:
 
 
 _RULES: dict[str, Callable[[Call], Any]] = {
-    "sym_size": _size,
-    "alias": _same,
-    "detach": _same,
-    "lift_fresh_copy": _same,
-    "_to_copy": _to,
-    "to": _to,
+    "sym_size": lambda call: call.method("size", *call.args),
+    **dict.fromkeys(("alias", "detach", "lift_fresh_copy"), lambda call: call.args[0]),
+    **dict.fromkeys(("_to_copy", "to"), _to),
     "slice": _slice,
     "select": _select,
     "index": _index,
-    "avg_pool1d": _pool,
-    "avg_pool2d": _pool,
-    "avg_pool3d": _pool,
-    "max_pool1d": _pool,
-    "max_pool2d": _pool,
-    "max_pool3d": _pool,
-    "upsample_nearest1d": _interpolate("nearest"),
-    "upsample_nearest2d": _interpolate("nearest"),
-    "upsample_nearest3d": _interpolate("nearest"),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _pool),
+    **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), _pool),
+    **{f"upsample_nearest{dims}d": _interpolate("nearest") for dims in (1, 2, 3)},
     "upsample_linear1d": _interpolate("linear"),
     "upsample_bilinear2d": _interpolate("bilinear"),
     "upsample_bicubic2d": _interpolate("bicubic"),

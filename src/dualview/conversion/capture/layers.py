@@ -9,6 +9,7 @@ parameters takes its place, so that every weight layer is one, whoever wrote it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,16 +18,10 @@ from torch import fx, nn
 from dualview.conversion.capture.calls import Call
 from dualview.conversion.layer_tensors import batch_norm, give_tensor
 from dualview.conversion.multipliers import dot_product_weights
+from dualview.conversion.operations import CONVOLUTION_MODULES, DROPOUT_MODULES
 from dualview.conversion.pooling import each_axis
 
 Key = tuple[Any, ...]
-
-_CONVOLUTIONS: dict[str, type[nn.Module]] = {
-    "conv1d": nn.Conv1d,
-    "conv2d": nn.Conv2d,
-    "conv3d": nn.Conv3d,
-}
-_DROPOUTS: dict[str, type[nn.Module]] = {"dropout": nn.Dropout}
 
 
 class Layers:
@@ -49,15 +44,11 @@ class Layers:
         self._rules: dict[str, Callable[[Call], fx.Node | None]] = {
             "linear": self._linear,
             "addmm": self._turned_linear,
-            "conv1d": self._convolution,
-            "conv2d": self._convolution,
-            "conv3d": self._convolution,
+            **dict.fromkeys(("conv1d", "conv2d", "conv3d"), self._convolution),
             "batch_norm": self._batch_norm,
             "layer_norm": self._layer_norm,
-            "dropout": self._dropout,
-            "dropout_": self._dropout,
-            "feature_dropout": self._dropout,
-            "feature_dropout_": self._dropout,
+            **dict.fromkeys(("dropout", "dropout_"), self._dropout),
+            **dict.fromkeys(("feature_dropout", "feature_dropout_"), self._dropout),
             "scaled_dot_product_attention": self._attention,
         }
 
@@ -101,7 +92,6 @@ class Layers:
         tensors = _parameters(call, "weight", "bias")
         if tensors is None:
             return None
-        kind = _CONVOLUTIONS[call.name]
         dims = int(call.name[4])
         stride, padding, dilation = (
             option if isinstance(option, str) else each_axis(option, dims)
@@ -109,10 +99,10 @@ class Layers:
         )
         groups = call.arguments["groups"]
 
-        def make() -> nn.Module:
+        def make() -> Any:
             outputs, inputs, *size = self._tensor(tensors["weight"]).shape
             options = {"stride": stride, "padding": padding, "dilation": dilation}
-            return kind(
+            return CONVOLUTION_MODULES[dims - 1](
                 inputs * groups,
                 outputs,
                 tuple(size),
@@ -152,7 +142,7 @@ class Layers:
         """A dropout that is on in training mode alone; one that is never on is nothing."""
         stack = list(call.node.meta.get("nn_module_stack", {}).values())
         owner = stack[-1][0] if stack else ""
-        of_torch = type(self._own.get_submodule(owner)) in _DROPOUT_LAYERS
+        of_torch = type(self._own.get_submodule(owner)) in DROPOUT_MODULES
         if call.arguments["train"]:
             return None
         if of_torch:
@@ -230,13 +220,7 @@ class Layers:
 
     def _tensor(self, path: str | None) -> Any:
         assert path is not None
-        value: Any = self._own
-        for name in path.split("."):
-            value = getattr(value, name)
-        return value
-
-
-_DROPOUT_LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+        return attrgetter(path)(self._own)
 
 
 def _parameter(value: Any) -> str | None:

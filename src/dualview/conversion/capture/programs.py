@@ -19,6 +19,7 @@ from dualview.conversion.capture.layers import Layers
 from dualview.conversion.example_input import Example
 from dualview.conversion.graph_network import GraphNetwork
 from dualview.conversion.layer_tensors import TURNED
+from dualview.conversion.modes import evaluation_mode
 from dualview.conversion.recording.target_names import rename, root_of
 from dualview.conversion.source_lines import users_frame, users_line
 from dualview.errors import TracingError
@@ -41,8 +42,7 @@ def captured(own: nn.Module, example: Example, *, evaluation_only: bool = False)
     """
     batch = example.of_several()
     following: dict[str, float] = {}
-    with _modes_kept(own):
-        own.eval()
+    with evaluation_mode(own), _buffers_kept(own):
         _refuse_own_backwards(own, batch)
         with _reads_of_the_mode(own) as reads:
             program = _program(own, batch)
@@ -110,15 +110,12 @@ def _refuse_own_backwards(own: nn.Module, batch: Example) -> None:
 
 
 @contextmanager
-def _modes_kept(own: nn.Module) -> Iterator[None]:
-    """The mode of every module, and the statistics of batch norm, come back."""
-    modes = {module: module.training for module in own.modules()}
+def _buffers_kept(own: nn.Module) -> Iterator[None]:
+    """The statistics of batch norm, and other buffers, come back."""
     buffers = {name: value.clone() for name, value in own.named_buffers()}
     try:
         yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for name, value in own.named_buffers():
             if name in buffers:
                 value.copy_(buffers[name])

@@ -28,12 +28,6 @@ class Builder:
         self._constants: dict[int, str] = {}
         self._kept: list[Tensor] = []  # so that no `id` is given twice
 
-    def call(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> fx.Node:
-        """A call of a function, or of a method by its name."""
-        if isinstance(target, str):
-            return self.graph.call_method(target, args, kwargs)
-        return self.graph.call_function(target, args, kwargs)
-
     def layer(self, name: str, module: nn.Module, args: tuple[Any, ...]) -> fx.Node:
         """A call of a layer under a name like `name`."""
         path = self._free(name)

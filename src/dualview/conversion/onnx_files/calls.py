@@ -95,11 +95,15 @@ class OnnxCall:
             return value.entries
         return tuple(self.numbers(index))
 
-    def rank(self) -> int:
-        """Number of axes of the first input."""
+    def known_dims(self) -> Dims:
+        """The sizes of the first input, whose number is known."""
         if self.dims[0] is None:
             raise self.refused("the number of axes of its input cannot be inferred from the file")
-        return len(self.dims[0])
+        return self.dims[0]
+
+    def rank(self) -> int:
+        """Number of axes of the first input."""
+        return len(self.known_dims())
 
     def axis(self, default: int) -> int:
         """The option `axis`, counted from the first."""
@@ -108,7 +112,10 @@ class OnnxCall:
 
     def function(self, target: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> fx.Node:
         """A call of a function, or of a method by its name."""
-        return self.builder.call(target, args, kwargs)
+        graph: fx.Graph = self.builder.graph
+        if isinstance(target, str):
+            return graph.call_method(target, args, kwargs)
+        return graph.call_function(target, args, kwargs)
 
     def layer(self, module: nn.Module, *args: Any) -> fx.Node:
         """A call of a layer, which becomes part of the network."""

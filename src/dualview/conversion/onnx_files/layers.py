@@ -58,35 +58,37 @@ def _padded(call: OnnxCall, pads: Pads, value: float = 0.0) -> fx.Node:
     return call.function(F.pad, call.x, flat, "constant", value)
 
 
-def _convolution(call: OnnxCall) -> Any:
+def _windowed(call: OnnxCall, kind: Any, channels: tuple[int, int], **options: Any) -> nn.Module:
+    """A convolution of either direction, with what both are told."""
     weight, bias = call.parameter(1), call.parameter(2)
     assert weight is not None
-    outputs, inputs, *window = weight.shape
-    dims, groups = len(window), call.options.get("group", 1)
-    pads = _pads(call, tuple(window))
-    even = pads[0] == pads[1]
-    kind: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
+    window = tuple(weight.shape[2:])
     layer = kind(
-        inputs * groups,
-        outputs,
-        tuple(window),
-        stride=_each(call, "strides", dims),
-        padding=tuple(pads[0]) if even else 0,
-        dilation=_each(call, "dilations", dims),
-        groups=groups,
+        *channels,
+        window,
+        stride=_each(call, "strides", len(window)),
+        dilation=_each(call, "dilations", len(window)),
+        groups=call.options.get("group", 1),
         bias=bias is not None,
         device="meta",
+        **options,
     )
-    return call.layer(
-        _with(layer, weight=weight, bias=bias), call.x if even else _padded(call, pads)
-    )
+    return _with(layer, weight=weight, bias=bias)
+
+
+def _convolution(call: OnnxCall) -> Any:
+    outputs, inputs, *window = call.constant(1).shape
+    pads = _pads(call, tuple(window))
+    even = pads[0] == pads[1]
+    kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(window) - 1]
+    channels = (inputs * call.options.get("group", 1), outputs)
+    layer = _windowed(call, kind, channels, padding=tuple(pads[0]) if even else 0)
+    return call.layer(layer, call.x if even else _padded(call, pads))
 
 
 def _transposed_convolution(call: OnnxCall) -> Any:
-    weight, bias = call.parameter(1), call.parameter(2)
-    assert weight is not None
-    inputs, outputs, *window = weight.shape
-    dims, groups = len(window), call.options.get("group", 1)
+    inputs, outputs, *window = call.constant(1).shape
+    dims = len(window)
     if call.options.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         raise call.refused("its padding follows from the size of its output")
     if call.options.get("output_shape"):
@@ -96,20 +98,10 @@ def _transposed_convolution(call: OnnxCall) -> Any:
     extra = [e + b - a for e, b, a in zip(extra, before, after, strict=True)]
     if min(extra) < 0:
         raise call.refused("it cuts off more after than before")
-    kind: Any = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
-    layer = kind(
-        inputs,
-        outputs * groups,
-        tuple(window),
-        stride=_each(call, "strides", dims),
-        padding=tuple(before),
-        output_padding=tuple(extra),
-        dilation=_each(call, "dilations", dims),
-        groups=groups,
-        bias=bias is not None,
-        device="meta",
-    )
-    return call.layer(_with(layer, weight=weight, bias=bias))
+    kind = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)[dims - 1]
+    channels, padding = (inputs, outputs * call.options.get("group", 1)), tuple(before)
+    options = {"padding": padding, "output_padding": tuple(extra)}
+    return call.layer(_windowed(call, kind, channels, **options))
 
 
 def _dense(call: OnnxCall) -> Any:
@@ -217,11 +209,16 @@ def _local_response_norm(call: OnnxCall) -> Any:
     return call.layer(nn.LocalResponseNorm(size, alpha, beta, bias))
 
 
+def _pools_pad(pads: Pads, window: tuple[int, ...]) -> bool:
+    """Whether PyTorch's pools pad so by themselves."""
+    return pads[0] == pads[1] and all(2 * p <= w for p, w in zip(pads[0], window, strict=True))
+
+
 def _max_pool(call: OnnxCall) -> Any:
     window = tuple(call.options["kernel_shape"])
     dims = len(window)
     pads = _pads(call, window)
-    even = pads[0] == pads[1] and all(2 * p <= w for p, w in zip(pads[0], window, strict=True))
+    even = _pools_pad(pads, window)
     if call.outputs > 1:
         raise call.refused("its places are used, too, and unpooling by them is no affine operation")
     rounded = not even and _rounds_up(call, window, pads)
@@ -261,7 +258,7 @@ def _average_pool(call: OnnxCall) -> Any:
     dims = len(window)
     pads = _pads(call, window)
     counted = bool(call.options.get("count_include_pad", 0))
-    even = pads[0] == pads[1] and all(2 * p <= w for p, w in zip(pads[0], window, strict=True))
+    even = _pools_pad(pads, window)
     if set(_each(call, "dilations", dims)) != {1}:
         raise call.refused("PyTorch's average pools have no gaps")
     if not even and not counted:

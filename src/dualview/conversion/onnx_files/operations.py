@@ -33,38 +33,35 @@ def _layer(make: Callable[..., nn.Module], **options: tuple[str, Any]) -> OnnxRu
     return rule
 
 
-def _folding(target: Callable[[Any, Any], Any]) -> OnnxRule:
+def _folding(join: Callable[[OnnxCall, Any, Any], Any]) -> OnnxRule:
     """A function of two, over any number of inputs."""
 
     def rule(call: OnnxCall) -> Any:
         value = call.x
         for index in range(1, len(call.inputs)):
-            value = call.function(target, value, call.operand(index))
+            value = join(call, value, call.operand(index))
         return value
 
     return rule
 
 
+_sum_of_inputs = _folding(lambda call, left, right: call.function(operator.add, left, right))
+
+
 def _mean_of_inputs(call: OnnxCall) -> fx.Node:
-    return call.function(operator.truediv, _folding(operator.add)(call), len(call.inputs))
+    return call.function(operator.truediv, _sum_of_inputs(call), len(call.inputs))
 
 
 def _bounded(name: str, both: Callable[..., Any]) -> OnnxRule:
     """The larger or the smaller one; a clip from one side where one is a number."""
 
-    def rule(call: OnnxCall) -> fx.Node:
-        value = call.x
-        for index in range(1, len(call.inputs)):
-            value = _pair(call, value, call.operand(index))
-        return value
-
-    def _pair(call: OnnxCall, left: Any, right: Any) -> fx.Node:
+    def of_two(call: OnnxCall, left: Any, right: Any) -> fx.Node:
         for value, bound in ((left, right), (right, left)):
             if not isinstance(bound, fx.Node):
                 return call.function(torch.clamp, value, **{name: bound})
         return call.function(both, left, right)
 
-    return rule
+    return _folding(of_two)
 
 
 def _clip(call: OnnxCall) -> fx.Node:
@@ -410,7 +407,7 @@ OPERATIONS: dict[str, OnnxRule] = {
     "Sinh": _function(torch.sinh),
     "Sqrt": _function(torch.sqrt),
     "Sub": _function(operator.sub),
-    "Sum": _folding(operator.add),
+    "Sum": _sum_of_inputs,
     "Tan": _function(torch.tan),
     "Where": _where,
     # over axes

@@ -23,12 +23,9 @@ def of_sizes(call: OnnxCall) -> OnnxValue | None:
 
 
 def _shape(call: OnnxCall) -> OnnxValue:
-    dims = call.dims[0]
-    if dims is None:
-        raise call.refused("the number of axes of its input cannot be inferred from the file")
     entries = tuple(
         call.function("size", call.x, axis) if size is None else size
-        for axis, size in enumerate(dims)
+        for axis, size in enumerate(call.known_dims())
     )
     start, end = call.options.get("start", 0), call.options.get("end", len(entries))
     return known_or_sizes(entries[start:end])

@@ -12,7 +12,7 @@ import inspect
 import random
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -276,18 +276,17 @@ def _same_graph(one: _Recording, other: _Recording) -> bool:
     )
 
 
-def _calls(graph: fx.Graph) -> list[tuple[str, ...]]:
+def _calls(graph: fx.Graph) -> list[tuple[Any, ...]]:
     """What the graph calls with what; where it reads a parameter first does not matter."""
     calls = [node for node in graph.nodes if node.op != "get_attr"]
     names = {node: f"%{k}" for k, node in enumerate(calls)}
+    return [_told(node, lambda source: names.get(source, f"%{source.target}")) for node in calls]
 
-    def name(node: fx.Node) -> Any:
-        return names.get(node, f"%{node.target}")
 
-    return [
-        (n.op, str(n.target), *(str(fx.map_arg(a, name)) for a in (n.args, n.kwargs)))
-        for n in calls
-    ]
+def _told(node: fx.Node, name: Callable[[fx.Node], str]) -> tuple[Any, ...]:
+    """What a node calls with what, the values of other nodes by these names."""
+    arguments: Any = fx.map_arg((node.args, node.kwargs), name)
+    return (node.op, node.target, *map(str, arguments))
 
 
 def _refuse_another(
@@ -357,7 +356,7 @@ def _reconcile_modes(module: fx.GraphModule, training: fx.Graph, modes: dict[str
             "modules"
         )
     for node, twin in zip(evaluation, other, strict=False):
-        if _same_call(node, twin):
+        if _told(node, _own_name) == _told(twin, _own_name):
             continue
         if node.target in _DROPOUTS and _differ_in_training_only(node, twin):
             _use_dropout_module(module, node, modes)
@@ -398,16 +397,8 @@ def _differ_in_training_only(node: fx.Node, twin: fx.Node) -> bool:
     )
 
 
-def _same_call(node: fx.Node, twin: fx.Node) -> bool:
-    def names(argument: Any) -> Any:
-        return fx.map_arg(argument, lambda n: f"%{n.name}")
-
-    return (node.op, node.target, str(names(node.args)), str(names(node.kwargs))) == (
-        twin.op,
-        twin.target,
-        str(names(twin.args)),
-        str(names(twin.kwargs)),
-    )
+def _own_name(node: fx.Node) -> str:
+    return f"%{node.name}"
 
 
 def _use_dropout_module(module: fx.GraphModule, node: fx.Node, modes: dict[str, bool]) -> None:

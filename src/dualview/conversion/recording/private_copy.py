@@ -17,6 +17,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from dualview.conversion.copying import copied
 from dualview.conversion.recording.tracer import is_led_away
+from dualview.conversion.source_lines import module_said
 from dualview.errors import DualviewWarning, TracingError
 
 
@@ -29,8 +30,9 @@ def private_copy(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise TracingError(f"expected a torch.nn.Module, got {type(model).__name__}")
     for name, module in model.named_modules():
-        _refuse_unreadable(module, name)
-        _refuse_weight_hooks(module, name)
+        what = module_said(module, name)
+        _refuse_unreadable(module, what)
+        _refuse_weight_hooks(module, what)
     _refuse_types(model)
     try:
         own = copied(model)
@@ -100,8 +102,7 @@ def _sets_all(module: nn.Module, mode: bool) -> bool:
     return all(part.training is mode for part in module.modules())
 
 
-def _refuse_unreadable(module: nn.Module, name: str) -> None:
-    what = f"{_called(name)} ({type(module).__name__})"
+def _refuse_unreadable(module: nn.Module, what: str) -> None:
     if isinstance(module, torch.jit.ScriptModule):
         raise TracingError(
             f"{what} is scripted or traced by torch.jit, so that its Python code is gone. Repair: "
@@ -128,8 +129,7 @@ def _refuse_types(model: nn.Module) -> None:
             )
 
 
-def _refuse_weight_hooks(module: nn.Module, name: str) -> None:
-    what = f"{_called(name)} ({type(module).__name__})"
+def _refuse_weight_hooks(module: nn.Module, what: str) -> None:
     for tensor in getattr(module, "parametrizations", {}):
         raise TracingError(
             f"{what}: its '{tensor}' is parametrized, made anew at each call. Repair: "
@@ -148,10 +148,6 @@ def _refuse_weight_hooks(module: nn.Module, name: str) -> None:
                 f"{what}: {type(hook).__name__} is a hook that makes its '{hook.name}' anew at "
                 f"each call. Repair: torch.nn.utils.remove_{remove}(layer, '{hook.name}')"
             )
-
-
-def _called(name: str) -> str:
-    return f"module '{name}'" if name else "the model"
 
 
 def _has_hooks(parameter: nn.Parameter) -> bool:

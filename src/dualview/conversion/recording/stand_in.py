@@ -30,8 +30,6 @@ from dualview.conversion.spellings import KEY_OF, functions_of, methods_of
 _INTEGERS = frozenset(
     ["ndim", "dim", "ndimension", "numel", "nelement", "get_device", "element_size", "itemsize"]
 )
-_TEXTS = frozenset({"device", "dtype", "layout"})
-"""Attributes that are compared as text now and then, such as `str(x.device)`."""
 _CLASS_OF_ATTRIBUTE: dict[str, type] = {
     "shape": torch.Size,
     "device": torch.device,
@@ -147,25 +145,16 @@ class StandIn(fx.Proxy):
                 self._refuse(f"counts by a value or size of its input ({asking})")
         raise TypeError("a stand-in is no whole number")
 
-    # `x += y` is recorded as the in-place operation that it is on tensors.
 
-    def _augmented(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+def _augmented(function: Callable[..., Any]) -> Callable[..., Any]:
+    def recorded(self: StandIn, other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", function, (self, other), {})
 
-    def __iadd__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.iadd, other)
-
-    def __isub__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.isub, other)
-
-    def __imul__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.imul, other)
-
-    def __itruediv__(self, other: Any) -> fx.Proxy:
-        return self._augmented(operator.itruediv, other)
+    return recorded
 
 
-assert set(AUGMENTED) == {operator.iadd, operator.isub, operator.imul, operator.itruediv}
+for _function in AUGMENTED:  # `x += y` is recorded as the in-place operation that it is on tensors
+    setattr(StandIn, f"__{_function.__name__}__", _augmented(_function))
 
 
 def _number(name: str) -> Callable[..., Any]:
@@ -276,12 +265,7 @@ def _running(code: CodeType, position: int) -> str:
     return call.opname
 
 
-_ASKING = frozenset(
-    {
-        torch.is_tensor.__code__,
-        type(nn.Parameter).__instancecheck__.__code__,
-    }
-)
+_ASKING = frozenset({torch.is_tensor.__code__, type(nn.Parameter).__instancecheck__.__code__})
 """PyTorch's functions in Python that ask of a value whether it is a tensor, and no more."""
 _UNWRAP = unwrap_dead_wrappers.__code__.co_filename
 """Where PyTorch looks at what a custom function is given."""

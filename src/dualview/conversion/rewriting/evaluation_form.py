@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.example_input import Example, shapes_in
 from dualview.conversion.layer_tensors import BATCH_NORM_OF_RANK, batch_norm
-from dualview.conversion.source_lines import module_of
+from dualview.conversion.source_lines import attribute_of, module_of
 
 _NAMES = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 _DEFAULTS = {"weight": None, "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5}
@@ -74,15 +74,8 @@ def _use_batch_norm_layers(module: fx.GraphModule, shapes: Mapping[fx.Node, torc
         rank = len(shapes.get(options["input"], ()))
         if options["training"] or not read or rank not in BATCH_NORM_OF_RANK:
             continue
-        own = {name: _tensor(module, source) for name, source in tensors.items()}
+        own = {name: attribute_of(source) for name, source in tensors.items()}
         layer = batch_norm(rank, options["eps"], options["momentum"], own)
         name = f"functional_{node.name}"
         module.add_submodule(name, layer.train(module.training))
         node.op, node.target, node.args, node.kwargs = "call_module", name, (options["input"],), {}
-
-
-def _tensor(module: nn.Module, node: fx.Node) -> torch.Tensor:
-    value: Any = module
-    for name in str(node.target).split("."):
-        value = getattr(value, name)
-    return value

@@ -54,39 +54,34 @@ def make_out_of_place(graph: fx.Graph) -> None:
 
 def _clear_in_place(node: fx.Node) -> bool:
     """Make `node` itself out-of-place; say whether it was in place."""
+    # A module called at several places is cleared once, so ask what it was traced as.
+    if not (_changes_in_place(node) or node.meta.get("in_place", False)):
+        return False
     if node.op == "call_module":
+        for user in node.graph.nodes:
+            if user.op == "call_module" and user.target == node.target:
+                user.meta["in_place"] = True
         module: Any = module_of(node)
-        # A module called at several places is cleared once, so ask what it was traced as.
-        was_in_place = bool(getattr(module, "inplace", False)) or node.meta.get("in_place", False)
-        if was_in_place:
-            for user in node.graph.nodes:
-                if user.op == "call_module" and user.target == node.target:
-                    user.meta["in_place"] = True
-            module.inplace = False
-        return was_in_place
-    if node.op == "call_method":
-        name = str(node.target)
-        if name.endswith("_") and not name.endswith("__"):
-            node.target = name[:-1]
-            return True
-        return False
-    if node.op != "call_function":
-        return False
-    if node.kwargs.get("inplace"):
+        module.inplace = False
+    elif node.op == "call_method":
+        node.target = str(node.target)[:-1]
+    elif node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
-        return True
-    plain = AUGMENTED.get(node.target) or _plain_function(node.target)  # type: ignore[arg-type]
-    if plain is not None:
-        node.target = plain
-    return plain is not None
+    else:
+        node.target = _plain_function(node.target)  # type: ignore[arg-type, assignment]
+    return True
 
 
 def _plain_function(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """`torch.relu` for `torch.relu_`; None where `function` is not in place."""
+    """`torch.relu` for `torch.relu_`, `+` for `+=`; None where `function` is not in place."""
     name = getattr(function, "__name__", "")
-    if not name.endswith("_") or name.endswith("__"):
-        return None
+    if function in AUGMENTED or not _says_in_place(name):
+        return AUGMENTED.get(function)
     return getattr(torch, name[:-1], None) or getattr(F, name[:-1], None)
+
+
+def _says_in_place(name: str) -> bool:
+    return name.endswith("_") and not name.endswith("__")
 
 
 def _redirect_later_uses(
@@ -147,10 +142,10 @@ def _may_share_memory(node: fx.Node) -> bool:
 
 def _changes_in_place(node: fx.Node) -> bool:
     if node.op == "call_method":
-        return str(node.target).endswith("_") and not str(node.target).endswith("__")
+        return _says_in_place(str(node.target))
     if node.op == "call_module":
         return bool(getattr(module_of(node), "inplace", False))
     if node.op != "call_function":
         return False
-    in_place = node.target in AUGMENTED or _plain_function(node.target) is not None  # type: ignore[arg-type]
-    return in_place or bool(node.kwargs.get("inplace"))
+    plain = _plain_function(node.target)  # type: ignore[arg-type]
+    return plain is not None or bool(node.kwargs.get("inplace"))

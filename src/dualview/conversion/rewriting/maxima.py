@@ -17,12 +17,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from dualview.conversion.pooling import (
-    MaxPool,
-    each_axis,
-    is_max_pool,
-    max_pool_at,
-)
+from dualview.conversion.pooling import MaxPool, each_axis, is_max_pool, max_pool_at
 from dualview.conversion.source_lines import module_of
 from dualview.conversion.spellings import key_at
 
@@ -61,10 +56,7 @@ def _gives_values(node: fx.Node) -> bool:
 
 
 def _replace(
-    graph: fx.Graph,
-    node: fx.Node,
-    results: list[fx.Node],
-    shapes: Mapping[fx.Node, torch.Size],
+    graph: fx.Graph, node: fx.Node, results: list[fx.Node], shapes: Mapping[fx.Node, torch.Size]
 ) -> None:
     """Put a pool before `node` and let every one of `results` be its result."""
     names = ("input", "dim", "keepdim")

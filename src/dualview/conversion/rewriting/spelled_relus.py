@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dualview.conversion.products import operands
 from dualview.conversion.rewriting.spelled_activations import scalar_multiple
-from dualview.conversion.source_lines import operation_name
+from dualview.conversion.source_lines import attribute_of, operation_name
 from dualview.conversion.spellings import key_at
 
 _POSITIVE, _NEGATIVE = frozenset({"gt", "ge"}), frozenset({"lt", "le"})
@@ -126,11 +126,9 @@ def _is_zero(value: Any, q: fx.Node) -> bool:
     if not isinstance(value, fx.Node):
         return isinstance(value, int | float) and not isinstance(value, bool) and value == 0
     if value.op == "get_attr":
-        owner: Any = value.graph.owning_module
-        for name in str(value.target).split("."):
-            owner = getattr(owner, name)
-        one = isinstance(owner, Tensor) and owner.dim() <= 1 and owner.numel() == 1
-        return one and not isinstance(owner, nn.Parameter) and bool((owner == 0).all())
+        held = attribute_of(value)
+        one = isinstance(held, Tensor) and held.dim() <= 1 and held.numel() == 1
+        return one and not isinstance(held, nn.Parameter) and bool((held == 0).all())
     if operation_name(value) not in _ZEROS_LIKE or value.all_input_nodes != [q]:
         return False
     sizes = value.args[1:] if operation_name(value) == "new_zeros" else ()

@@ -36,9 +36,7 @@ NOT_MEANT = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError, 
 
 
 def bounded_architecture(
-    made: Architecture,
-    stored: Mapping[str, StoredTensor],
-    example_shape: tuple[int, ...] | None,
+    made: Architecture, stored: Mapping[str, StoredTensor], example_shape: tuple[int, ...] | None
 ) -> nn.Module:
     """The architecture that a config names, if the parameter file is as large as it must be.
 

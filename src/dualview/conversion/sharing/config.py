@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dualview.architectures.record import Architecture
-from dualview.conversion.example_outline import is_description
+from dualview.conversion.example_outline import is_description, is_size
 from dualview.conversion.promises import Kind, MaxPooling, WeightsInput
 from dualview.conversion.recipe import Recipe
 from dualview.conversion.tracing import Mode
@@ -141,11 +141,8 @@ def _made(value: Mapping[str, Any]) -> SavedConfig:
         max_pool=value["max_pool"],
         example_shape=None if shape is None else tuple(shape),
         seed=value["seed"],
-        mode=value.get("mode"),
-        output=value.get("output"),
         multipliers=tuple(value.get("multipliers", ())),
-        example_inputs=value.get("example_inputs"),
-        weights=value.get("weights"),
+        **{name: value.get(name) for name in _CHOICES},
     )
     return SavedConfig(
         recipe,
@@ -175,12 +172,8 @@ def is_option(value: Any) -> bool:
     (True, False, False)
     """
     if isinstance(value, list | tuple):
-        return all(map(_is_size, value))
-    return value is None or isinstance(value, bool) or _is_size(value)
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+        return all(map(is_size, value))
+    return value is None or isinstance(value, bool) or is_size(value)
 
 
 def _is_text(value: Any) -> bool:
@@ -240,7 +233,7 @@ def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
 
 
 def _is_whole(value: Any) -> bool:
-    return value == 0 or _is_size(value)
+    return value == 0 or is_size(value)
 
 
 _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -255,7 +248,7 @@ _FORMS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gate_order": (_is_list(_is_whole), "a list of whole numbers"),
     "max_pool": _one_of(*get_args(MaxPooling)),
     "example_shape": (
-        lambda value: value is None or _is_list(_is_size)(value),
+        lambda value: value is None or _is_list(is_size)(value),
         "null, or a list of whole numbers above 0",
     ),
     "seed": (lambda value: value is None or _is_whole(value), "null, or a whole number"),

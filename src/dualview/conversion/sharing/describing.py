@@ -66,7 +66,8 @@ def saved_config(net: GatedNetwork) -> SavedConfig:
     )
     if recipe.architecture is not None:
         named = replace(config, recipe=replace(recipe, architecture=_as_json(recipe.architecture)))
-        config = named if _makes_again(named, net) else _nameless(config)
+        nameless = replace(config, recipe=replace(recipe, architecture=None))
+        config = named if _makes_again(named, net) else nameless
     config_from_json(config_to_json(config), "config")  # nothing is written that cannot be read
     return config
 
@@ -86,10 +87,6 @@ def _as_json(made: Architecture) -> Architecture:
     """The same architecture, tuples as the lists that JSON has."""
     lists = {k: list(v) if isinstance(v, tuple) else v for k, v in made.options.items()}
     return Architecture(made.name, lists)
-
-
-def _nameless(config: SavedConfig) -> SavedConfig:
-    return replace(config, recipe=replace(config.recipe, architecture=None))
 
 
 def _dtype(net: GatedNetwork) -> str:

@@ -10,14 +10,11 @@ before its size is checked, and delete an earlier one before a new one is there.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from dualview.arguments import said
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.parameters import MODEL
 from dualview.conversion.sharing.card import PAPER_URL, card_text
@@ -27,7 +24,7 @@ from dualview.conversion.sharing.loading import folder_files, load_files
 from dualview.conversion.sharing.saving import CARD, check_target, write_files
 from dualview.errors import DualviewError, SavedNetworkError, need
 from dualview.files.hub import expect_hub, is_hub_name
-from dualview.files.writing import write_text
+from dualview.files.writing import refused_by_the_system, write_text
 
 TAGS = ["dualview", "interpretability", "neural-path-kernel"]
 
@@ -45,7 +42,7 @@ def save_shared(
     shared_network = shared_network_class()
     config, folder = saved_config(net), Path(folder)
     name = repo_id or folder.name
-    with _refusals_of_the_system(folder):
+    with refused_by_the_system(folder, "a folder", "choose another", SavedNetworkError):
         check_target(folder, config)
     if push_to_hub:
         expect_hub(name, SavedNetworkError)
@@ -64,16 +61,6 @@ def save_shared(
             f"{type(error).__name__}: {error}"
         ) from error
     return None if url is None else str(url)
-
-
-@contextmanager
-def _refusals_of_the_system(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SavedNetworkError(
-            f"{said(path)}: expected a folder, got {error.strerror}. Repair: choose another"
-        ) from error
 
 
 def load_shared(name: str | Path, model: nn.Module | None, **download: Any) -> GatedNetwork:

@@ -15,11 +15,7 @@ from dualview.conversion.gated_network import GatedNetwork
 from dualview.conversion.input_transform import InputTransform
 from dualview.conversion.parameters import StoredTensor
 from dualview.conversion.recipe import Recipe, gate_from
-from dualview.conversion.sharing.bounds import (
-    bounded_architecture,
-    bounded_example,
-    bounded_inputs,
-)
+from dualview.conversion.sharing.bounds import bounded_architecture, bounded_example, bounded_inputs
 from dualview.conversion.sharing.config import SavedConfig
 from dualview.conversion.structure import outline, plain_options
 from dualview.errors import ConversionError, DualviewWarning, GateOrderError, SavedNetworkError
@@ -92,9 +88,7 @@ def _unfit(model: nn.Module, config: SavedConfig, error: ConversionError) -> Sav
     return SavedNetworkError(f"{name} cannot be taken apart as the config says: {error}")
 
 
-def transform_numbers(
-    net: GatedNetwork,
-) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def transform_numbers(net: GatedNetwork) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation of the network's input transform, if it has one."""
     own = net.input_transform
     if own is None:
@@ -128,12 +122,9 @@ def _compare(found: tuple[str, ...], config: SavedConfig) -> None:
         f"expected the network that was saved, made of "
         f"{repr(config.recipe.model)[:80]}; it differs first in operation {first + 1}: "
         f"expected {expected}, got {got}. Repair: pass the model that it was "
-        f"made of, with the same options; it was saved with {_text(config.versions)}"
+        f"made of, with the same options; it was saved with "
+        + ", ".join(f"{name} {version}" for name, version in config.versions.items())
     )
-
-
-def _text(versions: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _example(model: nn.Module, recipe: Recipe) -> Any:

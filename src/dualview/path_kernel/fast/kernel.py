@@ -73,8 +73,7 @@ def kernel_of_packed(
                 continue
             same = right is None and columns == rows
             pair = left[rows], None if same else other[columns]
-            on_cpu = not on_gpu(out.device)
-            tile = _tile(*pair, plan) if on_cpu else _gpu_tile(*pair, plan, out.device, memory)
+            tile = _tile(*pair, plan, out.device, memory)
             out[rows, columns] = torch.from_numpy(tile).to(out)
 
 
@@ -105,18 +104,24 @@ def pack(net: GatedNetwork, x: Tensor, plan: FastPlan, name: str = "x1", first: 
     return Packed(np.ascontiguousarray(inputs.cpu().numpy()), masks)
 
 
-def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
+def _tile(
+    left: Packed, right: Packed | None, plan: FastPlan, device: torch.device, memory: float
+) -> np.ndarray:
     import numpy as np
 
     from dualview.path_kernel.fast.tile import dense_tile, offset_tile
 
-    threads = torch.get_num_threads()
-    count = len(plan.masks)
+    threads, count = torch.get_num_threads(), len(plan.masks)
+    x2, masks2 = (None, None) if right is None else (right.x, right.gates)
+    if on_gpu(device):
+        from dualview.path_kernel.fast.triton_tile import triton_tile
+
+        assert plan.program is not None
+        return triton_tile(left.x, left.gates, x2, masks2, plan.program, device, memory)
     if plan.program is None:
-        x2, masks2 = (None, None) if right is None else (right.x, right.gates)
         return dense_tile(left.x, left.gates, x2, masks2, plan.dense, threads=threads)
-    x2, masks2 = (None, None) if right is None else (right.x, right.gates[:count])
-    tile = offset_tile(left.x, left.gates[:count], x2, masks2, plan.program, threads=threads)
+    second = None if masks2 is None else masks2[:count]
+    tile = offset_tile(left.x, left.gates[:count], x2, second, plan.program, threads=threads)
     if plan.dense:
         ones = [np.ones((n, 1), np.float32) for n in tile.shape]
         other = left if right is None else right
@@ -124,16 +129,6 @@ def _tile(left: Packed, right: Packed | None, plan: FastPlan) -> np.ndarray:
             ones[0], left.gates[count:], ones[1], other.gates[count:], plan.dense, threads=threads
         )
     return tile.astype(np.float32)
-
-
-def _gpu_tile(
-    left: Packed, right: Packed | None, plan: FastPlan, device: torch.device, memory: float
-) -> np.ndarray:
-    from dualview.path_kernel.fast.triton_tile import triton_tile
-
-    assert plan.program is not None
-    x2, masks2 = (None, None) if right is None else (right.x, right.gates)
-    return triton_tile(left.x, left.gates, x2, masks2, plan.program, device, memory)
 
 
 def _block_size(net: GatedNetwork, x: Tensor, plan: FastPlan, memory: float) -> int:

@@ -1,4 +1,4 @@
-"""What the fast path kernel computes, as plain descriptions: chains, and programs over planes.
+"""What the fast path kernel computes, as plain descriptions: programs over planes.
 
 Convolution, gates and pooling treat a kernel K[p, q] over two positions one **offset** r = q - p at
 a time: a convolution of stride s reads K[s p + d, s q + d], which lies on offset s r, and nothing
@@ -8,10 +8,10 @@ else. For one offset K is a **plane**, a 2-D field over p:
   (2H - 1)(2W - 1) offsets, and the plane of r is a rectangle (H - |r_y|, W - |r_x|);
 - circular padding: H * W offsets, each with a full plane (H, W), q = p + r modulo (H, W).
 
-`ConvChain` describes a plain chain of gated convolutions, `OffsetProgram` any graph whose values
-are sums of (plane times gate product): one list of `Step`s, run once for every offset. Average
-pooling mixes neighbouring offsets, so it ends a `Stage`. `plan` works out sizes, borders, buffers
-and the range of offsets, and refuses what does not decompose. Nothing here computes kernels.
+`OffsetProgram` describes any graph whose values are sums of (plane times gate product): one list of
+`Step`s, run once for every offset. Average pooling mixes neighbouring offsets, so it ends a
+`Stage`. `plan` works out sizes, borders, buffers and the range of offsets, and refuses what does
+not decompose. Nothing here computes kernels.
 """
 
 from __future__ import annotations
@@ -120,117 +120,11 @@ class OffsetProgram:
 
 
 @dataclass(frozen=True)
-class ConvLayer:
-    """A convolution, the gate after it, and perhaps average pooling after that.
-
-    Attributes:
-        channels: channels of the gate.
-        kernel, padding, stride, dilation: as in `Window`; by default 3 x 3 with padding 1.
-        scale: factor on the overlap; 1 / channels for the mean over channels.
-        pool: height and width of the pooling windows, side by side; None: no pooling.
-    """
-
-    channels: int
-    kernel: Size = (3, 3)
-    padding: tuple[int, int, int, int] = (1, 1, 1, 1)
-    stride: Size = (1, 1)
-    dilation: Size = (1, 1)
-    scale: float = 1.0
-    pool: Size | None = None
-
-
-@dataclass(frozen=True)
 class DenseLayer:
     """The gate after a dense layer: its width, and a factor on the overlap."""
 
     width: int
     scale: float = 1.0
-
-
-@dataclass(frozen=True)
-class ConvChain:
-    """Gated convolutions, pooling over all positions (or flatten), gated dense layers.
-
-    Attributes:
-        height, width: of the input images.
-        layers: the gated convolutions.
-        circular: circular in place of zero padding.
-        head: "average" (global average pooling: the mean over all pairs of positions) or "flatten"
-            (the sum over equal positions, as a dense layer on the flattened image takes it).
-        dense: gates after the dense layers that follow, if any.
-        scale: factor on the whole kernel.
-
-    >>> chain = ConvChain(32, 32, tuple(ConvLayer(c, scale=1 / c) for c in (64, 64, 128, 128)))
-    >>> bool(applies(chain))
-    True
-    """
-
-    height: int
-    width: int
-    layers: tuple[ConvLayer, ...]
-    circular: bool = False
-    head: str = "average"
-    dense: tuple[DenseLayer, ...] = ()
-    scale: float = 1.0
-
-    def program(self) -> OffsetProgram:
-        """The same computation as a program."""
-        if self.head not in ("average", "flatten"):
-            raise PathKernelError(f"head: expected 'average' or 'flatten', got {self.head!r}")
-        if not self.layers:
-            raise PathKernelError("a chain: expected at least one convolution, got none")
-        stages: list[Stage] = []
-        steps: list[Step] = []
-        size = self.height, self.width
-        for mask, layer in enumerate(self.layers):
-            window = Window(layer.kernel, layer.padding, layer.stride, layer.dilation)
-            last = mask == len(self.layers) - 1
-            size = window.output_size(size)
-            scale, pool = layer.scale, layer.pool
-            if pool is not None:
-                scale /= (pool[0] * pool[1]) ** 2
-                size = size[0] // pool[0], size[1] // pool[1]
-            ends = last or pool is not None
-            steps.append(Step(len(steps), OUTPUT if ends else len(steps) + 1, window, mask, scale))
-            if pool is not None:
-                stages.append(Stage(tuple(steps), pool))
-                steps = [Step(0, OUTPUT)] if last else []
-        if steps:
-            stages.append(Stage(tuple(steps)))
-        if self.head == "average" and min(size) > 0:
-            stages[-1] = _scaled(stages[-1], 1 / (size[0] * size[1]) ** 2)
-        channels = tuple(layer.channels for layer in self.layers)
-        size = self.height, self.width
-        return OffsetProgram(size, channels, tuple(stages), self.circular, self.head == "flatten")
-
-
-def _scaled(stage: Stage, factor: float) -> Stage:
-    last = stage.steps[-1]
-    last = Step(last.source, last.target, last.window, last.mask, last.scale * factor, last.add)
-    return Stage((*stage.steps[:-1], last))
-
-
-@dataclass(frozen=True)
-class Applicability:
-    """True where the fast kernel applies; otherwise false, with the reason."""
-
-    reason: str = ""
-
-    def __bool__(self) -> bool:
-        return not self.reason
-
-
-def applies(work: ConvChain | OffsetProgram) -> Applicability:
-    """Whether the fast kernel computes this, and if not, why.
-
-    >>> str(applies(ConvChain(2, 2, (ConvLayer(8, padding=(0, 0, 0, 0)),))).reason)
-    'stage 0, step 0: the window (3, 3) does not fit into the plane (2, 2)'
-    """
-    try:
-        plan(work.program() if isinstance(work, ConvChain) else work, pairs=64)
-    except PathKernelError as error:
-        return Applicability(str(error))
-    return Applicability()
 
 
 # Plans: the numbers that the compiled code reads.

@@ -26,6 +26,7 @@ from dualview.conversion.normal_form import UNCHANGED, Call, normal_call
 from dualview.conversion.pooling import each_axis
 from dualview.conversion.source_lines import describe
 from dualview.conversion.verification import is_batch_size, value_kinds
+from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.masks import ChannelPad, Mask, Stride
 from dualview.path_kernel.fast.offset_program import (
     OUTPUT,
@@ -35,8 +36,8 @@ from dualview.path_kernel.fast.offset_program import (
     Stage,
     Step,
     Window,
-    applies,
 )
+from dualview.path_kernel.fast.offset_program import plan as offset_plan
 from dualview.path_kernel.fast.plan import FastPlan, NotApplicableError, on_gpu
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.setting import Setting
@@ -66,7 +67,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Value:
-    """A node's value; `head` tells how an image became a vector, `gates` counts dense gates."""
+    """A node's value; `head` tells how an image became a vector."""
 
     terms: tuple[Term, ...] = ()
     channels: int = 0
@@ -131,14 +132,6 @@ def read_network(
 def are_hard(net: GatedNetwork, gates: str) -> bool:
     """Whether the gates asked for are 0 or 1."""
     return gates == "hard" or all(isinstance(gate, HardGate) for gate in net.gate_functions)
-
-
-def fast_plan(
-    net: GatedNetwork, x: Tensor, setting: Setting, gates: str
-) -> FastPlan | RowPlan | None:
-    """The plan of `read_network`, or None."""
-    plan = read_network(net, x, setting, gates)
-    return None if isinstance(plan, Slow) else plan
 
 
 def _offsets(net: GatedNetwork, x: Tensor, setting: Setting, hard: bool) -> FastPlan | None:
@@ -310,16 +303,10 @@ class _Reader:
             return value
         if value.head or any(term.origin is None for term in value.terms):
             raise NotApplicableError(f"{describe(node)} gates the input or a pooled value")
-        terms = tuple(
-            replace(
-                term,
-                mask=Mask(value.channels, ((gate, ()),))
-                if term.mask is None
-                else term.mask.gated(gate),
-            )
-            for term in value.terms
-        )
-        return replace(value, terms=terms)
+        one = Mask(value.channels, ())
+        masks = ((term.mask or one).gated(gate) for term in value.terms)
+        terms = (replace(t, mask=mask) for t, mask in zip(value.terms, masks, strict=True))
+        return replace(value, terms=tuple(terms))
 
     def _add(self, node: fx.Node, left: Value, right: Value) -> Value:
         if left.head or right.head or (left.channels, left.size) != (right.channels, right.size):
@@ -475,9 +462,10 @@ class _Reader:
                 bool(plan.circular),
                 self.diagonal,
             )
-            applicable = applies(program)
-            if not applicable:
-                raise NotApplicableError(applicable.reason)
+            try:
+                offset_plan(program, pairs=64)
+            except PathKernelError as error:
+                raise NotApplicableError(str(error)) from error
         steps = [step.scale for stage in plan.stages for step in stage.steps]
         scales = [*steps, *(layer.scale for layer in plan.dense)]
         inputs = self.shape[0] if program else math.prod(self.shape)

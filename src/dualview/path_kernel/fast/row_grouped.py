@@ -25,7 +25,7 @@ import torch
 
 from dualview.path_kernel.fast.factors import Regrouped, Selected
 from dualview.path_kernel.fast.position_maps import Axis, PositionMap
-from dualview.path_kernel.fast.row_program import RowProgram, met_pairs
+from dualview.path_kernel.fast.row_program import RowProgram, met_pairs, words_of
 from dualview.path_kernel.fast.row_terms import NOWHERE, RowTerm, RowValue, seen_at, settled
 
 UPKEEP = 3
@@ -61,8 +61,8 @@ def waiting_terms(
         return None
     before = [met_pairs(term.window, term.ties) for term in terms]
     hard = all(term.factor is None or term.factor.hard for term in terms)
-    waiting = math.prod(over.size) ** 2 * over.taps * each * sum(before) * _words(count, hard)
-    planes = value.positions**2 * groups * (sum(before) * _words(each, hard) + UPKEEP)
+    waiting = math.prod(over.size) ** 2 * over.taps * each * sum(before) * words_of(count, hard)
+    planes = value.positions**2 * groups * (sum(before) * words_of(each, hard) + UPKEEP)
     planes += math.prod(over.size) ** 2 * groups * (over.taps + UPKEEP)
     rows = (over.rows.taps + 1) * value.size[1]
     if 4 * groups * rows * value.positions > LARGE:  # bytes that are held of the planes
@@ -70,10 +70,6 @@ def waiting_terms(
     if waiting > planes:
         return None
     return tuple(_waiting(term, value.channels, over, groups, count) for term in terms)
-
-
-def _words(channels: int, hard: bool) -> int:
-    return -(-channels // 32) if hard else channels
 
 
 def _groups_differ(term: RowTerm, groups: int) -> bool:

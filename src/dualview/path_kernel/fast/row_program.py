@@ -19,6 +19,7 @@ With `copies` = 2 every plane has the NTK's kernel beside the NPK's.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -77,6 +78,11 @@ class Summand:
     order: np.ndarray | None = None
     ties: np.ndarray | None = None
     slope: float = 0.0
+
+    @property
+    def taps(self) -> int:
+        """How many windows its mask sees."""
+        return 1 if self.window is None else self.window.taps
 
     @property
     def pairs(self) -> int:
@@ -313,48 +319,45 @@ def estimated_work(program: RowProgram) -> float:
         target = program.planes[operation.target]
         positions = math.prod(target.size) ** 2
         total += positions * target.groups * 4
-        if isinstance(operation, Overlap):
-            for part in operation.parts:
-                if part.mask is not None:
-                    total += positions * _words(program.masks[part.mask], part)
-        elif not isinstance(operation, Diagonal):
+        if isinstance(operation, RowWindows | Mapping):
             total += positions * target.groups * operation.map.taps
+    for target, part, mask in _masked_parts(program):
+        words = mask.channels / 32 if mask.factor.hard else mask.channels
+        total += math.prod(target.size) ** 2 * max(words, mask.groups) * part.pairs
     return total
+
+
+def _masked_parts(program: RowProgram) -> Iterator[tuple[Plane, Summand, Mask]]:
+    """Summands that have a mask, with the plane that they go to, and it."""
+    for operation in program.operations:
+        for part in operation.parts if isinstance(operation, Overlap) else ():
+            if part.mask is not None:
+                yield program.planes[operation.target], part, program.masks[part.mask]
 
 
 def mask_numbers(program: RowProgram, lanes: int) -> int:
     """Numbers that the masks of one example take."""
-    total = 0
-    for operation in program.operations:
-        if isinstance(operation, Overlap):
-            for part in operation.parts:
-                if part.mask is not None:
-                    mask = program.masks[part.mask]
-                    channels = mask.channels // mask.groups
-                    words = -(-channels // 32) if mask.factor.hard else channels
-                    windows = 1 if part.window is None else part.window.taps
-                    line = pitch(program.planes[operation.target], lanes)
-                    total += windows * mask.groups * words * line
-    return total
+    return sum(
+        part.taps
+        * mask.groups
+        * words_of(mask.channels // mask.groups, mask.factor.hard)
+        * pitch(target, lanes)
+        for target, part, mask in _masked_parts(program)
+    )
 
 
 def factor_bytes(program: RowProgram) -> int:
     """Bytes of the largest factor of one example, as a tensor and as what is packed of it."""
     most = 0
-    for operation in program.operations:
-        positions = math.prod(program.planes[operation.target].size)
-        for part in operation.parts if isinstance(operation, Overlap) else ():
-            if part.mask is not None:
-                mask = program.masks[part.mask]
-                windows = 1 if part.window is None else part.window.taps
-                each = 1 if mask.factor.hard else 4
-                most = max(most, TENSORS * each * windows * mask.channels * positions)
+    for target, part, mask in _masked_parts(program):
+        each = TENSORS * (1 if mask.factor.hard else 4)
+        most = max(most, each * part.taps * mask.channels * math.prod(target.size))
     return most
 
 
-def _words(mask: Mask, part: Summand) -> float:
-    words = mask.channels / 32 if mask.factor.hard else mask.channels
-    return max(words, mask.groups) * part.pairs
+def words_of(channels: int, hard: bool) -> int:
+    """Words of 32 bits that hold the gates of so many channels."""
+    return -(-channels // 32) if hard else channels
 
 
 def met_pairs(window: PositionMap | None, ties: np.ndarray | None) -> int:

@@ -122,25 +122,14 @@ class _Reader:
 
     def __post_init__(self) -> None:
         structural = (
-            "average pool",
-            "adaptive average pool",
-            "interpolate",
-            "pad",
-            "mean",
-            "sum",
-            "getitem",
-            "chunk",
-            "split",
-            "narrow",
-            "roll",
-            "flip",
-            "channel shuffle",
+            *("average pool", "adaptive average pool", "interpolate", "pad", "mean", "sum"),
+            *("getitem", "chunk", "split", "narrow", "roll", "flip", "channel shuffle"),
         )
         self.steps = {
             "linear": self.dense,
             "convolution": self.convolution,
-            "batch norm": self.batch_norm,
-            **dict.fromkeys((*UNCHANGED, "spread"), self.identity),
+            "batch norm": lambda node, args, kwargs: self.layers.batch_norm(node, args[0]),
+            **dict.fromkeys((*UNCHANGED, "spread"), lambda node, args, kwargs: args[0]),
             "gate": self.gate,
             "ones": self.row_of_ones,
             "mul": self.product,
@@ -156,8 +145,6 @@ class _Reader:
 
     def take(self, node: fx.Node, env: dict[fx.Node, Any]) -> Any:
         """The value of one node."""
-        if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(node.graph.owning_module)
         args: Any = fx.map_arg(node.args, lambda n: env[n])
         kwargs: Any = fx.map_arg(node.kwargs, lambda n: env[n])
         if "input" in kwargs:
@@ -183,10 +170,6 @@ class _Reader:
         return tuple(self._piece(node, pieces, number) for number in numbers)
 
     # Nothing new
-
-    def identity(self, node: fx.Node, args: Any, kwargs: Any) -> Any:
-        """Dropout in evaluation mode, changes of type or memory."""
-        return args[0]
 
     def row_of_ones(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
         """The constant-1 input."""
@@ -337,10 +320,6 @@ class _Reader:
         term = replace(term, factor=factor, channels=nothing, groups=nothing)
         return RowValue((term,), made.shape[1], size, value.dims)
 
-    def batch_norm(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
-        """Its scale if asked for, and its bias if biases are."""
-        return self.layers.batch_norm(node, args[0])
-
     # Channels and positions
 
     def max_pool(self, node: fx.Node, args: Any, kwargs: Any) -> RowValue:
@@ -358,14 +337,9 @@ class _Reader:
             kernel = pool.options["kernel_size"]
             stride = pool.options.get("stride") or kernel
             others = (pool.options.get(name, n) for name, n in (("dilation", 1), ("padding", 0)))
-            windows = pool_windows(
-                value.size,
-                pooled,
-                *(
-                    _both(o, d, pool.dims)
-                    for o, d in zip((kernel, stride, *others), (1, 1, 1, 0), strict=True)
-                ),
-            )
+            options = zip((kernel, stride, *others), (1, 1, 1, 0), strict=True)
+            each = (_both(option, default, pool.dims) for option, default in options)
+            windows = pool_windows(value.size, pooled, *each)
         return chosen(value, windows, switch.number)
 
     def structural(self, node: fx.Node, args: Any, kwargs: Any) -> Any:

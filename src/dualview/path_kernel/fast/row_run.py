@@ -27,7 +27,6 @@ from dualview.path_kernel.fast.row_kernel import (
 from dualview.path_kernel.fast.row_program import (
     Diagonal,
     Entry,
-    Layer,
     Mapping,
     Overlap,
     RowProgram,
@@ -259,7 +258,8 @@ class _Batch:
             self.sizes[it.source],
             self.sizes[it.target],
         )
-        scales = _scales(it.scale, it.layer)
+        law = it.layer
+        scales = np.array([it.scale, law.slope, 0, 0, *law.bias], np.float32)
         shifts = it.shifts if target.size == source.size else None
         if shifts is None:
             columns = np.where(table == NONE, math.prod(source.size), table).T.astype(np.int32)
@@ -373,10 +373,6 @@ def _groups(part: Summand) -> np.ndarray:
     targets = [of_target for _, of_target in part.groups]
     first = [target not in targets[:at] for at, target in enumerate(targets)]
     return np.array([(*pair, new) for pair, new in zip(part.groups, first, strict=True)], np.int64)
-
-
-def _scales(scale: float, layer: Layer) -> np.ndarray:
-    return np.array([scale, layer.slope, 0, 0, *layer.bias], np.float32)
 
 
 def _scratch_numbers(program: RowProgram, order: Schedule) -> int:

@@ -23,6 +23,7 @@ from dualview.path_kernel.fast.row_program import RowProgram, factor_bytes, mask
 from dualview.path_kernel.fast.row_reader import read_rows
 from dualview.path_kernel.fast.row_run import Arrangement, Packed, arrangement, run
 from dualview.path_kernel.fast.simd_block import LANES
+from dualview.path_kernel.scale import DOUBTFUL
 from dualview.path_kernel.setting import Setting
 
 GATING_BATCH = 16
@@ -34,9 +35,6 @@ MOST_EXAMPLES = 256
 
 BOOSTS = (BOOST, 4 * BOOST, 16 * BOOST)
 """Kernels so small that float32 may have lost them are computed again, enlarged at every layer."""
-
-DOUBTFUL = 1e-28
-"""In float32, sums of products that stay above it lose nothing that counts to underflow."""
 
 
 @dataclass(frozen=True)

@@ -351,10 +351,7 @@ def _sum_of_bytes(builder: Any, word: Any) -> Any:
     names = (
         ("avx512.pmaddubs.w.512", "avx512.pmaddw.d.512")
         if _WIDE
-        else (
-            "avx2.pmadd.ub.sw",
-            "avx2.pmadd.wd",
-        )
+        else ("avx2.pmadd.ub.sw", "avx2.pmadd.wd")
     )
     pairs = _declared(builder, f"llvm.x86.{names[0]}", _HALVES, [_BYTES, _BYTES])
     words = _declared(builder, f"llvm.x86.{names[1]}", _vector(_I32), [_HALVES, _HALVES])

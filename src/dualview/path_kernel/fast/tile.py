@@ -44,13 +44,9 @@ import numpy as np
 from dualview.errors import PathKernelError
 from dualview.path_kernel.fast.offset_kernel import dense_column, run_stage
 from dualview.path_kernel.fast.offset_program import (
-    Applicability,
-    ConvChain,
-    ConvLayer,
     DenseLayer,
     OffsetProgram,
     StagePlan,
-    applies,
     check_images,
     check_masks,
     check_vectors,
@@ -58,18 +54,6 @@ from dualview.path_kernel.fast.offset_program import (
     pooled_blocks,
 )
 from dualview.path_kernel.fast.simd_block import LANES, PAIRS, ROWS
-
-__all__ = [
-    "Applicability",
-    "ConvChain",
-    "ConvLayer",
-    "DenseLayer",
-    "applies",
-    "conv_gap_tile",
-    "dense_tile",
-    "offset_tile",
-    "pack_gates",
-]
 
 
 def pack_gates(gates: np.ndarray) -> np.ndarray:
@@ -94,50 +78,6 @@ def pack_gates(gates: np.ndarray) -> np.ndarray:
     packed = np.zeros((n, *positions, -(-channels // 64) * 8), np.uint8)
     packed[..., : -(-channels // 8)] = np.packbits(last, axis=-1, bitorder="little")
     return packed.view("<u8").astype(np.uint64, copy=False)
-
-
-def conv_gap_tile(
-    x1: np.ndarray,
-    gates1: Sequence[np.ndarray],
-    x2: np.ndarray | None,
-    gates2: Sequence[np.ndarray] | None,
-    chain: ConvChain,
-    *,
-    threads: int = 1,
-) -> np.ndarray:
-    """Kernel of a chain of gated convolutions, for every pair of a tile.
-
-    Args:
-        x1: first inputs (n1, channels, height, width); ones for a kernel of constant input.
-        gates1: their packed gates, one array (n1, height, width, words) for each convolution, then
-            one (n1, words) for each dense layer.
-        x2: second inputs (n2, ...); None: the first ones, and then only half is computed.
-        gates2: their gates, or None with x2.
-        chain: the network.
-        threads: threads to spread the tile over.
-
-    Returns:
-        float32 (n1, n2).
-
-    Raises:
-        PathKernelError: shapes do not fit, or the chain does not apply (`applies` tells).
-
-    >>> chain = ConvChain(2, 2, (ConvLayer(1),))
-    >>> x, on = np.ones((1, 1, 2, 2), np.float32), pack_gates(np.ones((1, 1, 2, 2), bool))
-    >>> conv_gap_tile(x, [on], None, None, chain).tolist()  # 16 windows of 2 x 2, 4^2 pairs: mean
-    [[2.25]]
-    """
-    count = len(chain.layers)
-    second = None if gates2 is None else gates2[:count]
-    out = offset_tile(x1, gates1[:count], x2, second, chain.program(), threads=threads)
-    out *= chain.scale
-    if chain.dense:
-        ones = [np.ones((n, 1), np.float32) for n in out.shape]
-        other = gates1 if gates2 is None else gates2
-        out *= dense_tile(
-            ones[0], gates1[count:], ones[1], other[count:], chain.dense, threads=threads
-        )
-    return out.astype(np.float32)
 
 
 def offset_tile(

@@ -23,7 +23,7 @@ from dualview.path_kernel.fast.plan import FastPlan
 from dualview.path_kernel.fast.reader import Slow, read_network
 from dualview.path_kernel.fast.row_plan import RowPlan
 from dualview.path_kernel.gram.store import Block, GramStore
-from dualview.path_kernel.kernel import npk, warn_of_slowness
+from dualview.path_kernel.kernel import SLOW_SECONDS, npk, pairs_of_positions, warn_of_slowness
 from dualview.path_kernel.setting import Setting
 
 BLOCK_MEMORY = 512e6
@@ -32,10 +32,10 @@ BLOCK_MEMORY = 512e6
 BLOCK_SECONDS = 10.0
 """How long a block should take, roughly: no more than that is lost to an interruption."""
 
-FAST_SECONDS, RULES_SECONDS = 3e-10, 2e-8
-"""By the fast tile and by the torch rules: for a gated layer and a pair of positions, on one core.
+FAST_SECONDS = 3e-10
+"""By the fast tile, for a gated layer and a pair of positions, on one core.
 
-They decide nothing but sizes, and differ by up to five times from network to network.
+It decides nothing but sizes, and differs by up to five times from network to network.
 """
 
 SMALLEST, LARGEST = 16, 1024
@@ -153,11 +153,9 @@ def rough_seconds(job: Job) -> float:
     plan = job.plan()
     if isinstance(plan, RowPlan):
         return plan.seconds
-    fast = isinstance(plan, FastPlan)
     with torch.no_grad():
-        gates = job.net.gates(job.x[:1])
-    pairs = sum(math.prod(gate.shape[2:]) ** 2 for gate in gates)
-    return max(pairs, 1) * (FAST_SECONDS if fast else RULES_SECONDS)
+        pairs = max(1, pairs_of_positions(job.net, job.x))
+    return pairs * (FAST_SECONDS if isinstance(plan, FastPlan) else SLOW_SECONDS)
 
 
 def measured_seconds(job: Job) -> float:

@@ -16,18 +16,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualview.arguments import file_path, flag, one_of, optional, said, takes, text_value, whole
+from dualview.arguments import (
+    file_path,
+    flag,
+    one_of,
+    optional,
+    require,
+    said,
+    takes,
+    text_value,
+    whole,
+)
 from dualview.cluster import PROCESSES, is_address, require_cluster
-from dualview.conversion.examples import is_floating
+from dualview.conversion.examples import gated, is_floating
 from dualview.conversion.gated_network import GatedNetwork
 from dualview.errors import DualviewWarning, PathKernelError, need
 from dualview.files.writing import refused_by_the_system
-from dualview.path_kernel.examples import BatchNorm, Gates, check_examples, check_law, check_network
+from dualview.path_kernel.examples import LAW, BatchNorm, Gates, check_examples
 from dualview.path_kernel.gram.block import Job, default_block, frozen
 from dualview.path_kernel.gram.identity import identity
 from dualview.path_kernel.gram.schedule import announce, compute
 from dualview.path_kernel.gram.store import GramStore, cannot_write, stored_attributes
-from dualview.path_kernel.kernel import BATCH_NORM
 
 if TYPE_CHECKING:
     import zarr
@@ -46,11 +55,10 @@ LARGEST_BLOCK = 2**15
     workers=optional(whole(1, LARGEST_BLOCK)),
     normalise=flag,
     gates=one_of(*get_args(Gates)),
-    batch_norm=BATCH_NORM,
-    biases=flag,
     dtype=optional(one_of(*get_args(Precision))),
     progress=flag,
     overwrite=flag,
+    **LAW,
 )
 def npk_gram(
     net: GatedNetwork,
@@ -129,7 +137,6 @@ def npk_gram(
     """
     _require_libraries(scheduler)
     _check_scheduler(scheduler, workers)
-    check_law(biases, bias_variance, batch_norm)
     kernel_options = {
         "normalise": normalise,
         "gates": gates,
@@ -176,7 +183,7 @@ def _job(
     options: dict[str, Any],
 ) -> Job:
     """Network and data as the blocks take them."""
-    check_network(net)
+    require("net", net, gated, PathKernelError)
     own = next((p.dtype for p in net.parameters() if p.is_floating_point()), torch.float32)
     precision = own if dtype is None else getattr(torch, dtype)
     if precision not in (torch.float32, torch.float64):

@@ -173,11 +173,7 @@ def _on_threads(
     # The job is part of the function, so that dask does not look for tasks inside it.
     task = dask.delayed(partial(finish_block, job=job, store=store), pure=False, traverse=False)
     # The pool's end waits for blocks under way: they write while the lock is held.
-    with (
-        one_thread(),
-        Callback(posttask=lambda *_: advance()),
-        ThreadPoolExecutor(workers) as pool,
-    ):
+    with one_thread(), Callback(posttask=lambda *_: advance()), ThreadPoolExecutor(workers) as pool:
         try:
             dask.compute(*map(task, missing), scheduler="threads", pool=pool)
         except BaseException:

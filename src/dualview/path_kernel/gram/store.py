@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ CHECKSUM_BYTES = 4
 Block = tuple[int, int]
 
 
+@dataclass(frozen=True, eq=False)
 class GramStore:
     """A Gram matrix that is being computed, in a folder.
 
@@ -48,14 +50,11 @@ class GramStore:
         dtype: of the array, "float32" or "float64".
     """
 
-    def __init__(
-        self, path: Path, shape: tuple[int, int], block: int, symmetric: bool, dtype: str
-    ) -> None:
-        self.path = path
-        self.shape = shape
-        self.block = block
-        self.symmetric = symmetric
-        self.dtype = dtype
+    path: Path
+    shape: tuple[int, int]
+    block: int
+    symmetric: bool
+    dtype: str
 
     @property
     def blocks(self) -> list[Block]:
@@ -178,7 +177,7 @@ class GramStore:
         Raises:
             RunError: it holds something else; the message says what differs.
         """
-        found = self.attributes()
+        found = stored_attributes(self.path)
         if found is None:
             return {}
         changes = differences(found, expected)
@@ -189,17 +188,13 @@ class GramStore:
             )
         return version_changes(found, expected)
 
-    def attributes(self) -> dict[str, Any] | None:
-        """What the store says it is; see `stored_attributes`."""
-        return stored_attributes(self.path)
-
     def delete(self) -> None:
         """Delete what the store holds, if it is one; whoever calls holds the lock.
 
         Raises:
             RunError: the path holds something else, which stays.
         """
-        if self.attributes() is None:
+        if stored_attributes(self.path) is None:
             return
         # Marks first, in one step: a block must not pass for finished when its chunk is gone. What
         # says that this is a Gram store goes last.
