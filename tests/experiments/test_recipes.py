@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dualview.datasets import Dataset, Split
-from dualview.experiments import recipes
+from dualview.experiments import experiment, recipes
 from dualview.experiments.experiment import Machine, Request
 from dualview.experiments.naming import ARCHITECTURE_NAMES
 from dualview.experiments.networks import build_network
@@ -46,12 +46,12 @@ def test_every_recipe_is_built(preset, arch, monkeypatch):
 
 @pytest.mark.parametrize("arch", recipes.LARGE_RECIPES)
 def test_every_recipe_on_large_data(arch, monkeypatch):
-    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    monkeypatch.setattr(experiment, "is_small", lambda data: False)
     assert setting("trial", arch, Request(width=2), DIGITS).scale > 0
 
 
 def test_precision_on_large_data(monkeypatch):
-    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    monkeypatch.setattr(experiment, "is_small", lambda data: False)
     for arch in recipes.LARGE_RECIPES:
         assert setting("trial", arch, Request(), DIGITS).comparison.training.precision == "auto"
     asked = Request(machine=Machine(precision="32-true"))
@@ -60,7 +60,7 @@ def test_precision_on_large_data(monkeypatch):
 
 @pytest.mark.parametrize("request_", [Request(preset="paper"), Request()], ids=["paper", "large"])
 def test_no_recipe_in_this_preset(request_, monkeypatch):
-    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    monkeypatch.setattr(experiment, "is_small", lambda data: False)
     with pytest.raises(SettingsError, match=r"arch: expected one of fc, c4gap, .*got 'vit'"):
         setting("trial", "vit", request_, DIGITS)
 
@@ -101,6 +101,6 @@ def test_what_was_asked_for():
 
 
 def test_augmentation(monkeypatch):
-    monkeypatch.setattr(recipes, "is_small", lambda data: False)
+    monkeypatch.setattr(experiment, "is_small", lambda data: False)
     assert setting("trial", "c4gap", Request(), colour()).comparison.training.flip
     assert not setting("trial", "c4gap", Request(), DIGITS).comparison.training.flip

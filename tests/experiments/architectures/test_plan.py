@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from dualview.experiments import experiment
 from dualview.experiments.architectures import plan as architectures
 from dualview.experiments.architectures.plan import plan
 from dualview.experiments.architectures.tables import COMPARED_KINDS
@@ -38,7 +39,7 @@ def test_what_is_planned(tmp_path, monkeypatch):
 
     assert planned() == ["c4gap", "vgg16", "resnet20"]
     assert planned(arch="resnet20") == ["resnet20"]
-    monkeypatch.setattr(architectures, "is_small", lambda data: False)
+    monkeypatch.setattr(experiment, "is_small", lambda data: False)
     assert planned() == ["c4gap"]
     monkeypatch.setattr(architectures, "IN_PAPER", ("c4gap", "resnet20"))
     assert planned(preset="paper") == ["c4gap", "resnet20"]

@@ -28,7 +28,7 @@ DATA = few_digits(20)
 def large_jobs(tmp_path_factory):
     with (
         mock.patch.object(module, "is_small", return_value=False),
-        mock.patch("dualview.experiments.recipes.is_small", return_value=False),
+        mock.patch("dualview.experiments.experiment.is_small", return_value=False),
         mock.patch.dict(module.EXAMPLES_AT_MOST, {"train": 15}),
     ):
         return plan(REQUEST, DATA, tmp_path_factory.mktemp("gating"))
