@@ -187,9 +187,24 @@ class GatedNetwork(nn.Module):
         """
         if self.input_transform is None:
             return self
-        rest = copy.copy(self)
-        rest._modules = {**self._modules, "input_transform": None}
-        return rest
+        return self.with_parts(input_transform=None)
+
+    def with_parts(self, **parts: nn.Module | None) -> GatedNetwork:
+        """The same network with these modules in place of its own, sharing all others.
+
+        Args:
+            parts: by the names of attributes, such as `weights_network`; None: without it.
+
+        >>> from dualview.conversion.disentangling import disentangle
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> net, other = (disentangle(model, "dlgn", seed=seed) for seed in (0, 1))
+        >>> x = torch.rand(3, 4)
+        >>> torch.equal(net.with_parts(weights_network=other.weights_network)(x), other(x))
+        True
+        """
+        other = copy.copy(self)
+        other._modules = {**self._modules, **parts}
+        return other
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any

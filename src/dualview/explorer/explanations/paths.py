@@ -51,9 +51,7 @@ def without_biases(net: GatedNetwork) -> GatedNetwork:
     with torch.no_grad():
         for value in _shifts(weights):
             value.zero_()
-    bare = copy.copy(net)
-    bare._modules = {**net._modules, "weights_network": weights}
-    return bare
+    return net.with_parts(weights_network=weights)
 
 
 def _shifts(weights: nn.Module) -> list[Tensor]:
