@@ -44,7 +44,8 @@ class Claim:
     Attributes:
         text: the statement, in a few words.
         published: its number as published, or that there is none, and the source.
-        find: records of one data set -> what they say; None where none of them is about it.
+        find: records of one data set -> what they say; several findings where its networks
+            disagree; None where none of the records is about it.
 
     Raises:
         SettingsError: a text is empty, or `find` takes no records.
@@ -52,7 +53,7 @@ class Claim:
 
     text: str
     published: str
-    find: Callable[[Sequence[RunRecord]], Finding | None]
+    find: Callable[[Sequence[RunRecord]], Finding | tuple[Finding, ...] | None]
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
@@ -109,7 +110,7 @@ def verdict_rows(claim: Claim, parts: Sequence[Part]) -> list[tuple[str, ...]]:
         claim: of an experiment.
         parts: the experiment's records, the data nearest to the paper's first.
     """
-    found = [(part, finding) for part in parts if (finding := claim.find(part.records)) is not None]
+    found = [(part, finding) for part in parts for finding in _findings(claim, part)]
     if not found:
         return [(claim.text, verdict(None, faithful=False), "–", claim.published, "no run")]
     telling = [pair for pair in found if pair[1].holds is not None] or found
@@ -117,6 +118,11 @@ def verdict_rows(claim: Claim, parts: Sequence[Part]) -> list[tuple[str, ...]]:
     others = [pair for pair in telling[1:] if pair[1].holds != best[1].holds]
     row = _row(claim.text, claim.published, *best)
     return [row, *(_row("", "", *other) for other in others)]
+
+
+def _findings(claim: Claim, part: Part) -> tuple[Finding, ...]:
+    found = claim.find(part.records)
+    return (found,) if isinstance(found, Finding) else found or ()
 
 
 def _row(text: str, published: str, part: Part, finding: Finding) -> tuple[str, ...]:

@@ -10,30 +10,29 @@ from dualview.experiments.claims import Claim, Finding, setting_of
 from dualview.experiments.naming import architecture_name
 from dualview.experiments.published import DLGN_RECOVERY
 from dualview.experiments.records import RunRecord
-from dualview.experiments.summary import SummaryRow, summarise
+from dualview.experiments.summary import summarise
 
 CLAIMED_DATA = ("CIFAR-10", "CIFAR-100")
 """What the published claim is about."""
 
 
-def _recovery(records: Sequence[RunRecord], data: str) -> Finding | None:
-    """Recovered accuracy of the DLGN, of every architecture that was trained on `data`."""
+def _recovery(records: Sequence[RunRecord], data: str) -> tuple[Finding, ...]:
+    """Recovered accuracy of the DLGN on `data`; architectures that disagree are told apart."""
     if records[0].data.partition(",")[0] != data:
-        return None
-    shares: dict[str, SummaryRow] = {}
-    runs: list[RunRecord] = []
+        return ()
+    shares: dict[bool, list[str]] = {}
+    runs: dict[bool, list[RunRecord]] = {}
     for arch, group in by_architecture(records):
         row = next((row for row in summarise(group) if row.kind == "dlgn"), None)
         if row and row.recovered_mean is not None:
-            shares[arch] = row
-            runs += [run for run in group if run.kind in ("dnn", "dlgn")]
-    if not shares:
-        return None
-    each = ", ".join(
-        f"{row.recovered} % ({architecture_name(arch)})" for arch, row in shares.items()
+            holds = row.recovered_mean > DLGN_RECOVERY.at_least
+            shares.setdefault(holds, []).append(f"{row.recovered} % ({architecture_name(arch)})")
+            compared = [run for run in group if run.kind in ("dnn", "dlgn")]
+            runs.setdefault(holds, []).extend(compared)
+    return tuple(
+        Finding(f"{', '.join(each)} recovered", holds, setting_of(runs[holds]))
+        for holds, each in shares.items()
     )
-    holds = all((row.recovered_mean or 0.0) > DLGN_RECOVERY.at_least for row in shares.values())
-    return Finding(f"{each} recovered", holds, setting_of(runs))
 
 
 CLAIMS = tuple(
