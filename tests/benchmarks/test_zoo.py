@@ -34,7 +34,6 @@ FAST = [
     "pytorchcv/mobilenetv2_wd4",
     "pytorchcv/darknet_tiny",
     "pytorchcv/seresnet20_cifar10",
-    "pytorchcv/dicenet_wd5",
     "pytorchcv/shakedropresnet20_cifar10",
     "timm/resnet18",
     "timm/mobilenetv3_small_050",

@@ -28,7 +28,7 @@ from tests.processes import start
 
 OPTIONS = [
     *("--width", "8", "--seeds", "1", "--kinds", "dnn", "dlgn"),
-    *("--epochs", "12", "--batch-size", "256", "--threads", "1"),
+    *("--epochs", "8", "--batch-size", "256", "--threads", "1"),
 ]
 
 
