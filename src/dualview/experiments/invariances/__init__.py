@@ -27,7 +27,7 @@ EXPERIMENT = Experiment(
     "of the data, when its gates are shuffled from layer to layer, and when residual blocks are "
     "dropped after training?",
     source=f"{DUAL_PAPER}, abstract; {DLGN_PAPER}",
-    duration="digits: 7 minutes; CIFAR-10: 90 minutes",
+    duration="digits: 7 minutes; CIFAR-10: 240 minutes",
     default_data="digits",
     plan=plan_in("dualview.experiments.invariances.plan"),
     tables=tables.tables,
