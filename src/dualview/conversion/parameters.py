@@ -82,6 +82,7 @@ def stored_tensors(path: Path) -> dict[str, StoredTensor]:
         SavedNetworkError: it is not safetensors, or damaged.
     """
     with _readable(path) as file:
+        # An open file has names and is no mapping: it cannot be gone through without `keys`.
         slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         return {
             name: StoredTensor(tuple(part.get_shape()), part.get_dtype())

@@ -68,11 +68,13 @@ def _clear_in_place(node: fx.Node) -> bool:
     elif node.kwargs.get("inplace"):
         node.kwargs = {**node.kwargs, "inplace": False}
     else:
-        node.target = _plain_function(node.target)  # type: ignore[arg-type, assignment]
+        plain = _plain_function(node.target)
+        assert plain is not None  # or the call would not be in place
+        node.target = plain
     return True
 
 
-def _plain_function(function: Callable[..., Any]) -> Callable[..., Any] | None:
+def _plain_function(function: Any) -> Callable[..., Any] | None:
     """`torch.relu` for `torch.relu_`, `+` for `+=`; None where `function` is not in place."""
     name = getattr(function, "__name__", "")
     if function in AUGMENTED or not _says_in_place(name):
@@ -147,5 +149,5 @@ def _changes_in_place(node: fx.Node) -> bool:
         return bool(getattr(module_of(node), "inplace", False))
     if node.op != "call_function":
         return False
-    plain = _plain_function(node.target)  # type: ignore[arg-type]
+    plain = _plain_function(node.target)
     return plain is not None or bool(node.kwargs.get("inplace"))
